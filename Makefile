@@ -1,0 +1,71 @@
+# Needs GNU make, a POSIX shell and Python; everything else goes into $(VENV).
+PYTHON ?= python3
+VENV ?= .venv
+FLOORS_VENV ?= .venv-floors
+BACKENDS ?= all
+OPTIMIZER ?= adam
+
+comma := ,
+empty :=
+space := $(empty) $(empty)
+join_extras = $(subst $(space),+,$(strip $(sort $(1))))
+
+# A stamp names the extras that it stands for, so that asking for others installs only what is missing.
+# Each framework's extra has the backend's name; NumPy is always there.
+DEMO_ENV := $(VENV)/.installed-$(call join_extras,examples $(filter-out numpy,$(subst $(comma),$(space),$(BACKENDS))))
+TEST_ENV := $(VENV)/.installed-$(call join_extras,all examples test dev)
+PIP_INSTALL := -m pip install -qq --disable-pip-version-check
+
+.PHONY: help demo test lint wheel wheel-files floors clean
+
+help:  ## show this list
+	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1|/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
+	@echo "Settings: PYTHON=$(PYTHON) VENV=$(VENV) BACKENDS=$(BACKENDS) OPTIMIZER=$(OPTIMIZER)"
+
+demo: $(DEMO_ENV)  ## train the digits example; BACKENDS=numpy,jax installs and runs only those
+	@$(VENV)/bin/python examples/train_digits.py --backend $(BACKENDS) --optimizer $(OPTIMIZER)
+
+test: lint  ## lint, then the whole test suite on every backend
+	@$(VENV)/bin/python -m pytest -n 2
+
+# mypy must see the package as users get it: only the installed one has its import names.
+lint: wheel  ## ruff, and mypy on the built and installed package
+	@$(VENV)/bin/python -m ruff check .
+	@rm -rf build/site
+	@$(VENV)/bin/python $(PIP_INSTALL) --no-deps --target build/site dist/*.whl
+	@bin=$$(cd "$(VENV)/bin" && pwd) && cd build/site && "$$bin/python" -m mypy \
+	  --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p gradwise
+
+wheel: $(TEST_ENV)  ## build the source distribution and, from it, the wheel, into dist/
+	@rm -rf dist
+	@log=$$($(VENV)/bin/python -m build --no-isolation 2>&1) || { echo "$$log" >&2; exit 1; }
+
+wheel-files: $(TEST_ENV)  ## rewrite tests/wheel_files.txt after an intended change of the wheel's files
+	@$(VENV)/bin/python tests/test_packaging.py
+
+floors: $(FLOORS_VENV)/.installed  ## the NumPy part of the tests on the oldest supported versions (Python 3.11 or 3.12)
+	@$(FLOORS_VENV)/bin/python -m pytest -n 2 -m "not torch and not jax and not keras"
+
+clean:  ## remove what builds and checks leave behind; the environments stay
+	@rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -path './.*' -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The tests need all that the demo needs: with this, running the demo after the tests installs nothing.
+$(TEST_ENV): $(VENV)/.installed-all+examples
+
+$(VENV)/.installed-%: $(VENV)/.created pyproject.toml constraints.txt
+	@echo "Installing gradwise[$(subst +,$(comma),$*)] into $(VENV)"
+	@$(VENV)/bin/python $(PIP_INSTALL) -c constraints.txt -e '.[$(subst +,$(comma),$*)]'
+	@touch $@
+
+$(FLOORS_VENV)/.installed: $(FLOORS_VENV)/.created pyproject.toml constraints-floors.txt
+	@echo "Installing gradwise on its oldest supported dependencies into $(FLOORS_VENV)"
+	@$(FLOORS_VENV)/bin/python $(PIP_INSTALL) -c constraints-floors.txt -e '.[examples,test]'
+	@touch $@
+
+# A stamp rather than the interpreter itself: creating an environment can fail after it has put that there.
+$(VENV)/.created $(FLOORS_VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "gradwise needs Python 3.11 or newer, and '$(PYTHON)' is not: name another with 'make PYTHON=...'" >&2; exit 1; }
+	@$(PYTHON) -m venv $(@D)
+	@touch $@

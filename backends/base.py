@@ -1,0 +1,174 @@
+"""What an array library must offer so that update rules can run on its arrays."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, TypeAlias
+
+Array: TypeAlias = Any
+"""An array of any library, or a Python number."""
+
+FLOATING = ("float16", "bfloat16", "float32", "float64")
+"""The dtypes a parameter or a slot may have."""
+
+SIXTEEN_BIT = ("float16", "bfloat16")
+"""The dtypes that are stored but never computed in."""
+
+
+def compute_dtype(name: str) -> str:
+    """The dtype in which a parameter stored as `name` is updated: float32 for the 16-bit ones, else its own."""
+    return "float32" if name in SIXTEEN_BIT else name
+
+
+class Backend:
+    """One array library. Methods never change their arguments, except `write`.
+
+    A subclass gives `name`, `namespace` and whatever its library does differently from the Array API standard.
+    """
+
+    name: str = ""
+    """How errors and users call the library."""
+
+    writable: bool = False
+    """Whether arrays are changed in place when a cell is committed; otherwise the cell takes the new array."""
+
+    namespace: Any = None
+    """The library's functions, by their names in the Array API standard."""
+
+    # ---------------------------------------------------------------- dtypes, shapes, places
+
+    def dtype_name(self, array: Array) -> str:
+        """The dtype's name in the standard's spelling, such as "float32"."""
+        return str(array.dtype).rpartition(".")[2]
+
+    def dtype(self, name: str) -> Any:
+        """The library's own dtype object for a name."""
+        return getattr(self.namespace, name)
+
+    def shape(self, array: Array) -> tuple[int, ...]:
+        """The array's shape as a plain tuple."""
+        return tuple(array.shape)
+
+    def cast(self, array: Array, name: str) -> Array:
+        """The array in the dtype of that name; the same array if it has it already."""
+        if self.dtype_name(array) == name:
+            return array
+        return self.namespace.astype(array, self.dtype(name))
+
+    # ---------------------------------------------------------------- making arrays
+
+    def full_like(self, array: Array, value: Any, name: str | None = None) -> Array:
+        """An array of the same shape, place and (unless named) dtype, filled with a number."""
+        dtype = None if name is None else self.dtype(name)
+        return self.namespace.full_like(array, value, dtype=dtype)
+
+    def full(self, shape: tuple[int, ...], value: Any, name: str, like: Array) -> Array:
+        """A new array in the same place as `like`, filled with a number."""
+        return self.namespace.full(shape, value, dtype=self.dtype(name), device=self.device(like))
+
+    def device(self, array: Array) -> Any:
+        """Where the array lives."""
+        return array.device
+
+    def copy(self, array: Array) -> Array:
+        """A copy that shares no memory."""
+        return self.namespace.asarray(array, copy=True)
+
+    def from_numpy(self, array: Any, name: str, like: Array) -> Array:
+        """A NumPy array brought over in the dtype of that name, in the same place as `like`."""
+        return self.namespace.asarray(array, dtype=self.dtype(name), device=self.device(like))
+
+    def to_numpy(self, array: Array) -> Any:
+        """The array as a NumPy array."""
+        import numpy
+
+        return numpy.from_dlpack(array)
+
+    def number(self, value: float | int, like: Array) -> Array:
+        """A 0-d array that carries a host number in functional state."""
+        name = "int64" if isinstance(value, int) else "float64"
+        return self.namespace.asarray(value, dtype=self.dtype(name), device=self.device(like))
+
+    # ---------------------------------------------------------------- host and device
+
+    def concrete(self, array: Array) -> bool:
+        """Whether the host may read the values now: no tracer, no derivative would be lost, no device is waited for."""
+        return True
+
+    def item(self, array: Array) -> float | int:
+        """The value of a concrete 0-d array as a Python number."""
+        return int(array) if "int" in self.dtype_name(array) else float(array)
+
+    def widest_float(self, scalar: Array) -> Array:
+        """A 0-d array as floating point, as wide as it can be without widening the arrays it will meet."""
+        return self.cast(scalar, "float64")
+
+    # ---------------------------------------------------------------- checks
+
+    def why_not_variable(self, array: Array) -> str | None:
+        """Why the imperative path cannot change this array in place, or None if it can."""
+        return f"{self.name} arrays cannot change in place: wrap it in gradwise.backends.Variable"
+
+    def sparse(self, array: Array) -> bool:
+        """Whether the array is stored sparsely."""
+        return False
+
+    # ---------------------------------------------------------------- running
+
+    def arithmetic(self) -> AbstractContextManager[Any]:
+        """A context for the arithmetic of an imperative step."""
+        return contextlib.nullcontext()
+
+    def write(self, target: Array, value: Array) -> None:
+        """Copy `value` into `target` in place."""
+        raise TypeError(f"{self.name} arrays cannot be changed in place.")
+
+    def may_share_memory(self, a: Array, b: Array) -> bool:
+        """Whether writing into `a` may change `b`; only asked of libraries whose arrays change in place."""
+        return True
+
+    def as_array(self, value: Array) -> Array:
+        """The value as the library's own array type, where arithmetic on 0-d arrays gives something else."""
+        return value
+
+    def cond(
+        self, predicate: Array, true: Callable[[Sequence[Any]], Any], false: Callable[[Sequence[Any]], Any],
+        operands: Sequence[Any],
+    ) -> tuple[Any, list[Any]]:
+        """Run one of two branches by a predicate the host cannot read.
+
+        Each branch gives a result and a list of arrays, of the same shapes and dtypes in both. A library without a
+        conditional of its own runs both and selects.
+        """
+        result, values = true(operands)
+        other_result, other_values = false(operands)
+        chosen = [self.select(predicate, a, b) for a, b in zip(values, other_values, strict=True)]
+        return (None if result is None else self.select(predicate, result, other_result)), chosen
+
+    def select(self, predicate: Array, a: Array, b: Array) -> Array:
+        """Elementwise `a` where the predicate holds, else `b`; either may be a Python number."""
+        return a if a is b else self.namespace.where(predicate, a, b)
+
+    # ---------------------------------------------------------------- arithmetic that needs a word on each library
+
+    def maximum(self, a: Array, b: Array) -> Array:
+        """Elementwise maximum; either may be a Python number. NaN wins."""
+        return self.namespace.maximum(*self.pair(a, b))
+
+    def minimum(self, a: Array, b: Array) -> Array:
+        """Elementwise minimum; either may be a Python number. NaN wins."""
+        return self.namespace.minimum(*self.pair(a, b))
+
+    def pair(self, a: Array, b: Array) -> tuple[Array, Array]:
+        """Both as arrays: a Python number becomes a 0-d array of the other's dtype."""
+        if isinstance(a, (int, float)):
+            return self.full((), a, self.dtype_name(b), b), b
+        if isinstance(b, (int, float)):
+            return a, self.full((), b, self.dtype_name(a), a)
+        return a, b
+
+    def sum_of_squares(self, array: Array) -> Array:
+        """The sum of the squares of all elements, as a number or a 0-d array, in double precision where there is one."""
+        return self.item(self.namespace.sum(self.namespace.square(self.cast(array, "float64"))))

@@ -1,0 +1,105 @@
+"""Which library an array belongs to, found without importing any.
+
+Only a framework that is already in `sys.modules` can have made an array, so nothing is imported on the user's behalf,
+and a type is looked at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from .base import Backend
+from .host import HostBackend
+from .numpy import NumpyBackend, numpy
+
+HOST = HostBackend()
+NUMPY = NumpyBackend()
+
+_BACKEND_OF_TYPE: dict[type, Backend | None] = {
+    bool: HOST,
+    int: HOST,
+    float: HOST,
+    numpy.ndarray: NUMPY,
+}
+_BACKENDS: dict[str, Backend] = {}
+_GENERIC: dict[int, Backend] = {}
+
+
+def _torch() -> Backend:
+    if "torch" not in _BACKENDS:
+        from .torch import TorchBackend
+
+        _BACKENDS["torch"] = TorchBackend()
+    return _BACKENDS["torch"]
+
+
+def _jax() -> Backend:
+    if "jax" not in _BACKENDS:
+        from .jax import JaxBackend
+
+        _BACKENDS["jax"] = JaxBackend()
+    return _BACKENDS["jax"]
+
+
+def _generic(namespace: Any) -> Backend:
+    if id(namespace) not in _GENERIC:
+        from .generic import GenericBackend
+
+        _GENERIC[id(namespace)] = GenericBackend(namespace)
+    return _GENERIC[id(namespace)]
+
+
+def _find(value: Any) -> Backend | None:
+    if isinstance(value, (numpy.ndarray, numpy.generic)):
+        return NUMPY
+    if isinstance(value, (int, float)):
+        return HOST
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(value, getattr(torch, "Tensor", ())):
+        return _torch()
+    jax = sys.modules.get("jax")
+    if jax is not None and isinstance(value, (getattr(jax, "Array", ()), getattr(jax, "ShapeDtypeStruct", ()))):
+        return _jax()
+    if hasattr(value, "__array_namespace__") and not isinstance(value, type):
+        return _generic(value.__array_namespace__())
+    return None
+
+
+def backend_of(value: Any) -> Backend | None:
+    """The backend whose arrays the value is one of, or None."""
+    kind = type(value)
+    try:
+        return _BACKEND_OF_TYPE[kind]
+    except KeyError:
+        found = _find(value)
+        # A type unknown today may be known once its framework is imported, so only what was found is kept; and only
+        # for concrete libraries, because two namespaces may share one array class.
+        if found is not None and found in (NUMPY, HOST, *_BACKENDS.values()):
+            _BACKEND_OF_TYPE[kind] = found
+        return found
+
+
+def backend_for(*values: Any) -> Backend:
+    """The backend of the first array among the values; Python numbers only if there is no array.
+
+    Raises:
+        TypeError: if a value is neither an array nor a number.
+    """
+    chosen: Backend = HOST
+    for value in values:
+        backend = backend_of(value)
+        if backend is None:
+            raise TypeError(f"Expected an array or a number, received {describe(value)}.")
+        if backend is not HOST:
+            return backend
+        chosen = backend
+    return chosen
+
+
+def describe(value: Any) -> str:
+    """What a value is, for an error message: library, dtype and shape of an array, the type of anything else."""
+    backend = backend_of(value)
+    if backend is None or backend is HOST:
+        return f"{value!r} of type {type(value).__name__}"
+    return f"a {backend.name} array of dtype {backend.dtype_name(value)} and shape {backend.shape(value)}"

@@ -1,0 +1,67 @@
+"""NumPy arrays."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy
+
+from .base import Array, Backend
+from .reductions import sum_of_squares
+
+
+class NumpyBackend(Backend):
+    """NumPy arrays and scalars, bfloat16 of ml_dtypes included."""
+
+    name = "numpy"
+    writable = True
+    namespace = numpy
+
+    def dtype(self, name: str) -> Any:
+        """NumPy's dtype; bfloat16 is the one of ml_dtypes."""
+        if name == "bfloat16":
+            import ml_dtypes
+
+            return numpy.dtype(ml_dtypes.bfloat16)
+        return numpy.dtype(name)
+
+    def device(self, array: Array) -> Any:
+        """NumPy knows one place only."""
+        return None
+
+    def copy(self, array: Array) -> Array:
+        """A copy that shares no memory."""
+        return numpy.array(array)
+
+    def to_numpy(self, array: Array) -> Any:
+        """The array itself."""
+        return numpy.asarray(array)
+
+    def why_not_variable(self, array: Array) -> str | None:
+        """Read-only arrays and NumPy scalars cannot change in place."""
+        if not isinstance(array, numpy.ndarray):
+            return "a NumPy scalar cannot change in place: use a 0-d array"
+        if not array.flags.writeable:
+            return "the array is read-only"
+        return None
+
+    def arithmetic(self) -> AbstractContextManager[Any]:
+        """NaN and infinity pass through a step without warnings, as on the other libraries."""
+        return numpy.errstate(all="ignore")
+
+    def write(self, target: Array, value: Array) -> None:
+        """Copy into the array's own memory."""
+        target[...] = value
+
+    def may_share_memory(self, a: Array, b: Array) -> bool:
+        """By the bounds of the memory, which is quick and never wrongly says no."""
+        return numpy.may_share_memory(a, b)
+
+    def as_array(self, value: Array) -> Array:
+        """Arithmetic on 0-d arrays gives NumPy scalars; state holds arrays."""
+        return numpy.asarray(value)
+
+    def sum_of_squares(self, array: Array) -> Array:
+        """By the definition that all CPU paths share."""
+        return sum_of_squares(array)

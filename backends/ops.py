@@ -1,0 +1,328 @@
+"""The functions update rules are written with.
+
+Every function takes arrays of any library, `Variable` cells and Python numbers, and gives an array of the same library
+(a Python number if only numbers came in). Operators do the same. Two rules make results equal everywhere: a number
+meets an array before it is rounded, and it never changes the array's dtype.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from .base import Array
+from .detect import HOST, backend_for, backend_of
+from .scope import held_cells, run_in_branch
+from .variable import Variable, value_of
+
+__all__ = [
+    "abs", "absolute", "add", "cast", "ceil", "clip", "cond", "convert_to_number", "cos", "divide", "equal", "exp",
+    "expm1", "floor", "full_like", "greater", "greater_equal", "is_concrete", "isfinite", "less", "less_equal", "log",
+    "log1p", "matmul", "max", "maximum", "mean", "minimum", "multiply", "negative", "norm", "one_minus_power", "ones_like",
+    "power", "sign", "sqrt", "square", "subtract", "sum", "sum_of_squares", "true_divide", "where", "zeros_like",
+]  # fmt: skip
+
+
+def _function(name: str, x: Any) -> Array:
+    x = value_of(x)
+    return getattr(backend_for(x).namespace, name)(x)
+
+
+# -------------------------------------------------------------------- arithmetic
+
+
+def add(a: Any, b: Any) -> Array:
+    """a + b."""
+    return value_of(a) + value_of(b)
+
+
+def subtract(a: Any, b: Any) -> Array:
+    """a - b."""
+    return value_of(a) - value_of(b)
+
+
+def multiply(a: Any, b: Any) -> Array:
+    """a * b."""
+    return value_of(a) * value_of(b)
+
+
+def divide(a: Any, b: Any) -> Array:
+    """a / b."""
+    return value_of(a) / value_of(b)
+
+
+true_divide = divide
+
+
+def negative(x: Any) -> Array:
+    """-x."""
+    return -value_of(x)
+
+
+def matmul(a: Any, b: Any) -> Array:
+    """a @ b."""
+    return value_of(a) @ value_of(b)
+
+
+def power(a: Any, b: Any) -> Array:
+    """a ** b. A Python number raised to a traced count is taken in the widest floating point there is."""
+    a, b = value_of(a), value_of(b)
+    if isinstance(a, (int, float)) and not isinstance(b, (int, float)):
+        b = backend_for(b).widest_float(b) if backend_for(b).shape(b) == () else b
+    return a**b
+
+
+def square(x: Any) -> Array:
+    """x * x."""
+    x = value_of(x)
+    return x * x
+
+
+def sqrt(x: Any) -> Array:
+    """Square root; NaN below zero."""
+    return _function("sqrt", x)
+
+
+def exp(x: Any) -> Array:
+    """Exponential."""
+    return _function("exp", x)
+
+
+def log(x: Any) -> Array:
+    """Natural logarithm."""
+    return _function("log", x)
+
+
+def expm1(x: Any) -> Array:
+    """exp(x) - 1 without cancellation."""
+    return _function("expm1", x)
+
+
+def log1p(x: Any) -> Array:
+    """log(1 + x) without cancellation."""
+    return _function("log1p", x)
+
+
+def cos(x: Any) -> Array:
+    """Cosine of radians."""
+    return _function("cos", x)
+
+
+def floor(x: Any) -> Array:
+    """The largest integer not above x, as floating point."""
+    return _function("floor", x)
+
+
+def ceil(x: Any) -> Array:
+    """The smallest integer not below x, as floating point."""
+    return _function("ceil", x)
+
+
+def absolute(x: Any) -> Array:
+    """|x|."""
+    return _function("abs", x)
+
+
+def sign(x: Any) -> Array:
+    """-1, 0 or 1; NaN stays NaN."""
+    return _function("sign", x)
+
+
+def isfinite(x: Any) -> Array:
+    """Whether each element is neither infinite nor NaN."""
+    return _function("isfinite", x)
+
+
+def maximum(a: Any, b: Any) -> Array:
+    """Elementwise maximum; NaN wins."""
+    a, b = value_of(a), value_of(b)
+    return backend_for(a, b).maximum(a, b)
+
+
+def minimum(a: Any, b: Any) -> Array:
+    """Elementwise minimum; NaN wins."""
+    a, b = value_of(a), value_of(b)
+    return backend_for(a, b).minimum(a, b)
+
+
+def clip(x: Any, lower: Any, upper: Any) -> Array:
+    """x limited to [lower, upper]; NaN stays NaN."""
+    return minimum(maximum(x, lower), upper)
+
+
+# -------------------------------------------------------------------- comparison and choice
+
+
+def less(a: Any, b: Any) -> Array:
+    """a < b."""
+    return value_of(a) < value_of(b)
+
+
+def less_equal(a: Any, b: Any) -> Array:
+    """a <= b."""
+    return value_of(a) <= value_of(b)
+
+
+def greater(a: Any, b: Any) -> Array:
+    """a > b."""
+    return value_of(a) > value_of(b)
+
+
+def greater_equal(a: Any, b: Any) -> Array:
+    """a >= b."""
+    return value_of(a) >= value_of(b)
+
+
+def equal(a: Any, b: Any) -> Array:
+    """a == b."""
+    return value_of(a) == value_of(b)
+
+
+def where(condition: Any, a: Any, b: Any) -> Array:
+    """Elementwise a where the condition holds, else b. Both are computed; see `cond` for a choice of work."""
+    condition, a, b = value_of(condition), value_of(a), value_of(b)
+    if isinstance(condition, bool):
+        return a if condition else b
+    backend = backend_for(condition, a, b)
+    if backend_of(a) is not HOST and backend_of(b) is not HOST:
+        return backend.select(condition, a, b)
+    if backend_of(a) is HOST and backend_of(b) is HOST:
+        return backend.select(condition, a, b)
+    return backend.select(condition, *backend.pair(a, b))
+
+
+def cond(predicate: Any, true: Callable[[], Any], false: Callable[[], Any]) -> Any:
+    """Run `true()` or `false()`, with all that they assign to cells.
+
+    On a predicate the host can read, this is an `if`. On a traced one, both branches are traced and the library decides
+    as it runs. What the branches return must then have the same structure.
+
+    Args:
+        predicate: a bool or 0-d boolean array.
+        true: run if the predicate holds.
+        false: run otherwise.
+    """
+    predicate = value_of(predicate)
+    backend = backend_for(predicate)
+    if backend is HOST or backend.concrete(predicate):
+        return true() if predicate else false()
+    cells = held_cells()
+    written: set[int] = set()
+
+    def branch(function: Callable[[], Any]) -> Callable[[Any], tuple[Any, list[Any]]]:
+        def run(values: Any) -> tuple[Any, list[Any]]:
+            result, after, cells_written = run_in_branch(function, cells, values)
+            written.update(cells_written)
+            return result, after
+
+        return run
+
+    result, after = backend.cond(predicate, branch(true), branch(false), [cell.value for cell in cells])
+    for cell, value in zip(cells, after, strict=True):
+        if id(cell) in written:
+            cell.assign(value)
+    return result
+
+
+# -------------------------------------------------------------------- whole arrays
+
+
+def sum(x: Any) -> Array:
+    """The sum of all elements."""
+    return _function("sum", x)
+
+
+def mean(x: Any) -> Array:
+    """The mean of all elements."""
+    return _function("mean", x)
+
+
+def max(x: Any) -> Array:
+    """The largest element."""
+    return _function("max", x)
+
+
+def sum_of_squares(x: Any) -> Array:
+    """The sum of squared elements: a Python number where the host can read it, else a 0-d array.
+
+    On CPU memory one definition (fixed blocks, double precision) serves every path, so results agree to the last bit.
+    """
+    x = value_of(x)
+    return backend_for(x).sum_of_squares(x)
+
+
+def norm(x: Any) -> Array:
+    """The Euclidean norm of all elements, from `sum_of_squares`."""
+    return sqrt(sum_of_squares(x))
+
+
+# -------------------------------------------------------------------- making and converting
+
+
+def zeros_like(x: Any) -> Array:
+    """Zeros of the same library, shape, dtype and place."""
+    return full_like(x, 0)
+
+
+def ones_like(x: Any) -> Array:
+    """Ones of the same library, shape, dtype and place."""
+    return full_like(x, 1)
+
+
+def full_like(x: Any, value: float) -> Array:
+    """A constant of the same library, shape, dtype and place."""
+    x = value_of(x)
+    return backend_for(x).full_like(x, value)
+
+
+def cast(x: Any, dtype: Any) -> Array:
+    """The array in another dtype; a Python number unchanged, because numbers meet an array before they are rounded.
+
+    Args:
+        x: array, cell or number.
+        dtype: the library's dtype object or a name such as "float32".
+    """
+    x = value_of(x)
+    backend = backend_for(x)
+    return backend.cast(x, dtype if isinstance(dtype, str) else _dtype_name(dtype))
+
+
+def _dtype_name(dtype: Any) -> str:
+    return str(getattr(dtype, "name", None) or str(dtype).rpartition(".")[2])
+
+
+def is_concrete(x: Any) -> bool:
+    """Whether the host can read the value now."""
+    x = value_of(x)
+    return backend_for(x).concrete(x)
+
+
+def convert_to_number(x: Any) -> Any:
+    """A concrete 0-d array as a Python number; a tracer, a tensor being differentiated or on a device unchanged."""
+    x = value_of(x)
+    backend = backend_of(x)
+    if backend is None or backend is HOST or backend.shape(x) != () or not backend.concrete(x):
+        return x
+    return backend.item(x)
+
+
+def one_minus_power(base: Any, exponent: Any) -> Array:
+    r"""$1 - b^n$ without cancellation, the bias correction of a moving average.
+
+    Computed as $-\operatorname{expm1}(n \log b)$: in float32 the plain form is wrong by up to 2e-4.
+
+    Args:
+        base: in [0, 1]; a number or a traced scalar.
+        exponent: the count n >= 1; a number or a traced scalar.
+    """
+    base, exponent = value_of(base), value_of(exponent)
+    logarithm = log(base)
+    if logarithm == -math.inf if isinstance(logarithm, float) else False:
+        return 1.0
+    if backend_of(exponent) is not HOST:
+        exponent = backend_for(exponent).widest_float(exponent)
+    return -expm1(exponent * logarithm)
+
+
+abs = absolute

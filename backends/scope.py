@@ -1,0 +1,113 @@
+"""Scopes: what the cells hold while an update rule runs.
+
+A `Variable` is a cell. Outside of every scope it holds its own array. Inside a scope it may hold something else: the
+arrays of a functional step, JAX tracers, float32 copies of 16-bit arrays. A read takes the value of the innermost
+scope that holds the cell, and a write goes there too, so the array behind a cell changes only when a scope is left
+in good order. Scopes belong to a thread, and cells are found by identity.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any
+
+
+class _Stack(threading.local):
+    def __init__(self) -> None:
+        self.scopes: list[Scope] = []
+
+
+_STACK = _Stack()
+
+
+class Scope:
+    """Holds values for cells on the current thread, from `with` until its end.
+
+    Args:
+        values: pairs of a cell and what it holds inside.
+    """
+
+    __slots__ = ("_cells", "_values", "written")
+
+    def __init__(self, values: Iterable[tuple[Any, Any]] = ()) -> None:
+        # The cell is kept beside its value: an identity is unique only while the object lives.
+        self._cells: dict[int, Any] = {}
+        self._values: dict[int, Any] = {}
+        self.written: set[int] = set()
+        for cell, value in values:
+            self.hold(cell, value)
+
+    def hold(self, cell: Any, value: Any) -> None:
+        """Let `cell` hold `value` in this scope, without counting as a write."""
+        self._cells[id(cell)] = cell
+        self._values[id(cell)] = value
+
+    def holds(self, cell: Any) -> bool:
+        """Whether this scope holds the cell."""
+        return id(cell) in self._values
+
+    def get(self, cell: Any) -> Any:
+        """What the cell holds in this scope."""
+        return self._values[id(cell)]
+
+    def set(self, cell: Any, value: Any) -> None:
+        """Write what the cell holds in this scope."""
+        self._values[id(cell)] = value
+        self.written.add(id(cell))
+
+    def writes(self) -> Iterator[tuple[Any, Any]]:
+        """The cells that were written in this scope, with what they hold now."""
+        for key, cell in self._cells.items():
+            if key in self.written:
+                yield cell, self._values[key]
+
+    def cells(self) -> list[Any]:
+        """The cells this scope holds."""
+        return list(self._cells.values())
+
+    def __enter__(self) -> Scope:
+        _STACK.scopes.append(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _STACK.scopes.remove(self)
+
+
+class BuildScope(Scope):
+    """A scope in which new cells keep their initial value here and own no array themselves."""
+
+    __slots__ = ()
+
+
+def scope_holding(cell: Any) -> Scope | None:
+    """The innermost scope of this thread that holds the cell, or None."""
+    key = id(cell)
+    for scope in reversed(_STACK.scopes):
+        if key in scope._values:
+            return scope
+    return None
+
+
+def build_scope() -> BuildScope | None:
+    """The innermost build scope of this thread, or None."""
+    for scope in reversed(_STACK.scopes):
+        if isinstance(scope, BuildScope):
+            return scope
+    return None
+
+
+def held_cells() -> list[Any]:
+    """Every cell that some scope of this thread holds, outermost first, each once."""
+    found = {id(cell): cell for scope in _STACK.scopes for cell in scope.cells()}
+    return list(found.values())
+
+
+def run_in_branch(function: Callable[[], Any], cells: list[Any], values: Iterable[Any]) -> tuple[Any, list[Any], set[int]]:
+    """Run `function` with `cells` holding `values`; give its result, what the cells hold then, and which were written."""
+    with Scope(zip(cells, values, strict=True)) as scope:
+        result = function()
+    return result, [scope.get(cell) for cell in cells], scope.written

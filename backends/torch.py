@@ -1,0 +1,114 @@
+"""PyTorch tensors: CPU, CUDA, meta, DTensor, under autograd, torch.func and torch.compile."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import array_api_compat.torch
+import torch
+
+from .base import FLOATING, Array, Backend
+from .reductions import sum_of_squares
+
+_DTYPES = {name: getattr(torch, name) for name in FLOATING}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+# Private, but the only way to ask; where it is missing, wrapped tensors still show by their type or requires_grad.
+_is_functorch_wrapped = getattr(getattr(torch._C, "_functorch", None), "is_functorch_wrapped_tensor", lambda x: False)
+
+
+class TorchBackend(Backend):
+    """PyTorch tensors."""
+
+    name = "torch"
+    writable = True
+    namespace = array_api_compat.torch
+
+    def dtype_name(self, array: Array) -> str:
+        """The dtype's name without its "torch." prefix."""
+        return _NAMES.get(array.dtype) or str(array.dtype).rpartition(".")[2]
+
+    def dtype(self, name: str) -> Any:
+        """Torch's dtype of that name."""
+        return _DTYPES.get(name) or getattr(torch, name)
+
+    def cast(self, array: Array, name: str) -> Array:
+        """The tensor in that dtype; differentiable."""
+        return array.to(self.dtype(name))
+
+    def full_like(self, array: Array, value: Any, name: str | None = None) -> Array:
+        """A tensor that needs no gradient; mesh, place and memory format follow the reference."""
+        dtype = None if name is None else self.dtype(name)
+        return torch.full_like(array, value, dtype=dtype, requires_grad=False)
+
+    def copy(self, array: Array) -> Array:
+        """A detached clone."""
+        return array.detach().clone()
+
+    def from_numpy(self, array: Any, name: str, like: Array) -> Array:
+        """Through a copy, so that the tensor shares no memory with the NumPy array."""
+        return torch.tensor(array, dtype=self.dtype(name), device=like.device)
+
+    def to_numpy(self, array: Array) -> Any:
+        """A NumPy copy; bfloat16, which NumPy lacks, comes as float32."""
+        array = array.detach().cpu()
+        return (array.float() if array.dtype == torch.bfloat16 else array.clone()).numpy()
+
+    def number(self, value: float | int, like: Array) -> Array:
+        """A 0-d tensor on the CPU, where reading it waits for no device."""
+        return torch.tensor(value, dtype=torch.int64 if isinstance(value, int) else torch.float64)
+
+    def concrete(self, array: Array) -> bool:
+        """Plain CPU tensors that are not being differentiated, mapped or compiled."""
+        return (
+            type(array) in (torch.Tensor, torch.nn.Parameter)
+            and array.device.type == "cpu"
+            and not (array.requires_grad and torch.is_grad_enabled())
+            and not torch.compiler.is_compiling()
+            and not _is_functorch_wrapped(array)
+        )
+
+    def item(self, array: Array) -> float | int:
+        """The value of a 0-d tensor."""
+        return array.item()  # type: ignore[no-any-return]  # of a 0-d tensor: a Python number
+
+    def why_not_variable(self, array: Array) -> str | None:
+        """Only results of differentiated operations cannot be changed in place."""
+        if array.requires_grad and not array.is_leaf:
+            return "the tensor is the result of a differentiated operation, not a leaf"
+        return None
+
+    def sparse(self, array: Array) -> bool:
+        """Any layout but the strided one."""
+        return bool(array.layout != torch.strided)
+
+    def arithmetic(self) -> AbstractContextManager[Any]:
+        """An imperative step builds no graph."""
+        return torch.no_grad()
+
+    def write(self, target: Array, value: Array) -> None:
+        """Copy in place, outside of any graph; autograd sees the new version."""
+        with torch.no_grad():
+            target.copy_(value)
+
+    def may_share_memory(self, a: Array, b: Array) -> bool:
+        """Whether both lie in one storage; wrapped tensors, which may hide it, count as sharing."""
+        plain = (torch.Tensor, torch.nn.Parameter)
+        if type(a) not in plain or type(b) not in plain:
+            return True
+        return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
+
+    def select(self, predicate: Array, a: Array, b: Array) -> Array:
+        """`torch.where`, with two Python numbers kept in double precision."""
+        if a is b:
+            return a
+        if isinstance(a, (int, float)) and isinstance(b, (int, float)):
+            a = torch.full((), a, dtype=torch.float64, device=predicate.device)
+        return torch.where(predicate, a, b)
+
+    def sum_of_squares(self, array: Array) -> Array:
+        """On plain CPU tensors by the definition that all CPU paths share; elsewhere a 0-d tensor, read by nobody."""
+        if self.concrete(array):
+            array = array.detach()
+            return sum_of_squares((array.float() if array.dtype == torch.bfloat16 else array).numpy())
+        return torch.sum(torch.square(array.to(torch.float64)))

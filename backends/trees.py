@@ -1,0 +1,71 @@
+"""Trees of arrays: nested containers of any kind, taken apart and put together by the library that knows them.
+
+JAX's tree functions serve if and only if a leaf is a JAX array, tracer or ShapeDtypeStruct; optree serves otherwise.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import optree
+
+
+def _path_name(path: Sequence[Any]) -> str:
+    """A key path as text, such as "layer1/kernel"."""
+    return "/".join(_key_name(key) for key in path)
+
+
+def _key_name(key: Any) -> str:
+    for attribute in ("name", "key", "idx"):
+        if hasattr(key, attribute):
+            return str(getattr(key, attribute))
+    return str(key)
+
+
+class Tree:
+    """A tree taken apart.
+
+    Args:
+        tree: any nesting of containers. None is an empty container.
+    """
+
+    __slots__ = ("_definition", "leaves", "names")
+
+    def __init__(self, tree: Any) -> None:
+        jax = sys.modules.get("jax")
+        paths, leaves, definition = optree.tree_flatten_with_path(tree)
+        if jax is not None and any(_may_be_jax(leaf, jax) for leaf in leaves):
+            with_paths, jax_definition = jax.tree_util.tree_flatten_with_path(tree)
+            jax_leaves = [leaf for _, leaf in with_paths]
+            if any(isinstance(leaf, (jax.Array, jax.ShapeDtypeStruct)) for leaf in jax_leaves):
+                paths, leaves, definition = [path for path, _ in with_paths], jax_leaves, jax_definition
+        self.names = [_path_name(path) for path in paths]
+        self.leaves = leaves
+        self._definition = definition
+
+    @property
+    def definition(self) -> Any:
+        """The structure, hashable and comparable."""
+        return self._definition
+
+    def build(self, leaves: Sequence[Any]) -> Any:
+        """A tree of this structure with other leaves; None leaves an empty place."""
+        return self._definition.unflatten(leaves)
+
+    def match(self, tree: Any, what: str) -> list[Any]:
+        """The parts of `tree` that stand where this tree has leaves.
+
+        Raises:
+            ValueError: if the structures differ.
+        """
+        try:
+            return list(self._definition.flatten_up_to(tree))
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"The tree of {what} does not have the structure of the parameters: {error}") from None
+
+
+def _may_be_jax(leaf: Any, jax: Any) -> bool:
+    # A leaf that is not an array of anything may be a container that only JAX knows (a module of an equinox kind).
+    return isinstance(leaf, (jax.Array, jax.ShapeDtypeStruct)) or not hasattr(leaf, "dtype")

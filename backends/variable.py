@@ -1,0 +1,291 @@
+"""The cell that an update rule reads and writes."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from .base import Array, Backend
+from .detect import HOST, NUMPY, backend_of, describe
+from .scope import Scope, build_scope, scope_holding
+
+
+def value_of(value: Any) -> Any:
+    """What a cell holds now; anything else unchanged."""
+    return value.value if isinstance(value, Variable) else value
+
+
+def _operator(function: Callable[[Any, Any], Any]) -> Callable[[Variable, Any], Any]:
+    def method(self: Variable, other: Any) -> Any:
+        return function(self.value, value_of(other))
+
+    return method
+
+
+def _reflected(function: Callable[[Any, Any], Any]) -> Callable[[Variable, Any], Any]:
+    def method(self: Variable, other: Any) -> Any:
+        return function(value_of(other), self.value)
+
+    return method
+
+
+class Variable:
+    """A named cell that holds an array, reads like one, and is written by `assign`.
+
+    Optimizers keep their slots in Variables. Wrap the parameters in Variables where arrays cannot change in place (JAX
+    and most Array API libraries), or to give them a name or a constraint. NumPy arrays and torch tensors need none.
+
+    Args:
+        initial_value: an array of any library, copied; or a Python number, which makes a host scalar.
+        name: what errors, exclusions and saved files call it. Default "variable".
+        constraint: a function of the array that gives an array of the same shape and dtype. Optimizers apply it after
+            every update. Default None.
+
+    Raises:
+        TypeError: if the initial value is not an array or a number.
+
+    Example:
+        >>> import numpy as np
+        >>> from gradwise.backends import Variable
+        >>> kernel = Variable(np.zeros(2), name="kernel")
+        >>> kernel.assign_add(np.ones(2))
+        >>> kernel.numpy()
+        array([1., 1.])
+    """
+
+    # NumPy must hand operations with a cell back to the cell instead of treating it as an object scalar.
+    __array_ufunc__ = None
+
+    def __init__(
+        self, initial_value: Any, name: str = "variable", constraint: Callable[[Array], Array] | None = None
+    ) -> None:
+        initial_value = value_of(initial_value)
+        backend = backend_of(initial_value)
+        if backend is None:
+            raise TypeError(f"Variable {name!r} needs an array or a number, received {describe(initial_value)}.")
+        if backend is NUMPY:
+            initial_value = NUMPY.to_numpy(initial_value)
+        self._set_up(name, backend, constraint, backend.shape(initial_value), backend.dtype_name(initial_value))
+        self._begin(backend.copy(initial_value))
+
+    def _begin(self, array: Array) -> None:
+        """Hold a first array: in the build scope if there is one, so that the cell itself stays empty."""
+        scope = build_scope()
+        if scope is not None:
+            scope.hold(self, array)
+        else:
+            self._array = array
+
+    def _set_up(
+        self, name: str, backend: Backend, constraint: Callable[[Array], Array] | None, shape: tuple[int, ...], dtype: str
+    ) -> None:
+        self.name = name
+        self.constraint = constraint
+        self._backend = backend
+        self._array: Any = None
+        self._shape = shape
+        self._dtype_name = dtype
+
+    @classmethod
+    def over(cls, array: Array, name: str) -> Variable:
+        """A cell over an array that changes in place: what is committed to the cell is written into that array."""
+        backend = backend_of(array)
+        assert backend is not None
+        cell = cls.__new__(cls)
+        cell._set_up(name, backend, None, backend.shape(array), backend.dtype_name(array))
+        cell._array = array
+        return cell
+
+    @classmethod
+    def owning(cls, array: Array, name: str) -> Variable:
+        """A cell that takes over a fresh array without a copy."""
+        cell = cls.placeholder(array, name)
+        cell._begin(array)
+        return cell
+
+    @classmethod
+    def scalar(cls, value: Any, name: str) -> Variable:
+        """A host scalar: a Python number, or what stands for one while it is traced or differentiated."""
+        cell = cls.placeholder(0.0 if not isinstance(value, int) else 0, name)
+        cell._begin(value)
+        return cell
+
+    @classmethod
+    def placeholder(cls, array: Array, name: str) -> Variable:
+        """A cell with the shape and dtype of an array and no array of its own: it holds something only in scopes."""
+        cell = cls.over(array, name)
+        cell._array = None
+        return cell
+
+    # ---------------------------------------------------------------- reading
+
+    @property
+    def value(self) -> Array:
+        """What the cell holds now: in the innermost scope that holds it, otherwise its own array."""
+        scope = scope_holding(self)
+        if scope is not None:
+            return scope.get(self)
+        if self._array is None:
+            raise RuntimeError(
+                f"Variable {self.name!r} holds an array only while the optimizer's init or step runs; read the state instead."
+            )
+        return self._array
+
+    @property
+    def backend(self) -> Backend:
+        """The backend of the cell's own array."""
+        return self._backend
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of what the cell holds now, as the library's own object."""
+        value = self.value
+        return HOST.dtype_name(value) if isinstance(value, (int, float)) else value.dtype
+
+    @property
+    def dtype_name(self) -> str:
+        """The name of the dtype in which the cell is stored."""
+        return self._dtype_name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape, which never changes."""
+        return self._shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self._shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        size = 1
+        for length in self._shape:
+            size *= length
+        return size
+
+    def numpy(self) -> Any:
+        """A NumPy copy of what the cell holds."""
+        value = self.value
+        backend = backend_of(value)
+        assert backend is not None
+        return NUMPY.copy(backend.to_numpy(value))
+
+    # ---------------------------------------------------------------- writing
+
+    def assign(self, value: Any) -> None:
+        """Make the cell hold `value`, in the cell's dtype.
+
+        Args:
+            value: an array of the cell's library and shape, or a Python number, which fills the shape.
+
+        Raises:
+            TypeError: if the value is of another library.
+            ValueError: if the shapes differ.
+            RuntimeError: if a JAX tracer would outlive its trace.
+        """
+        value = value_of(value)
+        scope = scope_holding(self)
+        if scope is None:
+            self._commit(self._fitting(value, self._array))
+        else:
+            scope.set(self, self._fitting(value, scope.get(self)))
+
+    def assign_add(self, delta: Any) -> None:
+        """Add `delta` to what the cell holds."""
+        self.assign(self.value + value_of(delta))
+
+    def assign_sub(self, delta: Any) -> None:
+        """Subtract `delta` from what the cell holds."""
+        self.assign(self.value - value_of(delta))
+
+    def _fitting(self, value: Any, current: Any) -> Any:
+        """`value` with the library, shape and dtype of `current`."""
+        backend, own = backend_of(value), backend_of(current) or self._backend
+        if own is HOST:
+            # A host scalar may come to hold a 0-d array of any library while it is traced or differentiated.
+            return value
+        if backend is HOST:
+            return own.full_like(current, value)
+        if backend is not own:
+            raise TypeError(
+                f"Variable {self.name!r} holds {describe(current)} and cannot take {describe(value)}: "
+                "convert the value first."
+            )
+        if own.shape(value) != self._shape:
+            raise ValueError(f"Variable {self.name!r} has shape {self._shape} and cannot take {describe(value)}.")
+        return own.cast(value, own.dtype_name(current))
+
+    def _commit(self, value: Any) -> None:
+        if self._array is None:
+            raise RuntimeError(f"Variable {self.name!r} can be written only while the optimizer's init or step runs.")
+        backend = backend_of(value)
+        assert backend is not None
+        if backend is not HOST and not backend.concrete(value) and backend.concrete(self._array):
+            raise RuntimeError(
+                f"Variable {self.name!r} cannot keep {describe(value)} that is being traced: inside a transformation use "
+                "the optimizer's init and step, which return the new values."
+            )
+        if backend.writable and backend is self._backend:
+            backend.write(self._array, value)
+        else:
+            self._array = backend.item(value) if self._backend is HOST and backend is not HOST else value
+
+    # ---------------------------------------------------------------- as an array
+
+    __add__, __radd__ = _operator(operator.add), _reflected(operator.add)
+    __sub__, __rsub__ = _operator(operator.sub), _reflected(operator.sub)
+    __mul__, __rmul__ = _operator(operator.mul), _reflected(operator.mul)
+    __truediv__, __rtruediv__ = _operator(operator.truediv), _reflected(operator.truediv)
+    __floordiv__, __rfloordiv__ = _operator(operator.floordiv), _reflected(operator.floordiv)
+    __mod__, __rmod__ = _operator(operator.mod), _reflected(operator.mod)
+    __pow__, __rpow__ = _operator(operator.pow), _reflected(operator.pow)
+    __matmul__, __rmatmul__ = _operator(operator.matmul), _reflected(operator.matmul)
+    __lt__, __le__ = _operator(operator.lt), _operator(operator.le)
+    __gt__, __ge__ = _operator(operator.gt), _operator(operator.ge)
+
+    def __neg__(self) -> Array:
+        return -self.value
+
+    def __abs__(self) -> Array:
+        return abs(self.value)
+
+    def __getitem__(self, key: Any) -> Array:
+        return self.value[key]
+
+    def __float__(self) -> float:
+        return float(self.value)
+
+    def __int__(self) -> int:
+        return int(self.value)
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        array = self.numpy()
+        return array if dtype is None else array.astype(dtype)
+
+    def __repr__(self) -> str:
+        return f"<Variable {self.name!r} of shape {self._shape} and dtype {self._dtype_name} on {self._backend.name}>"
+
+
+def commit(scope: Scope) -> None:
+    """Pass on what was written in a scope that has ended: to the scope around it, or to the cells' own arrays."""
+    pending = []
+    for cell, value in scope.writes():
+        outer = scope_holding(cell)
+        if outer is None:
+            pending.append((cell, cell._fitting(value, cell._array)))
+        else:
+            outer.set(cell, cell._fitting(value, outer.get(cell)))
+    # A value may be (a view of) another cell's own array, which is about to change in place.
+    for position, (cell, value) in enumerate(pending):
+        for other, _ in pending[:position]:
+            if other.backend.writable and other.backend.may_share_memory(other._array, value):
+                pending[position] = (cell, cell.backend.copy(value))
+                break
+    for cell, value in pending:
+        cell._commit(value)

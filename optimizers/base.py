@@ -1,0 +1,273 @@
+"""The base class of all optimizers."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from ..backends import FLOATING, Variable, ops
+from ..schedules import registry as schedule_registry
+from .functional import FunctionalOptimizer
+from .hyperparameter import Choice, Count, Flag, Number, hyperparameters
+from .imperative import ImperativeOptimizer
+
+_LATER = ("convention", "slot_dtype", "decay")
+"""Configuration that Keras does not know; it stands behind what Keras knows."""
+
+
+class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
+    r"""The base of every optimizer: subclass it, create slots in `build`, write the rule in `update_step`.
+
+    Args:
+        learning_rate: a number >= 0, a schedule, or any callable of the step (or of nothing) that gives a number. 0.001.
+        weight_decay: decoupled decay, >= 0: before each update the parameter loses `weight_decay * learning_rate` of
+            itself. None is off.
+        clipnorm: > 0; each gradient is scaled down to this Euclidean norm. In convention "keras2" the norm is that of all
+            gradients together. None is off.
+        clipvalue: > 0; gradients are limited to [-clipvalue, clipvalue]. None is off.
+        global_clipnorm: > 0; all gradients are scaled down together to this norm. None is off.
+        use_ema: keep an exponential moving average of every parameter.
+        ema_momentum: in [0, 1]; the weight of the past in the average.
+        ema_overwrite_frequency: every how many updates the parameter is set to its average. None is never.
+        loss_scale_factor: > 0; what `scale_loss` multiplies by and `apply` divides gradients by. None is off.
+        gradient_accumulation_steps: >= 2; make one update of the mean gradient for so many `apply` calls. Schedules count
+            calls, the rest counts updates. None is off.
+        name: default: the class's name in snake case.
+        convention: whose formula to follow: "keras" (Keras 3), "keras2" (Keras 2.2).
+        slot_dtype: the dtype in which slots are stored; default: float32 for 16-bit parameters, else the parameter's.
+        **older: `lr` for `learning_rate`; `decay`, which divides the rate by `1 + decay * iterations`.
+
+    Raises:
+        ValueError: if an argument is unknown, out of its range, or has no meaning in the convention.
+
+    Example:
+        >>> import numpy as np
+        >>> from gradwise.backends import ops
+        >>> from gradwise.optimizers import Optimizer
+        >>> class SignDescent(Optimizer):
+        ...     def update_step(self, gradient, variable, learning_rate):
+        ...         self.assign_sub(variable, learning_rate * ops.sign(gradient))
+        >>> weights = np.array([1.0, 2.0])
+        >>> SignDescent(0.5).apply([np.array([3.0, -3.0])], [weights])
+        1
+        >>> weights
+        array([0.5, 2.5])
+    """
+
+    conventions: ClassVar[dict[str, dict[str, Any]]] = {"keras": {}, "keras2": {}}
+    """For each convention the algorithm has: the arguments that exist in it, with the value that None stands for."""
+
+    neutral: ClassVar[dict[str, Any]] = {}
+    """For each argument that some convention lacks: the value at which it changes nothing."""
+
+    rate_range = Number("[0, inf)")
+    convention = Choice(("keras", "keras2"))
+    weight_decay = Number("[0, inf)", optional=True)
+    clipnorm = Number("(0, inf)", optional=True)
+    global_clipnorm = Number("(0, inf)", optional=True)
+    clipvalue = Number("(0, inf)", optional=True)
+    use_ema = Flag()
+    ema_momentum = Number("[0, 1]")
+    ema_overwrite_frequency = Count(1, optional=True)
+    loss_scale_factor = Number("(0, inf)", optional=True)
+    gradient_accumulation_steps = Count(2, optional=True)
+    slot_dtype = Choice(FLOATING, optional=True)
+    decay = Number("[0, inf)")
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        name: str | None = None,
+        *,
+        convention: str = "keras",
+        slot_dtype: str | None = None,
+        **older: Any,
+    ) -> None:
+        self._reset_structure()
+        self._schedule: Callable[..., Any] | None = None
+        self._excluded: set[int] = set()
+        self._excluded_objects: list[Any] = []
+        self._excluded_pattern: str | None = None
+        self._choose_convention(convention)
+        self.name = name or _snake_case(type(self).__name__)
+        self.weight_decay = weight_decay
+        self.clipnorm = clipnorm
+        self.clipvalue = clipvalue
+        self.global_clipnorm = global_clipnorm
+        self.use_ema = use_ema
+        self.ema_momentum = ema_momentum
+        self.ema_overwrite_frequency = ema_overwrite_frequency
+        self.loss_scale_factor = loss_scale_factor
+        self.gradient_accumulation_steps = gradient_accumulation_steps
+        self.slot_dtype = slot_dtype
+        self._check_combinations()
+        decay = older.pop("decay", None)
+        self.decay = 0.0 if decay is None else decay
+        rate = older.pop("lr", None)
+        if older:
+            raise ValueError(f"Argument(s) not recognized by {type(self).__name__}: {older}.")
+        if rate is not None and learning_rate != _default_rate(type(self)):
+            raise ValueError(f"{type(self).__name__}: give `learning_rate` or its older name `lr`, not both.")
+        self.learning_rate = learning_rate if rate is None else rate
+
+    # ---------------------------------------------------------------- conventions
+
+    def _choose_convention(self, convention: str) -> None:
+        if convention not in type(self).conventions:
+            names = ", ".join(map(repr, type(self).conventions))
+            raise ValueError(f"{type(self).__name__} has no convention {convention!r}; it has {names}.")
+        self.convention = convention
+
+    def _resolve(self, **arguments: Any) -> None:
+        """Set hyperparameters; None takes the convention's own value.
+
+        Raises:
+            ValueError: if an argument is given that the convention does not have.
+        """
+        own = type(self).conventions[self.convention]
+        for name, value in arguments.items():
+            if name in own:
+                setattr(self, name, own[name] if value is None else value)
+                continue
+            neutral = type(self).neutral[name]
+            if value is not None and value != neutral:
+                having = ", ".join(repr(other) for other, row in type(self).conventions.items() if name in row)
+                raise ValueError(
+                    f"{type(self).__name__}: `{name}` does not exist in convention {self.convention!r}, received {value!r}; "
+                    f"it exists in {having}."
+                )
+            setattr(self, name, neutral)
+
+    def _check_combinations(self) -> None:
+        clips = {name: getattr(self, name) for name in ("clipnorm", "clipvalue", "global_clipnorm")}
+        given = {name: value for name, value in clips.items() if value is not None}
+        owner = type(self).__name__
+        if self.convention == "keras2":
+            if self.global_clipnorm is not None:
+                raise ValueError(f'{owner}: convention "keras2" has no `global_clipnorm`; its `clipnorm` is the global norm.')
+            if self.weight_decay is not None:
+                raise ValueError(f'{owner}: convention "keras2" has no `weight_decay`, received {self.weight_decay!r}.')
+        elif len(given) > 1:
+            raise ValueError(f"{owner}: only one of `clipnorm`, `clipvalue` and `global_clipnorm` can be set, received {given}.")
+
+    # ---------------------------------------------------------------- learning rate
+
+    @property
+    def learning_rate(self) -> Any:
+        """The learning rate of the next imperative step, before `decay`: a float.
+
+        Set it to a number, a schedule or a callable at any time. It concerns the imperative path (`apply`) and the `init`
+        of new functional state; existing functional state carries its own: see `with_learning_rate`.
+        """
+        if self._schedule is not None:
+            return ops.convert_to_number(self._schedule(self._iterations.value))
+        return self._rate.value
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        if callable(value) and not isinstance(value, Variable):
+            self._schedule = value if hasattr(value, "get_config") else _called_with_step(value)
+            return
+        if isinstance(value, dict):
+            self.learning_rate = schedule_registry.deserialize(value)
+            return
+        if value is None or isinstance(value, str):
+            raise ValueError(
+                f"{type(self).__name__}: `learning_rate` must be a number in [0, inf), a schedule or a callable of the step, "
+                f"received {value!r}."
+            )
+        rate = Number.checked(_RATE, value.value if isinstance(value, Variable) else value, type(self).__name__)
+        self._schedule = None
+        self._rate = Variable.scalar(rate, "learning_rate")
+
+    @property
+    def learning_rate_schedule(self) -> Callable[..., Any] | None:
+        """The schedule or callable the rate comes from, or None if it is a number."""
+        return getattr(self._schedule, "__wrapped__", self._schedule)
+
+    # ---------------------------------------------------------------- writing to cells
+
+    def assign(self, variable: Variable, value: Any) -> None:
+        """Make a parameter or slot hold `value`."""
+        variable.assign(value)
+
+    def assign_add(self, variable: Variable, value: Any) -> None:
+        """Add `value` to a parameter or slot."""
+        variable.assign_add(value)
+
+    def assign_sub(self, variable: Variable, value: Any) -> None:
+        """Subtract `value` from a parameter or slot."""
+        variable.assign_sub(value)
+
+    # ---------------------------------------------------------------- configuration
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this optimizer again, as plain values.
+
+        Raises:
+            TypeError: if the learning rate is a plain function, which cannot be written down.
+        """
+        schedule = self.learning_rate_schedule
+        rate = self._rate.value if schedule is None else schedule_registry.serialize(schedule)
+        config: dict[str, Any] = {"name": self.name, "learning_rate": rate}
+        names = [name for name in hyperparameters(type(self)) if name != "rate_range"]
+        for name in sorted(names, key=_LATER.__contains__):
+            config[name] = getattr(self, name)
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
+        """An optimizer from what `get_config` gave; `config` does not change.
+
+        Args:
+            config: the arguments.
+            custom_objects: classes of schedules by name, for those that are not gradwise's own.
+        """
+        config = copy.copy(config)
+        if isinstance(config.get("learning_rate"), dict):
+            config["learning_rate"] = schedule_registry.deserialize(config["learning_rate"], custom_objects)
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        rate = self.learning_rate_schedule if self._schedule is not None else self._rate.value
+        return f"<{type(self).__name__} {self.name!r}, learning_rate={rate!r}, convention={self.convention!r}>"
+
+
+_RATE = Optimizer.__dict__["rate_range"]
+
+
+def _default_rate(cls: type) -> Any:
+    parameter = inspect.signature(cls).parameters.get("learning_rate")
+    return inspect.signature(Optimizer).parameters["learning_rate"].default if parameter is None else parameter.default
+
+
+def _called_with_step(function: Callable[..., Any]) -> Callable[[Any], Any]:
+    """A callable of the step from one of the step or of nothing."""
+    try:
+        inspect.signature(function).bind(0)
+    except TypeError:
+
+        def without_step(step: Any) -> Any:
+            return function()
+
+        without_step.__wrapped__ = function  # type: ignore[attr-defined]  # what the user gave, for get_config
+        return without_step
+    except ValueError:
+        pass
+    return function
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

@@ -1,0 +1,361 @@
+"""The cells of an optimizer: parameters, slots, step-wide scalars, and how they come to be.
+
+`build` is run once for a set of parameters, on the user's instance (imperative) or on an unbuilt copy whose cells hold
+nothing themselves (functional). Rules create their slots there and find them again by `_get_variable_index`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from ..backends import HOST, Array, Backend, Variable, backend_of, compute_dtype, describe
+from .checks import check_one_backend, check_parameter
+
+_STRUCTURE = (
+    "_iterations", "_rate", "_records", "_parameters", "_index", "_grouped", "_shared", "_pristine", "_templates", "built",
+    "_building",
+)  # fmt: skip
+"""Attributes that belong to a built instance and not to its configuration."""
+
+
+class Record(NamedTuple):
+    """A cell an optimizer made: its name, and the parameter it belongs to (None for what a whole step shares)."""
+
+    cell: Variable
+    name: str
+    index: int | None
+
+
+class CellKeeper:
+    """Keeps the cells of one optimizer. The base of `Optimizer`; see there."""
+
+    slot_dtype: Any
+    name: str
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if "build" in vars(cls):
+            cls.build = _guarded(cls.build)  # type: ignore[method-assign]  # every override gets the same guard
+
+    def _reset_structure(self) -> None:
+        self._iterations = Variable.scalar(0, "iteration")
+        self._rate = Variable.scalar(0.0, "learning_rate")
+        self._records: list[Record] = []
+        self._parameters: list[Variable] = []
+        self._index: dict[int, int] = {}
+        self._grouped: list[list[Variable]] = []
+        self._shared: list[Variable] = []
+        self._templates: dict[Any, Any] = {}
+        self._pristine: dict[str, Any] | None = None
+        self.built = False
+        self._building = False
+
+    # ---------------------------------------------------------------- building
+
+    def build(self, variables: Sequence[Any]) -> None:
+        """Create the slots for these parameters. Later calls do nothing.
+
+        A rule with slots overrides this, calls `super().build(variables)` and creates them.
+
+        Args:
+            variables: NumPy arrays, torch tensors or `Variable`s; inside an override they are always `Variable`s.
+
+        Raises:
+            TypeError: if a parameter cannot be updated in place, or parameters of several libraries are mixed.
+            ValueError: if a parameter appears twice or has an unsupported dtype.
+        """
+
+    def _make_own_slots(self) -> None:
+        """Slots of features that every optimizer has, made before the rule's."""
+
+    def _cells_for(self, variables: Sequence[Any]) -> list[Variable]:
+        """The parameters as cells, checked."""
+        cells: list[Variable] = []
+        backends: list[Backend] = []
+        seen: dict[int, str] = {}
+        for position, array in enumerate(variables):
+            name = array.name if isinstance(array, Variable) else f"variable_{position}"
+            backends.append(check_parameter(array, name))
+            if not isinstance(array, Variable):
+                reason = backends[-1].why_not_variable(array)
+                if reason is not None:
+                    raise TypeError(f"Parameter {name!r} is {describe(array)} that an optimizer cannot update; {reason}.")
+            if id(array) in seen:
+                raise ValueError(f"Parameter {name!r} is the same object as {seen[id(array)]!r}: give each parameter once.")
+            seen[id(array)] = name
+            cells.append(array if isinstance(array, Variable) else Variable.over(array, name))
+        check_one_backend(backends, [cell.name for cell in cells])
+        return cells
+
+    def _adopt(self, variables: Sequence[Any], cells: list[Variable]) -> None:
+        self._parameters = cells
+        self._index = {id(array): position for position, array in enumerate(variables)}
+        self._index.update({id(cell): position for position, cell in enumerate(cells)})
+        for _, nested in self._nested():
+            # An optimizer inside another counts the outer one's steps.
+            nested._iterations = self._iterations
+        self._make_own_slots()
+
+    def _group(self) -> None:
+        """Sort the cells by parameter, once they are all made."""
+        self._grouped = [[parameter] for parameter in self._parameters]
+        records = self._all_records()
+        for record in records:
+            if record.index is not None:
+                self._grouped[record.index].append(record.cell)
+        self._shared = [record.cell for record in records if record.index is None]
+
+    def _host_scalars(self) -> list[Variable]:
+        """The learning rate and the scalars a step shares."""
+        return [self._rate, *(cell for cell in self._shared if cell.backend is HOST)]
+
+    def _nested(self) -> Iterator[tuple[str, CellKeeper]]:
+        """Optimizers that this one keeps as attributes, or in lists or dicts that are attributes."""
+        for name, value in vars(self).items():
+            if isinstance(value, CellKeeper):
+                yield name, value
+            elif isinstance(value, (list, tuple)):
+                yield from ((f"{name}/{i}", item) for i, item in enumerate(value) if isinstance(item, CellKeeper))
+            elif isinstance(value, dict) and name not in _STRUCTURE:
+                yield from ((f"{name}/{key}", item) for key, item in value.items() if isinstance(item, CellKeeper))
+
+    def _all_records(self) -> list[Record]:
+        """This optimizer's records and those of the optimizers inside it, under names that are unique."""
+        records = list(self._records)
+        for prefix, nested in self._nested():
+            records += [record._replace(name=f"{prefix}/{record.name}") for record in nested._all_records()]
+        return records
+
+    def _unbuilt_copy(self) -> Any:
+        """An instance with the same configuration and no cells."""
+        copy = object.__new__(type(self))
+        for name, value in vars(self).items():
+            if name in _STRUCTURE or (self._pristine is not None and name not in self._pristine):
+                continue
+            if self._pristine is not None and _has_cells(value):
+                value = self._pristine[name]
+            vars(copy)[name] = _unbuilt(value)
+        copy._reset_structure()
+        return copy
+
+    # ---------------------------------------------------------------- creating slots and scalars
+
+    def add_variable_from_reference(
+        self, reference_variable: Any, name: str = "slot", initializer: Any = "zeros"
+    ) -> Variable:
+        """A slot of a parameter's shape, in the place where the parameter lives.
+
+        Args:
+            reference_variable: the parameter.
+            name: the slot's name, the same for all parameters; the key in functional state.
+            initializer: "zeros", "ones", a number, or an array of the parameter's shape. Default "zeros".
+
+        Returns:
+            The slot, stored in float32 for 16-bit parameters, else in the parameter's dtype, unless `slot_dtype` says
+            otherwise.
+        """
+        index = self._get_variable_index(reference_variable)
+        parameter = self._parameters[index]
+        dtype = self.slot_dtype or compute_dtype(parameter.dtype_name)
+        reference, backend = parameter.value, parameter.backend
+        fill = _constant(initializer)
+        if fill is not None:
+            array = backend.full_like(reference, fill, dtype)
+        else:
+            initial = initializer.value if isinstance(initializer, Variable) else initializer
+            if backend_of(initial) is not backend or backend.shape(initial) != parameter.shape:
+                raise ValueError(
+                    f"Slot {name!r} of {parameter.name!r} takes a {backend.name} array of shape {parameter.shape}, "
+                    f"received {describe(initial)}."
+                )
+            array = backend.cast(backend.copy(initial), dtype)
+        cell = Variable.owning(array, f"{parameter.name.replace('/', '_')}_{name}")
+        taken = {record.name for record in self._records if record.index == index}
+        self._records.append(Record(cell, _unused(name, taken), index))
+        return cell
+
+    def add_optimizer_variables(
+        self, trainable_variables: Sequence[Any], name: str | Sequence[str], initializer: Any = "zeros"
+    ) -> Any:
+        """Slots for many parameters at once.
+
+        Args:
+            trainable_variables: the parameters.
+            name: one name, or several for several slots of each parameter.
+            initializer: as in `add_variable_from_reference`, one for all or one for each name.
+
+        Returns:
+            A list of slots for one name; for several, a tuple of lists, one for each name.
+
+        Raises:
+            ValueError: if the numbers of names and initializers differ.
+        """
+        names = [name] if isinstance(name, str) else list(name)
+        several = isinstance(initializer, (list, tuple))
+        initializers = list(initializer) if several else [initializer] * len(names)
+        if len(initializers) != len(names):
+            raise ValueError(f"Received {len(names)} slot names {names} and {len(initializers)} initializers.")
+        slots: tuple[list[Variable], ...] = tuple([] for _ in names)
+        for variable in trainable_variables:
+            for made, slot_name, initial in zip(slots, names, initializers, strict=True):
+                made.append(self.add_variable_from_reference(variable, slot_name, initial))
+        return slots[0] if isinstance(name, str) else slots
+
+    def add_variable(
+        self, shape: Sequence[int], initializer: Any = "zeros", dtype: str | None = None, name: str = "variable"
+    ) -> Variable:
+        """An array that the whole optimizer shares, of any shape, on the parameters' library.
+
+        Args:
+            shape: its shape.
+            initializer: "zeros", "ones" or a number. Default "zeros".
+            dtype: the name of a dtype. Default: the first parameter's slot dtype.
+            name: its key in functional state.
+        """
+        if not self._parameters:
+            raise RuntimeError("add_variable needs the optimizer to have parameters: call super().build(variables) first.")
+        fill = _constant(initializer)
+        if fill is None:
+            raise ValueError(f'add_variable takes the initializers "zeros", "ones" or a number, received {initializer!r}.')
+        first = self._parameters[0]
+        kind = dtype or self.slot_dtype or compute_dtype(first.dtype_name)
+        array = first.backend.full(tuple(shape), fill, kind, first.value)
+        return self._add_shared(Variable.owning(array, name), name)
+
+    def add_scalar(self, name: str, initial: float) -> Variable:
+        """A number that the whole step shares, kept in double precision on the host.
+
+        Args:
+            name: its key in functional state.
+            initial: its value before the first step.
+        """
+        return self._add_shared(Variable.scalar(initial, name), name)
+
+    def _add_shared(self, cell: Variable, name: str) -> Variable:
+        taken = {record.name for record in self._records if record.index is None}
+        self._records.append(Record(cell, _unused(name, taken), None))
+        return cell
+
+    # ---------------------------------------------------------------- reading
+
+    @property
+    def variables(self) -> list[Variable]:
+        """All state: step count, learning rate (unless it is a schedule), then slots in the order of their creation."""
+        own = [self._iterations] + ([self._rate] if self._rate_is_state() else [])
+        return own + [record.cell for record in self._all_records()]
+
+    def _rate_is_state(self) -> bool:
+        raise NotImplementedError
+
+    def _get_variable_index(self, variable: Any) -> int:
+        """The position of a parameter among those the optimizer was built for.
+
+        Raises:
+            ValueError: if it is not one of them.
+        """
+        try:
+            return self._index[id(variable)]
+        except KeyError:
+            named = f"{variable.name!r}" if isinstance(variable, Variable) else describe(variable)
+            raise ValueError(
+                f"Unknown variable: {named} is not one of the {len(self._parameters)} variables that optimizer "
+                f"{self.name!r} was built for; make a new optimizer for new variables."
+            ) from None
+
+
+def _guarded(build: Callable[..., None]) -> Callable[..., None]:
+    """A `build` that is run once, receives cells, and leaves nothing behind if it fails."""
+
+    @functools.wraps(build)
+    def guarded(self: CellKeeper, variables: Sequence[Any]) -> None:
+        if self._building:
+            build(self, variables)
+            return
+        if self.built:
+            return
+        variables = list(variables)
+        cells = self._cells_for(variables)
+        before = dict(vars(self))
+        self._pristine = {name: _shallow(value) for name, value in before.items() if name not in _STRUCTURE}
+        self._records = []
+        self._building = True
+        try:
+            self._adopt(variables, cells)
+            build(self, cells)
+            self._group()
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+        self._building = False
+        self.built = True
+
+    return guarded
+
+
+CellKeeper.build = _guarded(CellKeeper.build)  # type: ignore[method-assign]  # as for every override
+
+
+def _constant(initializer: Any) -> float | None:
+    """The number an initializer stands for, or None if it is an array."""
+    if isinstance(initializer, str):
+        if initializer not in ("zeros", "ones"):
+            raise ValueError(f'Unknown initializer {initializer!r}: use "zeros", "ones", a number or an array.')
+        return 0.0 if initializer == "zeros" else 1.0
+    return float(initializer) if backend_of(initializer) is HOST else None
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    candidate, number = name, 0
+    while candidate in taken:
+        number += 1
+        candidate = f"{name}_{number}"
+    return candidate
+
+
+def _shallow(value: Any) -> Any:
+    return type(value)(value) if type(value) in (list, dict, set) else value
+
+
+def _has_cells(value: Any) -> bool:
+    """Whether a container was filled with cells by `build`."""
+    if isinstance(value, Variable):
+        return True
+    if isinstance(value, (list, tuple)):
+        return any(_has_cells(item) for item in value)
+    return isinstance(value, dict) and any(_has_cells(item) for item in value.values())
+
+
+def _unbuilt(value: Any) -> Any:
+    """A configuration value for an unbuilt copy: containers copied, optimizers unbuilt."""
+    if isinstance(value, CellKeeper):
+        return value._unbuilt_copy()
+    if type(value) in (list, tuple):
+        return type(value)(_unbuilt(item) for item in value)
+    return {key: _unbuilt(item) for key, item in value.items()} if type(value) is dict else value
+
+
+def frozen(value: Any) -> Any:
+    """A hashable stand-in for a configuration value: equal if and only if the values are, nested containers included."""
+    if isinstance(value, CellKeeper):
+        return (type(value), *(item for item in frozen(_configuration(value))))
+    if isinstance(value, (list, tuple)):
+        return (type(value), *map(frozen, value))
+    if isinstance(value, dict):
+        return (dict, *((key, frozen(item)) for key, item in value.items()))
+    if isinstance(value, (set, frozenset)):
+        return (set, frozenset(value))
+    if value is None or isinstance(value, (int, float, str, bytes)):
+        return (type(value), value)
+    return (type(value), id(value))
+
+
+def _configuration(keeper: CellKeeper) -> dict[str, Array]:
+    pristine = keeper._pristine
+    return {
+        name: pristine[name] if pristine is not None and _has_cells(value) else value
+        for name, value in vars(keeper).items()
+        if name not in _STRUCTURE and (pristine is None or name in pristine)
+    }

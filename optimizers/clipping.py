@@ -1,0 +1,33 @@
+"""Gradient clipping by norms: factors for gradients, from sums of squares.
+
+Three forms, all computed from norms in double precision where the library has it:
+one tensor's norm, the norm of all gradients together, and (a matter of `update.py`) the values themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..backends import Array, ops
+
+
+def norm_factor(norm: Array, limit: float) -> Array:
+    r"""$c / \max(n, c)$: 1 up to the limit, and what brings the norm down to the limit beyond.
+
+    An infinite norm gives 0, which leaves NaN where the gradient was infinite and 0 elsewhere, as in Keras.
+    """
+    return limit / ops.maximum(norm, limit)
+
+
+def global_norm_factor(norm: Array, limit: float) -> Array:
+    """As `norm_factor`, but NaN for a norm that is not finite: a bad gradient anywhere shows everywhere, as in Keras."""
+    return norm_factor(norm, limit) + (norm - norm)
+
+
+def global_norm(arrays: Iterable[Any], divisor: Any) -> Array:
+    """The Euclidean norm of all arrays together, after a division of each by `divisor`."""
+    total: Array = 0.0
+    for array in arrays:
+        total = total + ops.sum_of_squares(array)
+    return ops.sqrt(total) / divisor

@@ -1,0 +1,240 @@
+"""The functional path: `init` and `step` on trees of arrays. State goes in and comes out; nothing else changes.
+
+A step runs on an unbuilt copy of the optimizer, built once for trees of one structure. Its cells are placeholders: a
+scope gives them the arrays of the step, so one copy serves any number of trees, threads and nested transformations.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, NamedTuple
+
+from ..backends import HOST, NUMPY, Array, Backend, BuildScope, Scope, Tree, Variable, backend_of, ops, value_of
+from .cells import _configuration, frozen
+from .checks import check_gradient, check_one_backend, check_parameter, check_some_gradient
+from .imperative import host_or_traced, restored
+from .update import UpdateRule
+
+_KEPT_TEMPLATES = 16
+_LOCK = threading.Lock()
+
+
+class OptimizerState(NamedTuple):
+    """The state of a functional optimizer: a tree that both JAX and optree know.
+
+    Attributes:
+        iterations: the number of steps taken, a 0-d integer (int32 under JAX without x64).
+        learning_rate: 0-d; None if the optimizer's rate is a schedule.
+        slots: for each slot name a tree shaped like the parameters (None where a parameter has no such slot).
+        scalars: what a whole step shares, by name.
+    """
+
+    iterations: Any
+    learning_rate: Any
+    slots: dict[str, Any]
+    scalars: dict[str, Any]
+
+
+class FunctionalOptimizer(UpdateRule):
+    """Pure steps on trees. The base of `Optimizer`."""
+
+    def init(self, params: Any) -> OptimizerState:
+        """The state before the first step.
+
+        Args:
+            params: any nesting of arrays of one library; with JAX also tracers and ShapeDtypeStructs.
+
+        Returns:
+            Fresh state, in the place of the parameters. It shares no memory with them.
+
+        Raises:
+            TypeError, ValueError: if a leaf is not an array of a supported dtype.
+        """
+        tree = Tree(params)
+        backend = _check_leaves(tree)
+        template, scope = self._new_template(tree)
+        with _LOCK:
+            self._keep_template(self._key_of(tree, backend), template)
+        like = tree.leaves[0] if tree.leaves else None
+        slots: dict[str, list[Any]] = {}
+        scalars: dict[str, Any] = {}
+        for record in template._all_records():
+            value = scope.get(record.cell)
+            if record.index is not None:
+                slots.setdefault(record.name, [None] * len(tree.leaves))[record.index] = value
+            else:
+                scalars[record.name] = backend.number(value, like) if backend_of(value) is HOST else value
+        rate = None if self._schedule is not None else _carried(self._rate.value, backend, like)
+        return OptimizerState(
+            backend.number(0, like), rate, {name: tree.build(leaves) for name, leaves in slots.items()}, scalars
+        )
+
+    def step(
+        self, params: Any, grads: Any, state: OptimizerState, learning_rate: Any = None
+    ) -> tuple[Any, OptimizerState]:
+        """One step: new parameters and new state. The inputs never change.
+
+        Args:
+            params: the tree `init` was given, or one of the same structure, shapes and dtypes.
+            grads: gradients, in a tree of the same structure; None leaves a parameter as it is.
+            state: from `init` or the last step.
+            learning_rate: used in this step in place of the state's or the schedule's; a number or a traced scalar.
+
+        Returns:
+            The parameters and the state after the step.
+
+        Raises:
+            TypeError, ValueError: if trees, shapes or libraries do not fit.
+        """
+        tree = Tree(params)
+        backend = _check_leaves(tree)
+        gradients = [value_of(gradient) for gradient in tree.match(grads, "gradients")]
+        for gradient, leaf, name in zip(gradients, tree.leaves, tree.names, strict=True):
+            if gradient is not None:
+                check_gradient(gradient, backend, backend.shape(leaf), name)
+        check_some_gradient(gradients, tree.names)
+        template = self._template_for(tree, backend)
+        cells, values = _state_cells(template, tree, state)
+        rate = None if learning_rate is None else _checked_rate(self, learning_rate)
+        cells = [*template._parameters, *cells]
+        values = [*tree.leaves, *values]
+        with Scope(zip(cells, values, strict=True)) as scope:
+            for cell, value in zip(cells, values, strict=True):
+                if cell.backend is HOST:
+                    scope.hold(cell, host_or_traced(value))
+            if self._schedule is not None or state.learning_rate is None:
+                scope.hold(template._rate, self._rate.value)
+            with _arithmetic(backend):
+                template._run(gradients, rate)
+            results = [restored(cell.value, value) for cell, value in zip(cells, values, strict=True)]
+        inputs = {id(array) for array in (*gradients, *tree.leaves)}
+        count = len(tree.leaves)
+        for position, value in enumerate(results[count:], count):
+            # State must not be the caller's own array under another name: it would change with it.
+            if id(value) in inputs:
+                results[position] = backend.copy(value)
+        return tree.build(results[:count]), _state_of(template, tree, state, results[count:])
+
+    # ---------------------------------------------------------------- reading and changing state
+
+    def with_learning_rate(self, state: OptimizerState, learning_rate: Any) -> OptimizerState:
+        """The state with another learning rate, in the same dtype and place.
+
+        Args:
+            state: from `init` or `step`.
+            learning_rate: a number, a 0-d array or a traced scalar.
+
+        Raises:
+            ValueError: if the optimizer's rate is a schedule, or the rate is not allowed.
+        """
+        if state.learning_rate is None:
+            raise ValueError(f"The learning rate of {self.name!r} is a schedule: pass learning_rate= to step instead.")
+        rate = _checked_rate(self, learning_rate)
+        return state._replace(learning_rate=restored(rate, state.learning_rate))
+
+    def learning_rate_at(self, state: OptimizerState) -> Any:
+        """The learning rate of the next step from this state: a Python float, or a traced scalar."""
+        count = host_or_traced(state.iterations)
+        rate = None if state.learning_rate is None else host_or_traced(state.learning_rate)
+        return self._rate_at(count, rate)
+
+    def averages(self, state: OptimizerState) -> Any:
+        """The moving averages of the parameters, a tree shaped like them; for evaluation.
+
+        Raises:
+            ValueError: if the optimizer keeps none (`use_ema=False`).
+        """
+        if "average" not in state.slots:
+            raise ValueError(f"Optimizer {self.name!r} keeps no averages: make it with use_ema=True.")
+        return state.slots["average"]
+
+    # ---------------------------------------------------------------- templates
+
+    def _template_for(self, tree: Tree, backend: Backend) -> Any:
+        key = self._key_of(tree, backend)
+        with _LOCK:
+            template = self._templates.get(key)
+        if template is None:
+            template, _ = self._new_template(tree)
+            with _LOCK:
+                self._keep_template(key, template)
+        return template
+
+    def _key_of(self, tree: Tree, backend: Backend) -> Any:
+        leaves = tuple((backend.shape(leaf), backend.dtype_name(leaf)) for leaf in tree.leaves)
+        return backend.name, tree.definition, tuple(tree.names), leaves, frozen(_configuration(self))
+
+    def _keep_template(self, key: Any, template: Any) -> None:
+        self._templates[key] = template
+        while len(self._templates) > _KEPT_TEMPLATES:
+            del self._templates[next(iter(self._templates))]
+
+    def _new_template(self, tree: Tree) -> tuple[Any, BuildScope]:
+        """An unbuilt copy, built on placeholders; and a scope with the initial values of its cells."""
+        template = self._unbuilt_copy()
+        cells = [Variable.placeholder(leaf, name) for leaf, name in zip(tree.leaves, tree.names, strict=True)]
+        with BuildScope(zip(cells, tree.leaves, strict=True)) as scope:
+            template.build(cells)
+        return template, scope
+
+
+def _check_leaves(tree: Tree) -> Backend:
+    backends = [check_parameter(leaf, name) for leaf, name in zip(tree.leaves, tree.names, strict=True)]
+    check_one_backend(backends, tree.names)
+    return backends[0] if backends else NUMPY
+
+
+def _checked_rate(optimizer: Any, value: Any) -> Any:
+    return type(optimizer).rate_range.checked(value_of(value), type(optimizer).__name__)
+
+
+def _carried(rate: Any, backend: Backend, like: Array) -> Array:
+    """A rate as state: a number becomes a 0-d array, a traced scalar stays."""
+    rate = ops.convert_to_number(rate)
+    return backend.number(float(rate), like) if backend_of(rate) is HOST else rate
+
+
+def _arithmetic(backend: Backend) -> Any:
+    # A functional step on torch stays differentiable; NumPy's warnings are silenced as on the imperative path.
+    return NUMPY.arithmetic() if backend is NUMPY else Scope()
+
+
+def _state_cells(template: Any, tree: Tree, state: OptimizerState) -> tuple[list[Variable], list[Any]]:
+    """The template's cells with what the state holds for them, checked."""
+    if not isinstance(state, OptimizerState):
+        raise TypeError(f"Expected the OptimizerState that init or step returned, received {type(state).__name__}.")
+    records = template._all_records()
+    slot_names = {record.name for record in records if record.index is not None}
+    scalar_names = {record.name for record in records if record.index is None}
+    if slot_names != set(state.slots) or scalar_names != set(state.scalars):
+        raise ValueError(
+            f"The state has slots {sorted(state.slots)} and scalars {sorted(state.scalars)}; {template.name!r} needs slots "
+            f"{sorted(slot_names)} and scalars {sorted(scalar_names)}: initialise it with init(params)."
+        )
+    leaves = {name: tree.match(slot, f"the state's slot {name!r}") for name, slot in state.slots.items()}
+    cells, values = [template._iterations], [state.iterations]
+    if state.learning_rate is not None:
+        cells.append(template._rate)
+        values.append(state.learning_rate)
+    for record in records:
+        value = state.scalars[record.name] if record.index is None else leaves[record.name][record.index]
+        if record.cell.backend is not HOST:
+            check_gradient(value, record.cell.backend, record.cell.shape, f"{record.cell.name} (state)")
+        cells.append(record.cell)
+        values.append(value)
+    return cells, values
+
+
+def _state_of(template: Any, tree: Tree, before: OptimizerState, values: list[Any]) -> OptimizerState:
+    remaining = iter(values)
+    iterations = next(remaining)
+    rate = None if before.learning_rate is None else next(remaining)
+    slots: dict[str, list[Any]] = {name: [None] * len(tree.leaves) for name in before.slots}
+    scalars: dict[str, Any] = {}
+    for record, value in zip(template._all_records(), remaining, strict=True):
+        if record.index is None:
+            scalars[record.name] = value
+        else:
+            slots[record.name][record.index] = value
+    built = {name: tree.build(leaves) for name, leaves in slots.items()}
+    return OptimizerState(iterations, rate, built, scalars)

@@ -1,0 +1,147 @@
+"""Hyperparameters as attributes that check what they are set to, at construction and at any time after."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..backends import HOST, backend_of, describe, ops
+
+
+class Hyperparameter:
+    """An attribute of an optimizer that belongs to its configuration.
+
+    Args:
+        optional: whether None, meaning off, is allowed.
+    """
+
+    def __init__(self, *, optional: bool = False) -> None:
+        self.optional = optional
+        self.name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        try:
+            return instance.__dict__[self.name]
+        except KeyError:
+            raise AttributeError(
+                f"{type(instance).__name__} has no {self.name!r} yet: call super().__init__() first."
+            ) from None
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        if value is None and self.optional:
+            instance.__dict__[self.name] = None
+        else:
+            instance.__dict__[self.name] = self.checked(value, type(instance).__name__)
+
+    def checked(self, value: Any, owner: str) -> Any:
+        """The value as it is stored.
+
+        Raises:
+            ValueError: if it is not allowed.
+        """
+        raise NotImplementedError
+
+    def refused(self, value: Any, owner: str, allowed: str) -> ValueError:
+        """The error for a value that is not allowed."""
+        nothing = " or None" if self.optional else ""
+        return ValueError(f"{owner}: `{self.name}` must be {allowed}{nothing}, received {describe(value)}.")
+
+
+class Number(Hyperparameter):
+    """A real number in an interval, kept as a Python float.
+
+    NumPy scalars, integers and 0-d arrays the host can read are converted. Tracers, tensors being differentiated and
+    device scalars pass unchecked, so that hyperparameters can be differentiated and mapped over.
+
+    Args:
+        interval: such as "[0, 1)"; "inf" for an open end.
+        optional: whether None is allowed.
+    """
+
+    def __init__(self, interval: str, *, optional: bool = False) -> None:
+        super().__init__(optional=optional)
+        self.interval = interval
+        low, high = interval[1:-1].split(",")
+        self._low, self._high = float(low), float(high)
+        self._low_open, self._high_open = interval[0] == "(", interval[-1] == ")"
+
+    def checked(self, value: Any, owner: str) -> Any:
+        """A float in the interval, or a traced scalar as it is."""
+        backend = backend_of(value)
+        if backend is None or isinstance(value, bool) or backend.shape(value) != ():
+            raise self.refused(value, owner, f"a number in {self.interval}")
+        number = ops.convert_to_number(value)
+        if backend_of(number) is not HOST:
+            return number
+        if isinstance(number, bool) or not self._contains(float(number)):
+            raise self.refused(value, owner, f"a number in {self.interval}")
+        return float(number)
+
+    def _contains(self, number: float) -> bool:
+        if math.isnan(number) or math.isinf(number):
+            return False
+        above = number > self._low if self._low_open else number >= self._low
+        below = number < self._high if self._high_open else number <= self._high
+        return above and below
+
+
+class Count(Hyperparameter):
+    """A whole number.
+
+    Args:
+        minimum: the least allowed.
+        optional: whether None is allowed.
+    """
+
+    def __init__(self, minimum: int, *, optional: bool = False) -> None:
+        super().__init__(optional=optional)
+        self.minimum = minimum
+
+    def checked(self, value: Any, owner: str) -> Any:
+        """An int."""
+        number = ops.convert_to_number(value) if backend_of(value) is not None else value
+        if isinstance(number, bool) or not isinstance(number, int) or number < self.minimum:
+            raise self.refused(value, owner, f"an integer >= {self.minimum}")
+        return number
+
+
+class Flag(Hyperparameter):
+    """True or False."""
+
+    def checked(self, value: Any, owner: str) -> Any:
+        """A bool."""
+        if not isinstance(value, bool):
+            raise self.refused(value, owner, "True or False")
+        return value
+
+
+class Choice(Hyperparameter):
+    """One of a few names.
+
+    Args:
+        choices: the names.
+        optional: whether None is allowed.
+    """
+
+    def __init__(self, choices: tuple[str, ...], *, optional: bool = False) -> None:
+        super().__init__(optional=optional)
+        self.choices = choices
+
+    def checked(self, value: Any, owner: str) -> Any:
+        """The name."""
+        if not isinstance(value, str) or value not in self.choices:
+            raise self.refused(value, owner, f"one of {', '.join(map(repr, self.choices))}")
+        return value
+
+
+def hyperparameters(cls: type) -> dict[str, Hyperparameter]:
+    """The hyperparameters of a class, the base's first, in the order in which they were written."""
+    found: dict[str, Hyperparameter] = {}
+    for parent in reversed(cls.__mro__):
+        found.update({name: value for name, value in vars(parent).items() if isinstance(value, Hyperparameter)})
+    return found

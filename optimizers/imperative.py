@@ -1,0 +1,234 @@
+"""The imperative path: `apply` changes the parameters the optimizer was given, in place."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..backends import HOST, NUMPY, Scope, Variable, backend_of, commit, describe, value_of
+from .checks import check_gradient, check_some_gradient
+from .update import UpdateRule
+
+
+class ImperativeOptimizer(UpdateRule):
+    """Applies gradients in place and keeps the state in itself. The base of `Optimizer`."""
+
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> int:
+        """One step from pairs of a gradient and its parameter.
+
+        Args:
+            grads_and_vars: such as `zip(grads, variables)`.
+
+        Returns:
+            The number of calls made so far.
+
+        Raises:
+            As `apply`.
+        """
+        pairs = list(grads_and_vars)
+        return self.apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
+
+    def apply(self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None = None) -> int:
+        """One step: change the parameters by their gradients.
+
+        The first call builds the optimizer for the parameters given. Everything is checked before anything is written.
+
+        Args:
+            grads: one gradient for each parameter, of the parameter's library and shape; None to leave it out.
+            trainable_variables: NumPy arrays, torch tensors or `Variable`s, in the order of the gradients. They may be a
+                part of those the optimizer was built for. Default: all of those, in their order.
+
+        Returns:
+            The number of calls made so far. An empty list of gradients does nothing.
+
+        Raises:
+            TypeError, ValueError: if gradients and parameters do not fit; nothing has changed then.
+        """
+        gradients = [value_of(gradient) for gradient in grads]
+        if not gradients:
+            return int(self._iterations.value)
+        variables = self._parameters_given(gradients, trainable_variables)
+        if self.built:
+            positions = [self._get_variable_index(variable) for variable in variables]
+            cells = [self._parameters[position] for position in positions]
+        else:
+            cells = self._cells_for(variables)
+            positions = list(range(len(cells)))
+        self._check(gradients, cells, positions)
+        if not self.built:
+            self.build(variables)
+        aligned: list[Any] = [None] * len(self._parameters)
+        for position, gradient in zip(positions, gradients, strict=True):
+            aligned[position] = gradient
+        scalars = [self._iterations, *self._host_scalars()]
+        with self._parameters[0].backend.arithmetic():
+            with Scope((cell, cell.value) for cell in scalars) as scope:
+                self._run(aligned)
+            commit(scope)
+        return int(self._iterations.value)
+
+    def _parameters_given(self, gradients: list[Any], trainable_variables: Iterable[Any] | None) -> list[Any]:
+        if trainable_variables is None:
+            if not self.built:
+                raise ValueError(
+                    f"Optimizer {self.name!r} is not built: pass the variables with the gradients, or call build(variables)."
+                )
+            variables: list[Any] = list(self._parameters)
+        else:
+            variables = list(trainable_variables)
+        if len(variables) != len(gradients):
+            raise ValueError(
+                f"Received {len(gradients)} gradients for {len(variables)} variables: they must match one to one "
+                "(None for a variable without a gradient)."
+            )
+        return variables
+
+    def _check(self, gradients: list[Any], cells: list[Variable], positions: list[int]) -> None:
+        if len(set(positions)) != len(positions):
+            repeated = next(cell.name for cell, at in zip(cells, positions, strict=True) if positions.count(at) > 1)
+            raise ValueError(f"Variable {repeated!r} was given twice in one step: add up its gradients.")
+        for gradient, cell in zip(gradients, cells, strict=True):
+            if gradient is None:
+                continue
+            check_gradient(gradient, cell.backend, cell.shape, cell.name)
+            if not cell.backend.writable and not cell.backend.concrete(gradient):
+                raise RuntimeError(
+                    f"The gradient of {cell.name!r} is being traced: inside a transformation use the optimizer's init and "
+                    "step, which return the new values."
+                )
+        check_some_gradient(gradients, [cell.name for cell in cells])
+        missing = [cell.name for cell, gradient in zip(cells, gradients, strict=True) if gradient is None]
+        if missing:
+            warnings.warn(f"Gradients do not exist for variables {missing}: they are left as they are.", stacklevel=4)
+
+    # ---------------------------------------------------------------- stateless
+
+    def stateless_apply(
+        self, optimizer_variables: Sequence[Any], grads: Sequence[Any], trainable_variables: Sequence[Any]
+    ) -> tuple[list[Any], list[Any]]:
+        """One step on given values; neither they nor the optimizer change.
+
+        Args:
+            optimizer_variables: values in the order of `variables`.
+            grads: a gradient, or None, for each parameter the optimizer was built for.
+            trainable_variables: values of those parameters.
+
+        Returns:
+            The new values of the parameters, and those of the optimizer's variables.
+
+        Raises:
+            ValueError: if the optimizer is not built, or a length or shape differs.
+        """
+        if not self.built:
+            raise ValueError(f"To call stateless_apply, optimizer {self.name!r} must be built: call build(variables).")
+        own = self.variables
+        for what, given, cells in (
+            ("optimizer variables", optimizer_variables, own),
+            ("gradients", grads, self._parameters),
+            ("trainable variables", trainable_variables, self._parameters),
+        ):
+            if len(given) != len(cells):
+                raise ValueError(f"Received {len(given)} {what}; optimizer {self.name!r} was built for {len(cells)}.")
+        gradients = [value_of(gradient) for gradient in grads]
+        for gradient, cell in zip(gradients, self._parameters, strict=True):
+            if gradient is not None:
+                check_gradient(gradient, cell.backend, cell.shape, cell.name)
+        check_some_gradient(gradients, [cell.name for cell in self._parameters])
+        cells = [*own, *self._parameters]
+        values = [value_of(value) for value in (*optimizer_variables, *trainable_variables)]
+        with Scope(zip(cells, values, strict=True)) as scope:
+            for cell, value in zip(cells, values, strict=True):
+                if cell.backend is HOST:
+                    scope.hold(cell, host_or_traced(value))
+                else:
+                    check_gradient(value, cell.backend, cell.shape, cell.name)
+            self._run(gradients)
+            results = [restored(cell.value, value) for cell, value in zip(cells, values, strict=True)]
+        return results[len(own) :], results[: len(own)]
+
+    # ---------------------------------------------------------------- around training
+
+    def scale_loss(self, loss: Any) -> Any:
+        """The loss times `loss_scale_factor`, for a backward pass that would underflow; `apply` divides again."""
+        return loss if self.loss_scale_factor is None else loss * self.loss_scale_factor
+
+    def finalize_variable_values(self, variables: Iterable[Any]) -> None:
+        """Put the moving averages into the parameters, once training is over. Without `use_ema`, do nothing.
+
+        Args:
+            variables: parameters the optimizer was built for, all or some.
+
+        Raises:
+            ValueError: if one of them is unknown.
+        """
+        if not self.use_ema:
+            return
+        indices = [self._get_variable_index(variable) for variable in variables]
+        for index in indices:
+            parameter = self._parameters[index]
+            parameter.assign(self._averages[index].value)
+
+    # ---------------------------------------------------------------- weights and files
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Set all of `variables` from arrays.
+
+        Args:
+            weights: one array or number for each, of its shape.
+
+        Raises:
+            ValueError: if the optimizer is not built, or a number or shape differs; nothing has changed then.
+        """
+        if not self.built:
+            raise ValueError(f"Optimizer {self.name!r} must be built before its weights are set: call build(variables).")
+        cells = self.variables
+        if len(weights) != len(cells):
+            raise ValueError(f"Received {len(weights)} weights; optimizer {self.name!r} has {len(cells)} variables.")
+        arrays = []
+        for cell, weight in zip(cells, weights, strict=True):
+            backend = backend_of(value_of(weight))
+            array = NUMPY.to_numpy(weight) if backend is None else backend.to_numpy(value_of(weight))
+            if array.shape != cell.shape:
+                raise ValueError(f"Variable {cell.name!r} has shape {cell.shape} and cannot take {describe(array)}.")
+            arrays.append(cell.backend.from_numpy(array, cell.dtype_name, cell.value))
+        for cell, array in zip(cells, arrays, strict=True):
+            cell.assign(array)
+
+    def save_own_variables(self, store: Any) -> None:
+        """Write all of `variables` into a mapping as NumPy arrays, under "0", "1", ..."""
+        for position, cell in enumerate(self.variables):
+            store[str(position)] = cell.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        """Read what `save_own_variables` wrote.
+
+        Args:
+            store: a mapping from "0", "1", ... to arrays.
+
+        Raises:
+            ValueError: if the optimizer is not built, or a number or shape differs; nothing has changed then.
+        """
+        keys = [str(position) for position in range(len(self.variables))]
+        if len(store.keys()) != len(keys) or any(key not in store for key in keys):
+            raise ValueError(
+                f"The file holds {len(store.keys())} variables and optimizer {self.name!r} has {len(keys)}: it was saved by "
+                "another kind of optimizer, or before the optimizer was built for these parameters."
+            )
+        self.set_weights([store[key] for key in keys])
+
+
+def host_or_traced(value: Any) -> Any:
+    """A 0-d array as a Python number if the host can read it."""
+    backend = backend_of(value)
+    return value if backend is None or not backend.concrete(value) else backend.item(value)
+
+
+def restored(value: Any, like: Any) -> Any:
+    """A result in the library and dtype in which it came in."""
+    backend = backend_of(like)
+    if backend is None or backend is HOST:
+        return value
+    if backend_of(value) is HOST:
+        return backend.full_like(like, value)
+    return backend.cast(backend.as_array(value), backend.dtype_name(like))

@@ -1,0 +1,251 @@
+"""One step on what the cells hold now: the path every way of running an optimizer shares.
+
+Gradients are unscaled, accumulated, clipped; then for each parameter, in one scope and with one rounding at its end:
+weight decay, `update_step`, constraint, moving average. Nothing here knows whether the cells hold the user's arrays, a
+functional state or tracers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, overload
+
+from ..backends import HOST, Array, Scope, Variable, backend_of, commit, compute_dtype, ops
+from .cells import CellKeeper
+from .clipping import global_norm, global_norm_factor, norm_factor
+
+
+class UpdateRule(CellKeeper):
+    """Runs steps. The base of `Optimizer`; see there for the meaning of the attributes."""
+
+    convention: str
+    weight_decay: float | None
+    clipnorm: float | None
+    clipvalue: float | None
+    global_clipnorm: float | None
+    use_ema: bool
+    ema_momentum: float
+    ema_overwrite_frequency: int | None
+    loss_scale_factor: float | None
+    gradient_accumulation_steps: int | None
+    decay: float
+    _schedule: Callable[..., Any] | None
+    _excluded: set[int]
+    _excluded_pattern: str | None
+
+    # ---------------------------------------------------------------- what a rule writes
+
+    def begin_step(self, gradients: Sequence[Array], variables: Sequence[Variable], learning_rate: Any) -> None:
+        """What a whole step needs once, before the first `update_step`. The default does nothing.
+
+        Args:
+            gradients: the gradients as `update_step` will receive them; each is computed when it is read.
+            variables: the parameters that have a gradient in this step.
+            learning_rate: a Python float, or a traced scalar.
+        """
+
+    def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
+        """The update rule for one parameter, written with `ops`, operators and `assign`, `assign_add`, `assign_sub`.
+
+        Args:
+            gradient: unscaled, clipped, in float32 for 16-bit parameters.
+            variable: the parameter; commit the step with `assign_sub(variable, delta)`.
+            learning_rate: a Python float, or a traced scalar.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define update_step(gradient, variable, learning_rate).")
+
+    def step_of(self, variable: Variable) -> Any:
+        """The number of this update for a parameter, from 1: a Python int, or a traced integer."""
+        return self.iterations + 1
+
+    @property
+    def iterations(self) -> Any:
+        """The number of updates made so far: `apply` calls divided by `gradient_accumulation_steps`, rounded down."""
+        count = self._iterations.value
+        every = self.gradient_accumulation_steps
+        return count if every is None else count // every
+
+    # ---------------------------------------------------------------- slots of the base
+
+    def _make_own_slots(self) -> None:
+        self._averages: list[Variable] = []
+        self._accumulators: list[Variable] = []
+        if self.use_ema:
+            self._averages = self.add_optimizer_variables(self._parameters, "average")
+        if self.gradient_accumulation_steps is not None:
+            self._accumulators = self.add_optimizer_variables(self._parameters, "gradient_accumulator")
+
+    def _rate_is_state(self) -> bool:
+        return self._schedule is None
+
+    # ---------------------------------------------------------------- the step
+
+    def _rate_at(self, count: Any, rate: Any) -> Any:
+        """The learning rate that holds at a count of `apply` calls, given the settable one."""
+        if self._schedule is not None:
+            rate = ops.convert_to_number(self._schedule(count))
+        if isinstance(self.decay, float) and self.decay == 0.0:
+            return rate
+        return rate / (1.0 + self.decay * count)
+
+    def _run(self, gradients: Sequence[Any], rate: Any = None) -> None:
+        """One step for the parameters whose gradient is not None; `gradients` stand in the order of the parameters."""
+        count = self._iterations.value
+        if rate is None:
+            rate = self._rate_at(count, self._rate.value)
+        every = self.gradient_accumulation_steps
+        if every is None:
+            self._update(_Gradients(self, gradients, self.loss_scale_factor), rate)
+        else:
+            incoming = _Gradients(self, gradients, self.loss_scale_factor)
+            for index in incoming.present:
+                with self._scope_of(index) as scope:
+                    self._accumulators[index].assign_add(incoming.unscaled(index))
+                commit(scope)
+            present = [None if gradient is None else True for gradient in gradients]
+            ops.cond((count + 1) % every == 0, lambda: self._update_from_accumulators(present, rate, every), _nothing)
+        self._iterations.assign(count + 1)
+
+    def _update_from_accumulators(self, present: Sequence[Any], rate: Any, every: int) -> None:
+        pairs = zip(present, self._accumulators, strict=True)
+        self._update(_Gradients(self, [here and cell.value for here, cell in pairs], float(every)), rate)
+        for here, cell in zip(present, self._accumulators, strict=True):
+            # A parameter without a gradient on the last call keeps what it has for the next window: nothing is lost.
+            if here:
+                cell.assign(0.0)
+
+    def _update(self, gradients: _Gradients, rate: Any) -> None:
+        gradients.clip()
+        self.begin_step(gradients, [self._parameters[index] for index in gradients.present], rate)
+        for index in range(len(self._parameters)):
+            if index in gradients.present or self.use_ema:
+                with self._scope_of(index) as scope:
+                    self._update_one(index, gradients, rate)
+                commit(scope)
+
+    def _update_one(self, index: int, gradients: _Gradients, rate: Any) -> None:
+        """All that happens to one parameter, on what its cells hold in this scope."""
+        variable = self._parameters[index]
+        if index in gradients.present:
+            gradient = gradients.prepared(index)
+            rate = ops.cast(rate, gradient.dtype)
+            if self.weight_decay is not None and self._decays(variable):
+                variable.assign_sub(variable.value * (self.weight_decay * rate))
+            self.update_step(gradient, variable, rate)
+            if variable.constraint is not None:
+                variable.assign(variable.constraint(variable.value))
+        if self.use_ema:
+            self._average(variable, self._averages[index])
+
+    def _average(self, variable: Variable, average: Variable) -> None:
+        # The first update copies the parameter, so that the average does not start at zero.
+        momentum = ops.where(self.iterations > 0, self.ema_momentum, 0.0)
+        momentum = ops.cast(momentum, average.dtype)
+        average.assign(average.value * momentum + variable.value * (1.0 - momentum))
+        every = self.ema_overwrite_frequency
+        if every is not None:
+            ops.cond((self.iterations + 1) % every == 0, lambda: variable.assign(average.value), _nothing)
+
+    def _scope_of(self, index: int) -> Scope:
+        """A scope in which one parameter and its slots hold arrays of the dtype that is computed in."""
+        parameter = self._parameters[index]
+        backend, dtype = parameter.backend, compute_dtype(parameter.dtype_name)
+        scope = Scope()
+        for cell in self._grouped[index]:
+            scope.hold(cell, backend.cast(cell.value, dtype))
+        for cell in self._host_scalars():
+            value = cell.value
+            if backend_of(value) is not HOST and "float" in backend.dtype_name(value):
+                # A traced scalar must not widen the arrays it meets.
+                scope.hold(cell, backend.cast(value, dtype))
+        return scope
+
+    # ---------------------------------------------------------------- weight decay
+
+    def exclude_from_weight_decay(
+        self, var_list: Sequence[Any] | None = None, var_names: Sequence[str] | None = None
+    ) -> None:
+        """Leave parameters out of weight decay. Each call replaces the last; it may come before or after `build`.
+
+        Args:
+            var_list: parameters, by identity (imperative path only: functional parameters have no identity).
+            var_names: regular expressions, searched in the parameter's name; on the functional path that is its key
+                path, such as "layer1/kernel".
+
+        Raises:
+            TypeError: if `var_names` is a single string.
+        """
+        if isinstance(var_names, str):
+            raise TypeError(f"var_names must be a list of regular expressions, received the string {var_names!r}.")
+        self._excluded = {id(variable) for variable in var_list or ()}
+        # Kept so that an identity cannot come to mean another object.
+        self._excluded_objects = list(var_list or ())
+        self._excluded_pattern = "|".join(var_names) if var_names else None
+        if self._excluded_pattern is not None:
+            re.compile(self._excluded_pattern)
+
+    def _decays(self, variable: Variable) -> bool:
+        if id(variable) in self._excluded or id(variable._array) in self._excluded:
+            return False
+        return self._excluded_pattern is None or re.search(self._excluded_pattern, variable.name) is None
+
+
+class _Gradients(Sequence[Array]):
+    """The gradients of one update. They are read where they lie, and unscaled and clipped one at a time.
+
+    Args:
+        rule: whose gradients they are.
+        arrays: one for each parameter, or None.
+        divisor: what every gradient is divided by, or None.
+    """
+
+    def __init__(self, rule: UpdateRule, arrays: Sequence[Any], divisor: Any) -> None:
+        self._rule = rule
+        self._arrays = arrays
+        self._divisor = divisor
+        self._factor: Any = None
+        self.present = {index: None for index, array in enumerate(arrays) if array is not None}
+
+    def clip(self) -> None:
+        """Find the factor of a global norm, in one read of all gradients."""
+        rule = self._rule
+        limit = rule.clipnorm if rule.convention == "keras2" else rule.global_clipnorm
+        if limit is not None:
+            divisor = 1.0 if self._divisor is None else self._divisor
+            norm = global_norm((self._arrays[index] for index in self.present), divisor)
+            self._factor = global_norm_factor(norm, limit)
+
+    def unscaled(self, index: int) -> Array:
+        """The gradient in the dtype that is computed in, divided by the divisor."""
+        parameter = self._rule._parameters[index]
+        gradient = parameter.backend.cast(self._arrays[index], compute_dtype(parameter.dtype_name))
+        return gradient if self._divisor is None else gradient / self._divisor
+
+    def prepared(self, index: int) -> Array:
+        """The gradient as `update_step` receives it."""
+        rule = self._rule
+        gradient = self.unscaled(index)
+        factor = self._factor
+        if factor is None and rule.clipnorm is not None:
+            factor = norm_factor(ops.norm(gradient), rule.clipnorm)
+        if factor is not None:
+            gradient = gradient * ops.cast(factor, gradient.dtype)
+        if rule.clipvalue is not None:
+            gradient = ops.clip(gradient, -rule.clipvalue, rule.clipvalue)
+        return gradient
+
+    @overload
+    def __getitem__(self, position: int) -> Array: ...
+    @overload
+    def __getitem__(self, position: slice) -> Sequence[Array]: ...
+    def __getitem__(self, position: int | slice) -> Any:
+        indices = list(self.present)[position]
+        return [self.prepared(i) for i in indices] if isinstance(indices, list) else self.prepared(indices)
+
+    def __len__(self) -> int:
+        return len(self.present)
+
+
+def _nothing() -> None:
+    """The branch in which a step does nothing."""

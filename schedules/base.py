@@ -1,0 +1,160 @@
+"""What all schedules share, and the arithmetic of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from ..backends import HOST, Array, backend_of, describe, ops
+
+_LARGEST_INDEX = 2**31 - 1
+
+
+class LearningRateSchedule:
+    r"""A learning rate $\eta(s)$ as a function of the step $s = 0, 1, 2, \dots$
+
+    A subclass implements `rate(step)` with `gradwise.backends.ops` and operators (or overrides `__call__`, as in Keras),
+    and `get_config()` if it is to be saved. Two schedules of one class with the same attributes are equal.
+
+    On a step the host can read, the rate is a Python float computed in double precision. On a traced step it is a
+    traced scalar, in the widest floating point that does not widen the parameters: single precision on JAX unless its
+    64-bit mode is on, double precision on torch.
+
+    Where hosts differ: Keras computes in the dtype of the initial rate, so that an integer rate makes an integer
+    schedule (1, 0, 0, ...); here an integer rate is a float.
+
+    Example:
+        >>> from gradwise import schedules
+        >>> class Halving(schedules.LearningRateSchedule):
+        ...     def rate(self, step):
+        ...         return 0.5 / (step + 1)
+        >>> Halving()(4)
+        0.1
+    """
+
+    def __call__(self, step: Any) -> Array:
+        """The learning rate at a step.
+
+        Args:
+            step: the number of updates made so far, >= 0: a number, a 0-d array of any library, a cell, or a traced
+                scalar.
+
+        Raises:
+            TypeError: if the step is not a single number.
+        """
+        return scalar(self.rate(step_number(step)))
+
+    def rate(self, step: Any) -> Array:
+        """The rule itself.
+
+        Args:
+            step: a Python number, or a traced scalar, on which no Python branch may depend.
+        """
+        raise NotImplementedError(f"Learning rate schedule '{type(self).__name__}' must override `rate(self, step)`.")
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, as a dictionary that JSON can hold."""
+        raise NotImplementedError(
+            f"Learning rate schedule '{type(self).__name__}' must override `get_config()` in order to be serializable."
+        )
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> LearningRateSchedule:
+        """A schedule from what `get_config()` gave, which is left unchanged."""
+        return cls(**config)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, LearningRateSchedule):
+            return NotImplemented
+        return type(self) is type(other) and _by_value(vars(self)) == _by_value(vars(other))
+
+    def __hash__(self) -> int:
+        return hash((type(self), _by_value(vars(self))))
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({arguments})"
+
+
+def _by_value(value: Any) -> Hashable:
+    """Something hashable that is equal exactly for equal values; arrays, traced ones above all, equal only themselves."""
+    if isinstance(value, (list, tuple)):
+        return tuple(_by_value(item) for item in value)
+    if isinstance(value, dict):
+        return frozenset((key, _by_value(item)) for key, item in value.items())
+    if backend_of(value) in (None, HOST) and isinstance(value, Hashable):
+        return value
+    return ("identity", id(value))
+
+
+# ---------------------------------------------------------------- steps and rates
+
+
+def step_number(step: Any) -> Any:
+    """A step as a Python number where the host can read it, else as the traced scalar it is."""
+    value = ops.convert_to_number(step)
+    backend = backend_of(value)
+    if backend is None or isinstance(value, bool) or backend.shape(value) != ():
+        raise TypeError(f"A schedule needs one step, a number or a 0-d array. Received: step={describe(step)}")
+    return value
+
+
+def scalar(value: Any) -> Array:
+    """A rate as a Python float where the host can read it."""
+    value = ops.convert_to_number(value)
+    return float(value) if isinstance(value, int) else value
+
+
+def as_float(value: Any) -> Array:
+    """A number or traced scalar as floating point, as wide as it can be without widening what it will meet."""
+    backend = backend_of(value)
+    return value if backend is None else backend.widest_float(value)
+
+
+def _exact(count: Any) -> Any:
+    """A count of steps as an integer if it is one that an integer step can meet, so that no float rounds the step."""
+    if isinstance(count, float) and count.is_integer():
+        count = int(count)
+    return float(count) if isinstance(count, int) and count > _LARGEST_INDEX else count
+
+
+def ratio(step: Any, period: Any) -> Array:
+    """step / period in floating point."""
+    return ops.divide(as_float(step), period)
+
+
+def whole_periods(step: Any, period: Any) -> Array:
+    """floor(step / period).
+
+    Integers divide as integers: compiled code may multiply by a rounded 1 / period instead of dividing, and then the
+    floor of an exact multiple is one too small.
+    """
+    period = _exact(period)
+    return step // period if isinstance(period, int) else ops.floor(ratio(step, period))
+
+
+def steps_since(step: Any, begin: Any) -> Array:
+    """max(step - begin, 0), written so that unsigned steps do not wrap around."""
+    begin = _exact(begin)
+    if not isinstance(begin, int):
+        step = as_float(step)
+    return ops.maximum(step, begin) - begin
+
+
+def power_of(base: Any, exponent: Any) -> Array:
+    """base ** exponent for a base >= 0.
+
+    Under tracing through the logarithm, taken on the host: a base near 1 that is rounded to single precision before a
+    large power is taken is wrong by the exponent times 3e-8.
+    """
+    exponent = as_float(exponent)
+    if isinstance(exponent, float) or not isinstance(base, float) or base <= 0.0:
+        return ops.power(base, exponent)
+    return ops.exp(ops.multiply(exponent, ops.log(base)))
+
+
+def choose(condition: Any, true: Callable[[], Any], false: Callable[[], Any]) -> Array:
+    """As `ops.where`, but where the host can read the condition only the branch in force is computed."""
+    if isinstance(condition, bool):
+        return true() if condition else false()
+    return ops.where(condition, true(), false())
