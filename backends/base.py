@@ -17,6 +17,11 @@ SIXTEEN_BIT = ("float16", "bfloat16")
 """The dtypes that are stored but never computed in."""
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is a Python number; NumPy's float64 scalar, which is also a float, is an array."""
+    return isinstance(value, (int, float)) and not hasattr(value, "dtype")
+
+
 def compute_dtype(name: str) -> str:
     """The dtype in which a parameter stored as `name` is updated: float32 for the 16-bit ones, else its own."""
     return "float32" if name in SIXTEEN_BIT else name
@@ -163,12 +168,12 @@ class Backend:
 
     def pair(self, a: Array, b: Array) -> tuple[Array, Array]:
         """Both as arrays: a Python number becomes a 0-d array of the other's dtype."""
-        if isinstance(a, (int, float)):
+        if is_number(a):
             return self.full((), a, self.dtype_name(b), b), b
-        if isinstance(b, (int, float)):
+        if is_number(b):
             return a, self.full((), b, self.dtype_name(a), a)
         return a, b
 
     def sum_of_squares(self, array: Array) -> Array:
-        """The sum of the squares of all elements, as a number or a 0-d array, in double precision where there is one."""
+        """The sum of the squares of all elements, a number or a 0-d array, in double precision where there is one."""
         return self.item(self.namespace.sum(self.namespace.square(self.cast(array, "float64"))))

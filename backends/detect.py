@@ -9,9 +9,11 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import numpy
+
 from .base import Backend
 from .host import HostBackend
-from .numpy import NumpyBackend, numpy
+from .numpy import NumpyBackend
 
 HOST = HostBackend()
 NUMPY = NumpyBackend()

@@ -11,16 +11,17 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from .base import Array
+from .base import Array, is_number
 from .detect import HOST, backend_for, backend_of
 from .scope import held_cells, run_in_branch
-from .variable import Variable, value_of
+from .variable import value_of
 
 __all__ = [
     "abs", "absolute", "add", "cast", "ceil", "clip", "cond", "convert_to_number", "cos", "divide", "equal", "exp",
-    "expm1", "floor", "full_like", "greater", "greater_equal", "is_concrete", "isfinite", "less", "less_equal", "log",
-    "log1p", "matmul", "max", "maximum", "mean", "minimum", "multiply", "negative", "norm", "one_minus_power", "ones_like",
-    "power", "sign", "sqrt", "square", "subtract", "sum", "sum_of_squares", "true_divide", "where", "zeros_like",
+    "expm1", "floor", "full_like", "greater", "greater_equal", "is_concrete", "isfinite", "less", "less_equal",
+    "log", "log1p", "matmul", "max", "maximum", "mean", "minimum", "multiply", "negative", "norm",
+    "one_minus_power", "ones_like", "power", "sign", "sqrt", "square", "subtract", "sum", "sum_of_squares",
+    "true_divide", "where", "zeros_like",
 ]  # fmt: skip
 
 
@@ -68,7 +69,7 @@ def matmul(a: Any, b: Any) -> Array:
 def power(a: Any, b: Any) -> Array:
     """a ** b. A Python number raised to a traced count is taken in the widest floating point there is."""
     a, b = value_of(a), value_of(b)
-    if isinstance(a, (int, float)) and not isinstance(b, (int, float)):
+    if is_number(a) and not is_number(b):
         b = backend_for(b).widest_float(b) if backend_for(b).shape(b) == () else b
     return a**b
 
@@ -318,7 +319,7 @@ def one_minus_power(base: Any, exponent: Any) -> Array:
     """
     base, exponent = value_of(base), value_of(exponent)
     logarithm = log(base)
-    if logarithm == -math.inf if isinstance(logarithm, float) else False:
+    if is_number(logarithm) and logarithm == -math.inf:
         return 1.0
     if backend_of(exponent) is not HOST:
         exponent = backend_for(exponent).widest_float(exponent)

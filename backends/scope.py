@@ -106,8 +106,10 @@ def held_cells() -> list[Any]:
     return list(found.values())
 
 
-def run_in_branch(function: Callable[[], Any], cells: list[Any], values: Iterable[Any]) -> tuple[Any, list[Any], set[int]]:
-    """Run `function` with `cells` holding `values`; give its result, what the cells hold then, and which were written."""
+def run_in_branch(
+    function: Callable[[], Any], cells: list[Any], values: Iterable[Any]
+) -> tuple[Any, list[Any], set[int]]:
+    """Run `function` with `cells` holding `values`: its result, what the cells hold then, and which were written."""
     with Scope(zip(cells, values, strict=True)) as scope:
         result = function()
     return result, [scope.get(cell) for cell in cells], scope.written

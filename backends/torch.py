@@ -8,7 +8,7 @@ from typing import Any
 import array_api_compat.torch
 import torch
 
-from .base import FLOATING, Array, Backend
+from .base import FLOATING, Array, Backend, is_number
 from .reductions import sum_of_squares
 
 _DTYPES = {name: getattr(torch, name) for name in FLOATING}
@@ -96,13 +96,13 @@ class TorchBackend(Backend):
         plain = (torch.Tensor, torch.nn.Parameter)
         if type(a) not in plain or type(b) not in plain:
             return True
-        return a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
+        return bool(a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr())
 
     def select(self, predicate: Array, a: Array, b: Array) -> Array:
         """`torch.where`, with two Python numbers kept in double precision."""
         if a is b:
             return a
-        if isinstance(a, (int, float)) and isinstance(b, (int, float)):
+        if is_number(a) and is_number(b):
             a = torch.full((), a, dtype=torch.float64, device=predicate.device)
         return torch.where(predicate, a, b)
 

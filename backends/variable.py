@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from .base import Array, Backend
+from .base import Array, Backend, is_number
 from .detect import HOST, NUMPY, backend_of, describe
 from .scope import Scope, build_scope, scope_holding
 
@@ -57,6 +57,10 @@ class Variable:
     # NumPy must hand operations with a cell back to the cell instead of treating it as an object scalar.
     __array_ufunc__ = None
 
+    name: str
+    constraint: Callable[[Array], Array] | None
+    _array: Any
+
     def __init__(
         self, initial_value: Any, name: str = "variable", constraint: Callable[[Array], Array] | None = None
     ) -> None:
@@ -66,24 +70,23 @@ class Variable:
             raise TypeError(f"Variable {name!r} needs an array or a number, received {describe(initial_value)}.")
         if backend is NUMPY:
             initial_value = NUMPY.to_numpy(initial_value)
-        self._set_up(name, backend, constraint, backend.shape(initial_value), backend.dtype_name(initial_value))
+        self._set_up(name, backend, backend.shape(initial_value), backend.dtype_name(initial_value))
+        self.constraint = constraint
         self._begin(backend.copy(initial_value))
 
     def _begin(self, array: Array) -> None:
         """Hold a first array: in the build scope if there is one, so that the cell itself stays empty."""
         scope = build_scope()
-        if scope is not None:
-            scope.hold(self, array)
-        else:
+        if scope is None:
             self._array = array
+        else:
+            scope.hold(self, array)
 
-    def _set_up(
-        self, name: str, backend: Backend, constraint: Callable[[Array], Array] | None, shape: tuple[int, ...], dtype: str
-    ) -> None:
+    def _set_up(self, name: str, backend: Backend, shape: tuple[int, ...], dtype: str) -> None:
         self.name = name
-        self.constraint = constraint
+        self.constraint = None
         self._backend = backend
-        self._array: Any = None
+        self._array = None
         self._shape = shape
         self._dtype_name = dtype
 
@@ -93,7 +96,7 @@ class Variable:
         backend = backend_of(array)
         assert backend is not None
         cell = cls.__new__(cls)
-        cell._set_up(name, backend, None, backend.shape(array), backend.dtype_name(array))
+        cell._set_up(name, backend, backend.shape(array), backend.dtype_name(array))
         cell._array = array
         return cell
 
@@ -107,7 +110,7 @@ class Variable:
     @classmethod
     def scalar(cls, value: Any, name: str) -> Variable:
         """A host scalar: a Python number, or what stands for one while it is traced or differentiated."""
-        cell = cls.placeholder(0.0 if not isinstance(value, int) else 0, name)
+        cell = cls.placeholder(0 if isinstance(value, int) else 0.0, name)
         cell._begin(value)
         return cell
 
@@ -128,7 +131,8 @@ class Variable:
             return scope.get(self)
         if self._array is None:
             raise RuntimeError(
-                f"Variable {self.name!r} holds an array only while the optimizer's init or step runs; read the state instead."
+                f"Variable {self.name!r} holds an array only while the optimizer's init or step runs: "
+                "read the state instead."
             )
         return self._array
 
@@ -141,7 +145,7 @@ class Variable:
     def dtype(self) -> Any:
         """The dtype of what the cell holds now, as the library's own object."""
         value = self.value
-        return HOST.dtype_name(value) if isinstance(value, (int, float)) else value.dtype
+        return HOST.dtype_name(value) if is_number(value) else value.dtype
 
     @property
     def dtype_name(self) -> str:
@@ -225,8 +229,8 @@ class Variable:
         assert backend is not None
         if backend is not HOST and not backend.concrete(value) and backend.concrete(self._array):
             raise RuntimeError(
-                f"Variable {self.name!r} cannot keep {describe(value)} that is being traced: inside a transformation use "
-                "the optimizer's init and step, which return the new values."
+                f"Variable {self.name!r} cannot keep {describe(value)} that is being traced: "
+                "inside a transformation use the optimizer's init and step, which return the new values."
             )
         if backend.writable and backend is self._backend:
             backend.write(self._array, value)

@@ -6,7 +6,7 @@ import copy
 import inspect
 import re
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from ..backends import FLOATING, Variable, ops
 from ..schedules import registry as schedule_registry
@@ -22,22 +22,22 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
     r"""The base of every optimizer: subclass it, create slots in `build`, write the rule in `update_step`.
 
     Args:
-        learning_rate: a number >= 0, a schedule, or any callable of the step (or of nothing) that gives a number. 0.001.
+        learning_rate: a number >= 0, a schedule, or any callable of the step (or of nothing) giving a number. 0.001.
         weight_decay: decoupled decay, >= 0: before each update the parameter loses `weight_decay * learning_rate` of
             itself. None is off.
-        clipnorm: > 0; each gradient is scaled down to this Euclidean norm. In convention "keras2" the norm is that of all
-            gradients together. None is off.
+        clipnorm: > 0; each gradient is scaled down to this Euclidean norm. In convention "keras2" the norm is that of
+            all gradients together. None is off.
         clipvalue: > 0; gradients are limited to [-clipvalue, clipvalue]. None is off.
         global_clipnorm: > 0; all gradients are scaled down together to this norm. None is off.
         use_ema: keep an exponential moving average of every parameter.
         ema_momentum: in [0, 1]; the weight of the past in the average.
         ema_overwrite_frequency: every how many updates the parameter is set to its average. None is never.
         loss_scale_factor: > 0; what `scale_loss` multiplies by and `apply` divides gradients by. None is off.
-        gradient_accumulation_steps: >= 2; make one update of the mean gradient for so many `apply` calls. Schedules count
-            calls, the rest counts updates. None is off.
+        gradient_accumulation_steps: >= 2; make one update of the mean gradient for so many `apply` calls. Schedules
+            count calls, the rest counts updates. None is off.
         name: default: the class's name in snake case.
         convention: whose formula to follow: "keras" (Keras 3), "keras2" (Keras 2.2).
-        slot_dtype: the dtype in which slots are stored; default: float32 for 16-bit parameters, else the parameter's.
+        slot_dtype: the dtype in which slots are stored. Default: float32 for 16-bit parameters, else the parameter's.
         **older: `lr` for `learning_rate`; `decay`, which divides the rate by `1 + decay * iterations`.
 
     Raises:
@@ -122,6 +122,11 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
             raise ValueError(f"{type(self).__name__}: give `learning_rate` or its older name `lr`, not both.")
         self.learning_rate = learning_rate if rate is None else rate
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        # Algorithms pass the common arguments on; help() and editors should still show them all.
+        cls.__signature__ = _merged_signature(cls)  # type: ignore[attr-defined]  # read by inspect.signature
+
     # ---------------------------------------------------------------- conventions
 
     def _choose_convention(self, convention: str) -> None:
@@ -145,8 +150,8 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
             if value is not None and value != neutral:
                 having = ", ".join(repr(other) for other, row in type(self).conventions.items() if name in row)
                 raise ValueError(
-                    f"{type(self).__name__}: `{name}` does not exist in convention {self.convention!r}, received {value!r}; "
-                    f"it exists in {having}."
+                    f"{type(self).__name__}: `{name}` does not exist in convention {self.convention!r}, "
+                    f"received {value!r}; it exists in {having}."
                 )
             setattr(self, name, neutral)
 
@@ -156,11 +161,15 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
         owner = type(self).__name__
         if self.convention == "keras2":
             if self.global_clipnorm is not None:
-                raise ValueError(f'{owner}: convention "keras2" has no `global_clipnorm`; its `clipnorm` is the global norm.')
+                raise ValueError(
+                    f'{owner}: convention "keras2" has no `global_clipnorm`; its `clipnorm` is the global norm.'
+                )
             if self.weight_decay is not None:
                 raise ValueError(f'{owner}: convention "keras2" has no `weight_decay`, received {self.weight_decay!r}.')
         elif len(given) > 1:
-            raise ValueError(f"{owner}: only one of `clipnorm`, `clipvalue` and `global_clipnorm` can be set, received {given}.")
+            raise ValueError(
+                f"{owner}: only one of `clipnorm`, `clipvalue` and `global_clipnorm` can be set, received {given}."
+            )
 
     # ---------------------------------------------------------------- learning rate
 
@@ -168,8 +177,8 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
     def learning_rate(self) -> Any:
         """The learning rate of the next imperative step, before `decay`: a float.
 
-        Set it to a number, a schedule or a callable at any time. It concerns the imperative path (`apply`) and the `init`
-        of new functional state; existing functional state carries its own: see `with_learning_rate`.
+        Set it to a number, a schedule or a callable at any time. It concerns the imperative path (`apply`) and the
+        `init` of new functional state; existing functional state carries its own: see `with_learning_rate`.
         """
         if self._schedule is not None:
             return ops.convert_to_number(self._schedule(self._iterations.value))
@@ -185,8 +194,8 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
             return
         if value is None or isinstance(value, str):
             raise ValueError(
-                f"{type(self).__name__}: `learning_rate` must be a number in [0, inf), a schedule or a callable of the step, "
-                f"received {value!r}."
+                f"{type(self).__name__}: `learning_rate` must be a number in [0, inf), a schedule or a callable of the "
+                f"step, received {value!r}."
             )
         rate = Number.checked(_RATE, value.value if isinstance(value, Variable) else value, type(self).__name__)
         self._schedule = None
@@ -220,7 +229,7 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
             TypeError: if the learning rate is a plain function, which cannot be written down.
         """
         schedule = self.learning_rate_schedule
-        rate = self._rate.value if schedule is None else schedule_registry.serialize(schedule)
+        rate = self._rate.value if schedule is None else schedule_registry.serialize(cast(Any, schedule))
         config: dict[str, Any] = {"name": self.name, "learning_rate": rate}
         names = [name for name in hyperparameters(type(self)) if name != "rate_range"]
         for name in sorted(names, key=_LATER.__contains__):
@@ -248,9 +257,25 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
 _RATE = Optimizer.__dict__["rate_range"]
 
 
+def _merged_signature(cls: type) -> inspect.Signature:
+    """The constructor's signature, with the parent's arguments where it passes `*` and `**` on."""
+    own = list(inspect.signature(cls.__init__).parameters.values())[1:]  # type: ignore[misc]  # of the class itself
+    kinds = {parameter.kind for parameter in own}
+    if inspect.Parameter.VAR_KEYWORD not in kinds:
+        return inspect.Signature(own)
+    named = [p for p in own if p.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)]
+    names = {parameter.name for parameter in named}
+    inherited = [p for p in inspect.signature(cls.__mro__[1]).parameters.values() if p.name not in names]
+    if inspect.Parameter.VAR_POSITIONAL not in kinds:
+        keyword_only = inspect.Parameter.KEYWORD_ONLY
+        inherited = [
+            p.replace(kind=keyword_only) if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD else p for p in inherited
+        ]
+    return inspect.Signature(sorted([*named, *inherited], key=lambda parameter: parameter.kind))
+
+
 def _default_rate(cls: type) -> Any:
-    parameter = inspect.signature(cls).parameters.get("learning_rate")
-    return inspect.signature(Optimizer).parameters["learning_rate"].default if parameter is None else parameter.default
+    return inspect.signature(cls).parameters["learning_rate"].default
 
 
 def _called_with_step(function: Callable[..., Any]) -> Callable[[Any], Any]:

@@ -10,12 +10,12 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ..backends import HOST, Array, Backend, Variable, backend_of, compute_dtype, describe
+from ..backends import HOST, Backend, Variable, backend_of, compute_dtype, describe
 from .checks import check_one_backend, check_parameter
 
 _STRUCTURE = (
-    "_iterations", "_rate", "_records", "_parameters", "_index", "_grouped", "_shared", "_pristine", "_templates", "built",
-    "_building",
+    "_iterations", "_rate", "_records", "_parameters", "_index", "_grouped", "_shared", "_pristine", "_templates",
+    "built", "_building",
 )  # fmt: skip
 """Attributes that belong to a built instance and not to its configuration."""
 
@@ -25,7 +25,7 @@ class Record(NamedTuple):
 
     cell: Variable
     name: str
-    index: int | None
+    position: int | None
 
 
 class CellKeeper:
@@ -81,9 +81,13 @@ class CellKeeper:
             if not isinstance(array, Variable):
                 reason = backends[-1].why_not_variable(array)
                 if reason is not None:
-                    raise TypeError(f"Parameter {name!r} is {describe(array)} that an optimizer cannot update; {reason}.")
+                    raise TypeError(
+                        f"Parameter {name!r} is {describe(array)} that an optimizer cannot update; {reason}."
+                    )
             if id(array) in seen:
-                raise ValueError(f"Parameter {name!r} is the same object as {seen[id(array)]!r}: give each parameter once.")
+                raise ValueError(
+                    f"Parameter {name!r} is the same object as {seen[id(array)]!r}: give each parameter once."
+                )
             seen[id(array)] = name
             cells.append(array if isinstance(array, Variable) else Variable.over(array, name))
         check_one_backend(backends, [cell.name for cell in cells])
@@ -103,9 +107,9 @@ class CellKeeper:
         self._grouped = [[parameter] for parameter in self._parameters]
         records = self._all_records()
         for record in records:
-            if record.index is not None:
-                self._grouped[record.index].append(record.cell)
-        self._shared = [record.cell for record in records if record.index is None]
+            if record.position is not None:
+                self._grouped[record.position].append(record.cell)
+        self._shared = [record.cell for record in records if record.position is None]
 
     def _host_scalars(self) -> list[Variable]:
         """The learning rate and the scalars a step shares."""
@@ -172,7 +176,7 @@ class CellKeeper:
                 )
             array = backend.cast(backend.copy(initial), dtype)
         cell = Variable.owning(array, f"{parameter.name.replace('/', '_')}_{name}")
-        taken = {record.name for record in self._records if record.index == index}
+        taken = {record.name for record in self._records if record.position == index}
         self._records.append(Record(cell, _unused(name, taken), index))
         return cell
 
@@ -215,10 +219,12 @@ class CellKeeper:
             name: its key in functional state.
         """
         if not self._parameters:
-            raise RuntimeError("add_variable needs the optimizer to have parameters: call super().build(variables) first.")
+            raise RuntimeError("add_variable works inside build(variables), once there is a parameter.")
         fill = _constant(initializer)
         if fill is None:
-            raise ValueError(f'add_variable takes the initializers "zeros", "ones" or a number, received {initializer!r}.')
+            raise ValueError(
+                f'add_variable takes the initializers "zeros", "ones" or a number, received {initializer!r}.'
+            )
         first = self._parameters[0]
         kind = dtype or self.slot_dtype or compute_dtype(first.dtype_name)
         array = first.backend.full(tuple(shape), fill, kind, first.value)
@@ -234,7 +240,7 @@ class CellKeeper:
         return self._add_shared(Variable.scalar(initial, name), name)
 
     def _add_shared(self, cell: Variable, name: str) -> Variable:
-        taken = {record.name for record in self._records if record.index is None}
+        taken = {record.name for record in self._records if record.position is None}
         self._records.append(Record(cell, _unused(name, taken), None))
         return cell
 
@@ -338,9 +344,9 @@ def _unbuilt(value: Any) -> Any:
 
 
 def frozen(value: Any) -> Any:
-    """A hashable stand-in for a configuration value: equal if and only if the values are, nested containers included."""
+    """A hashable stand-in for a configuration value, equal if and only if the values are, nested ones included."""
     if isinstance(value, CellKeeper):
-        return (type(value), *(item for item in frozen(_configuration(value))))
+        return (type(value), frozen(configuration(value)))
     if isinstance(value, (list, tuple)):
         return (type(value), *map(frozen, value))
     if isinstance(value, dict):
@@ -352,7 +358,8 @@ def frozen(value: Any) -> Any:
     return (type(value), id(value))
 
 
-def _configuration(keeper: CellKeeper) -> dict[str, Array]:
+def configuration(keeper: CellKeeper) -> dict[str, Any]:
+    """The attributes of an optimizer that its user set, as they were before `build` filled containers with cells."""
     pristine = keeper._pristine
     return {
         name: pristine[name] if pristine is not None and _has_cells(value) else value

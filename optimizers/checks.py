@@ -47,7 +47,8 @@ def check_gradient(gradient: Any, backend: Backend, shape: tuple[int, ...], name
     own = backend_of(gradient)
     if own is not backend:
         raise TypeError(
-            f"The gradient of {name!r} must be a {backend.name} array like its parameter, received {describe(gradient)}."
+            f"The gradient of {name!r} must be a {backend.name} array like its parameter, "
+            f"received {describe(gradient)}."
         )
     if own.sparse(gradient):
         raise TypeError(f"The gradient of {name!r} is sparse; only dense gradients are supported: densify it first.")

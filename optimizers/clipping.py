@@ -21,7 +21,7 @@ def norm_factor(norm: Array, limit: float) -> Array:
 
 
 def global_norm_factor(norm: Array, limit: float) -> Array:
-    """As `norm_factor`, but NaN for a norm that is not finite: a bad gradient anywhere shows everywhere, as in Keras."""
+    """As `norm_factor`, but NaN for a norm that is not finite: one bad gradient shows everywhere, as in Keras."""
     return norm_factor(norm, limit) + (norm - norm)
 
 

@@ -10,7 +10,7 @@ import threading
 from typing import Any, NamedTuple
 
 from ..backends import HOST, NUMPY, Array, Backend, BuildScope, Scope, Tree, Variable, backend_of, ops, value_of
-from .cells import _configuration, frozen
+from .cells import configuration, frozen
 from .checks import check_gradient, check_one_backend, check_parameter, check_some_gradient
 from .imperative import host_or_traced, restored
 from .update import UpdateRule
@@ -60,8 +60,8 @@ class FunctionalOptimizer(UpdateRule):
         scalars: dict[str, Any] = {}
         for record in template._all_records():
             value = scope.get(record.cell)
-            if record.index is not None:
-                slots.setdefault(record.name, [None] * len(tree.leaves))[record.index] = value
+            if record.position is not None:
+                slots.setdefault(record.name, [None] * len(tree.leaves))[record.position] = value
             else:
                 scalars[record.name] = backend.number(value, like) if backend_of(value) is HOST else value
         rate = None if self._schedule is not None else _carried(self._rate.value, backend, like)
@@ -162,7 +162,7 @@ class FunctionalOptimizer(UpdateRule):
 
     def _key_of(self, tree: Tree, backend: Backend) -> Any:
         leaves = tuple((backend.shape(leaf), backend.dtype_name(leaf)) for leaf in tree.leaves)
-        return backend.name, tree.definition, tuple(tree.names), leaves, frozen(_configuration(self))
+        return backend.name, tree.definition, tuple(tree.names), leaves, frozen(configuration(self))
 
     def _keep_template(self, key: Any, template: Any) -> None:
         self._templates[key] = template
@@ -173,7 +173,8 @@ class FunctionalOptimizer(UpdateRule):
         """An unbuilt copy, built on placeholders; and a scope with the initial values of its cells."""
         template = self._unbuilt_copy()
         cells = [Variable.placeholder(leaf, name) for leaf, name in zip(tree.leaves, tree.names, strict=True)]
-        with BuildScope(zip(cells, tree.leaves, strict=True)) as scope:
+        scope = BuildScope(zip(cells, tree.leaves, strict=True))
+        with scope:
             template.build(cells)
         return template, scope
 
@@ -204,12 +205,12 @@ def _state_cells(template: Any, tree: Tree, state: OptimizerState) -> tuple[list
     if not isinstance(state, OptimizerState):
         raise TypeError(f"Expected the OptimizerState that init or step returned, received {type(state).__name__}.")
     records = template._all_records()
-    slot_names = {record.name for record in records if record.index is not None}
-    scalar_names = {record.name for record in records if record.index is None}
+    slot_names = {record.name for record in records if record.position is not None}
+    scalar_names = {record.name for record in records if record.position is None}
     if slot_names != set(state.slots) or scalar_names != set(state.scalars):
         raise ValueError(
-            f"The state has slots {sorted(state.slots)} and scalars {sorted(state.scalars)}; {template.name!r} needs slots "
-            f"{sorted(slot_names)} and scalars {sorted(scalar_names)}: initialise it with init(params)."
+            f"The state has slots {sorted(state.slots)} and scalars {sorted(state.scalars)}; {template.name!r} needs "
+            f"slots {sorted(slot_names)} and scalars {sorted(scalar_names)}: initialise it with init(params)."
         )
     leaves = {name: tree.match(slot, f"the state's slot {name!r}") for name, slot in state.slots.items()}
     cells, values = [template._iterations], [state.iterations]
@@ -217,7 +218,7 @@ def _state_cells(template: Any, tree: Tree, state: OptimizerState) -> tuple[list
         cells.append(template._rate)
         values.append(state.learning_rate)
     for record in records:
-        value = state.scalars[record.name] if record.index is None else leaves[record.name][record.index]
+        value = state.scalars[record.name] if record.position is None else leaves[record.name][record.position]
         if record.cell.backend is not HOST:
             check_gradient(value, record.cell.backend, record.cell.shape, f"{record.cell.name} (state)")
         cells.append(record.cell)
@@ -232,9 +233,9 @@ def _state_of(template: Any, tree: Tree, before: OptimizerState, values: list[An
     slots: dict[str, list[Any]] = {name: [None] * len(tree.leaves) for name in before.slots}
     scalars: dict[str, Any] = {}
     for record, value in zip(template._all_records(), remaining, strict=True):
-        if record.index is None:
+        if record.position is None:
             scalars[record.name] = value
         else:
-            slots[record.name][record.index] = value
+            slots[record.name][record.position] = value
     built = {name: tree.build(leaves) for name, leaves in slots.items()}
     return OptimizerState(iterations, rate, built, scalars)

@@ -73,12 +73,13 @@ class Number(Hyperparameter):
     def checked(self, value: Any, owner: str) -> Any:
         """A float in the interval, or a traced scalar as it is."""
         backend = backend_of(value)
-        if backend is None or isinstance(value, bool) or backend.shape(value) != ():
+        real = backend is not None and not isinstance(value, bool) and backend.shape(value) == ()
+        if backend is None or not real or not backend.dtype_name(value).startswith(("float", "bfloat", "int", "uint")):
             raise self.refused(value, owner, f"a number in {self.interval}")
         number = ops.convert_to_number(value)
         if backend_of(number) is not HOST:
             return number
-        if isinstance(number, bool) or not self._contains(float(number)):
+        if not self._contains(float(number)):
             raise self.refused(value, owner, f"a number in {self.interval}")
         return float(number)
 
@@ -137,6 +138,11 @@ class Choice(Hyperparameter):
         if not isinstance(value, str) or value not in self.choices:
             raise self.refused(value, owner, f"one of {', '.join(map(repr, self.choices))}")
         return value
+
+
+def in_use(value: Any) -> bool:
+    """Whether a hyperparameter that is off at 0 is on; a traced one, which cannot be compared, is there to be used."""
+    return not (isinstance(value, float) and value == 0.0)
 
 
 def hyperparameters(cls: type) -> dict[str, Hyperparameter]:

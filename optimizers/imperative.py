@@ -36,8 +36,8 @@ class ImperativeOptimizer(UpdateRule):
 
         Args:
             grads: one gradient for each parameter, of the parameter's library and shape; None to leave it out.
-            trainable_variables: NumPy arrays, torch tensors or `Variable`s, in the order of the gradients. They may be a
-                part of those the optimizer was built for. Default: all of those, in their order.
+            trainable_variables: NumPy arrays, torch tensors or `Variable`s, in the order of the gradients. They may be
+                a part of those the optimizer was built for. Default: all of those, in their order.
 
         Returns:
             The number of calls made so far. An empty list of gradients does nothing.
@@ -72,7 +72,8 @@ class ImperativeOptimizer(UpdateRule):
         if trainable_variables is None:
             if not self.built:
                 raise ValueError(
-                    f"Optimizer {self.name!r} is not built: pass the variables with the gradients, or call build(variables)."
+                    f"Optimizer {self.name!r} is not built: pass the variables with the gradients, "
+                    "or call build(variables)."
                 )
             variables: list[Any] = list(self._parameters)
         else:
@@ -94,8 +95,8 @@ class ImperativeOptimizer(UpdateRule):
             check_gradient(gradient, cell.backend, cell.shape, cell.name)
             if not cell.backend.writable and not cell.backend.concrete(gradient):
                 raise RuntimeError(
-                    f"The gradient of {cell.name!r} is being traced: inside a transformation use the optimizer's init and "
-                    "step, which return the new values."
+                    f"The gradient of {cell.name!r} is being traced: inside a transformation use the optimizer's init "
+                    "and step, which return the new values."
                 )
         check_some_gradient(gradients, [cell.name for cell in cells])
         missing = [cell.name for cell, gradient in zip(cells, gradients, strict=True) if gradient is None]
@@ -181,7 +182,7 @@ class ImperativeOptimizer(UpdateRule):
             ValueError: if the optimizer is not built, or a number or shape differs; nothing has changed then.
         """
         if not self.built:
-            raise ValueError(f"Optimizer {self.name!r} must be built before its weights are set: call build(variables).")
+            raise ValueError(f"Optimizer {self.name!r} has no weights to set yet: call build(variables).")
         cells = self.variables
         if len(weights) != len(cells):
             raise ValueError(f"Received {len(weights)} weights; optimizer {self.name!r} has {len(cells)} variables.")
@@ -212,8 +213,8 @@ class ImperativeOptimizer(UpdateRule):
         keys = [str(position) for position in range(len(self.variables))]
         if len(store.keys()) != len(keys) or any(key not in store for key in keys):
             raise ValueError(
-                f"The file holds {len(store.keys())} variables and optimizer {self.name!r} has {len(keys)}: it was saved by "
-                "another kind of optimizer, or before the optimizer was built for these parameters."
+                f"The store holds {len(store.keys())} variables and optimizer {self.name!r} has {len(keys)}: it comes "
+                "from another kind of optimizer, or this one is not yet built for its parameters."
             )
         self.set_weights([store[key] for key in keys])
 

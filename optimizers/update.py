@@ -14,6 +14,7 @@ from typing import Any, overload
 from ..backends import HOST, Array, Scope, Variable, backend_of, commit, compute_dtype, ops
 from .cells import CellKeeper
 from .clipping import global_norm, global_norm_factor, norm_factor
+from .hyperparameter import in_use
 
 
 class UpdateRule(CellKeeper):
@@ -85,9 +86,7 @@ class UpdateRule(CellKeeper):
         """The learning rate that holds at a count of `apply` calls, given the settable one."""
         if self._schedule is not None:
             rate = ops.convert_to_number(self._schedule(count))
-        if isinstance(self.decay, float) and self.decay == 0.0:
-            return rate
-        return rate / (1.0 + self.decay * count)
+        return rate / (1.0 + self.decay * count) if in_use(self.decay) else rate
 
     def _run(self, gradients: Sequence[Any], rate: Any = None) -> None:
         """One step for the parameters whose gradient is not None; `gradients` stand in the order of the parameters."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
-from ..backends import HOST, backend_of, describe, ops
+from ..backends import HOST, backend_of, ops
 
 
 class Range(NamedTuple):
@@ -38,8 +39,7 @@ def number(name: str, value: Any, allowed: Range = ANY) -> Any:
         allowed: the range.
 
     Raises:
-        TypeError: if it is no number.
-        ValueError: if it is a bool, NaN, infinite or out of range.
+        ValueError: if it is no number, a bool, NaN, infinite or out of range.
     """
     value = _checked(name, value, allowed, "a finite number")
     return float(value) if isinstance(value, int) else value
@@ -69,24 +69,38 @@ def flag(name: str, value: Any) -> bool:
     raise ValueError(f"Argument `{name}` must be True or False. Received: {name}={value!r}")
 
 
+def sequence(name: str, value: Any) -> tuple[Any, ...]:
+    """The argument's items, or a ValueError."""
+    if isinstance(value, (str, bytes, dict)) or not isinstance(value, Iterable):
+        raise ValueError(f"Argument `{name}` must be a list or tuple. Received: {name}={value!r}")
+    return tuple(value)
+
+
+def increasing(name: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The numbers, or a ValueError unless each is greater than the one before it; traced ones are not compared."""
+    for before, after in pairwise(values):
+        if isinstance(before, (int, float)) and isinstance(after, (int, float)) and not before < after:
+            raise ValueError(f"Argument `{name}` must increase strictly. Received: {name}={list(values)!r}")
+    return values
+
+
 def text(name: str, value: Any, default: str) -> str:
-    """The argument if it is a string, the default for None, or a TypeError."""
+    """The argument if it is a string, the default for None, or a ValueError."""
     if value is None:
         return default
     if not isinstance(value, str):
-        raise TypeError(f"Argument `{name}` must be a string. Received: {name}={value!r}")
+        raise ValueError(f"Argument `{name}` must be a string. Received: {name}={value!r}")
     return value
 
 
 def _checked(name: str, value: Any, allowed: Range, kind: str) -> Any:
-    boolean = _is_boolean(value)
     found = ops.convert_to_number(value)
     backend = backend_of(found)
-    if backend is None or backend.shape(found) != ():
-        raise TypeError(f"Argument `{name}` must be {kind}. Received: {name}={describe(value)}")
+    if backend is None or backend.shape(found) != () or _is_boolean(value):
+        raise ValueError(_message(name, value, allowed, kind))
     if backend is not HOST:
         return found
-    if boolean or not _is_finite(found) or not allowed.holds(found):
+    if not _is_finite(found) or not allowed.holds(found):
         raise ValueError(_message(name, value, allowed, kind))
     return int(found) if isinstance(found, int) else float(found)
 

@@ -13,8 +13,8 @@ _LARGEST_INDEX = 2**31 - 1
 class LearningRateSchedule:
     r"""A learning rate $\eta(s)$ as a function of the step $s = 0, 1, 2, \dots$
 
-    A subclass implements `rate(step)` with `gradwise.backends.ops` and operators (or overrides `__call__`, as in Keras),
-    and `get_config()` if it is to be saved. Two schedules of one class with the same attributes are equal.
+    A subclass implements `rate(step)` with `gradwise.backends.ops` and operators (or overrides `__call__`, as in
+    Keras), and `get_config()` if it is to be saved. Two schedules of one class with the same attributes are equal.
 
     On a step the host can read, the rate is a Python float computed in double precision. On a traced step it is a
     traced scalar, in the widest floating point that does not widen the parameters: single precision on JAX unless its
@@ -77,7 +77,7 @@ class LearningRateSchedule:
 
 
 def _by_value(value: Any) -> Hashable:
-    """Something hashable that is equal exactly for equal values; arrays, traced ones above all, equal only themselves."""
+    """Something hashable that is equal exactly for equal values; an array, which may be traced, equals only itself."""
     if isinstance(value, (list, tuple)):
         return tuple(_by_value(item) for item in value)
     if isinstance(value, dict):
@@ -111,7 +111,7 @@ def as_float(value: Any) -> Array:
     return value if backend is None else backend.widest_float(value)
 
 
-def _exact(count: Any) -> Any:
+def exact(count: Any) -> Any:
     """A count of steps as an integer if it is one that an integer step can meet, so that no float rounds the step."""
     if isinstance(count, float) and count.is_integer():
         count = int(count)
@@ -129,13 +129,13 @@ def whole_periods(step: Any, period: Any) -> Array:
     Integers divide as integers: compiled code may multiply by a rounded 1 / period instead of dividing, and then the
     floor of an exact multiple is one too small.
     """
-    period = _exact(period)
+    period = exact(period)
     return step // period if isinstance(period, int) else ops.floor(ratio(step, period))
 
 
 def steps_since(step: Any, begin: Any) -> Array:
     """max(step - begin, 0), written so that unsigned steps do not wrap around."""
-    begin = _exact(begin)
+    begin = exact(begin)
     if not isinstance(begin, int):
         step = as_float(step)
     return ops.maximum(step, begin) - begin

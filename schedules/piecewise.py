@@ -23,7 +23,6 @@ class PiecewiseConstantDecay(LearningRateSchedule):
         name: default "PiecewiseConstant", also for None.
 
     Raises:
-        TypeError: if `boundaries` or `values` is not a sequence.
         ValueError: if there is not one more value than boundaries, if the boundaries do not increase strictly, or if a
             number is out of range.
 
@@ -41,7 +40,8 @@ class PiecewiseConstantDecay(LearningRateSchedule):
                 "The length of boundaries must be 1 less than the length of values. Received: "
                 f"boundaries={boundaries} of length {len(boundaries)}, and values={values} of length {len(values)}."
             )
-        self.boundaries = arguments.increasing("boundaries", boundaries, arguments.steps, arguments.ANY)
+        boundaries = tuple(arguments.steps("boundaries", boundary, arguments.ANY) for boundary in boundaries)
+        self.boundaries = arguments.increasing("boundaries", boundaries)
         self.values = tuple(arguments.number("values", value, arguments.NOT_NEGATIVE) for value in values)
         self.name = arguments.text("name", name, "PiecewiseConstant")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..backends import Array, ops
 from . import arguments
-from .base import LearningRateSchedule, as_float, ratio, whole_periods
+from .base import LearningRateSchedule, as_float, exact, ratio, whole_periods
 from .registry import registered
 
 
@@ -51,9 +51,9 @@ class PolynomialDecay(LearningRateSchedule):
         """The rule itself."""
         period = self.decay_steps
         if self.cycle:
-            whole = as_float(whole_periods(step, period))
-            begun = ops.where(whole * period < as_float(step), whole + 1.0, whole)
-            period = period * ops.maximum(begun, 1.0)
+            whole = whole_periods(step, period)
+            begun = ops.where(whole * exact(period) < step, whole + 1, whole)
+            period = period * as_float(ops.maximum(begun, 1))
         # A quotient compiled as a product with a rounded 1 / period may exceed 1, whose power is NaN.
         left = 1.0 - ops.minimum(ratio(step, period), 1.0)
         span = self.initial_learning_rate - self.end_learning_rate

@@ -56,7 +56,7 @@ def serialize(schedule: LearningRateSchedule) -> dict[str, Any]:
 
 
 def deserialize(
-    config: Mapping[str, Any], custom_objects: Mapping[str, type[LearningRateSchedule]] | None = None
+    config: Any, custom_objects: Mapping[str, type[LearningRateSchedule]] | None = None
 ) -> LearningRateSchedule:
     """A schedule from its dictionary, gradwise's or Keras's; nothing is imported and the dictionary is not changed.
 
@@ -82,7 +82,7 @@ def _class_of(
 ) -> type[LearningRateSchedule]:
     name, module, registered_name = config["class_name"], config.get("module"), config.get("registered_name")
     for key in (registered_name, name):
-        if key in custom_objects:
+        if isinstance(key, str) and key in custom_objects:
             return custom_objects[key]
     if module in _HOST_MODULES and name in _SCHEDULES and registered_name in (None, name):
         return _SCHEDULES[name]
@@ -102,7 +102,7 @@ def _revived(value: Any, custom_objects: Mapping[str, type[LearningRateSchedule]
             return deserialize(value, custom_objects)
         return {key: _revived(item, custom_objects) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_revived(item, custom_objects) for item in value)
+        return [_revived(item, custom_objects) for item in value]
     return value
 
 

@@ -1,0 +1,62 @@
+"""Adadelta."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from ..backends import Array, Variable, ops
+from .base import Optimizer
+from .hyperparameter import Number
+
+
+class Adadelta(Optimizer):
+    r"""Adadelta: the gradient scaled by a ratio of moving root mean squares, of past steps and of gradients.
+
+    With gradient $g_t$, rate $\eta$, decay rate $\rho$ and $a_0 = d_0 = 0$:
+
+    $$a_t = \rho a_{t-1} + (1-\rho) g_t^2, \qquad
+      \Delta_t = \frac{\sqrt{d_{t-1} + \epsilon}}{\sqrt{a_t + \epsilon}} g_t,$$
+    $$d_t = \rho d_{t-1} + (1-\rho) \Delta_t^2, \qquad \theta_t = \theta_{t-1} - \eta \Delta_t.$$
+
+    Args:
+        learning_rate: $\eta \ge 0$, a schedule or a callable. 1, as in the paper.
+        rho: $\rho$ in [0, 1]. 0.95.
+        epsilon: $\epsilon \ge 0$, inside both roots. None is the convention's: 1e-7.
+        *common, **keywords: see `Optimizer`.
+
+    Raises:
+        ValueError: see `Optimizer`.
+
+    Conventions: "keras" and "keras2" are this same formula. Keras 3's default rate of 0.001 hardly moves.
+
+    References:
+        Zeiler, ADADELTA: An Adaptive Learning Rate Method, arXiv:1212.5701.
+    """
+
+    conventions: ClassVar[dict[str, dict[str, Any]]] = {"keras": {"epsilon": 1e-7}, "keras2": {"epsilon": 1e-7}}
+
+    rho = Number("[0, 1]")
+    epsilon = Number("[0, inf)")
+
+    def __init__(
+        self, learning_rate: Any = 1.0, rho: float = 0.95, epsilon: float | None = None, *common: Any, **keywords: Any
+    ) -> None:
+        super().__init__(learning_rate, *common, **keywords)
+        self.rho = rho
+        self._resolve(epsilon=epsilon)
+
+    def build(self, variables: Sequence[Any]) -> None:
+        """Create the mean squares of gradients and of steps."""
+        super().build(variables)
+        names = ["accumulated_grad", "accumulated_delta_var"]
+        self.accumulated_grads, self.accumulated_delta_vars = self.add_optimizer_variables(variables, names)
+
+    def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
+        """One step of one parameter."""
+        index = self._get_variable_index(variable)
+        squares, steps = self.accumulated_grads[index], self.accumulated_delta_vars[index]
+        self.assign(squares, squares * self.rho + ops.square(gradient) * (1 - self.rho))
+        step = ops.sqrt(steps + self.epsilon) * gradient / ops.sqrt(squares + self.epsilon)
+        self.assign(steps, steps * self.rho + ops.square(step) * (1 - self.rho))
+        self.assign_sub(variable, step * learning_rate)

@@ -1,0 +1,69 @@
+"""Adamax, Adam with the infinity norm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from ..backends import Array, Variable, ops
+from .base import Optimizer
+from .hyperparameter import Number
+
+
+class Adamax(Optimizer):
+    r"""Adamax: Adam with a fading maximum of the gradient's size in place of the root mean square.
+
+    With gradient $g_t$, rate $\eta$, decay rates $\beta_1, \beta_2$ and $m_0 = u_0 = 0$:
+
+    $$m_t = \beta_1 m_{t-1} + (1-\beta_1) g_t, \qquad u_t = \max(\beta_2 u_{t-1}, |g_t|), \qquad
+      \theta_t = \theta_{t-1} - \frac{\eta}{1-\beta_1^t} \cdot \frac{m_t}{u_t + \epsilon}.$$
+
+    Args:
+        learning_rate: $\eta \ge 0$, a schedule or a callable. 0.002.
+        beta_1: $\beta_1$ in [0, 1). 0.9.
+        beta_2: $\beta_2$ in [0, 1]. 0.999.
+        epsilon: $\epsilon \ge 0$. None is the convention's: 1e-7.
+        *common, **keywords: see `Optimizer`.
+
+    Raises:
+        ValueError: see `Optimizer`.
+
+    Conventions: "keras" and "keras2" are this same formula. torch and optax put $\epsilon$ inside the maximum.
+
+    References:
+        Kingma and Ba, Adam: A Method for Stochastic Optimization, arXiv:1412.6980, section 7.1.
+    """
+
+    conventions: ClassVar[dict[str, dict[str, Any]]] = {"keras": {"epsilon": 1e-7}, "keras2": {"epsilon": 1e-7}}
+
+    beta_1 = Number("[0, 1)")
+    beta_2 = Number("[0, 1]")
+    epsilon = Number("[0, inf)")
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.002,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float | None = None,
+        *common: Any,
+        **keywords: Any,
+    ) -> None:
+        super().__init__(learning_rate, *common, **keywords)
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self._resolve(epsilon=epsilon)
+
+    def build(self, variables: Sequence[Any]) -> None:
+        """Create the first moments and the norms."""
+        super().build(variables)
+        self.momentums, self.norms = self.add_optimizer_variables(variables, ["momentum", "norm"])
+
+    def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
+        """One step of one parameter."""
+        index = self._get_variable_index(variable)
+        momentum, norm = self.momentums[index], self.norms[index]
+        correction = ops.one_minus_power(self.beta_1, self.step_of(variable))
+        self.assign_add(momentum, (gradient - momentum.value) * (1 - self.beta_1))
+        self.assign(norm, ops.maximum(norm * self.beta_2, ops.absolute(gradient)))
+        self.assign_sub(variable, momentum * (learning_rate / correction) / (norm + self.epsilon))

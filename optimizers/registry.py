@@ -1,0 +1,85 @@
+"""Optimizers by name and as plain dictionaries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .adadelta import Adadelta
+from .adagrad import Adagrad
+from .adam import Adam
+from .adamax import Adamax
+from .adamw import AdamW
+from .base import Optimizer
+from .nadam import Nadam
+from .rmsprop import RMSprop
+from .sgd import SGD
+
+ALGORITHMS: tuple[type[Optimizer], ...] = (SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Adamax, Nadam)
+"""Every algorithm. Adding one is a file and a place here."""
+
+_BY_NAME = {algorithm.__name__.lower(): algorithm for algorithm in ALGORITHMS}
+
+
+def get(identifier: Any) -> Any:
+    """An optimizer from whatever names one.
+
+    Args:
+        identifier: a name in any case such as "adam", a dictionary from `serialize`, an optimizer, or None.
+
+    Returns:
+        A new optimizer; the same one if it is one already; None for None.
+
+    Raises:
+        ValueError: if it names no optimizer.
+    """
+    if identifier is None or isinstance(identifier, Optimizer):
+        return identifier
+    if isinstance(identifier, dict):
+        return deserialize(identifier)
+    if isinstance(identifier, str):
+        return _class_named(identifier, {})()
+    raise ValueError(f"Could not interpret optimizer identifier: {identifier!r}. {_KNOWN}")
+
+
+def serialize(optimizer: Optimizer) -> dict[str, Any]:
+    """The optimizer as a dictionary of plain values, without its state.
+
+    Raises:
+        TypeError: if its learning rate is a plain function.
+    """
+    kind = type(optimizer)
+    own = kind in ALGORITHMS
+    return {
+        "module": "gradwise.optimizers" if own else kind.__module__,
+        "class_name": kind.__name__,
+        "config": optimizer.get_config(),
+        "registered_name": None if own else kind.__name__,
+    }
+
+
+def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Optimizer:
+    """An optimizer from what `serialize` gave, which does not change. No code in it is run.
+
+    Args:
+        config: a dictionary with "class_name" and "config".
+        custom_objects: classes by name, for optimizers and schedules that are not gradwise's own.
+
+    Raises:
+        ValueError: if the class is unknown, or the configuration does not fit it.
+    """
+    if not isinstance(config.get("class_name"), str):
+        raise ValueError(f"Expected a dictionary with 'class_name' and 'config', received the keys {sorted(config)}.")
+    kind = _class_named(config["class_name"], custom_objects or {})
+    return kind.from_config(config.get("config", {}), custom_objects)  # type: ignore[no-any-return]  # of this class
+
+
+def _class_named(name: str, custom_objects: dict[str, Any]) -> type[Optimizer]:
+    if name in custom_objects:
+        return custom_objects[name]  # type: ignore[no-any-return]  # the user's own class
+    try:
+        return _BY_NAME[name.lower()]
+    except KeyError:
+        raise ValueError(f"Unknown optimizer {name!r}. {_KNOWN}") from None
+
+
+_KNOWN = f"Known are {', '.join(_BY_NAME)}; pass custom_objects for your own."

@@ -1,0 +1,64 @@
+"""Optimizers as users write them, for tests: the issue's own example, unchanged but for its imports, and others."""
+
+from __future__ import annotations
+
+from gradwise.backends import ops
+from gradwise.optimizers import Adam, Optimizer
+
+
+class MomentumSGD(Optimizer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.momentum = 0.9
+
+    def build(self, variables):
+        super().build(variables)
+        self.momentums = []
+        for variable in variables:
+            self.momentums.append(self.add_variable_from_reference(reference_variable=variable, name="momentum"))
+
+    def update_step(self, gradient, variable, learning_rate):
+        learning_rate = ops.cast(learning_rate, variable.dtype)
+        gradient = ops.cast(gradient, variable.dtype)
+        m = self.momentums[self._get_variable_index(variable)]
+        self.assign(
+            m,
+            ops.subtract(
+                ops.multiply(m, ops.cast(self.momentum, variable.dtype)),
+                ops.multiply(gradient, learning_rate),
+            ),
+        )
+        self.assign_add(variable, m)
+
+
+class HalfAdam(Optimizer):
+    """Delegates to an Adam of its own, with half the rate."""
+
+    def __init__(self, learning_rate=0.01, **kwargs):
+        super().__init__(learning_rate, **kwargs)
+        self.inner = Adam(amsgrad=True)
+
+    def build(self, variables):
+        super().build(variables)
+        self.inner.build(variables)
+
+    def update_step(self, gradient, variable, learning_rate):
+        self.inner.update_step(gradient, variable, learning_rate * 0.5)
+
+
+class Alternating(Optimizer):
+    """Steps by the gradient on odd updates and by its sign on even ones, and counts the even ones."""
+
+    def build(self, variables):
+        super().build(variables)
+        self.even = self.add_scalar("even", 0.0)
+
+    def begin_step(self, gradients, variables, learning_rate):
+        self.assign_add(self.even, ops.where((self.iterations + 1) % 2 == 0, 1.0, 0.0))
+
+    def update_step(self, gradient, variable, learning_rate):
+        ops.cond(
+            self.step_of(variable) % 2 == 0,
+            lambda: self.assign_sub(variable, ops.sign(gradient) * learning_rate),
+            lambda: self.assign_sub(variable, gradient * learning_rate),
+        )
