@@ -17,6 +17,10 @@ SIXTEEN_BIT = ("float16", "bfloat16")
 """The dtypes that are stored but never computed in."""
 
 
+_DTYPE_NAMES: dict[Any, str] = {}
+"""Kept, because libraries take long to spell a dtype."""
+
+
 def is_number(value: Any) -> bool:
     """Whether a value is a Python number; NumPy's float64 scalar, which is also a float, is an array."""
     return isinstance(value, (int, float)) and not hasattr(value, "dtype")
@@ -46,7 +50,11 @@ class Backend:
 
     def dtype_name(self, array: Array) -> str:
         """The dtype's name in the standard's spelling, such as "float32"."""
-        return str(array.dtype).rpartition(".")[2]
+        dtype = array.dtype
+        try:
+            return _DTYPE_NAMES[dtype]
+        except KeyError:
+            return _DTYPE_NAMES.setdefault(dtype, str(dtype).rpartition(".")[2])
 
     def dtype(self, name: str) -> Any:
         """The library's own dtype object for a name."""
@@ -153,8 +161,15 @@ class Backend:
         return (None if result is None else self.select(predicate, result, other_result)), chosen
 
     def select(self, predicate: Array, a: Array, b: Array) -> Array:
-        """Elementwise `a` where the predicate holds, else `b`; either may be a Python number."""
-        return a if a is b else self.namespace.where(predicate, a, b)
+        """Elementwise `a` where the predicate holds, else `b`; either may be a Python number.
+
+        Of two numbers the result is in double precision.
+        """
+        if a is b:
+            return a
+        if is_number(a) and is_number(b):
+            a = self.full((), a, "float64", predicate)
+        return self.namespace.where(predicate, *self.pair(a, b))
 
     # ---------------------------------------------------------------- arithmetic that needs a word on each library
 

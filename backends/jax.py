@@ -18,8 +18,8 @@ class JaxBackend(Backend):
     namespace = jax.numpy
 
     def dtype(self, name: str) -> Any:
-        """JAX takes NumPy's dtypes."""
-        return jax.numpy.dtype(name)
+        """JAX takes NumPy's dtypes; without x64, those of half the width where they have 64 bits."""
+        return jax.dtypes.canonicalize_dtype(name)
 
     def device(self, array: Array) -> Any:
         """Placement is left to JAX: a tracer has no device, and a sharded array has many."""
@@ -37,8 +37,7 @@ class JaxBackend(Backend):
 
     def number(self, value: float | int, like: Array) -> Array:
         """A 0-d array of JAX's default width, strongly typed, so that the second step compiles no differently."""
-        kind = jax.dtypes.canonicalize_dtype("int64" if isinstance(value, int) else "float64")
-        return jax.numpy.asarray(value, dtype=kind)
+        return jax.numpy.asarray(value, dtype=self.dtype("int64" if isinstance(value, int) else "float64"))
 
     def concrete(self, array: Array) -> bool:
         """Everything but tracers and shape placeholders."""
@@ -55,6 +54,10 @@ class JaxBackend(Backend):
         """`jax.lax.cond`: only the chosen branch runs."""
         return jax.lax.cond(predicate, true, false, list(operands))  # type: ignore[no-any-return]  # what they give
 
+    def select(self, predicate: Array, a: Array, b: Array) -> Array:
+        """Python numbers stay weakly typed."""
+        return a if a is b else jax.numpy.where(predicate, a, b)
+
     def maximum(self, a: Array, b: Array) -> Array:
         """Python numbers stay weakly typed."""
         return jax.numpy.maximum(a, b)
@@ -65,5 +68,4 @@ class JaxBackend(Backend):
 
     def sum_of_squares(self, array: Array) -> Array:
         """A 0-d array: float64 where JAX has it enabled, otherwise float32."""
-        wide = jax.dtypes.canonicalize_dtype("float64")
-        return jax.numpy.sum(jax.numpy.square(array.astype(wide)))
+        return jax.numpy.sum(jax.numpy.square(array.astype(self.dtype("float64"))))

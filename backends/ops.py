@@ -185,12 +185,7 @@ def where(condition: Any, a: Any, b: Any) -> Array:
     condition, a, b = value_of(condition), value_of(a), value_of(b)
     if isinstance(condition, bool):
         return a if condition else b
-    backend = backend_for(condition, a, b)
-    if backend_of(a) is not HOST and backend_of(b) is not HOST:
-        return backend.select(condition, a, b)
-    if backend_of(a) is HOST and backend_of(b) is HOST:
-        return backend.select(condition, a, b)
-    return backend.select(condition, *backend.pair(a, b))
+    return backend_for(condition, a, b).select(condition, a, b)
 
 
 def cond(predicate: Any, true: Callable[[], Any], false: Callable[[], Any]) -> Any:

@@ -8,11 +8,10 @@ from typing import Any
 import array_api_compat.torch
 import torch
 
-from .base import FLOATING, Array, Backend, is_number
+from .base import FLOATING, Array, Backend
 from .reductions import sum_of_squares
 
 _DTYPES = {name: getattr(torch, name) for name in FLOATING}
-_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 # Private, but the only way to ask; where it is missing, wrapped tensors still show by their type or requires_grad.
 _is_functorch_wrapped = getattr(getattr(torch._C, "_functorch", None), "is_functorch_wrapped_tensor", lambda x: False)
 
@@ -23,10 +22,6 @@ class TorchBackend(Backend):
     name = "torch"
     writable = True
     namespace = array_api_compat.torch
-
-    def dtype_name(self, array: Array) -> str:
-        """The dtype's name without its "torch." prefix."""
-        return _NAMES.get(array.dtype) or str(array.dtype).rpartition(".")[2]
 
     def dtype(self, name: str) -> Any:
         """Torch's dtype of that name."""
@@ -97,14 +92,6 @@ class TorchBackend(Backend):
         if type(a) not in plain or type(b) not in plain:
             return True
         return bool(a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr())
-
-    def select(self, predicate: Array, a: Array, b: Array) -> Array:
-        """`torch.where`, with two Python numbers kept in double precision."""
-        if a is b:
-            return a
-        if is_number(a) and is_number(b):
-            a = torch.full((), a, dtype=torch.float64, device=predicate.device)
-        return torch.where(predicate, a, b)
 
     def sum_of_squares(self, array: Array) -> Array:
         """On plain CPU tensors by the definition that all CPU paths share; elsewhere a 0-d tensor, read by nobody."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import optree
 import pytest
+
 from gradwise import optimizers, schedules
 from gradwise.optimizers import SGD, Adam, Nadam, OptimizerState
 from gradwise.optimizers.registry import ALGORITHMS
@@ -51,7 +52,7 @@ def test_a_schedule_leaves_no_learning_rate_in_the_state():
     state = optimizer.init(small_tree())
     assert state.learning_rate is None
     assert optimizer.learning_rate_at(state) == 0.1
-    params, state = optimizer.step(small_tree(), filled(small_tree(), 1.0), state)
+    _, state = optimizer.step(small_tree(), filled(small_tree(), 1.0), state)
     assert optimizer.learning_rate_at(state) == pytest.approx(0.1 * 0.5**0.1)
 
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+
 from gradwise import schedules
 from gradwise.backends import Variable
 from gradwise.optimizers import SGD, Adam, Nadam

@@ -111,7 +111,7 @@ def test_values_of_all_libraries(convert):
 def test_a_value_must_be_a_number(value):
     plateau = plateau_for()
     plateau.step(1.0)
-    with pytest.raises(ValueError, match="The metric 'val_loss' must be a number. Received"):
+    with pytest.raises(ValueError, match=r"The metric 'val_loss' must be a number\. Received"):
         plateau.step(value)
     assert plateau.state_dict() == {"best": 1.0, "wait": 0, "cooldown_counter": 0}
 
@@ -121,8 +121,9 @@ def test_a_value_must_be_a_number(value):
     [
         ("loss", "min"), ("val_loss", "min"), ("digits_loss", "min"), ("val_mae", "min"), ("mse", "min"),
         ("mean_squared_error", "min"), ("sparse_categorical_crossentropy", "min"), ("RMSE", "min"),
-        ("acc", "max"), ("val_acc", "max"), ("val_sparse_categorical_accuracy", "max"), ("auc", "max"), ("auc_2", "max"),
-        ("precision", "max"), ("val_recall_1", "max"), ("f1", "max"), ("f1_score", "max"), ("top-5 acc", "max"),
+        ("acc", "max"), ("val_acc", "max"), ("val_sparse_categorical_accuracy", "max"), ("auc", "max"),
+        ("auc_2", "max"), ("precision", "max"), ("val_recall_1", "max"), ("f1", "max"), ("f1_score", "max"),
+        ("top-5 acc", "max"),
     ],
 )  # fmt: skip
 def test_the_direction_is_read_from_the_name(monitor, direction):
@@ -237,9 +238,7 @@ def test_a_rate_that_is_set_by_a_schedule_is_refused_at_once(rate):
     for optimizer in (
         SimpleNamespace(learning_rate=0.1, learning_rate_schedule=rate), SimpleNamespace(learning_rate=rate)
     ):  # fmt: skip
-        with pytest.raises(
-            TypeError, match=r"the optimizer's rate is set by .* set optimizer\.learning_rate to a number"
-        ):
+        with pytest.raises(TypeError, match=r"the optimizer's rate is set by .*: set optimizer\.learning_rate to"):
             ReduceLROnPlateau(optimizer)
 
 

@@ -38,7 +38,7 @@ CASES = {
         "PolynomialDecay", dict(initial_learning_rate=1.0, decay_steps=10, end_learning_rate=0.1, cycle=True),
     ),
     "polynomial, square, cycle": (
-        "PolynomialDecay", dict(initial_learning_rate=1.0, decay_steps=7, end_learning_rate=0.01, power=2.0, cycle=True),
+        "PolynomialDecay", dict(initial_learning_rate=1.0, decay_steps=7, end_learning_rate=0.0, power=2.0, cycle=True),
     ),
     "inverse time": ("InverseTimeDecay", dict(initial_learning_rate=0.1, decay_steps=3, decay_rate=0.5)),
     "inverse time, staircase": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from gradwise.optimizers import SGD, Adam, Nadam
 from gradwise.optimizers.registry import ALGORITHMS
 

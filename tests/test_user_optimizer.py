@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from user_optimizers import Alternating, HalfAdam, MomentumSGD
+
 from gradwise.backends import Variable, ops
 from gradwise.optimizers import Adam, Optimizer
-from user_optimizers import Alternating, HalfAdam, MomentumSGD
 
 LIBRARIES = [
     "numpy",
