@@ -17,10 +17,6 @@ SIXTEEN_BIT = ("float16", "bfloat16")
 """The dtypes that are stored but never computed in."""
 
 
-_DTYPE_NAMES: dict[Any, str] = {}
-"""Kept, because libraries take long to spell a dtype."""
-
-
 def is_number(value: Any) -> bool:
     """Whether a value is a Python number; NumPy's float64 scalar, which is also a float, is an array."""
     return isinstance(value, (int, float)) and not hasattr(value, "dtype")
@@ -46,15 +42,19 @@ class Backend:
     namespace: Any = None
     """The library's functions, by their names in the Array API standard."""
 
+    def __init__(self) -> None:
+        # Kept, because libraries take long to spell a dtype; one for each, because their dtypes refuse comparison.
+        self._dtype_names: dict[Any, str] = {}
+
     # ---------------------------------------------------------------- dtypes, shapes, places
 
     def dtype_name(self, array: Array) -> str:
         """The dtype's name in the standard's spelling, such as "float32"."""
         dtype = array.dtype
         try:
-            return _DTYPE_NAMES[dtype]
+            return self._dtype_names[dtype]
         except KeyError:
-            return _DTYPE_NAMES.setdefault(dtype, str(dtype).rpartition(".")[2])
+            return self._dtype_names.setdefault(dtype, str(dtype).rpartition(".")[2])
 
     def dtype(self, name: str) -> Any:
         """The library's own dtype object for a name."""

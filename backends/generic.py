@@ -15,6 +15,7 @@ class GenericBackend(Backend):
     """
 
     def __init__(self, namespace: Any) -> None:
+        super().__init__()
         self.namespace = namespace
         self.name = namespace.__name__.partition(".")[0]
 
