@@ -182,12 +182,18 @@ class Backend:
         return self.namespace.minimum(*self.pair(a, b))
 
     def pair(self, a: Array, b: Array) -> tuple[Array, Array]:
-        """Both as arrays: a Python number becomes a 0-d array of the other's dtype."""
+        """Both as arrays: a Python number becomes a 0-d array of the other's dtype.
+
+        A fraction does not become an integer: integers that meet one become float64.
+        """
         if is_number(a):
-            return self.full((), a, self.dtype_name(b), b), b
-        if is_number(b):
-            return a, self.full((), b, self.dtype_name(a), a)
-        return a, b
+            b, a = self.pair(b, a)
+            return a, b
+        if not is_number(b):
+            return a, b
+        if isinstance(b, float) and "float" not in self.dtype_name(a):
+            a = self.cast(a, "float64")
+        return a, self.full((), b, self.dtype_name(a), a)
 
     def sum_of_squares(self, array: Array) -> Array:
         """The sum of the squares of all elements, a number or a 0-d array, in double precision where there is one."""

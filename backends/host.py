@@ -39,6 +39,16 @@ class _Functions:
     abs = staticmethod(abs)
 
     @staticmethod
+    def power(x: float, y: float) -> float:
+        try:
+            result = x**y
+        except OverflowError:
+            return -math.inf if x < 0 and y % 2 == 1 else math.inf
+        except ZeroDivisionError:
+            return math.inf
+        return math.nan if isinstance(result, complex) else result
+
+    @staticmethod
     def square(x: float) -> float:
         return x * x
 

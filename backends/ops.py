@@ -69,8 +69,10 @@ def matmul(a: Any, b: Any) -> Array:
 def power(a: Any, b: Any) -> Array:
     """a ** b. A Python number raised to a traced count is taken in the widest floating point there is."""
     a, b = value_of(a), value_of(b)
-    if is_number(a) and not is_number(b):
-        b = backend_for(b).widest_float(b) if backend_for(b).shape(b) == () else b
+    if is_number(a) and is_number(b):
+        return HOST.namespace.power(a, b)
+    if is_number(a) and backend_for(b).shape(b) == ():
+        b = backend_for(b).widest_float(b)
     return a**b
 
 

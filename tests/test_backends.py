@@ -148,6 +148,7 @@ def test_numbers_follow_ieee():
     assert math.isnan(ops.sqrt(-1.0)) and ops.log(0.0) == -math.inf and math.isnan(ops.log(-1.0))
     assert ops.exp(1e9) == math.inf and ops.log1p(-1.0) == -math.inf and math.isnan(ops.cos(math.inf))
     assert math.isnan(ops.maximum(math.nan, 1.0)) and math.isnan(ops.minimum(1.0, math.nan))
+    assert ops.power(2.0, 5000) == math.inf and ops.power(0.0, -1) == math.inf and math.isnan(ops.power(-1.0, 0.5))
     assert math.isnan(ops.sign(math.nan)) and ops.sign(-3.0) == -1.0 and ops.floor(math.inf) == math.inf
 
 
@@ -166,6 +167,13 @@ def test_where_clip_cast_and_reductions(library):
     assert float(ops.norm(a)) == pytest.approx(math.sqrt(18.3125))
     np.testing.assert_array_equal(read(ops.zeros_like(a)), [0, 0, 0])
     np.testing.assert_array_equal(read(ops.ones_like(a)), [1, 1, 1])
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_fraction_never_becomes_an_integer(library):
+    count = ops.cast(to(library, [7.0, 2.0]), "int32")
+    np.testing.assert_array_equal(np.asarray(Variable(ops.minimum(count, 2.5))), [2.5, 2.0])
+    np.testing.assert_array_equal(np.asarray(Variable(ops.where(ops.greater(count, 3), 0.5, count))), [0.5, 2.0])
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 0.9, 0.99, 0.999, 0.9999])

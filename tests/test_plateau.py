@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from gradwise.schedules import ReduceLROnPlateau
 
 from gradwise import schedules
+from gradwise.schedules import ReduceLROnPlateau
 
 
 class Float32Optimizer:

@@ -11,9 +11,9 @@ import sys
 
 import numpy as np
 import pytest
-from gradwise.backends import Variable
 
 from gradwise import schedules
+from gradwise.backends import Variable
 
 STEPS = [*range(60), 69, 70, 71, 99, 100, 101, 149, 150, 309, 310, 311, 1000, 9999, 10000, 123456]
 
