@@ -12,7 +12,7 @@ join_extras = $(subst $(space),+,$(strip $(sort $(1))))
 
 # A stamp names the extras that it stands for, so that asking for others installs only what is missing.
 # Each framework's extra has the backend's name; NumPy is always there.
-DEMO_ENV := $(VENV)/.installed-$(call join_extras,examples $(filter-out numpy,$(subst $(comma),$(space),$(BACKENDS))))
+DEMO_ENV := $(VENV)/.installed-$(call join_extras,examples fast $(filter-out numpy,$(subst $(comma),$(space),$(BACKENDS))))
 TEST_ENV := $(VENV)/.installed-$(call join_extras,all examples test dev)
 PIP_INSTALL := -m pip install -qq --disable-pip-version-check
 
@@ -44,7 +44,7 @@ wheel-files: $(TEST_ENV)  ## rewrite tests/wheel_files.txt after an intended cha
 	@$(VENV)/bin/python tests/test_packaging.py
 
 floors: $(FLOORS_VENV)/.installed  ## the NumPy part of the tests on the oldest supported versions (Python 3.11 or 3.12)
-	@$(FLOORS_VENV)/bin/python -m pytest -n 2 -m "not torch and not jax and not keras"
+	@$(FLOORS_VENV)/bin/python -m pytest -n 2 -m "not torch and not jax and not keras and not fast"
 
 clean:  ## remove what builds and checks leave behind; the environments stay
 	@rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

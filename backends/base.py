@@ -146,6 +146,25 @@ class Backend:
         """The value as the library's own array type, where arithmetic on 0-d arrays gives something else."""
         return value
 
+    # ---------------------------------------------------------------- memory shared with compiled passes
+
+    shares_memory: bool = False
+    """Whether compiled code may read and write the library's arrays where they lie."""
+
+    keeps_address: bool = False
+    """Whether an array object lies at one address for all its life."""
+
+    def address(self, array: Array, dtype: str, write: bool) -> int | None:
+        """Where a plain (dense, row-major, aligned) CPU array of that dtype starts, or None if it is not one."""
+        return None
+
+    def plain_copy(self, array: Array, dtype: str) -> Array:
+        """A plain array with the same values."""
+        raise TypeError(f"{self.name} arrays lie in no memory that can be shared.")
+
+    def wrote(self, arrays: Sequence[Array]) -> None:
+        """Told of arrays that compiled code has written."""
+
     def cond(
         self, predicate: Array, true: Callable[[Sequence[Any]], Any], false: Callable[[Sequence[Any]], Any],
         operands: Sequence[Any],

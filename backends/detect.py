@@ -82,6 +82,11 @@ def backend_of(value: Any) -> Backend | None:
         return found
 
 
+def register_type(kind: type, backend: Backend) -> None:
+    """Make values of one type known as arrays of a backend."""
+    _BACKEND_OF_TYPE[kind] = backend
+
+
 def backend_for(*values: Any) -> Backend:
     """The backend of the first array among the values; Python numbers only if there is no array.
 

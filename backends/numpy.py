@@ -58,6 +58,22 @@ class NumpyBackend(Backend):
         """By the bounds of the memory, which is quick and never wrongly says no."""
         return numpy.may_share_memory(a, b)
 
+    shares_memory = True
+    keeps_address = True
+
+    def address(self, array: Array, dtype: str, write: bool) -> int | None:
+        """From the array interface."""
+        if not isinstance(array, numpy.ndarray) or array.dtype != dtype:
+            return None
+        flags = array.flags
+        if not (flags.c_contiguous and flags.aligned and (flags.writeable or not write)):
+            return None
+        return int(array.__array_interface__["data"][0])
+
+    def plain_copy(self, array: Array, dtype: str) -> Array:
+        """A row-major copy."""
+        return numpy.array(array, dtype=dtype, order="C", subok=False)
+
     def as_array(self, value: Array) -> Array:
         """Arithmetic on 0-d arrays gives NumPy scalars; state holds arrays."""
         return numpy.asarray(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -92,6 +93,24 @@ class TorchBackend(Backend):
         if type(a) not in plain or type(b) not in plain:
             return True
         return bool(a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr())
+
+    shares_memory = True
+
+    def address(self, array: Array, dtype: str, write: bool) -> int | None:
+        """Only plain tensors give it: nothing that is wrapped, fake, on a device, or being differentiated."""
+        if not self.concrete(array) or array.dtype is not _DTYPES[dtype] or array.layout is not torch.strided:
+            return None
+        if not array.is_contiguous() or array.is_neg() or array.is_conj():
+            return None
+        return int(array.data_ptr())
+
+    def plain_copy(self, array: Array, dtype: str) -> Array:
+        """A contiguous copy."""
+        return array.detach().to(_DTYPES[dtype]).clone(memory_format=torch.contiguous_format)
+
+    def wrote(self, arrays: Sequence[Array]) -> None:
+        """Autograd refuses a graph that saved an older version."""
+        torch.autograd.graph.increment_version(list(arrays))
 
     def sum_of_squares(self, array: Array) -> Array:
         """On plain CPU tensors by the definition that all CPU paths share; elsewhere a 0-d tensor, read by nobody."""

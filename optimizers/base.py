@@ -14,7 +14,7 @@ from .functional import FunctionalOptimizer
 from .hyperparameter import Choice, Count, Flag, Number, hyperparameters
 from .imperative import ImperativeOptimizer
 
-_LATER = ("convention", "slot_dtype", "decay")
+_LATER = ("convention", "slot_dtype", "jit_compile", "decay")
 """Configuration that Keras does not know; it stands behind what Keras knows."""
 
 
@@ -38,6 +38,9 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
         name: default: the class's name in snake case.
         convention: whose formula to follow: "keras" (Keras 3), "keras2" (Keras 2.2).
         slot_dtype: the dtype in which slots are stored. Default: float32 for 16-bit parameters, else the parameter's.
+        jit_compile: how imperative steps run. "auto": NumPy arrays and torch CPU tensors in one pass over memory, where
+            Numba is installed and the rule can be recorded; otherwise by whole arrays. False: always by whole arrays.
+            True: an error where it cannot be one pass.
         **older: `lr` for `learning_rate`; `decay`, which divides the rate by `1 + decay * iterations`.
 
     Raises:
@@ -75,6 +78,7 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
     loss_scale_factor = Number("(0, inf)", optional=True)
     gradient_accumulation_steps = Count(2, optional=True)
     slot_dtype = Choice(FLOATING, optional=True)
+    jit_compile = Choice(("auto", True, False))
     decay = Number("[0, inf)")
 
     def __init__(
@@ -93,6 +97,7 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
         *,
         convention: str = "keras",
         slot_dtype: str | None = None,
+        jit_compile: bool | str = "auto",
         **older: Any,
     ) -> None:
         self._reset_structure()
@@ -112,6 +117,7 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
         self.loss_scale_factor = loss_scale_factor
         self.gradient_accumulation_steps = gradient_accumulation_steps
         self.slot_dtype = slot_dtype
+        self.jit_compile = jit_compile
         self._check_combinations()
         decay = older.pop("decay", None)
         self.decay = 0.0 if decay is None else decay

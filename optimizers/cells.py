@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 from ..backends import HOST, Backend, Variable, backend_of, compute_dtype, describe
 from .checks import check_one_backend, check_parameter
 
-_STRUCTURE = (
+STRUCTURE = (
     "_iterations", "_rate", "_records", "_parameters", "_index", "_grouped", "_shared", "_pristine", "_templates",
-    "built", "_building",
+    "_fusion", "built", "_building",
 )  # fmt: skip
 """Attributes that belong to a built instance and not to its configuration."""
 
@@ -122,7 +122,7 @@ class CellKeeper:
                 yield name, value
             elif isinstance(value, (list, tuple)):
                 yield from ((f"{name}/{i}", item) for i, item in enumerate(value) if isinstance(item, CellKeeper))
-            elif isinstance(value, dict) and name not in _STRUCTURE:
+            elif isinstance(value, dict) and name not in STRUCTURE:
                 yield from ((f"{name}/{key}", item) for key, item in value.items() if isinstance(item, CellKeeper))
 
     def _all_records(self) -> list[Record]:
@@ -136,7 +136,7 @@ class CellKeeper:
         """An instance with the same configuration and no cells."""
         copy = object.__new__(type(self))
         for name, value in vars(self).items():
-            if name in _STRUCTURE or (self._pristine is not None and name not in self._pristine):
+            if name in STRUCTURE or (self._pristine is not None and name not in self._pristine):
                 continue
             if self._pristine is not None and _has_cells(value):
                 value = self._pristine[name]
@@ -284,7 +284,7 @@ def _guarded(build: Callable[..., None]) -> Callable[..., None]:
         variables = list(variables)
         cells = self._cells_for(variables)
         before = dict(vars(self))
-        self._pristine = {name: _shallow(value) for name, value in before.items() if name not in _STRUCTURE}
+        self._pristine = {name: _shallow(value) for name, value in before.items() if name not in STRUCTURE}
         self._records = []
         self._building = True
         try:
@@ -364,5 +364,5 @@ def configuration(keeper: CellKeeper) -> dict[str, Any]:
     return {
         name: pristine[name] if pristine is not None and _has_cells(value) else value
         for name, value in vars(keeper).items()
-        if name not in _STRUCTURE and (pristine is None or name in pristine)
+        if name not in STRUCTURE and (pristine is None or name in pristine)
     }

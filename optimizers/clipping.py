@@ -30,4 +30,5 @@ def global_norm(arrays: Iterable[Any], divisor: Any) -> Array:
     total: Array = 0.0
     for array in arrays:
         total = total + ops.sum_of_squares(array)
-    return ops.sqrt(total) / divisor
+    norm = ops.sqrt(total)
+    return norm if divisor is None else norm / divisor

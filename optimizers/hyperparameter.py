@@ -129,13 +129,13 @@ class Choice(Hyperparameter):
         optional: whether None is allowed.
     """
 
-    def __init__(self, choices: tuple[str, ...], *, optional: bool = False) -> None:
+    def __init__(self, choices: tuple[Any, ...], *, optional: bool = False) -> None:
         super().__init__(optional=optional)
         self.choices = choices
 
     def checked(self, value: Any, owner: str) -> Any:
         """The name."""
-        if not isinstance(value, str) or value not in self.choices:
+        if not isinstance(value, (str, bool)) or value not in self.choices:
             raise self.refused(value, owner, f"one of {', '.join(map(repr, self.choices))}")
         return value
 

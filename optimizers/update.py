@@ -14,6 +14,7 @@ from typing import Any, overload
 from ..backends import HOST, Array, Scope, Variable, backend_of, commit, compute_dtype, ops
 from .cells import CellKeeper
 from .clipping import global_norm, global_norm_factor, norm_factor
+from .fused import ExecutionReport, Fusion
 from .hyperparameter import in_use
 
 
@@ -21,6 +22,7 @@ class UpdateRule(CellKeeper):
     """Runs steps. The base of `Optimizer`; see there for the meaning of the attributes."""
 
     convention: str
+    jit_compile: Any
     weight_decay: float | None
     clipnorm: float | None
     clipvalue: float | None
@@ -34,6 +36,10 @@ class UpdateRule(CellKeeper):
     _schedule: Callable[..., Any] | None
     _excluded: set[int]
     _excluded_pattern: str | None
+
+    def _reset_structure(self) -> None:
+        super()._reset_structure()
+        self._fusion = Fusion()
 
     # ---------------------------------------------------------------- what a rule writes
 
@@ -117,17 +123,18 @@ class UpdateRule(CellKeeper):
     def _update(self, gradients: _Gradients, rate: Any) -> None:
         gradients.clip()
         self.begin_step(gradients, [self._parameters[index] for index in gradients.present], rate)
+        done = self._fusion.run(self, gradients, rate)
         for index in range(len(self._parameters)):
-            if index in gradients.present or self.use_ema:
+            if index not in done and (index in gradients.present or self.use_ema):
                 with self._scope_of(index) as scope:
-                    self._update_one(index, gradients, rate)
+                    gradient = gradients.prepared(index) if index in gradients.present else None
+                    self._update_one(index, gradient, rate)
                 commit(scope)
 
-    def _update_one(self, index: int, gradients: _Gradients, rate: Any) -> None:
+    def _update_one(self, index: int, gradient: Array | None, rate: Any) -> None:
         """All that happens to one parameter, on what its cells hold in this scope."""
         variable = self._parameters[index]
-        if index in gradients.present:
-            gradient = gradients.prepared(index)
+        if gradient is not None:
             rate = ops.cast(rate, gradient.dtype)
             if self.weight_decay is not None and self._decays(variable):
                 variable.assign_sub(variable.value * (self.weight_decay * rate))
@@ -136,6 +143,16 @@ class UpdateRule(CellKeeper):
                 variable.assign(variable.constraint(variable.value))
         if self.use_ema:
             self._average(variable, self._averages[index])
+
+    def _prepare(self, gradient: Array, divisor: Any, factor: Any) -> Array:
+        """A gradient unscaled and clipped."""
+        if divisor is not None:
+            gradient = gradient / divisor
+        if factor is not None:
+            gradient = gradient * ops.cast(factor, gradient.dtype)
+        if self.clipvalue is not None:
+            gradient = ops.clip(gradient, -self.clipvalue, self.clipvalue)
+        return gradient
 
     def _average(self, variable: Variable, average: Variable) -> None:
         # The first update copies the parameter, so that the average does not start at zero.
@@ -159,6 +176,10 @@ class UpdateRule(CellKeeper):
                 # A traced scalar must not widen the arrays it meets.
                 scope.hold(cell, backend.cast(value, dtype))
         return scope
+
+    def execution_report(self) -> ExecutionReport:
+        """How each group of parameters was updated in the last imperative step, and why not in one pass if not."""
+        return self._fusion.report(self)
 
     # ---------------------------------------------------------------- weight decay
 
@@ -202,8 +223,8 @@ class _Gradients(Sequence[Array]):
     def __init__(self, rule: UpdateRule, arrays: Sequence[Any], divisor: Any) -> None:
         self._rule = rule
         self._arrays = arrays
-        self._divisor = divisor
-        self._factor: Any = None
+        self.divisor = divisor
+        self._factors: dict[int, Any] = {}
         self.present = {index: None for index, array in enumerate(arrays) if array is not None}
 
     def clip(self) -> None:
@@ -211,28 +232,33 @@ class _Gradients(Sequence[Array]):
         rule = self._rule
         limit = rule.clipnorm if rule.convention == "keras2" else rule.global_clipnorm
         if limit is not None:
-            divisor = 1.0 if self._divisor is None else self._divisor
-            norm = global_norm((self._arrays[index] for index in self.present), divisor)
-            self._factor = global_norm_factor(norm, limit)
+            norm = global_norm((self._arrays[index] for index in self.present), self.divisor)
+            self._factors = dict.fromkeys(self.present, global_norm_factor(norm, limit))
+
+    def array(self, index: int) -> Array:
+        """The gradient as it came."""
+        return self._arrays[index]
+
+    def factor(self, index: int) -> Any:
+        """What the gradient is multiplied by so that its norm keeps to the limits, or None."""
+        limit = self._rule.clipnorm
+        if index not in self._factors:
+            self._factors[index] = (
+                None if limit is None else norm_factor(global_norm([self._arrays[index]], self.divisor), limit)
+            )
+        return self._factors[index]
 
     def unscaled(self, index: int) -> Array:
         """The gradient in the dtype that is computed in, divided by the divisor."""
         parameter = self._rule._parameters[index]
         gradient = parameter.backend.cast(self._arrays[index], compute_dtype(parameter.dtype_name))
-        return gradient if self._divisor is None else gradient / self._divisor
+        return gradient if self.divisor is None else gradient / self.divisor
 
     def prepared(self, index: int) -> Array:
         """The gradient as `update_step` receives it."""
-        rule = self._rule
-        gradient = self.unscaled(index)
-        factor = self._factor
-        if factor is None and rule.clipnorm is not None:
-            factor = norm_factor(ops.norm(gradient), rule.clipnorm)
-        if factor is not None:
-            gradient = gradient * ops.cast(factor, gradient.dtype)
-        if rule.clipvalue is not None:
-            gradient = ops.clip(gradient, -rule.clipvalue, rule.clipvalue)
-        return gradient
+        parameter = self._rule._parameters[index]
+        gradient = parameter.backend.cast(self._arrays[index], compute_dtype(parameter.dtype_name))
+        return self._rule._prepare(gradient, self.divisor, self.factor(index))
 
     @overload
     def __getitem__(self, position: int) -> Array: ...

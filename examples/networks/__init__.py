@@ -11,7 +11,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple, Protocol
 
-import numpy
+# Not as `numpy`: in this module that name becomes the file numpy.py beside it once that is imported.
+import numpy as np
 
 LIBRARIES = {"numpy": "NumPy", "torch": "PyTorch", "jax": "JAX"}
 """The backends in the order in which they train, with the names of their libraries."""
@@ -23,10 +24,10 @@ class Dataset(NamedTuple):
     """Images as rows of float32 between 0 and 1, and labels from 0 to 9 as int32."""
 
     name: str
-    train_images: numpy.ndarray
-    train_labels: numpy.ndarray
-    validation_images: numpy.ndarray
-    validation_labels: numpy.ndarray
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    validation_images: np.ndarray
+    validation_labels: np.ndarray
 
 
 class Weights(NamedTuple):
@@ -45,7 +46,7 @@ class TrainedNetwork(Protocol):
 
     def __init__(self, weights: Weights, data: Dataset, optimizer: Any) -> None: ...
 
-    def step(self, indices: numpy.ndarray) -> None:
+    def step(self, indices: np.ndarray) -> None:
         """Train on one batch, given by its positions in the training data, and return when it is done."""
 
     def measure(self) -> tuple[float, float]:
@@ -57,14 +58,14 @@ class TrainedNetwork(Protocol):
 
 def initial_weights(inputs: int, seed: int) -> Weights:
     """The weights every backend starts from: uniform as in Glorot and Bengio (2010), biases zero, all float32."""
-    generator = numpy.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
 
-    def kernel(rows: int, columns: int) -> numpy.ndarray:
+    def kernel(rows: int, columns: int) -> np.ndarray:
         limit = (6 / (rows + columns)) ** 0.5
-        return generator.uniform(-limit, limit, (rows, columns)).astype(numpy.float32)
+        return generator.uniform(-limit, limit, (rows, columns)).astype(np.float32)
 
     hidden, output = kernel(inputs, HIDDEN), kernel(HIDDEN, CLASSES)
-    return Weights(hidden, numpy.zeros(HIDDEN, numpy.float32), output, numpy.zeros(CLASSES, numpy.float32))
+    return Weights(hidden, np.zeros(HIDDEN, np.float32), output, np.zeros(CLASSES, np.float32))
 
 
 def check_backends(names: Sequence[str]) -> list[str]:

@@ -19,7 +19,7 @@ class Network:
         self.weights, self.data = jax.device_put(
             (Weights(*map(jnp.array, weights)), tuple(map(jnp.array, data[1:]))), processor
         )
-        self.state = optimizer.init(self.weights)
+        self.state = jax.device_put(optimizer.init(self.weights), processor)
 
         @jax.jit
         def step(weights: Weights, state: Any, images: jax.Array, labels: jax.Array, batch: jax.Array) -> Any:
@@ -37,7 +37,7 @@ class Network:
     def measure(self) -> tuple[float, float]:
         train_images, train_labels, validation_images, validation_labels = self.data
         correct = forward(self.weights, validation_images).argmax(axis=1) == validation_labels
-        return float(mean_loss(self.weights, train_images, train_labels)), float(numpy.mean(correct))
+        return float(mean_loss(self.weights, train_images, train_labels)), float(numpy.asarray(correct).mean())
 
     def weights_as_numpy(self) -> Weights:
         return Weights(*(numpy.array(array) for array in self.weights))

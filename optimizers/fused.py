@@ -1,0 +1,342 @@
+"""The imperative update in one pass over memory: record each parameter's rule, group equal programs, run kernels.
+
+A plan holds, for each parameter, either its program or the reason why it has none; parameters without one are updated
+eagerly. The plan lasts until something that the recording read has changed: an attribute of the optimizer (compared by
+value, nested containers included), or an array's memory. Numbers are arguments of a kernel, so a new plan compiles
+nothing as long as its programs have the same structure.
+"""
+
+from __future__ import annotations
+
+import operator
+import weakref
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy
+
+from ..backends import HOST, Scope, Variable, compute_dtype, numba_lowering, scope_holding
+from ..backends.program import Program, Recorder, Symbol, Unrecordable, scalar_evaluator
+from .cells import STRUCTURE, CellKeeper, frozen
+
+_KEPT_TABLES = 64
+
+
+class Group(NamedTuple):
+    """Parameters that are updated in the same way; a line of `execution_report`."""
+
+    way: str
+    parameters: int
+    elements: int
+    bytes_per_parameter: int | None
+    reason: str | None
+
+    def __str__(self) -> str:
+        traffic = "" if self.bytes_per_parameter is None else f", {self.bytes_per_parameter} bytes per element"
+        reason = "" if self.reason is None else f": {self.reason}"
+        return f"{self.way}: {self.parameters} parameters, {self.elements} elements{traffic}{reason}"
+
+
+class ExecutionReport(list[Group]):
+    """How each group of parameters was updated in the last imperative step. It prints as a line for each."""
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self)) or "no imperative step has been made yet"
+
+
+class _Pass:
+    """A program ready to run, shared by all parameters that have it."""
+
+    __slots__ = ("dtype", "evaluate", "kernel", "program")
+
+    def __init__(self, program: Program, dtype: str) -> None:
+        self.program = program
+        self.dtype = dtype
+        self.evaluate = scalar_evaluator(program)
+        self.kernel = numba_lowering.kernel_of(program, dtype)
+
+
+class _Entry:
+    """What the plan knows about one parameter."""
+
+    __slots__ = ("addresses", "arrays", "cells", "dtype", "gradient", "gradient_address", "reason", "size", "way")
+
+    def __init__(self, cells: list[Variable], dtype: str) -> None:
+        self.cells = cells
+        self.dtype = dtype
+        self.way: _Pass | None = None
+        self.reason: str | None = None
+        self.size = cells[0].size
+        self.arrays: list[Any] = []
+        self.addresses: list[int] = []
+        self.gradient: Any = None
+        self.gradient_address = 0
+
+
+_Member: TypeAlias = tuple[int, int, Any]
+"""A parameter in a group: its position, the address of its gradient, and what keeps that alive."""
+
+
+class Fusion:
+    """The plan of one optimizer and what it remembers between steps."""
+
+    def __init__(self) -> None:
+        self._fingerprint: Any = None
+        self._entries: list[_Entry] = []
+        self._tables: dict[Any, Any] = {}
+        self._ways: dict[int, str | None] = {}
+
+    # ---------------------------------------------------------------- running
+
+    def run(self, rule: Any, gradients: Any, rate: Any) -> set[int]:
+        """Update as many parameters as possible; the positions of those that were.
+
+        Raises:
+            RuntimeError: if `jit_compile=True` and some cannot be; nothing has changed then.
+        """
+        reason = _why_not_at_all(rule, rate)
+        groups: dict[Any, list[_Member]] = {}
+        self._ways = dict.fromkeys(gradients.present, reason)
+        if reason is None:
+            self._refresh(rule, gradients)
+            groups = self._grouped(rule, gradients)
+            if self._overlapping(groups):
+                self._ways = dict.fromkeys(gradients.present, "parameters, slots or gradients share memory")
+                groups = {}
+        if rule.jit_compile is True:
+            for index, why in self._ways.items():
+                if why is not None:
+                    raise RuntimeError(
+                        f"jit_compile=True, but {rule._parameters[index].name!r} cannot be updated in one pass: {why}."
+                    )
+        if not groups:
+            return set()
+        backend = rule._parameters[0].backend
+        values = {"rate": rate, "count": rule._iterations.value}
+        values |= {f"shared{k}": cell.value for k, cell in enumerate(rule._shared) if cell.backend is HOST}
+        threads = numba_lowering.thread_count()
+        done: set[int] = set()
+        for (way, factor), members in groups.items():
+            scalars = way.evaluate(values | {"factor": factor})
+            addresses, work = self._table(way, members)
+            numba_lowering.run(way.kernel, way.dtype, addresses, work, scalars, threads)
+            done.update(index for index, _, _ in members)
+            targets = [target for target, _ in way.program.outputs]
+            backend.wrote([self._entries[index].arrays[target] for index, _, _ in members for target in targets])
+        return done
+
+    def _grouped(self, rule: Any, gradients: Any) -> dict[Any, list[_Member]]:
+        backend = rule._parameters[0].backend
+        groups: dict[Any, list[_Member]] = {}
+        for index in gradients.present:
+            entry = self._entries[index]
+            reason = entry.reason or self._memory_reason(entry, backend)
+            self._ways[index] = reason
+            if reason is None:
+                address, alive = self._gradient_address(entry, gradients.array(index), backend)
+                groups.setdefault((entry.way, gradients.factor(index)), []).append((index, address, alive))
+        return groups
+
+    def report(self, rule: Any) -> ExecutionReport:
+        """The groups of the last step."""
+        groups: dict[Any, list[int]] = {}
+        for index, reason in self._ways.items():
+            way = self._entries[index].way if reason is None else None
+            groups.setdefault((way, rule._parameters[index].dtype_name, reason), []).append(index)
+        report = ExecutionReport()
+        for (way, _, reason), members in groups.items():
+            traffic = None if way is None else way.program.traffic(numpy.dtype(way.dtype).itemsize)
+            elements = sum(rule._parameters[index].size for index in members)
+            report.append(Group("eager" if way is None else "fused", len(members), elements, traffic, reason))
+        return report
+
+    def program_of(self, index: int) -> Program | None:
+        """The program of a parameter in the current plan."""
+        way = self._entries[index].way if index < len(self._entries) else None
+        return None if way is None else way.program
+
+    # ---------------------------------------------------------------- memory
+
+    def _memory_reason(self, entry: _Entry, backend: Any) -> str | None:
+        """Look where the arrays lie, and why they cannot be shared if so."""
+        arrays = [cell._array for cell in entry.cells]
+        if backend.keeps_address and entry.arrays and all(map(operator.is_, arrays, entry.arrays)):
+            return None
+        addresses = []
+        for cell, array in zip(entry.cells, arrays, strict=True):
+            address = backend.address(array, entry.dtype, write=True)
+            if address is None:
+                return f"{cell.name!r} does not lie in plain {entry.dtype} CPU memory"
+            addresses.append(address)
+        entry.arrays = arrays
+        if addresses != entry.addresses:
+            entry.addresses = addresses
+            self._tables.clear()
+        return None
+
+    def _gradient_address(self, entry: _Entry, gradient: Any, backend: Any) -> tuple[int, Any]:
+        """Where the gradient lies, made plain by a copy if need be; and what must stay alive until it is read."""
+        known = entry.gradient() if entry.gradient is not None else None
+        if known is gradient and backend.keeps_address:
+            return entry.gradient_address, gradient
+        address = backend.address(gradient, entry.dtype, write=False)
+        if address is None:
+            gradient = backend.plain_copy(gradient, entry.dtype)
+            address = backend.address(gradient, entry.dtype, write=False)
+            entry.gradient = None
+        elif backend.keeps_address:
+            entry.gradient, entry.gradient_address = weakref.ref(gradient), address
+        return address, gradient
+
+    def _table(self, way: _Pass, members: Sequence[_Member]) -> Any:
+        """Addresses and work of a group, kept while nothing has moved."""
+        key = (way, *((index, address) for index, address, _ in members))
+        if key not in self._tables:
+            rows = [[*self._entries[index].addresses, address] for index, address, _ in members]
+            pieces = [(row, 0, self._entries[index].size) for row, (index, *_) in enumerate(members)]
+            self._keep(key, (numpy.array(rows, dtype=numpy.int64), numpy.array(pieces, dtype=numpy.int64)))
+        return self._tables[key]
+
+    def _keep(self, key: Any, value: Any) -> None:
+        if len(self._tables) >= _KEPT_TABLES:
+            self._tables.clear()
+        self._tables[key] = value
+
+    def _overlapping(self, groups: dict[Any, list[_Member]]) -> bool:
+        """Whether memory that is written is also read or written for another element."""
+        key = ("apart", tuple((index, address) for members in groups.values() for index, address, _ in members))
+        if key in self._tables:
+            return False
+        intervals = []
+        for members in groups.values():
+            for index, address, _ in members:
+                entry = self._entries[index]
+                length = entry.size * numpy.dtype(entry.dtype).itemsize
+                intervals += [(start, start + length, True) for start in entry.addresses]
+                if address not in entry.addresses:
+                    intervals.append((address, address + length, False))
+        intervals = sorted(interval for interval in intervals if interval[0] < interval[1])
+        reached, reached_written = 0, 0
+        for start, end, written in intervals:
+            if start < (reached if written else reached_written):
+                return True
+            reached = max(reached, end)
+            reached_written = max(reached_written, end) if written else reached_written
+        self._keep(key, None)
+        return False
+
+    # ---------------------------------------------------------------- recording
+
+    def _refresh(self, rule: Any, gradients: Any) -> None:
+        clipped = rule.clipnorm is not None or rule.global_clipnorm is not None
+        fingerprint = (_fingerprint(rule), gradients.divisor)
+        if fingerprint == self._fingerprint:
+            return
+        passes: dict[Any, _Pass] = {}
+        before = self._entries
+        self._entries = []
+        for index, cells in enumerate(rule._grouped):
+            entry = _Entry(cells, compute_dtype(cells[0].dtype_name))
+            if index < len(before):
+                entry.arrays, entry.addresses = before[index].arrays, before[index].addresses
+            program, entry.reason = record_twice(rule, index, gradients.divisor, clipped)
+            if program is not None:
+                key = program, entry.dtype
+                if key not in passes:
+                    passes[key] = _Pass(program, entry.dtype)
+                entry.way = passes[key]
+            self._entries.append(entry)
+        self._tables.clear()
+        self._fingerprint = fingerprint
+
+
+def _why_not_at_all(rule: Any, rate: Any) -> str | None:
+    """A reason that holds for every parameter of this step, or None."""
+    if rule.jit_compile is False:
+        return "jit_compile is False"
+    backend = rule._parameters[0].backend
+    if not backend.shares_memory:
+        return f"{backend.name} arrays lie in no memory that can be shared"
+    if any(scope_holding(parameter) is not None for parameter in rule._parameters):
+        return "the step is functional"
+    if not numba_lowering.available():
+        return "Numba is not installed (gradwise[fast])"
+    scalars = [rate, rule._iterations.value, *(cell.value for cell in rule._shared if cell.backend is HOST)]
+    return None if all(isinstance(scalar, (int, float)) for scalar in scalars) else "a scalar is traced or on a device"
+
+
+def _fingerprint(rule: CellKeeper) -> Any:
+    """All attributes a rule may have read, by value; lists of cells by identity."""
+    return tuple((name, _frozen(value)) for name, value in vars(rule).items() if name not in STRUCTURE)
+
+
+def _frozen(value: Any) -> Any:
+    if type(value) in (float, int, str, bool) or value is None:
+        return value
+    if type(value) is list and value and isinstance(value[0], Variable):
+        return id(value), len(value)
+    if isinstance(value, CellKeeper):
+        return _fingerprint(value)
+    return frozen(value)
+
+
+def record_twice(rule: Any, index: int, divisor: Any, clipped: bool) -> tuple[Program | None, str | None]:
+    """The program of a parameter's update, or why there is none. Whatever the rule did to its attributes is undone."""
+    if rule._parameters[index].dtype_name not in ("float32", "float64"):
+        return None, f"{rule._parameters[index].dtype_name} parameters are updated through float32"
+    before = {name: _copied(value) for name, value in vars(rule).items()}
+    fingerprint = _fingerprint(rule)
+    try:
+        program = record(rule, index, divisor, clipped)
+        again = record(rule, index, divisor, clipped)
+        if program != again:
+            return None, "the rule is not the same twice (a random number, a counter)"
+        if _fingerprint(rule) != fingerprint:
+            return None, "the rule changes an attribute of its optimizer"
+    except Unrecordable as reason:
+        return None, f"it cannot be recorded: {reason}"
+    except Exception as error:
+        return None, f"recording it raised {type(error).__name__}: {error}"
+    finally:
+        _restore(rule, before)
+    return program, None
+
+
+def record(rule: Any, index: int, divisor: Any, clipped: bool) -> Program:
+    """Run one parameter's whole update on symbols."""
+    parameter = rule._parameters[index]
+    recorder = Recorder(compute_dtype(parameter.dtype_name), parameter.shape)
+    cells = rule._grouped[index]
+    arrays = [recorder.array() for _ in cells]
+    gradient = recorder.array()
+    rate = recorder.scalar("rate")
+    scope = Scope(zip(cells, arrays, strict=True))
+    scope.hold(rule._rate, rate)
+    scope.hold(rule._iterations, recorder.scalar("count"))
+    for position, cell in enumerate(rule._shared):
+        scope.hold(cell, recorder.scalar(f"shared{position}") if cell.backend is HOST else cell.value)
+    with scope:
+        factor = recorder.scalar("factor") if clipped else None
+        rule._update_one(index, rule._prepare(gradient, divisor, factor), rate)
+    written = {id(cell) for cell, _ in scope.writes()}
+    if written - {id(cell) for cell in cells}:
+        raise Unrecordable("a write to what the whole step shares")
+    outputs = [(position, scope.get(cell)) for position, cell in enumerate(cells) if id(cell) in written]
+    if not all(isinstance(value, Symbol) and not value.is_scalar for _, value in outputs):
+        raise Unrecordable("a number written in place of an array")
+    return recorder.program(outputs)
+
+
+def _copied(value: Any) -> Any:
+    return value, (type(value)(value) if type(value) in (list, dict, set) else None)
+
+
+def _restore(rule: Any, before: dict[str, Any]) -> None:
+    attributes = vars(rule)
+    for name in [name for name in attributes if name not in before]:
+        del attributes[name]
+    for name, (value, contents) in before.items():
+        attributes[name] = value
+        if contents is not None and value != contents:
+            value.clear()
+            value.extend(contents) if isinstance(value, list) else value.update(contents)

@@ -1,0 +1,56 @@
+"""For tests of errors: that the message names what it must, and that nothing has changed, bit for bit."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+
+from gradwise.backends import HOST, Variable, backend_of
+from gradwise.optimizers import Optimizer
+
+CACHES = ("_templates", "_fusion")
+"""What an optimizer may change without anyone seeing it."""
+
+
+def photograph(thing):
+    """Everything that could change about a thing: types, identities, dtypes, bytes, names, attributes."""
+    if isinstance(thing, Variable):
+        return {name: photograph(value) for name, value in vars(thing).items() if name != "_backend"}
+    if isinstance(thing, Optimizer):
+        return {name: photograph(value) for name, value in vars(thing).items() if name not in CACHES}
+    if isinstance(thing, dict):
+        return {key: photograph(value) for key, value in thing.items()}
+    if isinstance(thing, (list, tuple)):
+        return (type(thing), *map(photograph, thing))
+    if isinstance(thing, set):
+        return frozenset(thing)
+    backend = backend_of(thing)
+    if backend is None:
+        return id(thing)
+    if backend is HOST:
+        return (type(thing), repr(thing))
+    written = (getattr(thing, "_version", None), id(getattr(thing, "grad", None)))
+    readable = backend.concrete(thing) and not backend.sparse(thing) and "meta" not in str(thing.device)
+    bits = backend.to_numpy(thing).tobytes() if readable else b""
+    return (id(thing), backend.name, str(thing.dtype), tuple(thing.shape), bits, *written)
+
+
+@contextlib.contextmanager
+def unchanged(*things):
+    """Optimizers, arrays, cells and trees of them end as they began."""
+    before = photograph(things)
+    yield
+    assert photograph(things) == before
+
+
+@contextlib.contextmanager
+def refused(kind, *named, keeps=()):
+    """An exception of exactly this kind is raised, its message is a line with all the words, and `keeps` is kept."""
+    with unchanged(*keeps), pytest.raises(kind) as caught:
+        yield
+    message = str(caught.value)
+    assert caught.type is kind
+    assert message and "\n" not in message
+    missing = [word for word in named if word not in message]
+    assert not missing, f"{missing} not in {message!r}"

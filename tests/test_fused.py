@@ -1,0 +1,374 @@
+"""One pass over memory: the same bits as whole arrays, and never where it would not be safe."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gradwise import schedules
+from gradwise.backends import Variable, numba_lowering, ops
+from gradwise.optimizers import SGD, Adam, Nadam, Optimizer, RMSprop
+from gradwise.optimizers.registry import ALGORITHMS
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.fast
+OPTIONS = {
+    "plain": {},
+    "everything": {
+        "use_ema": True, "ema_overwrite_frequency": 3, "global_clipnorm": 0.7, "weight_decay": 0.01,
+        "loss_scale_factor": 8.0, "decay": 0.1,
+    },
+    "clipnorm": {"clipnorm": 0.5},
+    "clipvalue, accumulation": {"clipvalue": 0.3, "gradient_accumulation_steps": 2},
+}  # fmt: skip
+SHAPES = [(), (0,), (1,), (7,), (3, 5), (17, 1, 4), (70_000,)]
+
+
+def arrays(dtype, seed):
+    rng = np.random.default_rng(seed)
+    made = []
+    for shape in SHAPES:
+        array = np.asarray(rng.normal(size=shape) * 10.0 ** rng.integers(-6, 2, size=shape))
+        array[rng.random(size=shape) < 0.1] = 0.0
+        made.append(np.asarray(array, dtype))
+    return made
+
+
+def train(optimizer, convert, dtype, steps=4):
+    parameters = [convert(array) for array in arrays(dtype, 0)]
+    for step in range(steps):
+        optimizer.apply([convert(array) for array in arrays(dtype, step + 1)], parameters)
+    return [np.asarray(parameter) for parameter in parameters]
+
+
+def same_bits(a, b):
+    return all(x.dtype == y.dtype and x.tobytes() == y.tobytes() for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda kind: kind.__name__)
+def test_fused_gives_the_bits_of_whole_arrays(algorithm, options, dtype, monkeypatch):
+    expected = train(algorithm(0.1, jit_compile=False, **options), np.array, dtype)
+    for threads, threaded_from in (("1", 10**9), ("2", 1)):
+        monkeypatch.setenv("GRADWISE_NUM_THREADS", threads)
+        monkeypatch.setattr(numba_lowering, "_THREADED_FROM", threaded_from)
+        optimizer = algorithm(0.1, jit_compile=True, **options)
+        assert same_bits(train(optimizer, np.array, dtype), expected)
+        assert [group.way for group in optimizer.execution_report()] == ["fused"]
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda kind: kind.__name__)
+def test_torch_tensors_give_the_bits_of_numpy_arrays(algorithm):
+    import torch
+
+    options = {"global_clipnorm": 0.7, "weight_decay": 0.01}
+    expected = train(algorithm(0.1, jit_compile=False, **options), np.array, np.float32)
+    result = train(algorithm(0.1, jit_compile=True, **options), lambda array: torch.tensor(array), np.float32)
+    assert same_bits(result, expected)
+
+
+def test_variables_of_numpy_arrays_are_fused_too():
+    w = Variable(np.ones(3, np.float32))
+    optimizer = Adam(0.1, jit_compile=True)
+    optimizer.apply([np.ones(3, np.float32)], [w])
+    plain = np.ones(3, np.float32)
+    Adam(0.1, jit_compile=False).apply([np.ones(3, np.float32)], [plain])
+    assert w.numpy().tobytes() == plain.tobytes()
+
+
+# ---------------------------------------------------------------- memory
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: np.ones(12)[::2], lambda: np.asfortranarray(np.ones((3, 2))),
+     lambda: np.frombuffer(bytearray(b"x" + b"\0" * 48), np.uint8)[1:].view(np.float64)],
+    ids=["strided", "column-major", "unaligned"],
+)  # fmt: skip
+def test_memory_that_is_not_plain_is_updated_eagerly(make):
+    w, optimizer = make(), SGD(0.5)
+    expected = np.array(w, np.float64) - 0.5
+    optimizer.apply([np.ones(w.shape)], [w])
+    np.testing.assert_array_equal(np.asarray(w, np.float64), expected)
+    report = optimizer.execution_report()
+    assert report[0].way == "eager" and "plain float64 CPU memory" in report[0].reason
+    with pytest.raises(RuntimeError, match=r"jit_compile=True, but 'variable_0' cannot be updated in one pass"):
+        SGD(0.5, jit_compile=True).apply([np.ones(w.shape)], [w])
+    np.testing.assert_array_equal(np.asarray(w, np.float64), expected)
+
+
+def test_gradients_need_not_be_plain():
+    for gradient in (np.full(12, 2.0)[::2], np.full(6, 2.0, np.float32), np.full(6, 2)):
+        w = np.ones(6)
+        SGD(0.5, jit_compile=True).apply([gradient], [w])
+        assert w.tolist() == [0.0] * 6
+
+
+def test_a_gradient_may_be_the_parameter_itself_but_not_a_shifted_view():
+    w = np.arange(6.0)
+    SGD(0.5, jit_compile=True).apply([w], [w])
+    assert w.tolist() == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5]
+    memory = np.arange(7.0)
+    optimizer = SGD(0.5)
+    optimizer.apply([memory[1:]], [memory[:-1]])
+    assert optimizer.execution_report()[0].reason == "parameters, slots or gradients share memory"
+    np.testing.assert_array_equal(memory[:-1], np.arange(6) - 0.5 * np.arange(1, 7))
+
+
+def test_gradients_that_come_and_go_at_other_addresses():
+    w, expected = np.ones(1000), np.ones(1000)
+    optimizer, eager = Adam(0.1, jit_compile=True), Adam(0.1, jit_compile=False)
+    for step in range(20):
+        gradient = np.full(1000, np.sin(step))
+        optimizer.apply([gradient], [w])
+        eager.apply([gradient.copy()], [expected])
+    assert w.tobytes() == expected.tobytes()
+
+
+@pytest.mark.torch
+def test_a_parameter_whose_data_is_replaced():
+    import torch
+
+    w = torch.nn.Parameter(torch.ones(3))
+    optimizer = SGD(0.5, jit_compile=True)
+    optimizer.apply([torch.ones(3)], [w])
+    w.data = torch.full((3,), 5.0)
+    optimizer.apply([torch.ones(3)], [w])
+    assert w.tolist() == [4.5, 4.5, 4.5]
+
+
+@pytest.mark.torch
+def test_a_stale_graph_is_refused_as_after_torch_optim():
+    import torch
+
+    messages = []
+    for step in ("torch", "gradwise"):
+        w = torch.ones(3, requires_grad=True)
+        loss = (w**2).sum()
+        w.grad = torch.ones(3)
+        if step == "torch":
+            torch.optim.SGD([w], lr=0.1).step()
+        else:
+            SGD(0.1, jit_compile=True).apply([w.grad], [w])
+        with pytest.raises(RuntimeError) as caught:
+            loss.backward()
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1] and "modified by an inplace operation" in messages[0]
+
+
+# ---------------------------------------------------------------- rules that cannot be recorded, and those that can
+
+
+def check(optimizer, reason, steps=3):
+    """The rule gives what it gives eagerly, and the report says why it is not fused (or, for None, that it is)."""
+    eager = type(optimizer)(learning_rate=0.5, jit_compile=False)
+    a, b = np.ones(3), np.ones(3)
+    for step in range(steps):
+        optimizer.apply([np.full(3, step + 1.0)], [a])
+        eager.apply([np.full(3, step + 1.0)], [b])
+    assert a.tobytes() == b.tobytes()
+    (group,) = optimizer.execution_report()
+    if reason is None:
+        assert group.way == "fused", group.reason
+    else:
+        assert group.way == "eager" and reason in group.reason, group.reason
+
+
+def rule(step, prepare=lambda self: None):
+    class Rule(Optimizer):
+        def __init__(self, **keywords):
+            super().__init__(**keywords)
+            prepare(self)
+
+        def update_step(self, gradient, variable, learning_rate):
+            step(self, gradient, variable, learning_rate)
+
+    return Rule(learning_rate=0.5)
+
+
+def test_a_python_counter_means_eager():
+    def step(self, gradient, variable, learning_rate):
+        self.counter += 1
+        self.assign_sub(variable, gradient * (learning_rate / self.counter))
+
+    check(rule(step, lambda self: setattr(self, "counter", 0)), "not the same twice")
+
+
+def test_an_attribute_that_the_rule_changes_means_eager():
+    def step(self, gradient, variable, learning_rate):
+        self.seen.append(1)
+        self.assign_sub(variable, gradient * learning_rate)
+
+    optimizer = rule(step, lambda self: setattr(self, "seen", []))
+    check(optimizer, "changes an attribute")
+    assert len(optimizer.seen) == 3
+
+
+def test_a_random_number_means_eager():
+    rng = np.random.default_rng(0)
+
+    def step(self, gradient, variable, learning_rate):
+        self.assign_sub(variable, gradient * (learning_rate * float(rng.random())))
+
+    optimizer = rule(step)
+    optimizer.apply([np.ones(3)], [np.ones(3)])
+    assert "not the same twice" in optimizer.execution_report()[0].reason
+
+
+def test_a_branch_on_the_step_means_eager_and_names_the_line():
+    def step(self, gradient, variable, learning_rate):
+        scale = 2.0 if self.step_of(variable) % 2 == 0 else 1.0
+        self.assign_sub(variable, gradient * (learning_rate * scale))
+
+    check(rule(step), "test_fused.py:")
+
+
+def test_a_branch_on_data_means_eager():
+    def step(self, gradient, variable, learning_rate):
+        if gradient[0] > 1.5:
+            self.assign_sub(variable, gradient * learning_rate)
+
+    check(rule(step), "indexing of an array in test_fused.py:")
+
+
+def test_reductions_and_inexact_functions_mean_eager():
+    check(rule(lambda self, g, v, r: self.assign_sub(v, g * (r / ops.norm(g)))), "the reduction sum_of_squares")
+    check(rule(lambda self, g, v, r: self.assign_sub(v, ops.exp(g) * r)), "exp of an array")
+
+
+def test_cond_and_where_are_recorded():
+    def step(self, gradient, variable, learning_rate):
+        ops.cond(
+            self.step_of(variable) % 2 == 0,
+            lambda: self.assign_sub(variable, ops.sign(gradient) * learning_rate),
+            lambda: self.assign_sub(variable, ops.where(ops.greater(gradient, 2.0), 1.0, gradient) * learning_rate),
+        )
+
+    check(rule(step), None)
+
+
+def test_a_beta_that_changes_every_step_compiles_nothing():
+    optimizer, eager = Adam(0.1, jit_compile=True), Adam(0.1, jit_compile=False)
+    w, expected = np.ones(3), np.ones(3)
+    kernels = None
+    for step in range(5):
+        optimizer.beta_1 = eager.beta_1 = 0.5 + step / 20
+        optimizer.apply([np.full(3, 0.3)], [w])
+        eager.apply([np.full(3, 0.3)], [expected])
+        kernels = kernels or len(numba_lowering._KERNELS)
+        assert len(numba_lowering._KERNELS) == kernels
+    assert w.tobytes() == expected.tobytes()
+
+
+def test_a_nested_attribute_changed_in_place_is_recorded_again():
+    def step(self, gradient, variable, learning_rate):
+        self.assign_sub(variable, gradient * (learning_rate * self.weights["rates"][1][0]))
+
+    optimizer = rule(step, lambda self: setattr(self, "weights", {"rates": [1.0, [2.0]]}))
+    w = np.zeros(1)
+    optimizer.apply([np.ones(1)], [w])
+    optimizer.weights["rates"][1][0] = 10.0
+    optimizer.apply([np.ones(1)], [w])
+    assert w[0] == -1.0 - 5.0 and optimizer.execution_report()[0].way == "fused"
+
+
+def test_learning_rates_and_schedules_record_once(monkeypatch):
+    from gradwise.optimizers import fused
+
+    counted = []
+    original = fused.record
+    monkeypatch.setattr(fused, "record", lambda *arguments: counted.append(1) or original(*arguments))
+    optimizer = Nadam(schedules.ExponentialDecay(0.1, 3, 0.5))
+    w = np.ones(4)
+    for step in range(10):
+        optimizer.apply([np.full(4, step + 1.0)], [w])
+    assert len(counted) == 2
+
+
+def test_some_parameters_fused_and_others_not():
+    plain, half, strided = np.ones(4, np.float32), np.ones(4, np.float16), np.ones(8, np.float32)[::2]
+    optimizer = Adam(0.1)
+    for _ in range(2):
+        optimizer.apply([np.ones(4, a.dtype) for a in (plain, half, strided)], [plain, half, strided])
+    report = optimizer.execution_report()
+    assert [(group.way, group.parameters) for group in report] == [("fused", 1), ("eager", 1), ("eager", 1)]
+    assert report[0].bytes_per_parameter == 28 and "28 bytes per element" in str(report)
+    np.testing.assert_array_equal(plain, strided)
+
+
+def test_a_program_can_be_printed_and_counted():
+    optimizer = RMSprop(0.1)
+    optimizer.apply([np.ones(3)], [np.ones(3)])
+    program = optimizer._fusion.program_of(0)
+    assert "write a0 <- " in str(program) and program.traffic(8) == 40
+    assert hash(program.structure) == hash(program.structure)
+
+
+# ---------------------------------------------------------------- processes, threads, interruptions
+
+
+def test_kernels_are_kept_on_disk_and_many_may_start_at_once(tmp_path):
+    code = (
+        "import numpy as np\n"
+        "from gradwise.optimizers import Adamax\n"
+        "w = np.ones(3); Adamax(0.1, jit_compile=True).apply([np.ones(3)], [w]); print(w[0])\n"
+    )
+    environment = {**os.environ, "GRADWISE_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    started = [
+        subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    results = {process.communicate(timeout=120)[0].strip() for process in started}
+    assert len(results) == 1 and float(results.pop()) == pytest.approx(0.9)
+    assert all(process.returncode == 0 for process in started)
+    assert len(list((tmp_path / "kernels").glob("*.py"))) == 1
+    assert (tmp_path / "kernels").stat().st_mode & 0o777 == 0o700
+
+
+def _step_in_child(queue):
+    w = np.ones(200_000)
+    Adam(0.1, jit_compile=True).apply([np.ones(200_000)], [w])
+    queue.put(float(w[-1]))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_steps(monkeypatch):
+    monkeypatch.setenv("GRADWISE_NUM_THREADS", "2")
+    w = np.ones(200_000)
+    Adam(0.1, jit_compile=True).apply([np.ones(200_000)], [w])
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_step_in_child, args=(queue,))
+    child.start()
+    assert queue.get(timeout=60) == w[-1]
+    child.join(timeout=60)
+    assert child.exitcode == 0
+
+
+def test_threads_step_different_optimizers(monkeypatch):
+    monkeypatch.setenv("GRADWISE_NUM_THREADS", "2")
+    results = {}
+
+    def work(seed):
+        w, optimizer = np.ones(150_000), Adam(0.01, jit_compile=True)
+        for step in range(5):
+            optimizer.apply([np.full(150_000, np.cos(step + seed % 2))], [w])
+        results[seed] = w
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert results[0].tobytes() == results[2].tobytes() and results[1].tobytes() == results[3].tobytes()
+    assert results[0].tobytes() != results[1].tobytes()
