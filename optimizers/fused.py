@@ -254,6 +254,8 @@ def _why_not_at_all(rule: Any, rate: Any) -> str | None:
     """A reason that holds for every parameter of this step, or None."""
     if rule.jit_compile is False:
         return "jit_compile is False"
+    if not rule._parameters:
+        return "there is nothing to update"
     backend = rule._parameters[0].backend
     if not backend.shares_memory:
         return f"{backend.name} arrays lie in no memory that can be shared"
