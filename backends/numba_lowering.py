@@ -64,11 +64,6 @@ _LOCK = threading.Lock()
 _POOL: list[ThreadPoolExecutor] = []
 
 
-def available() -> bool:
-    """Whether Numba is installed."""
-    return importlib.util.find_spec("numba") is not None
-
-
 def source_of(program: Program, dtype: str) -> str:
     """The kernel's Python source."""
     size = numpy.dtype(dtype).itemsize
@@ -116,9 +111,21 @@ def run(
         kernel(work, addresses, rounded)
         return
     shares = split(work, threads)
-    futures: list[Future[None]] = [_pool().submit(kernel, share, addresses, rounded) for share in shares[1:]]
+    _together([lambda share=share: kernel(share, addresses, rounded) for share in shares])  # type: ignore[misc]
+
+
+def share_out(task: Callable[[int, int], None], count: int, elements: int) -> None:
+    """Run `task(first, last)` over 0..count in as many threads as so many elements are worth."""
+    threads = min(thread_count(), count) if elements >= _THREADED_FROM else 1
+    bounds = [count * share // max(threads, 1) for share in range(threads + 1)]
+    _together([lambda low=low, high=high: task(low, high) for low, high in itertools.pairwise(bounds)])  # type: ignore[misc]
+
+
+def _together(tasks: list[Callable[[], None]]) -> None:
+    """Run all tasks at once, the first in this thread; return when the last has ended."""
+    futures: list[Future[None]] = [_pool().submit(task) for task in tasks[1:]]
     try:
-        kernel(shares[0], addresses, rounded)
+        tasks[0]()
     finally:
         # Memory may not be let go, nor an interruption pass on, while another thread still writes.
         wait(futures)

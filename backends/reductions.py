@@ -8,6 +8,8 @@ gives the same bits.
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 from typing import Any
 
 import numpy
@@ -19,6 +21,21 @@ LANES = 64
 def sum_of_squares(array: Any) -> float:
     """The sum of the squares of a NumPy array's elements, in float64."""
     flat = numpy.asarray(array).reshape(-1)
+    if flat.size > BLOCK and flat.dtype in (numpy.float32, numpy.float64) and flat.dtype.isnative and has_numba():
+        from . import numba_reductions
+
+        return numba_reductions.sum_of_squares(numpy.ascontiguousarray(flat))
+    return by_numpy(flat)
+
+
+@functools.cache
+def has_numba() -> bool:
+    """Whether Numba is installed."""
+    return importlib.util.find_spec("numba") is not None
+
+
+def by_numpy(flat: Any) -> float:
+    """The sum of squares of a one-dimensional array, by NumPy."""
     total = 0.0
     for start in range(0, flat.size, BLOCK):
         block = flat[start : start + BLOCK].astype(numpy.float64)

@@ -1,7 +1,7 @@
 """Reads IDX files, the format in which MNIST and Fashion-MNIST are published, plain or compressed with gzip.
 
-A file starts with two zero bytes, a code for the type of its numbers and the number of its dimensions: together its magic
-number. The dimensions follow, then the numbers, all with the most significant byte first.
+A file starts with two zero bytes, a code for the type of its numbers and the number of its dimensions: together its
+magic number. The dimensions follow, then the numbers, all with the most significant byte first.
 """
 
 from __future__ import annotations
@@ -36,8 +36,11 @@ class IdxFiles(NamedTuple):
     validation_labels: Path
 
 
-FILE_NAMES = IdxFiles(
-    *map(Path, ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"))
+FILE_NAMES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
 )
 """The names under which the files are published, with or without `.gz`."""
 
@@ -53,7 +56,7 @@ def find_idx_files(folder: str | Path) -> IdxFiles:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is not a folder: expected one that holds {', '.join(map(str, FILE_NAMES))}.")
+        raise FileNotFoundError(f"{folder} is not a folder: expected one that holds {', '.join(FILE_NAMES)}.")
     found = []
     for name in FILE_NAMES:
         candidates = (folder / name, folder / f"{name}.gz")
@@ -76,7 +79,8 @@ def read_idx(path: str | Path, dimensions: int | None = None) -> numpy.ndarray:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is not an IDX file, or is damaged; the error names the file, what was expected and what was found.
+        ValueError: if it is not an IDX file, or is damaged; the error names the file, what was expected and what was
+            found.
     """
     path = Path(path)
     content = _decompressed(path)
@@ -89,12 +93,15 @@ def read_idx(path: str | Path, dimensions: int | None = None) -> numpy.ndarray:
     if code not in DTYPES:
         codes = ", ".join(f"{known:02x}" for known in DTYPES)
         raise ValueError(f"{path}: expected a type code of {codes} in the magic number, found {code:02x} in {magic}.")
-    if count != dimensions if dimensions is not None else not 1 <= count <= MOST_DIMENSIONS:
+    allowed = range(1, MOST_DIMENSIONS + 1) if dimensions is None else [dimensions]
+    if count not in allowed:
         expected = f"1 to {MOST_DIMENSIONS}" if dimensions is None else dimensions
         raise ValueError(f"{path}: expected {expected} dimension(s), found {count} in the magic number {magic}.")
     start = 4 + 4 * count
     if len(content) < start:
-        raise ValueError(f"{path}: expected a header of {start} bytes, found {len(content)} bytes in all: it is truncated.")
+        raise ValueError(
+            f"{path}: expected a header of {start} bytes, found {len(content)} bytes in all: it is truncated."
+        )
     shape = struct.unpack(f">{count}I", content[4:start])
     if 0 in shape:
         raise ValueError(f"{path}: expected dimensions of at least 1, found {shape}.")
@@ -102,7 +109,9 @@ def read_idx(path: str | Path, dimensions: int | None = None) -> numpy.ndarray:
     size, found = math.prod(shape) * dtype.itemsize, len(content) - start
     if found != size:
         what = "truncated" if found < size else "overlong"
-        raise ValueError(f"{path}: expected {size} bytes of data for the dimensions {shape}, found {found}: it is {what}.")
+        raise ValueError(
+            f"{path}: expected {size} bytes of data for the dimensions {shape}, found {found}: it is {what}."
+        )
     return numpy.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
 
 

@@ -18,6 +18,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from training import EPSILON, Results
 
+WIDE = 100
+"""The characters in a line that let the table breathe."""
+
 TOLERANCE = 1e-5
 """How far the losses may differ after the first epoch."""
 
@@ -33,7 +36,7 @@ COLUMN_STYLES = ("cyan", "yellow", "green")
 def make_console() -> Console:
     """A console on standard output; a log has no width of its own, so it gets one that holds the table."""
     console = Console(highlight=False, soft_wrap=False)
-    return console if console.is_terminal else Console(highlight=False, width=max(console.width, 100))
+    return console if console.is_terminal else Console(highlight=False, width=max(console.width, WIDE))
 
 
 @contextmanager
@@ -56,26 +59,45 @@ def progress_bar(console: Console, epochs: int, steps: int) -> Iterator[object]:
         yield on_step
 
 
-def make_table(results: Results) -> Table:
-    """One row for each epoch: loss, accuracy and step time of each backend, then the largest differences."""
-    table = Table(box=SIMPLE_HEAD, title=describe(results), padding=(0, 1), collapse_padding=True, pad_edge=False)
-    table.add_column("epoch", justify="right", vertical="bottom")
-    for heading in ("loss", "acc. %", "ms/step"):
+def make_table(results: Results, width: int) -> Table:
+    """One row for each epoch: loss, accuracy and step time of each backend, then the largest differences.
+
+    Args:
+        results: the run.
+        width: how many characters a line has.
+    """
+    several = len(results.backends) > 1
+    # Without padding the columns of three backends just fit into 80 characters.
+    padding = 0 if width < WIDE and several else 1
+    table = Table(
+        box=SIMPLE_HEAD,
+        padding=(0, padding),
+        collapse_padding=True,
+        pad_edge=False,
+        show_edge=False,
+    )
+    table.add_column("\nepoch", justify="right", no_wrap=True)
+    for heading in ("loss", "acc.%", "ms"):
         for position, backend in enumerate(results.backends):
             style = COLUMN_STYLES[position % len(COLUMN_STYLES)]
-            table.add_column(f"{heading if position == 0 else ''}\n{backend}", justify="right", style=style, no_wrap=True)
-    several = len(results.backends) > 1
+            above = heading if position == 0 else ""
+            table.add_column(f"{above}\n{backend}", justify="right", style=style, no_wrap=True)
     if several:
-        table.add_column("differ\nloss", justify="right", no_wrap=True)
-        table.add_column("ence\nweights", justify="right", no_wrap=True)
+        for what in ("loss", "weights"):
+            table.add_column(f"differ.\n{what}", justify="right", no_wrap=True)
     for number, epoch in enumerate(results.epochs, 1):
-        cells = [f"{loss:.5f}" for loss in epoch.losses.values()]
-        cells += [f"{100 * accuracy:.2f}" for accuracy in epoch.accuracies.values()]
-        cells += [f"{1000 * seconds:.3f}" for seconds in epoch.step_seconds.values()]
+        cells = [f"{loss:.4f}" for loss in epoch.losses.values()]
+        cells += [_five_characters(100 * accuracy) for accuracy in epoch.accuracies.values()]
+        cells += [_five_characters(1000 * seconds) for seconds in epoch.step_seconds.values()]
         if several:
             cells += [f"{epoch.loss_difference:.1e}", f"{epoch.weight_distance:.1f}"]
         table.add_row(str(number), *cells)
     return table
+
+
+def _five_characters(value: float) -> str:
+    """A number of at least 0 with as many digits as a narrow column holds."""
+    return f"{value:.3f}" if value < 10 else f"{value:.2f}" if value < 100 else f"{value:.1f}"
 
 
 def describe(results: Results) -> str:
@@ -86,14 +108,17 @@ def describe(results: Results) -> str:
 
 def print_report(console: Console, results: Results) -> None:
     """The table, and below it what an epoch's row does not say."""
-    console.print(make_table(results))
-    first = ", ".join(f"{name} {1000 * seconds:.1f} ms" for name, seconds in results.first_step_seconds.items())
-    console.print(f"The very first step, which may compile, is not in the means: {first}.")
+    console.print(describe(results), style="bold")
+    console.print()
+    console.print(make_table(results, console.width))
+    console.print()
+    first = ", ".join(f"{name} {1000 * seconds:.0f} ms" for name, seconds in results.first_step_seconds.items())
+    console.print("loss: on the training data; acc.%: on the validation data")
+    console.print("ms: mean time of a step, without the very first, which may compile:")
+    console.print(f"    {first}")
     if len(results.backends) > 1:
-        console.print(
-            "Difference: the largest between any two backends, of losses relative, of weights in units of float32's "
-            "precision."
-        )
+        console.print("differ.: the largest difference between two backends, of losses relative,")
+        console.print("    of weights in units of float32's precision at a tensor's largest weight")
 
 
 def save_picture(results: Results, path: Path) -> None:
@@ -103,7 +128,8 @@ def save_picture(results: Results, path: Path) -> None:
     # A figure without pyplot needs no screen and leaves nothing behind.
     figure = Figure(figsize=(5 * panels, 4.4), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(describe(results))
+    figure.suptitle(describe(results), fontweight="bold")
+    figure.get_layout_engine().set(h_pad=0.1, w_pad=0.12)
     axes = figure.subplots(1, panels)
     epochs = range(1, len(results.epochs) + 1)
     _draw_curves(axes[0], results, "Training loss", [epoch.losses for epoch in results.epochs])
@@ -131,6 +157,7 @@ def _draw_curves(axis: Axes, results: Results, title: str, values: list[dict[str
 
 def _draw_differences(axis: Axes, results: Results) -> None:
     epochs = range(1, len(results.epochs) + 1)
+    identical = [epoch for epoch, known in enumerate(results.epochs, 1) if known.loss_difference == 0]
     losses = [_on_log_axis(epoch.loss_difference) for epoch in results.epochs]
     weights = [_on_log_axis(epoch.weight_distance * EPSILON) for epoch in results.epochs]
     axis.set_yscale("log")
@@ -140,7 +167,12 @@ def _draw_differences(axis: Axes, results: Results) -> None:
     axis.plot(epochs, weights, color="#31a354", marker="s", markersize=4, label="weights, to the largest of a tensor")
     drawn = [value for value in (*losses, *weights) if not math.isnan(value)]
     # Room above the highest line for the legend.
-    axis.set_ylim(min([EPSILON, *drawn]) / 4, max([TOLERANCE, *drawn]) * 400)
+    lowest = min([EPSILON, *drawn]) / 4
+    axis.set_ylim(lowest, max([TOLERANCE, *drawn]) * 400)
+    if identical:
+        # No difference has no place on a logarithmic axis: mark it at the bottom.
+        style = {"color": "#756bb1", "marker": "v", "markersize": 6, "markerfacecolor": "none", "linestyle": "none"}
+        axis.plot(identical, [lowest * 1.35] * len(identical), label="losses identical", **style)
     axis.set_title("Largest relative difference between backends")
     axis.legend(frameon=False, loc="upper right", fontsize="small", handlelength=3)
 

@@ -2,8 +2,8 @@
 
     python examples/train_digits.py --backend all --optimizer adam
 
-The same initial weights and the same batches on each backend; a table and a picture at the end show loss, accuracy, time,
-and how far the backends are apart. `--data FOLDER` trains on MNIST or Fashion-MNIST in their original files instead.
+The same initial weights and the same batches on each backend; a table and a picture at the end show loss, accuracy,
+time, and how far the backends are apart. `--data FOLDER` trains on MNIST or Fashion-MNIST in their original files.
 """
 
 from __future__ import annotations

@@ -101,7 +101,8 @@ def load_idx(folder: str | Path) -> Dataset:
     for images_file, labels_file in (files[:2], files[2:]):
         images, labels = read_idx(images_file, dimensions=3), read_idx(labels_file, dimensions=1)
         if len(images) != len(labels):
-            raise ValueError(f"{labels_file}: expected {len(images)} labels as in {images_file.name}, found {len(labels)}.")
+            expected = f"{len(images)} labels, one for each image in {images_file.name}"
+            raise ValueError(f"{labels_file}: expected {expected}, found {len(labels)}.")
         if labels.min() < 0 or labels.max() >= CLASSES:
             found = f"{labels.min()} to {labels.max()}"
             raise ValueError(f"{labels_file}: expected labels from 0 to {CLASSES - 1}, found {found}.")

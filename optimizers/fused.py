@@ -17,6 +17,7 @@ import numpy
 
 from ..backends import HOST, Scope, Variable, compute_dtype, numba_lowering, scope_holding
 from ..backends.program import Program, Recorder, Symbol, Unrecordable, scalar_evaluator
+from ..backends.reductions import has_numba
 from .cells import STRUCTURE, CellKeeper, frozen
 
 _KEPT_TABLES = 64
@@ -261,7 +262,7 @@ def _why_not_at_all(rule: Any, rate: Any) -> str | None:
         return f"{backend.name} arrays lie in no memory that can be shared"
     if any(scope_holding(parameter) is not None for parameter in rule._parameters):
         return "the step is functional"
-    if not numba_lowering.available():
+    if not has_numba():
         return "Numba is not installed (gradwise[fast])"
     scalars = [rate, rule._iterations.value, *(cell.value for cell in rule._shared if cell.backend is HOST)]
     return None if all(isinstance(scalar, (int, float)) for scalar in scalars) else "a scalar is traced or on a device"

@@ -1,7 +1,7 @@
 """The network of the digits example, one file for each array library.
 
-Every file has a class `Network` that starts from the same weights, sees the same batches, and uses gradwise in the style
-that is natural to its library.
+Every file has a class `Network` that starts from the same weights, sees the same batches, and uses gradwise in the
+style that is natural to its library.
 """
 
 from __future__ import annotations

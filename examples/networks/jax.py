@@ -12,6 +12,8 @@ from . import Dataset, Weights
 
 
 class Network:
+    """JAX arrays, replaced at every step. See `TrainedNetwork` for what it does."""
+
     def __init__(self, weights: Weights, data: Dataset, optimizer: Any) -> None:
         # On an accelerator JAX would multiply matrices in less than float32, and the backends would differ by that.
         processor = jax.devices("cpu")[0]

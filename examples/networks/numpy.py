@@ -10,6 +10,8 @@ from . import Dataset, Weights
 
 
 class Network:
+    """NumPy arrays, changed in place. See `TrainedNetwork` for what it does."""
+
     def __init__(self, weights: Weights, data: Dataset, optimizer: Any) -> None:
         self.weights = Weights(*(array.copy() for array in weights))
         self.data = data

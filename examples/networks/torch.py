@@ -12,6 +12,8 @@ from . import Dataset, Weights
 
 
 class Network:
+    """Leaf tensors, changed in place. See `TrainedNetwork` for what it does."""
+
     def __init__(self, weights: Weights, data: Dataset, optimizer: Any) -> None:
         self.weights = Weights(*(torch.tensor(array, requires_grad=True) for array in weights))
         self.train_images, self.validation_images = map(torch.tensor, (data.train_images, data.validation_images))
