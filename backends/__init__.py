@@ -1,7 +1,7 @@
 """Where the arithmetic happens: `ops`, `Variable`, scopes, and one file for each array library."""
 
 from . import ops
-from .base import FLOATING, SIXTEEN_BIT, Array, Backend, compute_dtype
+from .base import FLOATING, SIXTEEN_BIT, Array, Backend, compute_dtype, is_number
 from .detect import HOST, NUMPY, backend_of, describe
 from .scope import BuildScope, Scope, build_scope, scope_holding
 from .trees import Tree
@@ -9,5 +9,5 @@ from .variable import Variable, commit, value_of
 
 __all__ = [
     "FLOATING", "HOST", "NUMPY", "SIXTEEN_BIT", "Array", "Backend", "BuildScope", "Scope", "Tree", "Variable",
-    "backend_of", "build_scope", "commit", "compute_dtype", "describe", "ops", "scope_holding", "value_of",
+    "backend_of", "build_scope", "commit", "compute_dtype", "describe", "is_number", "ops", "scope_holding", "value_of",
 ]  # fmt: skip

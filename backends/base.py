@@ -162,8 +162,37 @@ class Backend:
         """A plain array with the same values."""
         raise TypeError(f"{self.name} arrays lie in no memory that can be shared.")
 
+    def flat_view(self, array: Array) -> Any:
+        """A plain array as a one-dimensional NumPy array over the same memory."""
+        raise TypeError(f"{self.name} arrays lie in no memory that can be shared.")
+
     def wrote(self, arrays: Sequence[Array]) -> None:
         """Told of arrays that compiled code has written."""
+
+    # ---------------------------------------------------------------- programs run by the library itself
+
+    program_way: str | None = None
+    """How the library runs recorded programs over many arrays ("foreach", "jit"), or None if it has no way."""
+
+    def takes_programs(self, array: Array) -> bool:
+        """Whether an array may be an input of `run_program`."""
+        return self.program_way is not None
+
+    def run_program(
+        self, program: Any, dtype: str, inputs: Sequence[Sequence[Array]], scalars: Sequence[float]
+    ) -> list[list[Array]]:
+        """Run a program over many arrays at once.
+
+        Args:
+            program: what to run.
+            dtype: the dtype to compute in.
+            inputs: for each input of the program, one array for each parameter.
+            scalars: what the host evaluated.
+
+        Returns:
+            For each output of the program, new arrays, one for each parameter.
+        """
+        raise NotImplementedError
 
     def cond(
         self, predicate: Array, true: Callable[[Sequence[Any]], Any], false: Callable[[Sequence[Any]], Any],

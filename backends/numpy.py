@@ -74,6 +74,10 @@ class NumpyBackend(Backend):
         """A row-major copy."""
         return numpy.array(array, dtype=dtype, order="C", subok=False)
 
+    def flat_view(self, array: Array) -> Any:
+        """A reshaped view."""
+        return array.reshape(-1)
+
     def as_array(self, value: Array) -> Array:
         """Arithmetic on 0-d arrays gives NumPy scalars; state holds arrays."""
         return numpy.asarray(value)

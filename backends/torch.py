@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -10,7 +11,9 @@ import array_api_compat.torch
 import torch
 
 from .base import FLOATING, Array, Backend
+from .interpreter import interpret
 from .reductions import sum_of_squares
+from .torch_foreach import apply_to_lists
 
 _DTYPES = {name: getattr(torch, name) for name in FLOATING}
 # Private, but the only way to ask; where it is missing, wrapped tensors still show by their type or requires_grad.
@@ -108,9 +111,27 @@ class TorchBackend(Backend):
         """A contiguous copy."""
         return array.detach().to(_DTYPES[dtype]).clone(memory_format=torch.contiguous_format)
 
+    def flat_view(self, array: Array) -> Any:
+        """Through NumPy, which shares the memory of CPU tensors."""
+        return array.detach().view(-1).numpy()
+
     def wrote(self, arrays: Sequence[Array]) -> None:
         """Autograd refuses a graph that saved an older version."""
         torch.autograd.graph.increment_version(list(arrays))
+
+    program_way = "foreach"
+
+    def takes_programs(self, array: Array) -> bool:
+        """Plain tensors on devices: on the CPU, multi-tensor functions gain nothing."""
+        plain = type(array) in (torch.Tensor, torch.nn.Parameter) and array.layout is torch.strided
+        return plain and array.device.type != "cpu" and not _is_functorch_wrapped(array)
+
+    def run_program(
+        self, program: Any, dtype: str, inputs: Sequence[Sequence[Array]], scalars: Sequence[float]
+    ) -> list[list[Array]]:
+        """By `torch._foreach_*` functions: a launch for each operation, not for each parameter."""
+        wide = [[tensor.detach().to(_DTYPES[dtype]) for tensor in tensors] for tensors in inputs]
+        return interpret(program, wide, scalars, functools.partial(apply_to_lists, like=wide[0]))
 
     def sum_of_squares(self, array: Array) -> Array:
         """On plain CPU tensors by the definition that all CPU paths share; elsewhere a 0-d tensor, read by nobody."""

@@ -26,8 +26,8 @@ TOLERANCE = 1e-5
 
 # Backends agree so well that their curves lie on each other: from broad and pale to thin and dotted, all stay visible.
 LINES = (
-    {"color": "#9ecae1", "linewidth": 7, "linestyle": "-"},
-    {"color": "#e6550d", "linewidth": 3, "linestyle": (0, (4, 2))},
+    {"color": "#9ecae1", "linewidth": 7, "linestyle": "-", "marker": "o", "markersize": 10},
+    {"color": "#e6550d", "linewidth": 3, "linestyle": (0, (4, 2)), "marker": "o", "markersize": 6},
     {"color": "#252525", "linewidth": 1.2, "linestyle": "-", "marker": "o", "markersize": 3},
 )
 COLUMN_STYLES = ("cyan", "yellow", "green")
@@ -134,6 +134,8 @@ def save_picture(results: Results, path: Path) -> None:
     epochs = range(1, len(results.epochs) + 1)
     _draw_curves(axes[0], results, "Training loss", [epoch.losses for epoch in results.epochs])
     percent = [{name: 100 * value for name, value in epoch.accuracies.items()} for epoch in results.epochs]
+    # The second panel has the same lines, and perhaps no room for a legend that hides none of them.
+    axes[0].legend(frameon=False, handlelength=3.5)
     _draw_curves(axes[1], results, "Validation accuracy in %", percent)
     if several:
         _draw_differences(axes[2], results)
@@ -152,7 +154,6 @@ def _draw_curves(axis: Axes, results: Results, title: str, values: list[dict[str
         style = LINES[position % len(LINES)]
         axis.plot(epochs, [value[backend] for value in values], label=LIBRARIES[backend], **style)
     axis.set_title(title)
-    axis.legend(frameon=False, handlelength=3.5)
 
 
 def _draw_differences(axis: Axes, results: Results) -> None:

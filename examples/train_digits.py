@@ -38,24 +38,24 @@ def main(
     try:
         backends = check_backends([name.strip().lower() for name in backend.split(",")])
     except (ValueError, ModuleNotFoundError) as error:
-        raise typer.BadParameter(str(error), param_hint="--backend") from error
+        raise typer.BadParameter(str(error), param_hint="'--backend'") from error
     try:
         make_optimizer(optimizer)
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--optimizer") from error
+        raise typer.BadParameter(str(error), param_hint="'--optimizer'") from error
     try:
         make_optimizer(optimizer, learning_rate)
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--learning-rate") from error
+        raise typer.BadParameter(str(error), param_hint="'--learning-rate'") from error
     if not output.absolute().parent.is_dir() or output.is_dir():
-        raise typer.BadParameter(f"{output} is not a file in an existing folder.", param_hint="--output")
+        raise typer.BadParameter(f"{output} is not a file in an existing folder.", param_hint="'--output'")
     try:
         dataset = load_digits() if data is None else load_idx(data)
     except (ValueError, FileNotFoundError) as error:
-        raise typer.BadParameter(str(error), param_hint="--data") from error
+        raise typer.BadParameter(str(error), param_hint="'--data'") from error
     count = len(dataset.train_images)
     if batch_size > count:
-        raise typer.BadParameter(f"there are only {count} training images.", param_hint="--batch-size")
+        raise typer.BadParameter(f"there are only {count} training images.", param_hint="'--batch-size'")
 
     epochs = epochs or (20 if data is None else 5)
     console = make_console()

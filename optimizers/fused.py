@@ -8,6 +8,7 @@ nothing as long as its programs have the same structure.
 
 from __future__ import annotations
 
+import functools
 import operator
 import weakref
 from collections.abc import Sequence
@@ -15,7 +16,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy
 
-from ..backends import HOST, Scope, Variable, compute_dtype, numba_lowering, scope_holding
+from ..backends import HOST, Scope, Variable, compute_dtype, is_number, numba_lowering, ops, scope_holding
+from ..backends.interpreter import BlockRunner
 from ..backends.program import Program, Recorder, Symbol, Unrecordable, scalar_evaluator
 from ..backends.reductions import has_numba
 from .cells import STRUCTURE, CellKeeper, frozen
@@ -48,19 +50,28 @@ class ExecutionReport(list[Group]):
 class _Pass:
     """A program ready to run, shared by all parameters that have it."""
 
-    __slots__ = ("dtype", "evaluate", "kernel", "program")
-
     def __init__(self, program: Program, dtype: str) -> None:
         self.program = program
         self.dtype = dtype
         self.evaluate = scalar_evaluator(program)
-        self.kernel = numba_lowering.kernel_of(program, dtype)
+
+    @functools.cached_property
+    def kernel(self) -> Any:
+        """Compiled for memory that is shared."""
+        return numba_lowering.kernel_of(self.program, self.dtype)
+
+    @functools.cached_property
+    def blocks(self) -> BlockRunner:
+        """For memory that is shared, without a compiler."""
+        return BlockRunner(self.program, self.dtype)
 
 
 class _Entry:
     """What the plan knows about one parameter."""
 
-    __slots__ = ("addresses", "arrays", "cells", "dtype", "gradient", "gradient_address", "reason", "size", "way")
+    __slots__ = (
+        "addresses", "arrays", "cells", "dtype", "gradient", "gradient_address", "plain", "reason", "size", "way",
+    )  # fmt: skip
 
     def __init__(self, cells: list[Variable], dtype: str) -> None:
         self.cells = cells
@@ -68,6 +79,7 @@ class _Entry:
         self.way: _Pass | None = None
         self.reason: str | None = None
         self.size = cells[0].size
+        self.plain = False
         self.arrays: list[Any] = []
         self.addresses: list[int] = []
         self.gradient: Any = None
@@ -112,30 +124,50 @@ class Fusion:
                     )
         if not groups:
             return set()
-        backend = rule._parameters[0].backend
         values = {"rate": rate, "count": rule._iterations.value}
         values |= {f"shared{k}": cell.value for k, cell in enumerate(rule._shared) if cell.backend is HOST}
-        threads = numba_lowering.thread_count()
-        done: set[int] = set()
-        for (way, factor), members in groups.items():
+        for (way, plain, factor), members in groups.items():
             scalars = way.evaluate(values | {"factor": factor})
+            if plain:
+                self._run_in_memory(way, members, scalars, rule._parameters[0].backend)
+            else:
+                self._run_in_library(way, members, scalars, rule._parameters[0].backend)
+        return {index for members in groups.values() for index, _, _ in members}
+
+    def _run_in_memory(self, way: _Pass, members: list[_Member], scalars: Sequence[float], backend: Any) -> None:
+        if has_numba():
             addresses, work = self._table(way, members)
-            numba_lowering.run(way.kernel, way.dtype, addresses, work, scalars, threads)
-            done.update(index for index, _, _ in members)
-            targets = [target for target, _ in way.program.outputs]
-            backend.wrote([self._entries[index].arrays[target] for index, _, _ in members for target in targets])
-        return done
+            numba_lowering.run(way.kernel, way.dtype, addresses, work, scalars, numba_lowering.thread_count())
+        else:
+            for index, _, gradient in members:
+                arrays = [*self._entries[index].arrays, gradient]
+                way.blocks.run([backend.flat_view(array) for array in arrays], scalars)
+        targets = [target for target, _ in way.program.outputs]
+        backend.wrote([self._entries[index].arrays[target] for index, _, _ in members for target in targets])
+
+    def _run_in_library(self, way: _Pass, members: list[_Member], scalars: Sequence[float], backend: Any) -> None:
+        cells = [self._entries[index].cells for index, _, _ in members]
+        columns = [[cell.value for cell in column] for column in zip(*cells, strict=True)]
+        columns.append([gradient for _, _, gradient in members])
+        results = backend.run_program(way.program, way.dtype, columns, scalars)
+        for (target, _), arrays in zip(way.program.outputs, results, strict=True):
+            for row, array in zip(cells, arrays, strict=True):
+                row[target].assign(array)
 
     def _grouped(self, rule: Any, gradients: Any) -> dict[Any, list[_Member]]:
         backend = rule._parameters[0].backend
         groups: dict[Any, list[_Member]] = {}
         for index in gradients.present:
             entry = self._entries[index]
-            reason = entry.reason or self._memory_reason(entry, backend)
-            self._ways[index] = reason
-            if reason is None:
-                address, alive = self._gradient_address(entry, gradients.array(index), backend)
-                groups.setdefault((entry.way, gradients.factor(index)), []).append((index, address, alive))
+            factor = ops.convert_to_number(gradients.factor(index))
+            self._ways[index] = reason = entry.reason or self._memory_reason(entry, factor, backend)
+            if reason is not None:
+                continue
+            gradient = gradients.array(index)
+            address = 0
+            if entry.plain:
+                address, gradient = self._gradient_address(entry, gradient, backend)
+            groups.setdefault((entry.way, entry.plain, factor), []).append((index, address, gradient))
         return groups
 
     def report(self, rule: Any) -> ExecutionReport:
@@ -148,8 +180,14 @@ class Fusion:
         for (way, _, reason), members in groups.items():
             traffic = None if way is None else way.program.traffic(numpy.dtype(way.dtype).itemsize)
             elements = sum(rule._parameters[index].size for index in members)
-            report.append(Group("eager" if way is None else "fused", len(members), elements, traffic, reason))
+            name = "eager" if way is None else self._name_of(rule, members[0])
+            report.append(Group(name, len(members), elements, traffic, reason))
         return report
+
+    def _name_of(self, rule: Any, index: int) -> str:
+        if not self._entries[index].plain:
+            return str(rule._parameters[0].backend.program_way)
+        return "fused" if has_numba() else "blocks"
 
     def program_of(self, index: int) -> Program | None:
         """The program of a parameter in the current plan."""
@@ -158,22 +196,23 @@ class Fusion:
 
     # ---------------------------------------------------------------- memory
 
-    def _memory_reason(self, entry: _Entry, backend: Any) -> str | None:
-        """Look where the arrays lie, and why they cannot be shared if so."""
+    def _memory_reason(self, entry: _Entry, factor: Any, backend: Any) -> str | None:
+        """Look where the arrays lie, and why they cannot be updated together if so."""
+        if factor is not None and not is_number(factor):
+            return "it is clipped by a norm that lies on a device"
         arrays = [cell._array for cell in entry.cells]
-        if backend.keeps_address and entry.arrays and all(map(operator.is_, arrays, entry.arrays)):
+        if backend.keeps_address and entry.plain and all(map(operator.is_, arrays, entry.arrays)):
             return None
-        addresses = []
-        for cell, array in zip(entry.cells, arrays, strict=True):
-            address = backend.address(array, entry.dtype, write=True)
-            if address is None:
-                return f"{cell.name!r} does not lie in plain {entry.dtype} CPU memory"
-            addresses.append(address)
         entry.arrays = arrays
-        if addresses != entry.addresses:
+        addresses = [backend.address(array, entry.dtype, write=True) for array in arrays]
+        entry.plain = None not in addresses
+        if entry.plain and addresses != entry.addresses:
             entry.addresses = addresses
             self._tables.clear()
-        return None
+        if entry.plain or all(map(backend.takes_programs, arrays)):
+            return None
+        name = next(cell.name for cell, address in zip(entry.cells, addresses, strict=True) if address is None)
+        return f"{name!r} does not lie in plain {entry.dtype} CPU memory"
 
     def _gradient_address(self, entry: _Entry, gradient: Any, backend: Any) -> tuple[int, Any]:
         """Where the gradient lies, made plain by a copy if need be; and what must stay alive until it is read."""
@@ -213,8 +252,8 @@ class Fusion:
             for index, address, _ in members:
                 entry = self._entries[index]
                 length = entry.size * numpy.dtype(entry.dtype).itemsize
-                intervals += [(start, start + length, True) for start in entry.addresses]
-                if address not in entry.addresses:
+                intervals += [(start, start + length, True) for start in entry.addresses if entry.plain]
+                if entry.plain and address not in entry.addresses:
                     intervals.append((address, address + length, False))
         intervals = sorted(interval for interval in intervals if interval[0] < interval[1])
         reached, reached_written = 0, 0
@@ -240,6 +279,7 @@ class Fusion:
             entry = _Entry(cells, compute_dtype(cells[0].dtype_name))
             if index < len(before):
                 entry.arrays, entry.addresses = before[index].arrays, before[index].addresses
+                entry.plain = before[index].plain
             program, entry.reason = record_twice(rule, index, gradients.divisor, clipped)
             if program is not None:
                 key = program, entry.dtype
@@ -258,12 +298,10 @@ def _why_not_at_all(rule: Any, rate: Any) -> str | None:
     if not rule._parameters:
         return "there is nothing to update"
     backend = rule._parameters[0].backend
-    if not backend.shares_memory:
+    if not backend.shares_memory and backend.program_way is None:
         return f"{backend.name} arrays lie in no memory that can be shared"
     if any(scope_holding(parameter) is not None for parameter in rule._parameters):
         return "the step is functional"
-    if not has_numba():
-        return "Numba is not installed (gradwise[fast])"
     scalars = [rate, rule._iterations.value, *(cell.value for cell in rule._shared if cell.backend is HOST)]
     return None if all(isinstance(scalar, (int, float)) for scalar in scalars) else "a scalar is traced or on a device"
 
@@ -285,8 +323,6 @@ def _frozen(value: Any) -> Any:
 
 def record_twice(rule: Any, index: int, divisor: Any, clipped: bool) -> tuple[Program | None, str | None]:
     """The program of a parameter's update, or why there is none. Whatever the rule did to its attributes is undone."""
-    if rule._parameters[index].dtype_name not in ("float32", "float64"):
-        return None, f"{rule._parameters[index].dtype_name} parameters are updated through float32"
     before = {name: _copied(value) for name, value in vars(rule).items()}
     fingerprint = _fingerprint(rule)
     try:

@@ -84,6 +84,102 @@ def test_variables_of_numpy_arrays_are_fused_too():
     assert w.numpy().tobytes() == plain.tobytes()
 
 
+# ---------------------------------------------------------------- the other ways of running a program
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda kind: kind.__name__)
+def test_blocks_without_numba_give_the_same_bits(algorithm, options, monkeypatch):
+    from gradwise.optimizers import fused
+
+    expected = train(algorithm(0.1, jit_compile=False, **options), np.array, np.float32)
+    monkeypatch.setattr(fused, "has_numba", lambda: False)
+    optimizer = algorithm(0.1, jit_compile=True, **options)
+    assert same_bits(train(optimizer, np.array, np.float32), expected)
+    assert [group.way for group in optimizer.execution_report()] == ["blocks"]
+
+
+def distances(a, b):
+    return max(
+        float(np.max(np.abs(x - y)) / (np.finfo(x.dtype).eps * np.max(np.abs(y)))) for x, y in zip(a, b, strict=True)
+        if x.size
+    )  # fmt: skip
+
+
+@pytest.mark.jax
+@pytest.mark.parametrize("options", [OPTIONS["plain"], OPTIONS["everything"]], ids=["plain", "everything"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda kind: kind.__name__)
+def test_imperative_steps_on_jax_are_jitted_by_themselves(algorithm, options):
+    import jax.numpy as jnp
+
+    from gradwise.backends import jax as backend
+
+    def run(jit_compile):
+        optimizer = algorithm(0.1, jit_compile=jit_compile, **options)
+        variables = [Variable(jnp.asarray(array)) for array in arrays(np.float32, 0)]
+        sizes = []
+        for step in range(4):
+            optimizer.learning_rate = 0.1 + step / 100
+            optimizer.apply([jnp.asarray(array) for array in arrays(np.float32, step + 1)], variables)
+            sizes.append(backend._run_jitted._cache_size())
+        return optimizer, [variable.numpy() for variable in variables], sizes
+
+    optimizer, result, sizes = run(True)
+    _, expected, _ = run(False)
+    assert {group.way for group in optimizer.execution_report()} == {"jit"}
+    assert len(set(sizes)) == 1
+    assert distances(result, expected) <= 16
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("options", [OPTIONS["plain"], OPTIONS["clipvalue, accumulation"]], ids=["plain", "more"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda kind: kind.__name__)
+def test_multi_tensor_functions_agree(algorithm, options, monkeypatch):
+    """What runs on devices, here made to run on the CPU."""
+    import torch
+
+    from gradwise.backends.torch import TorchBackend
+
+    expected = train(algorithm(0.1, jit_compile=False, **options), lambda array: torch.tensor(array), np.float32)
+    monkeypatch.setattr(TorchBackend, "address", lambda self, array, dtype, write: None)
+    monkeypatch.setattr(TorchBackend, "takes_programs", lambda self, array: True)
+    optimizer = algorithm(0.1, jit_compile=True, **options)
+    result = train(optimizer, lambda array: torch.tensor(array), np.float32)
+    assert {group.way for group in optimizer.execution_report()} == {"foreach"}
+    assert distances(result, expected) <= 4
+
+
+@pytest.mark.torch
+def test_sixteen_bits_by_multi_tensor_functions_round_once(monkeypatch):
+    import torch
+
+    from gradwise.backends.torch import TorchBackend
+
+    def run():
+        w = torch.full((1000,), 0.3, dtype=torch.bfloat16)
+        optimizer = Adam(0.001, weight_decay=0.1)
+        for step in range(5):
+            optimizer.apply([torch.linspace(-1, 1, 1000, dtype=torch.bfloat16) * (step + 1)], [w])
+        return w
+
+    expected = run()
+    monkeypatch.setattr(TorchBackend, "takes_programs", lambda self, array: True)
+    assert torch.equal(run(), expected)
+
+
+@pytest.mark.torch
+def test_device_tensors_run_by_multi_tensor_functions():
+    import torch
+
+    w = torch.empty(5, device="meta")
+    optimizer = Adam(0.1, jit_compile=True)
+    optimizer.apply([w], [w])
+    assert [group.way for group in optimizer.execution_report()] == ["foreach"]
+    clipped = Adam(0.1, clipnorm=1.0)
+    clipped.apply([w], [w])
+    assert "norm that lies on a device" in clipped.execution_report()[0].reason
+
+
 # ---------------------------------------------------------------- memory
 
 

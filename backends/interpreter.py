@@ -1,0 +1,107 @@
+"""Programs run operation by operation, on whatever stands for an array: blocks of memory, lists of tensors, tracers."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy
+
+from .program import Program
+
+BLOCK = 8192
+"""Elements of a NumPy block: small enough that all that a program holds at once stays in the cache."""
+
+
+def interpret(
+    program: Program, inputs: Sequence[Any], scalars: Sequence[Any], apply: Callable[[str, list[Any]], Any]
+) -> list[Any]:
+    """What a program writes, in the order of its outputs.
+
+    Args:
+        program: what to run.
+        inputs: one value for each input.
+        scalars: from `scalar_evaluator`.
+        apply: runs one operation, by name, on its operands.
+    """
+    values = list(inputs)
+    for name, operands in program.operations:
+        values.append(apply(name, [values[k] if kind == "array" else scalars[k] for kind, k in operands]))
+    return [values[source] for _, source in program.outputs]
+
+
+OPERATORS: dict[str, Callable[..., Any]] = {
+    "add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "divide": operator.truediv,
+    "negative": operator.neg, "abs": operator.abs, "less": operator.lt, "less_equal": operator.le,
+    "greater": operator.gt, "greater_equal": operator.ge, "square": lambda x: x * x,
+}  # fmt: skip
+"""Operations that are spelled alike in every library."""
+
+
+# -------------------------------------------------------------------- NumPy, block by block
+
+_INTO = {
+    "add": numpy.add, "subtract": numpy.subtract, "multiply": numpy.multiply, "divide": numpy.divide,
+    "negative": numpy.negative, "square": numpy.square, "sqrt": numpy.sqrt, "abs": numpy.absolute, "sign": numpy.sign,
+    "maximum": numpy.maximum, "minimum": numpy.minimum,
+}  # fmt: skip
+
+
+class BlockRunner:
+    """Runs a program over flat NumPy arrays in blocks, with as few buffers as its values live at once.
+
+    Args:
+        program: what to run.
+        dtype: the arrays' dtype.
+    """
+
+    def __init__(self, program: Program, dtype: str) -> None:
+        self._program = program
+        self._dtype = numpy.dtype(dtype)
+        self._slots = _buffers_of(program)
+        self._count = max(self._slots.values(), default=-1) + 1
+
+    def run(self, arrays: Sequence[Any], scalars: Sequence[float]) -> None:
+        """Update `arrays`, one flat array for each input, in place."""
+        program = self._program
+        buffers = numpy.empty((self._count, BLOCK), dtype=self._dtype)
+        for start in range(0, arrays[0].size, BLOCK):
+            values: list[Any] = [array[start : start + BLOCK] for array in arrays]
+            length = values[0].size
+            for position, (name, operands) in enumerate(program.operations, program.inputs):
+                arguments = [values[k] if kind == "array" else scalars[k] for kind, k in operands]
+                values.append(self._apply(name, arguments, buffers[self._slots[position], :length]))
+            for target, source in program.outputs:
+                values[target][...] = values[source]
+
+    def _apply(self, name: str, arguments: list[Any], out: Any) -> Any:
+        if name in _INTO:
+            return _INTO[name](*arguments, out=out)
+        if name == "fill":
+            out.fill(arguments[0])
+        elif name == "select":
+            predicate, a, b = arguments
+            numpy.copyto(out, b)
+            numpy.copyto(out, a, where=numpy.asarray(predicate, dtype=bool))
+        else:
+            return OPERATORS[name](*arguments)
+        return out
+
+
+def _buffers_of(program: Program) -> dict[int, int]:
+    """For each operation's result a buffer, shared by values that are never needed at the same time."""
+    last_use = {source: len(program.operations) + program.inputs for _, source in program.outputs}
+    for position, (_, operands) in enumerate(program.operations, program.inputs):
+        for kind, number in operands:
+            if kind == "array":
+                last_use[number] = max(last_use.get(number, 0), position)
+    slots: dict[int, int] = {}
+    free: list[int] = []
+    made = 0
+    for position in range(program.inputs, program.inputs + len(program.operations)):
+        # A select writes its result before it has read all operands, so nothing is freed until after the operation.
+        slots[position] = free.pop() if free else made
+        made += slots[position] == made
+        free += [slots[number] for number in slots if last_use.get(number, number) == position]
+    return slots

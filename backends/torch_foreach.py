@@ -1,0 +1,42 @@
+"""Operations on lists of tensors by torch's multi-tensor functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from .base import Array
+from .interpreter import OPERATORS
+
+_MULTI: dict[str, Any] = {
+    "add": torch._foreach_add, "subtract": torch._foreach_sub, "multiply": torch._foreach_mul,
+    "divide": torch._foreach_div, "maximum": torch._foreach_maximum, "minimum": torch._foreach_minimum,
+    "negative": torch._foreach_neg, "sqrt": torch._foreach_sqrt, "abs": torch._foreach_abs, "sign": torch._foreach_sign,
+}  # fmt: skip
+
+
+def apply_to_lists(name: str, operands: list[Any], like: list[Array]) -> list[Array]:
+    """One operation on operands that are lists of tensors (as long as `like`) or Python numbers."""
+    if name == "fill":
+        return [torch.full_like(tensor, operands[0], requires_grad=False) for tensor in like]
+    if name == "square":
+        return list(torch._foreach_mul(operands[0], operands[0]))
+    first_is_list = isinstance(operands[0], list)
+    if name in ("add", "multiply", "maximum", "minimum") and not first_is_list:
+        operands, first_is_list = operands[::-1], True
+    if name in _MULTI and first_is_list:
+        return list(_MULTI[name](*operands))
+    columns = [operand if isinstance(operand, list) else [operand] * len(like) for operand in operands]
+    return [_apply_to_tensors(name, list(row)) for row in zip(*columns, strict=True)]
+
+
+def _apply_to_tensors(name: str, operands: list[Any]) -> Array:
+    if name == "select":
+        predicate, a, b = operands
+        if isinstance(predicate, float):
+            like = a if isinstance(a, torch.Tensor) else b
+            chosen = a if predicate else b
+            return chosen if isinstance(chosen, torch.Tensor) else torch.full_like(like, chosen)
+        return torch.where(predicate, a, b)
+    return OPERATORS[name](*operands)
