@@ -46,6 +46,12 @@ class Backend:
         # Kept, because libraries take long to spell a dtype; one for each, because their dtypes refuse comparison.
         self._dtype_names: dict[Any, str] = {}
 
+    def __reduce__(self) -> Any:
+        # There is one backend for each library: copies and pickles lead back to it.
+        from .detect import backend_named
+
+        return backend_named, (self.name,)
+
     # ---------------------------------------------------------------- dtypes, shapes, places
 
     def dtype_name(self, array: Array) -> str:

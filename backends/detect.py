@@ -6,6 +6,7 @@ and a type is looked at once.
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import Any
 
@@ -80,6 +81,15 @@ def backend_of(value: Any) -> Backend | None:
         if found is not None and found in (NUMPY, HOST, *_BACKENDS.values()):
             _BACKEND_OF_TYPE[kind] = found
         return found
+
+
+def backend_named(name: str) -> Backend:
+    """The backend of a library that is installed, by the name errors call it."""
+    if name in ("numpy", "python"):
+        return NUMPY if name == "numpy" else HOST
+    if name in ("torch", "jax"):
+        return _torch() if name == "torch" else _jax()
+    return _generic(importlib.import_module(name))
 
 
 def register_type(kind: type, backend: Backend) -> None:

@@ -102,8 +102,7 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
     ) -> None:
         self._reset_structure()
         self._schedule: Callable[..., Any] | None = None
-        self._excluded: set[int] = set()
-        self._excluded_objects: list[Any] = []
+        self._excluded: list[Any] = []
         self._excluded_pattern: str | None = None
         self._choose_convention(convention)
         self.name = name or _snake_case(type(self).__name__)

@@ -19,6 +19,9 @@ STRUCTURE = (
 )  # fmt: skip
 """Attributes that belong to a built instance and not to its configuration."""
 
+_NOT_COPIED = ("_index", "_templates", "_fusion")
+"""Attributes that hold for one object and not for its copy."""
+
 
 class Record(NamedTuple):
     """A cell an optimizer made: its name, and the parameter it belongs to (None for what a whole step shares)."""
@@ -51,6 +54,17 @@ class CellKeeper:
         self._pristine: dict[str, Any] | None = None
         self.built = False
         self._building = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in _NOT_COPIED}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._reset_structure()
+        vars(self).update(state)
+        # Parameters are known by identity, and a copy has copies of them.
+        for position, cell in enumerate(self._parameters):
+            self._index[id(cell)] = position
+            self._index[id(cell._array)] = position
 
     # ---------------------------------------------------------------- building
 

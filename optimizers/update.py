@@ -34,7 +34,7 @@ class UpdateRule(CellKeeper):
     gradient_accumulation_steps: int | None
     decay: float
     _schedule: Callable[..., Any] | None
-    _excluded: set[int]
+    _excluded: list[Any]
     _excluded_pattern: str | None
 
     def _reset_structure(self) -> None:
@@ -198,15 +198,13 @@ class UpdateRule(CellKeeper):
         """
         if isinstance(var_names, str):
             raise TypeError(f"var_names must be a list of regular expressions, received the string {var_names!r}.")
-        self._excluded = {id(variable) for variable in var_list or ()}
-        # Kept so that an identity cannot come to mean another object.
-        self._excluded_objects = list(var_list or ())
+        self._excluded = list(var_list or ())
         self._excluded_pattern = "|".join(var_names) if var_names else None
         if self._excluded_pattern is not None:
             re.compile(self._excluded_pattern)
 
     def _decays(self, variable: Variable) -> bool:
-        if id(variable) in self._excluded or id(variable._array) in self._excluded:
+        if any(excluded is variable or excluded is variable._array for excluded in self._excluded):
             return False
         return self._excluded_pattern is None or re.search(self._excluded_pattern, variable.name) is None
 

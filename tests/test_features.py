@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import pickle
 import warnings
@@ -318,6 +319,38 @@ def test_saved_state_continues_on_the_same_trajectory(algorithm, tmp_path):
 def test_unbuilt_optimizers_can_be_pickled():
     optimizer = pickle.loads(pickle.dumps(Adam(0.5, clipnorm=1.0)))
     assert stepped(optimizer, [1.0, 1.0]).tolist() == stepped(Adam(0.5, clipnorm=1.0), [1.0, 1.0]).tolist()
+
+
+def test_copies_are_apart_and_whole():
+    w, optimizer = np.ones(2), Nadam(0.1, use_ema=True, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_list=[w])
+    optimizer.apply([np.ones(2)], [w])
+    (w_copy,), other = copy.deepcopy(([w], optimizer))
+    for pickled in (False, True):
+        if pickled:
+            (w_copy,), other = pickle.loads(pickle.dumps(([w], optimizer)))
+        alone = copy.deepcopy(optimizer)
+        with pytest.raises(ValueError, match="Unknown variable"):
+            alone.apply([np.ones(2)], [w])
+        before = w.copy()
+        other.apply([np.ones(2)], [w_copy])
+        assert w.tobytes() == before.tobytes() and optimizer.iterations == 1 + pickled
+        optimizer.apply([np.ones(2)], [w])
+        assert w.tobytes() == w_copy.tobytes()
+
+
+@pytest.mark.torch
+def test_copies_of_optimizers_of_torch_modules():
+    import torch
+
+    layer = torch.nn.Linear(2, 1)
+    optimizer = Adam(0.1)
+    gradients = [torch.ones_like(parameter) for parameter in layer.parameters()]
+    optimizer.apply(gradients, layer.parameters())
+    layer_copy, other = copy.deepcopy((layer, optimizer))
+    optimizer.apply(gradients, layer.parameters())
+    other.apply(gradients, layer_copy.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(layer.parameters(), layer_copy.parameters(), strict=True))
 
 
 def test_stateless_apply_agrees_and_changes_nothing():
