@@ -197,6 +197,9 @@ def weight_distance(a: Weights, b: Weights, a_before: Weights, b_before: Weights
 
     For one tensor that is max|a - b| / (epsilon * max(max|weight|, max|change since before|)). Elementwise relative
     differences would explode wherever a weight happens to be close to zero.
+
+    A jump during a run is not the optimizer's error: where the input of a hidden unit is zero but for rounding,
+    ReLU passes a gradient on one backend and none on the other, and rarely lit pixels then differ by a whole step.
     """
     distances = [0.0]
     for x, y, x_before, y_before in zip(a, b, a_before, b_before, strict=True):

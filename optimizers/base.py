@@ -11,7 +11,7 @@ from typing import Any, ClassVar, cast
 from ..backends import FLOATING, Variable, ops
 from ..schedules import registry as schedule_registry
 from .functional import FunctionalOptimizer
-from .hyperparameter import Choice, Count, Flag, Number, hyperparameters
+from .hyperparameter import LEARNING_RATE, Choice, Count, Flag, Number, hyperparameters
 from .imperative import ImperativeOptimizer
 
 _LATER = ("convention", "slot_dtype", "jit_compile", "decay")
@@ -66,7 +66,6 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
     neutral: ClassVar[dict[str, Any]] = {}
     """For each argument that some convention lacks: the value at which it changes nothing."""
 
-    rate_range = Number("[0, inf)")
     convention = Choice(("keras", "keras2"))
     weight_decay = Number("[0, inf)", optional=True)
     clipnorm = Number("(0, inf)", optional=True)
@@ -202,7 +201,7 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
                 f"{type(self).__name__}: `learning_rate` must be a number in [0, inf), a schedule or a callable of the "
                 f"step, received {value!r}."
             )
-        rate = Number.checked(_RATE, value.value if isinstance(value, Variable) else value, type(self).__name__)
+        rate = LEARNING_RATE.checked(value.value if isinstance(value, Variable) else value, type(self).__name__)
         self._schedule = None
         self._rate = Variable.scalar(rate, "learning_rate")
 
@@ -236,8 +235,7 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
         schedule = self.learning_rate_schedule
         rate = self._rate.value if schedule is None else schedule_registry.serialize(cast(Any, schedule))
         config: dict[str, Any] = {"name": self.name, "learning_rate": rate}
-        names = [name for name in hyperparameters(type(self)) if name != "rate_range"]
-        for name in sorted(names, key=_LATER.__contains__):
+        for name in sorted(hyperparameters(type(self)), key=_LATER.__contains__):
             config[name] = getattr(self, name)
         return config
 
@@ -257,9 +255,6 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
     def __repr__(self) -> str:
         rate = self.learning_rate_schedule if self._schedule is not None else self._rate.value
         return f"<{type(self).__name__} {self.name!r}, learning_rate={rate!r}, convention={self.convention!r}>"
-
-
-_RATE = Optimizer.__dict__["rate_range"]
 
 
 def _merged_signature(cls: type) -> inspect.Signature:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from ..backends import HOST, NUMPY, Array, Backend, BuildScope, Scope, Tree, Variable, backend_of, ops, value_of
 from .cells import configuration, frozen
 from .checks import check_gradient, check_one_backend, check_parameter, check_some_gradient
+from .hyperparameter import LEARNING_RATE
 from .imperative import host_or_traced, restored
 from .update import UpdateRule
 
@@ -186,7 +187,7 @@ def _check_leaves(tree: Tree) -> Backend:
 
 
 def _checked_rate(optimizer: Any, value: Any) -> Any:
-    return type(optimizer).rate_range.checked(value_of(value), type(optimizer).__name__)
+    return LEARNING_RATE.checked(value_of(value), type(optimizer).__name__)
 
 
 def _carried(rate: Any, backend: Backend, like: Array) -> Array:

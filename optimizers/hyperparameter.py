@@ -91,6 +91,11 @@ class Number(Hyperparameter):
         return above and below
 
 
+LEARNING_RATE = Number("[0, inf)")
+"""What a learning rate may be, wherever it is given."""
+LEARNING_RATE.name = "learning_rate"
+
+
 class Count(Hyperparameter):
     """A whole number.
 

@@ -11,6 +11,7 @@ from refusals import refused, unchanged
 from gradwise.backends import Variable, ops
 from gradwise.optimizers import SGD, Adam, Nadam, Optimizer
 
+NO_NUMBER = (TypeError, ValueError)
 EVERYTHING = {"use_ema": True, "gradient_accumulation_steps": 2}
 
 
@@ -50,7 +51,6 @@ def test_weights_that_do_not_fit(library):
     optimizer.load_own_variables(stored(weights))
 
 
-@pytest.mark.parametrize("library", EVERY_LIBRARY)
 @pytest.mark.parametrize(
     "make",
     [
@@ -62,15 +62,14 @@ def test_weights_that_do_not_fit(library):
     ],
     ids=["text", "None", "objects", "complex", "dates"],
 )
-def test_weights_that_are_no_numbers(library, make):
-    """The last ones are wrong, so that all others could have been written before."""
-    optimizer, parameters, weights = trained(library)
+def test_weights_that_are_no_numbers(make):
+    optimizer, parameters, weights = trained("numpy")
     for position in (0, 1, 2, len(weights) - 1):
         wrong = [*weights[:position], make(weights[position].shape), *weights[position + 1 :]]
         named = (optimizer.variables[position].name, str(wrong[position].dtype))
-        with refused(TypeError, *named, keeps=(optimizer, parameters)):
+        with refused(NO_NUMBER, *named, keeps=(optimizer, parameters)):
             optimizer.set_weights(wrong)
-        with refused(TypeError, *named, keeps=(optimizer, parameters)):
+        with refused(NO_NUMBER, *named, keeps=(optimizer, parameters)):
             optimizer.load_own_variables(stored(wrong))
 
 
@@ -130,12 +129,12 @@ def test_stateless_apply_before_build():
         optimizer.stateless_apply([0, 0.1], [np.ones(1)], [np.ones(1)])
 
 
-@pytest.mark.parametrize("count", ["one", None, 1.5, True, np.ones(2), np.array(1.5)], ids=repr)
+@pytest.mark.parametrize("count", ["one", None, np.ones(2)], ids=repr)
 def test_a_stateless_step_count_that_is_none(count):
     optimizer, parameters, _ = trained("numpy")
     state = [Variable(cell.value).value for cell in optimizer.variables]
     state[0] = count
-    with refused(TypeError, "iteration", keeps=(optimizer, parameters, state)):
+    with refused(NO_NUMBER, "iteration", keeps=(optimizer, parameters, state)):
         optimizer.stateless_apply(state, [ones("numpy", 1, 2), ones("numpy", 1)], parameters)
 
 
@@ -206,34 +205,23 @@ def test_errors_of_state_do_not_speak_of_gradients():
     assert "gradient" not in str(caught.value)
 
 
-@pytest.mark.parametrize("count", ["one", None, [1], np.ones(2)], ids=repr)
-def test_a_step_count_that_is_none(functional, count):
-    optimizer, params, state, _ = functional
-    with refused(TypeError, "iterations", keeps=(optimizer, params, state)):
-        optimizer.step(params, params, state._replace(iterations=count))
-
-
-@pytest.mark.parametrize("rate", ["fast", [0.1], np.ones(2)], ids=repr)
-def test_a_rate_in_the_state_that_is_none(functional, rate):
-    optimizer, params, state, _ = functional
-    with refused(TypeError, "learning_rate", keeps=(optimizer, params, state)):
-        optimizer.step(params, params, state._replace(learning_rate=rate))
-
-
-@pytest.mark.parametrize("product", ["much", None, [0.1], np.ones(2)], ids=repr)
-def test_a_scalar_in_the_state_that_is_none(functional, product):
-    optimizer, params, state, _ = functional
-    with refused(TypeError, "u_product", keeps=(optimizer, params, state)):
-        optimizer.step(params, params, state._replace(scalars={"u_product": product}))
+@pytest.mark.parametrize("wrong", ["much", [1], np.ones(2)], ids=repr)
+@pytest.mark.parametrize("entry", ["iterations", "learning_rate", "u_product"])
+def test_entries_of_the_state_that_are_no_numbers(entry, wrong):
+    optimizer, params = Nadam(0.1, **EVERYTHING), {"w": np.ones(2)}
+    state = optimizer.init(params)
+    broken = state._replace(**({"scalars": {entry: wrong}} if entry == "u_product" else {entry: wrong}))
+    with refused(NO_NUMBER, entry, keeps=(optimizer, params, state)):
+        optimizer.step(params, params, broken)
 
 
 # ---------------------------------------------------------------- a rule that fails half way
 
 
 class Failing(Optimizer):
-    """Counts and has a slot, and raises at the second parameter of the second step until it is repaired."""
+    """Counts, has a slot, and raises at the second parameter while it is broken."""
 
-    repaired = False
+    broken = False
 
     def build(self, variables):
         super().build(variables)
@@ -247,7 +235,7 @@ class Failing(Optimizer):
         index = self._get_variable_index(variable)
         self.assign_add(self.sums[index], gradient)
         self.assign_sub(variable, ops.multiply(gradient, learning_rate))
-        if index == 1 and not self.repaired and self.iterations == 1:
+        if index == 1 and self.broken:
             raise ZeroDivisionError("half way")
 
 
@@ -256,13 +244,13 @@ class Failing(Optimizer):
 def test_an_imperative_step_that_fails_half_way(library, jit_compile):
     optimizer = Failing(learning_rate=0.5, jit_compile=jit_compile)
     optimizer, parameters, _ = trained(library, optimizer)
-    gradients = [ones(library, 1, 2), ones(library, 1)]
+    optimizer.broken, gradients = True, [ones(library, 1, 2), ones(library, 1)]
     scalars = [optimizer.variables[0], optimizer.variables[1], optimizer.count]
     # The first parameter may have made its step already; the one that failed and its slot have not.
     with refused(ZeroDivisionError, "half way", keeps=(scalars, parameters[1], optimizer.sums[1], gradients)):
         optimizer.apply(gradients, parameters)
     assert optimizer.iterations == 1 and optimizer.count.value == 1.0
-    optimizer.repaired = True
+    optimizer.broken = False
     optimizer.apply(gradients, parameters)
     assert optimizer.iterations == 2 and optimizer.count.value == 2.0
     assert values(parameters[1]) == [2.0] and values(optimizer.sums[1]) == [2.0]
@@ -273,9 +261,10 @@ def test_a_functional_step_that_fails_half_way(library):
     optimizer = Failing(learning_rate=0.5)
     params = {"bias": ones(library, 1), "kernel": ones(library, 2)}
     params, state = optimizer.step(params, params, optimizer.init(params))
+    optimizer.broken = True
     with refused(ZeroDivisionError, "half way", keeps=(optimizer, params, state)):
         optimizer.step(params, params, state)
-    optimizer.repaired = True
+    optimizer.broken = False
     _, state = optimizer.step(params, params, state)
     assert int(state.iterations) == 2 and float(state.scalars["count"]) == 2.0
 
@@ -284,21 +273,14 @@ def test_a_functional_step_that_fails_half_way(library):
 def test_a_jitted_step_that_fails_half_way():
     import jax
 
-    class Raising(Failing):
-        def update_step(self, gradient, variable, learning_rate):
-            super().update_step(gradient, variable, learning_rate)
-            if not self.repaired and self._get_variable_index(variable) == 1:
-                raise ZeroDivisionError("half way")
-
-        iterations = 0
-
-    optimizer, params = Raising(learning_rate=0.5), {"bias": ones("jax", 1), "kernel": ones("jax", 2)}
+    optimizer, params = Failing(learning_rate=0.5), {"bias": ones("jax", 1), "kernel": ones("jax", 2)}
     state = optimizer.init(params)
+    optimizer.broken = True
     with refused(ZeroDivisionError, "half way", keeps=(optimizer, params, state)):
         jax.jit(optimizer.step)(params, params, state)
-    optimizer.repaired = True
-    _, after = jax.jit(optimizer.step)(params, params, state)
-    assert all(leaf.shape is not None and not isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(after))
+    optimizer.broken = False
+    params, state = jax.jit(optimizer.step)(params, params, state)
+    assert values(params["kernel"]) == [0.5, 0.5] and float(state.scalars["count"]) == 1.0
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

@@ -94,7 +94,9 @@ def test_every_epoch_is_recorded(all_backends):
     for epoch in all_backends.epochs:
         assert all(seconds > 0 for seconds in epoch.step_seconds.values())
         # They sum in different orders: exactly equal weights would mean that one was compared with itself.
-        assert 0 < epoch.weight_distance < 1000
+        assert epoch.weight_distance > 0
+    # Later, one hidden unit at ReLU's kink can tear the weights apart by a whole step: see `weight_distance`.
+    assert all_backends.epochs[0].weight_distance < 100
 
 
 @pytest.mark.torch
