@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .base import Array, Backend
+from .reductions import sum_of_squares
 
 
 class GenericBackend(Backend):
@@ -24,3 +25,13 @@ class GenericBackend(Backend):
         import numpy
 
         return numpy.array(numpy.from_dlpack(array))
+
+    def sum_of_squares(self, array: Array) -> Array:
+        """By the definition that all CPU paths share where NumPy can read the memory, else by the library."""
+        import numpy
+
+        try:
+            readable = numpy.from_dlpack(array)
+        except (AttributeError, BufferError, RuntimeError, TypeError, ValueError):
+            return super().sum_of_squares(array)
+        return sum_of_squares(readable)

@@ -46,3 +46,9 @@ def parameter(library, value, dtype="float32", name="variable"):
 def values(given):
     """What an array or a cell holds, as lists of floats."""
     return Variable(given).numpy().astype(np.float64).tolist()
+
+
+def label(value):
+    """A name for a parametrized test, the same in every process."""
+    text = repr(value)
+    return type(value).__name__ if " at 0x" in text else text

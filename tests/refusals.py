@@ -30,7 +30,8 @@ def photograph(thing):
         return id(thing)
     if backend is HOST:
         return (type(thing), repr(thing))
-    written = (getattr(thing, "_version", None), id(getattr(thing, "grad", None)))
+    grad = thing.grad if getattr(thing, "is_leaf", False) else None
+    written = (getattr(thing, "_version", None), id(grad))
     readable = backend.concrete(thing) and not backend.sparse(thing) and "meta" not in str(thing.device)
     bits = backend.to_numpy(thing).tobytes() if readable else b""
     return (id(thing), backend.name, str(thing.dtype), tuple(thing.shape), bits, *written)

@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from libraries import EVERY_LIBRARY, LIBRARIES, array, ones, parameter
+from libraries import EVERY_LIBRARY, LIBRARIES, array, label, ones, parameter
 from refusals import refused, unchanged
 
 from gradwise.backends import Variable
@@ -89,7 +89,7 @@ def test_wrong_shape(library, way):
 
 
 @pytest.mark.parametrize("library", EVERY_LIBRARY)
-@pytest.mark.parametrize("gradient", [[1.0, 1.0, 1.0], (1.0,), 1.0, 1, 1 + 0j, "steep", object()], ids=repr)
+@pytest.mark.parametrize("gradient", [[1.0, 1.0, 1.0], (1.0,), 1.0, 1, 1 + 0j, "steep", object()], ids=label)
 def test_no_array_at_all(library, way, gradient):
     training = Training(library, way)
     kind = type(gradient).__name__
@@ -298,7 +298,7 @@ def test_an_imperative_step_under_vmap():
 
 
 @pytest.mark.parametrize("way", ["built", "functional"])
-@pytest.mark.parametrize("result", [None, "fast", True, [0.1], np.ones(3)], ids=repr)
+@pytest.mark.parametrize("result", [None, "fast", True, [0.1], np.ones(3)], ids=label)
 def test_a_callable_whose_result_is_no_rate(result, way):
     results = [0.1]
     training = Training("numpy", way, SGD(lambda: results[0], momentum=0.9))

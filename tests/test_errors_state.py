@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import optree
 import pytest
-from libraries import EVERY_LIBRARY, LIBRARIES, array, ones, parameter, values
+from libraries import EVERY_LIBRARY, LIBRARIES, array, label, ones, parameter, values
 from refusals import refused, unchanged
 
 from gradwise.backends import Variable, ops
@@ -129,7 +129,7 @@ def test_stateless_apply_before_build():
         optimizer.stateless_apply([0, 0.1], [np.ones(1)], [np.ones(1)])
 
 
-@pytest.mark.parametrize("count", ["one", None, np.ones(2)], ids=repr)
+@pytest.mark.parametrize("count", ["one", None, np.ones(2)], ids=label)
 def test_a_stateless_step_count_that_is_none(count):
     optimizer, parameters, _ = trained("numpy")
     state = [Variable(cell.value).value for cell in optimizer.variables]
@@ -205,7 +205,7 @@ def test_errors_of_state_do_not_speak_of_gradients():
     assert "gradient" not in str(caught.value)
 
 
-@pytest.mark.parametrize("wrong", ["much", [1], np.ones(2)], ids=repr)
+@pytest.mark.parametrize("wrong", ["much", [1], np.ones(2)], ids=label)
 @pytest.mark.parametrize("entry", ["iterations", "learning_rate", "u_product"])
 def test_entries_of_the_state_that_are_no_numbers(entry, wrong):
     optimizer, params = Nadam(0.1, **EVERYTHING), {"w": np.ones(2)}
