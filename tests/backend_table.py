@@ -1,0 +1,135 @@
+"""The array libraries that rows run on: making arrays, giving them to an optimizer, reading them back."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from algorithms import SHAPES, STEPS, Row, problem
+
+from gradwise.backends import Variable
+
+LIBRARIES = (
+    pytest.param("numpy"),
+    pytest.param("torch", marks=pytest.mark.torch),
+    pytest.param("jax", marks=pytest.mark.jax),
+    pytest.param("array_api_strict"),
+)
+
+
+def numpy_dtype(name: str) -> Any:
+    """A NumPy dtype by its name, bfloat16 included."""
+    if name == "bfloat16":
+        import ml_dtypes
+
+        return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype(name)
+
+
+def array(library: str, value: Any) -> Any:
+    """A new array of a library with the values, shape and dtype of a NumPy array."""
+    value = np.array(value)
+    if library == "numpy":
+        return value
+    if library == "torch":
+        import torch
+
+        if value.dtype.name == "bfloat16":  # torch does not know the dtype of ml_dtypes: pass the bits
+            return torch.tensor(value.view(np.int16)).view(torch.bfloat16)
+        return torch.tensor(value)
+    if library == "jax":
+        import jax.numpy
+
+        made = jax.numpy.array(value)
+        assert made.dtype == value.dtype, "JAX narrows float64 outside of x64"
+        return made
+    import array_api_strict
+
+    return array_api_strict.asarray(value)
+
+
+def parameter(library: str, value: Any, name: str = "variable") -> Any:
+    """What the imperative path can update: an array that changes in place, otherwise a cell around one."""
+    made = array(library, value)
+    return made if library in ("numpy", "torch") else Variable(made, name=name)
+
+
+def read(given: Any) -> Any:
+    """A NumPy array with the values of a library's array or of a cell."""
+    if isinstance(given, Variable):
+        given = given.value
+    if type(given).__module__.startswith("torch"):
+        import torch
+
+        given = given.detach()
+        if given.dtype is torch.bfloat16:
+            return given.view(torch.int16).numpy().copy().view(numpy_dtype("bfloat16"))
+        return given.numpy().copy()
+    return np.array(given)
+
+
+def precision(library: str, dtype: str) -> Any:
+    """Where this dtype exists: JAX has float64 only in this context, which concerns one thread and leaves no trace."""
+    if library == "jax" and dtype == "float64":
+        import jax
+
+        return jax.enable_x64(True)
+    return contextlib.nullcontext()
+
+
+def distance(a: Any, b: Any, update: Any) -> float:
+    """How far a tensor is from another: max|a - b| / (eps(dtype) * max(max|b|, max|update|)).
+
+    Where a parameter is near zero, the size of its update says what its rounding errors can be: hence the second
+    maximum.
+    """
+    import ml_dtypes
+
+    assert a.dtype == b.dtype and a.shape == b.shape == update.shape
+    if not b.size:
+        return 0.0
+    unit = float(ml_dtypes.finfo(b.dtype).eps)
+    a, b, update = (np.asarray(x, np.float64) for x in (a, b, update))
+    scale = max(np.max(np.abs(b)), np.max(np.abs(update)))
+    assert scale > 0 and np.all(np.isfinite(a)) and np.all(np.isfinite(b))
+    return float(np.max(np.abs(a - b)) / (unit * scale))
+
+
+def largest_distance(a: Mapping[str, Any], b: Mapping[str, Any], start: Mapping[str, Any]) -> float:
+    """The largest distance of the parameters of one run from those of another after the same start."""
+    return max(distance(a[name], b[name], b[name] - start[name]) for name in b)
+
+
+def same_bits(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether two runs gave the same bits, signs of zeros included."""
+    return all(
+        a[name].dtype == b[name].dtype and a[name].shape == b[name].shape and a[name].tobytes() == b[name].tobytes()
+        for name in b
+    )
+
+
+def imperative(row: Row, library: str, dtype: str, steps: int = STEPS, **more: Any) -> dict[str, Any]:
+    """The parameters after steps of `apply`."""
+    start, gradients = problem(numpy_dtype(dtype), steps)
+    parameters = {name: parameter(library, value, name) for name, value in start.items()}
+    optimizer = row.make(**more)
+    for gradient in gradients:
+        optimizer.apply([array(library, gradient[name]) for name in SHAPES], list(parameters.values()))
+    return {name: read(value) for name, value in parameters.items()}
+
+
+def functional(
+    row: Row, library: str, dtype: str, steps: int = STEPS, compiler: Callable[[Any], Any] = lambda step: step
+) -> dict[str, Any]:
+    """The parameters after steps of `step`."""
+    start, gradients = problem(numpy_dtype(dtype), steps)
+    params = {name: array(library, value) for name, value in start.items()}
+    optimizer = row.make()
+    state = optimizer.init(params)
+    step = compiler(optimizer.step)
+    for gradient in gradients:
+        params, state = step(params, {name: array(library, value) for name, value in gradient.items()}, state)
+    return {name: read(value) for name, value in params.items()}
