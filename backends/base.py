@@ -130,6 +130,14 @@ class Backend:
         """Why the imperative path cannot change this array in place, or None if it can."""
         return f"{self.name} arrays cannot change in place: wrap it in gradwise.backends.Variable"
 
+    def why_apart(self, array: Array, parameter: Array) -> str | None:
+        """Why an array cannot be computed with together with a parameter ("lies on ..."), or None if it can."""
+        return None
+
+    def traced(self, array: Array) -> bool:
+        """Whether the array stands for values of a transformation that runs now."""
+        return False
+
     def sparse(self, array: Array) -> bool:
         """Whether the array is stored sparsely."""
         return False

@@ -119,4 +119,6 @@ def describe(value: Any) -> str:
     backend = backend_of(value)
     if backend is None or backend is HOST:
         return f"{value!r} of type {type(value).__name__}"
-    return f"a {backend.name} array of dtype {backend.dtype_name(value)} and shape {backend.shape(value)}"
+    kind = f"a {backend.name} array of dtype {backend.dtype_name(value)} and shape {backend.shape(value)}"
+    readable = backend.shape(value) == () and not backend.traced(value) and backend.concrete(value)
+    return f"{value}, {kind}" if readable else kind

@@ -69,6 +69,10 @@ class JaxBackend(Backend):
         """Everything but tracers and shape placeholders."""
         return not isinstance(array, (jax.core.Tracer, jax.ShapeDtypeStruct))
 
+    def traced(self, array: Array) -> bool:
+        """Tracers."""
+        return isinstance(array, jax.core.Tracer)
+
     def widest_float(self, scalar: Array) -> Array:
         """Weakly typed, so that a double-precision scalar does not widen the arrays it meets."""
         return scalar * 1.0

@@ -41,9 +41,9 @@ class NumpyBackend(Backend):
     def why_not_variable(self, array: Array) -> str | None:
         """Read-only arrays and NumPy scalars cannot change in place."""
         if not isinstance(array, numpy.ndarray):
-            return "a NumPy scalar cannot change in place: use a 0-d array"
+            return "it is a NumPy scalar: use a 0-d array"
         if not array.flags.writeable:
-            return "the array is read-only"
+            return "it is read-only: pass a writable copy"
         return None
 
     def arithmetic(self) -> AbstractContextManager[Any]:

@@ -20,6 +20,10 @@ _DTYPES = {name: getattr(torch, name) for name in FLOATING}
 _is_functorch_wrapped = getattr(getattr(torch._C, "_functorch", None), "is_functorch_wrapped_tensor", lambda x: False)
 
 
+def _repeats(array: Array) -> bool:
+    return any(stride == 0 and length > 1 for stride, length in zip(array.stride(), array.shape, strict=True))
+
+
 class TorchBackend(Backend):
     """PyTorch tensors."""
 
@@ -72,10 +76,24 @@ class TorchBackend(Backend):
         return array.item()  # type: ignore[no-any-return]  # of a 0-d tensor: a Python number
 
     def why_not_variable(self, array: Array) -> str | None:
-        """Only results of differentiated operations cannot be changed in place."""
+        """Results of differentiated operations, wrapped tensors and expanded ones cannot be changed in place."""
+        if self.traced(array):
+            return "it is being transformed by torch.func: use the optimizer's init and step, which return new values"
         if array.requires_grad and not array.is_leaf:
-            return "the tensor is the result of a differentiated operation, not a leaf"
+            return "it is the result of a differentiated operation: pass the leaf it was computed from, or its detach()"
+        if array.layout is torch.strided and _repeats(array):
+            return "its elements share memory: pass a clone"
         return None
+
+    def why_apart(self, array: Array, parameter: Array) -> str | None:
+        """Torch computes on one device."""
+        if array.device == parameter.device:
+            return None
+        return f"lies on {array.device}, its parameter on {parameter.device}"
+
+    def traced(self, array: Array) -> bool:
+        """Tensors wrapped by `torch.func`."""
+        return bool(_is_functorch_wrapped(array))
 
     def sparse(self, array: Array) -> bool:
         """Any layout but the strided one."""

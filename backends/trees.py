@@ -5,6 +5,7 @@ JAX's tree functions serve if and only if a leaf is a JAX array, tracer or Shape
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -63,7 +64,9 @@ class Tree:
         try:
             return list(self._definition.flatten_up_to(tree))
         except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"The tree of {what} does not have the structure of the parameters: {error}") from None
+            # The libraries print whole subtrees, arrays included, after the words that say what differs.
+            reason = re.split(r"; (?:dict|list|tuple|custom|namedtuple)|, got \(|\n", str(error))[0][:300].rstrip(".")
+            raise ValueError(f"The tree of {what} does not have the structure of the parameters: {reason}.") from None
 
 
 def _may_be_jax(leaf: Any, jax: Any) -> bool:

@@ -8,10 +8,10 @@ import re
 from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
-from ..backends import FLOATING, Variable, ops
+from ..backends import FLOATING, Variable
 from ..schedules import registry as schedule_registry
 from .functional import FunctionalOptimizer
-from .hyperparameter import LEARNING_RATE, Choice, Count, Flag, Number, hyperparameters
+from .hyperparameter import LEARNING_RATE, Choice, Convention, Count, Flag, Number, hyperparameters
 from .imperative import ImperativeOptimizer
 
 _LATER = ("convention", "slot_dtype", "jit_compile", "decay")
@@ -66,7 +66,7 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
     neutral: ClassVar[dict[str, Any]] = {}
     """For each argument that some convention lacks: the value at which it changes nothing."""
 
-    convention = Choice(("keras", "keras2"))
+    convention = Convention(("keras", "keras2"))
     weight_decay = Number("[0, inf)", optional=True)
     clipnorm = Number("(0, inf)", optional=True)
     global_clipnorm = Number("(0, inf)", optional=True)
@@ -79,6 +79,14 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
     slot_dtype = Choice(FLOATING, optional=True)
     jit_compile = Choice(("auto", True, False))
     decay = Number("[0, inf)")
+
+    def __new__(cls, *arguments: Any, **keywords: Any) -> Any:
+        """Refuse a rate under both of its names, which `__init__` could not tell from a default."""
+        if "lr" in keywords:
+            given = inspect.signature(cls).bind_partial(*arguments, **keywords).arguments
+            if "learning_rate" in given:
+                raise ValueError(f"{cls.__name__}: give `learning_rate` or its older name `lr`, not both.")
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -103,7 +111,7 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
         self._schedule: Callable[..., Any] | None = None
         self._excluded: list[Any] = []
         self._excluded_pattern: str | None = None
-        self._choose_convention(convention)
+        self.convention = convention
         self.name = name or _snake_case(type(self).__name__)
         self.weight_decay = weight_decay
         self.clipnorm = clipnorm
@@ -122,8 +130,6 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
         rate = older.pop("lr", None)
         if older:
             raise ValueError(f"Argument(s) not recognized by {type(self).__name__}: {older}.")
-        if rate is not None and learning_rate != _default_rate(type(self)):
-            raise ValueError(f"{type(self).__name__}: give `learning_rate` or its older name `lr`, not both.")
         self.learning_rate = learning_rate if rate is None else rate
 
     def __init_subclass__(cls, **keywords: Any) -> None:
@@ -132,12 +138,6 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
         cls.__signature__ = _merged_signature(cls)  # type: ignore[attr-defined]  # read by inspect.signature
 
     # ---------------------------------------------------------------- conventions
-
-    def _choose_convention(self, convention: str) -> None:
-        if convention not in type(self).conventions:
-            names = ", ".join(map(repr, type(self).conventions))
-            raise ValueError(f"{type(self).__name__} has no convention {convention!r}; it has {names}.")
-        self.convention = convention
 
     def _resolve(self, **arguments: Any) -> None:
         """Set hyperparameters; None takes the convention's own value.
@@ -184,9 +184,7 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
         Set it to a number, a schedule or a callable at any time. It concerns the imperative path (`apply`) and the
         `init` of new functional state; existing functional state carries its own: see `with_learning_rate`.
         """
-        if self._schedule is not None:
-            return ops.convert_to_number(self._schedule(self._iterations.value))
-        return self._rate.value
+        return self._base_rate_at(self._iterations.value, self._rate.value)
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
@@ -257,9 +255,14 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
         return f"<{type(self).__name__} {self.name!r}, learning_rate={rate!r}, convention={self.convention!r}>"
 
 
+def _signature_of_init(cls: type) -> inspect.Signature:
+    parameters = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]  # of the class itself
+    return inspect.Signature(list(parameters)[1:])
+
+
 def _merged_signature(cls: type) -> inspect.Signature:
     """The constructor's signature, with the parent's arguments where it passes `*` and `**` on."""
-    own = list(inspect.signature(cls.__init__).parameters.values())[1:]  # type: ignore[misc]  # of the class itself
+    own = list(_signature_of_init(cls).parameters.values())
     kinds = {parameter.kind for parameter in own}
     if inspect.Parameter.VAR_KEYWORD not in kinds:
         return inspect.Signature(own)
@@ -274,8 +277,7 @@ def _merged_signature(cls: type) -> inspect.Signature:
     return inspect.Signature(sorted([*named, *inherited], key=lambda parameter: parameter.kind))
 
 
-def _default_rate(cls: type) -> Any:
-    return inspect.signature(cls).parameters["learning_rate"].default
+Optimizer.__signature__ = _signature_of_init(Optimizer)  # type: ignore[attr-defined]  # read by inspect.signature
 
 
 def _called_with_step(function: Callable[..., Any]) -> Callable[[Any], Any]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ..backends import HOST, Backend, Variable, backend_of, compute_dtype, describe
-from .checks import check_one_backend, check_parameter
+from .checks import as_list, check_one_backend, check_parameter
 
 STRUCTURE = (
     "_iterations", "_rate", "_records", "_parameters", "_index", "_grouped", "_shared", "_pristine", "_templates",
@@ -88,21 +88,20 @@ class CellKeeper:
         """The parameters as cells, checked."""
         cells: list[Variable] = []
         backends: list[Backend] = []
-        seen: dict[int, str] = {}
+        seen: dict[int, int] = {}
         for position, array in enumerate(variables):
             name = array.name if isinstance(array, Variable) else f"variable_{position}"
             backends.append(check_parameter(array, name))
             if not isinstance(array, Variable):
                 reason = backends[-1].why_not_variable(array)
                 if reason is not None:
-                    raise TypeError(
-                        f"Parameter {name!r} is {describe(array)} that an optimizer cannot update; {reason}."
-                    )
+                    raise TypeError(f"Parameter {name!r}, {describe(array)}, cannot be updated: {reason}.")
             if id(array) in seen:
                 raise ValueError(
-                    f"Parameter {name!r} is the same object as {seen[id(array)]!r}: give each parameter once."
+                    f"Parameter {position} ({name!r}) is the same object as parameter {seen[id(array)]}: "
+                    "give each parameter once."
                 )
-            seen[id(array)] = name
+            seen[id(array)] = position
             cells.append(array if isinstance(array, Variable) else Variable.over(array, name))
         check_one_backend(backends, [cell.name for cell in cells])
         return cells
@@ -279,6 +278,8 @@ class CellKeeper:
             return self._index[id(variable)]
         except KeyError:
             named = f"{variable.name!r}" if isinstance(variable, Variable) else describe(variable)
+            if not self._parameters:
+                raise ValueError(f"Optimizer {self.name!r} is not built: call build(variables) first.") from None
             raise ValueError(
                 f"Unknown variable: {named} is not one of the {len(self._parameters)} variables that optimizer "
                 f"{self.name!r} was built for; make a new optimizer for new variables."
@@ -295,10 +296,10 @@ def _guarded(build: Callable[..., None]) -> Callable[..., None]:
             return
         if self.built:
             return
-        variables = list(variables)
+        variables = as_list(variables, "variables")
         cells = self._cells_for(variables)
-        before = dict(vars(self))
-        self._pristine = {name: _shallow(value) for name, value in before.items() if name not in STRUCTURE}
+        before = snapshot(self)
+        self._pristine = {name: _shallow(value) for name, value in vars(self).items() if name not in STRUCTURE}
         self._records = []
         self._building = True
         try:
@@ -306,8 +307,7 @@ def _guarded(build: Callable[..., None]) -> Callable[..., None]:
             build(self, cells)
             self._group()
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            restore(self, before)
             raise
         self._building = False
         self.built = True
@@ -316,6 +316,23 @@ def _guarded(build: Callable[..., None]) -> Callable[..., None]:
 
 
 CellKeeper.build = _guarded(CellKeeper.build)  # type: ignore[method-assign]  # as for every override
+
+
+def snapshot(keeper: CellKeeper) -> dict[str, Any]:
+    """All attributes, with the contents of those that are lists, dicts or sets."""
+    return {name: (value, _shallow(value)) for name, value in vars(keeper).items()}
+
+
+def restore(keeper: CellKeeper, before: dict[str, Any]) -> None:
+    """Undo what was done to attributes since a snapshot."""
+    attributes = vars(keeper)
+    for name in [name for name in attributes if name not in before]:
+        del attributes[name]
+    for name, (value, contents) in before.items():
+        attributes[name] = value
+        if contents is not value:
+            value.clear()
+            value.extend(contents) if isinstance(value, list) else value.update(contents)
 
 
 def _constant(initializer: Any) -> float | None:

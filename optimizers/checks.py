@@ -1,11 +1,34 @@
-"""What parameters and gradients must be, checked before anything is written."""
+"""What parameters, gradients and state must be, checked before anything is written."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..backends import FLOATING, HOST, Backend, Variable, backend_of, describe
+from ..backends import FLOATING, HOST, Backend, Variable, backend_of, describe, ops
+
+_REAL = ("float", "bfloat", "int", "uint")
+
+
+def is_real(backend: Backend, array: Any) -> bool:
+    """Whether an array holds real numbers: no bools, complex numbers, objects, text or dates."""
+    name = backend.dtype_name(array)
+    return name.startswith(_REAL) and name != "float0"
+
+
+def as_list(values: Iterable[Any], what: str) -> list[Any]:
+    """A collection of arrays as a list.
+
+    Raises:
+        TypeError: if it is a single array, whose rows would be taken for arrays, or cannot be iterated over.
+    """
+    if isinstance(values, Variable) or backend_of(values) is not None:
+        given = f"Variable {values.name!r}" if isinstance(values, Variable) else describe(values)
+        raise TypeError(f"Expected a list of {what}, received {given}: put it into a list.")
+    try:
+        return list(values)
+    except TypeError:
+        raise TypeError(f"Expected a list of {what}, received {describe(values)}.") from None
 
 
 def check_parameter(array: Any, name: str) -> Backend:
@@ -16,14 +39,15 @@ def check_parameter(array: Any, name: str) -> Backend:
         ValueError: if its dtype is not one of float16, bfloat16, float32 and float64.
     """
     backend = array.backend if isinstance(array, Variable) else backend_of(array)
+    called = f"Parameter {name!r}" if name else "The parameters, which are no container,"
     if backend is None or backend is HOST:
-        raise TypeError(f"Parameter {name!r} must be an array, received {describe(array)}.")
+        raise TypeError(f"{called} must be an array, received {describe(array)}.")
     if not isinstance(array, Variable) and backend.sparse(array):
-        raise TypeError(f"Parameter {name!r} is sparse; only dense arrays are supported.")
+        raise TypeError(f"{called} is sparse; only dense arrays are supported.")
     dtype = array.dtype_name if isinstance(array, Variable) else backend.dtype_name(array)
     if dtype not in FLOATING:
-        hint = " split complex parameters into real and imaginary parts" if "complex" in dtype else " cast it"
-        raise ValueError(f"Parameter {name!r} has dtype {dtype}; supported are {', '.join(FLOATING)}:{hint}.")
+        remedy = "split it into real and imaginary parts of" if "complex" in dtype else "cast it to"
+        raise ValueError(f"{called} has dtype {dtype}, which cannot be optimized: {remedy} {', '.join(FLOATING)}.")
     return backend
 
 
@@ -37,26 +61,39 @@ def check_one_backend(backends: Sequence[Backend], names: Sequence[str]) -> None
             )
 
 
-def check_gradient(gradient: Any, backend: Backend, shape: tuple[int, ...], name: str) -> None:
-    """Raise if a gradient does not fit its parameter.
+def check_array(array: Any, backend: Backend, shape: tuple[int, ...], what: str) -> None:
+    """Raise if an array is not a dense real one of that library and shape.
+
+    Args:
+        array: what to check.
+        backend: the library it must be of.
+        shape: the shape it must have.
+        what: what errors call it, such as "The gradient of 'kernel'".
 
     Raises:
-        TypeError: if it is sparse, complex, boolean, of another library, or no array at all.
+        TypeError: if it is sparse, not real, of another library, or no array at all.
         ValueError: if the shapes differ.
     """
-    own = backend_of(gradient)
+    own = backend_of(array)
     if own is not backend:
         raise TypeError(
-            f"The gradient of {name!r} must be a {backend.name} array like its parameter, "
-            f"received {describe(gradient)}."
+            f"{what} must be a {backend.name} array like its parameter, received {describe(array)}: convert it first."
         )
-    if own.sparse(gradient):
-        raise TypeError(f"The gradient of {name!r} is sparse; only dense gradients are supported: densify it first.")
-    dtype = own.dtype_name(gradient)
-    if "complex" in dtype or "bool" in dtype or dtype == "float0":
-        raise TypeError(f"The gradient of {name!r} has dtype {dtype}; it must be real.")
-    if own.shape(gradient) != shape:
-        raise ValueError(f"The gradient of {name!r} has shape {own.shape(gradient)}, its parameter has shape {shape}.")
+    if own.sparse(array):
+        raise TypeError(f"{what} is sparse; only dense arrays are supported: densify it first.")
+    if not is_real(own, array):
+        raise TypeError(f"{what} has dtype {own.dtype_name(array)}; it must be real.")
+    if own.shape(array) != shape:
+        raise ValueError(f"{what} has shape {own.shape(array)}, its parameter has shape {shape}.")
+
+
+def check_gradient(gradient: Any, parameter: Any, backend: Backend, shape: tuple[int, ...], name: str) -> None:
+    """Raise as `check_array` if a gradient does not fit its parameter, and ValueError if they lie on two devices."""
+    what = f"The gradient of {name!r}"
+    check_array(gradient, backend, shape, what)
+    apart = backend.why_apart(gradient, parameter)
+    if apart is not None:
+        raise ValueError(f"{what} {apart}: move it first.")
 
 
 def check_some_gradient(gradients: Sequence[Any], names: Sequence[str]) -> None:
@@ -64,3 +101,15 @@ def check_some_gradient(gradients: Sequence[Any], names: Sequence[str]) -> None:
     if names and all(gradient is None for gradient in gradients):
         shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
         raise ValueError(f"No gradients provided for any variable: all {len(names)} are None ({shown}).")
+
+
+def checked_scalar(value: Any, what: str) -> Any:
+    """A 0-d real array or number of the state, as a Python number if the host can read it.
+
+    Raises:
+        TypeError: if it is not a single real number.
+    """
+    backend = backend_of(value)
+    if backend is None or isinstance(value, bool) or backend.shape(value) != () or not is_real(backend, value):
+        raise TypeError(f"{what} must be a 0-d array or a number, received {describe(value)}.")
+    return ops.convert_to_number(value)

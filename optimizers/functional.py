@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from ..backends import HOST, NUMPY, Array, Backend, BuildScope, Scope, Tree, Variable, backend_of, ops, value_of
 from .cells import configuration, frozen
-from .checks import check_gradient, check_one_backend, check_parameter, check_some_gradient
+from .checks import check_gradient, check_one_backend, check_parameter, check_some_gradient, checked_scalar
 from .hyperparameter import LEARNING_RATE
-from .imperative import host_or_traced, restored
+from .imperative import checked_value, restored
 from .update import UpdateRule
 
 _KEPT_TEMPLATES = 16
@@ -92,17 +92,19 @@ class FunctionalOptimizer(UpdateRule):
         gradients = [value_of(gradient) for gradient in tree.match(grads, "gradients")]
         for gradient, leaf, name in zip(gradients, tree.leaves, tree.names, strict=True):
             if gradient is not None:
-                check_gradient(gradient, backend, backend.shape(leaf), name)
+                check_gradient(gradient, leaf, backend, backend.shape(leaf), name)
         check_some_gradient(gradients, tree.names)
         template = self._template_for(tree, backend)
         cells, values = _state_cells(template, tree, state)
         rate = None if learning_rate is None else _checked_rate(self, learning_rate)
         cells = [*template._parameters, *cells]
         values = [*tree.leaves, *values]
-        with Scope(zip(cells, values, strict=True)) as scope:
-            for cell, value in zip(cells, values, strict=True):
-                if cell.backend is HOST:
-                    scope.hold(cell, host_or_traced(value))
+        counter = template._iterations
+        held = [
+            checked_value(cell, value, "The state's " + ("iterations" if cell is counter else repr(cell.name)))
+            for cell, value in zip(cells, values, strict=True)
+        ]
+        with Scope(zip(cells, held, strict=True)) as scope:
             if self._schedule is not None or state.learning_rate is None:
                 scope.hold(template._rate, self._rate.value)
             with _arithmetic(backend):
@@ -128,6 +130,7 @@ class FunctionalOptimizer(UpdateRule):
         Raises:
             ValueError: if the optimizer's rate is a schedule, or the rate is not allowed.
         """
+        _check_state(state)
         if state.learning_rate is None:
             raise ValueError(f"The learning rate of {self.name!r} is a schedule: pass learning_rate= to step instead.")
         rate = _checked_rate(self, learning_rate)
@@ -135,8 +138,10 @@ class FunctionalOptimizer(UpdateRule):
 
     def learning_rate_at(self, state: OptimizerState) -> Any:
         """The learning rate of the next step from this state: a Python float, or a traced scalar."""
-        count = host_or_traced(state.iterations)
-        rate = None if state.learning_rate is None else host_or_traced(state.learning_rate)
+        _check_state(state)
+        count = checked_scalar(state.iterations, "The state's iterations")
+        held = state.learning_rate
+        rate = None if held is None else checked_scalar(held, "The state's learning_rate")
         return self._rate_at(count, rate)
 
     def averages(self, state: OptimizerState) -> Any:
@@ -145,6 +150,7 @@ class FunctionalOptimizer(UpdateRule):
         Raises:
             ValueError: if the optimizer keeps none (`use_ema=False`).
         """
+        _check_state(state)
         if "average" not in state.slots:
             raise ValueError(f"Optimizer {self.name!r} keeps no averages: make it with use_ema=True.")
         return state.slots["average"]
@@ -201,17 +207,23 @@ def _arithmetic(backend: Backend) -> Any:
     return NUMPY.arithmetic() if backend is NUMPY else Scope()
 
 
+def _check_state(state: Any) -> None:
+    parts = (state.slots, state.scalars) if isinstance(state, OptimizerState) else (None,)
+    if not all(isinstance(part, dict) for part in parts):
+        raise TypeError(f"Expected the OptimizerState that init or step returned, received {type(state).__name__}.")
+
+
 def _state_cells(template: Any, tree: Tree, state: OptimizerState) -> tuple[list[Variable], list[Any]]:
     """The template's cells with what the state holds for them, checked."""
-    if not isinstance(state, OptimizerState):
-        raise TypeError(f"Expected the OptimizerState that init or step returned, received {type(state).__name__}.")
+    _check_state(state)
     records = template._all_records()
     slot_names = {record.name for record in records if record.position is not None}
     scalar_names = {record.name for record in records if record.position is None}
     if slot_names != set(state.slots) or scalar_names != set(state.scalars):
         raise ValueError(
             f"The state has slots {sorted(state.slots)} and scalars {sorted(state.scalars)}; {template.name!r} needs "
-            f"slots {sorted(slot_names)} and scalars {sorted(scalar_names)}: initialise it with init(params)."
+            f"slots {sorted(slot_names)} and scalars {sorted(scalar_names)}: it belongs to another optimizer or to "
+            "other options; make it with init(params)."
         )
     leaves = {name: tree.match(slot, f"the state's slot {name!r}") for name, slot in state.slots.items()}
     cells, values = [template._iterations], [state.iterations]
@@ -220,8 +232,6 @@ def _state_cells(template: Any, tree: Tree, state: OptimizerState) -> tuple[list
         values.append(state.learning_rate)
     for record in records:
         value = state.scalars[record.name] if record.position is None else leaves[record.name][record.position]
-        if record.cell.backend is not HOST:
-            check_gradient(value, record.cell.backend, record.cell.shape, f"{record.cell.name} (state)")
         cells.append(record.cell)
         values.append(value)
     return cells, values

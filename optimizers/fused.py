@@ -20,7 +20,7 @@ from ..backends import HOST, Scope, Variable, compute_dtype, is_number, numba_lo
 from ..backends.interpreter import BlockRunner
 from ..backends.program import Program, Recorder, Symbol, Unrecordable, scalar_evaluator
 from ..backends.reductions import has_numba
-from .cells import STRUCTURE, CellKeeper, frozen
+from .cells import STRUCTURE, CellKeeper, frozen, restore, snapshot
 
 _KEPT_TABLES = 64
 
@@ -120,7 +120,8 @@ class Fusion:
             for index, why in self._ways.items():
                 if why is not None:
                     raise RuntimeError(
-                        f"jit_compile=True, but {rule._parameters[index].name!r} cannot be updated in one pass: {why}."
+                        f"jit_compile=True, but {rule._parameters[index].name!r} cannot be updated in one pass: {why}; "
+                        "use jit_compile='auto'."
                     )
         if not groups:
             return set()
@@ -323,7 +324,7 @@ def _frozen(value: Any) -> Any:
 
 def record_twice(rule: Any, index: int, divisor: Any, clipped: bool) -> tuple[Program | None, str | None]:
     """The program of a parameter's update, or why there is none. Whatever the rule did to its attributes is undone."""
-    before = {name: _copied(value) for name, value in vars(rule).items()}
+    before = snapshot(rule)
     fingerprint = _fingerprint(rule)
     try:
         program = record(rule, index, divisor, clipped)
@@ -337,7 +338,7 @@ def record_twice(rule: Any, index: int, divisor: Any, clipped: bool) -> tuple[Pr
     except Exception as error:
         return None, f"recording it raised {type(error).__name__}: {error}"
     finally:
-        _restore(rule, before)
+        restore(rule, before)
     return program, None
 
 
@@ -364,18 +365,3 @@ def record(rule: Any, index: int, divisor: Any, clipped: bool) -> Program:
     if not all(isinstance(value, Symbol) and not value.is_scalar for _, value in outputs):
         raise Unrecordable("a number written in place of an array")
     return recorder.program(outputs)
-
-
-def _copied(value: Any) -> Any:
-    return value, (type(value)(value) if type(value) in (list, dict, set) else None)
-
-
-def _restore(rule: Any, before: dict[str, Any]) -> None:
-    attributes = vars(rule)
-    for name in [name for name in attributes if name not in before]:
-        del attributes[name]
-    for name, (value, contents) in before.items():
-        attributes[name] = value
-        if contents is not None and value != contents:
-            value.clear()
-            value.extend(contents) if isinstance(value, list) else value.update(contents)

@@ -79,9 +79,13 @@ class Number(Hyperparameter):
         number = ops.convert_to_number(value)
         if backend_of(number) is not HOST:
             return number
-        if not self._contains(float(number)):
+        try:
+            number = float(number)
+        except OverflowError:
+            number = math.inf
+        if not self._contains(number):
             raise self.refused(value, owner, f"a number in {self.interval}")
-        return float(number)
+        return number
 
     def _contains(self, number: float) -> bool:
         if math.isnan(number) or math.isinf(number):
@@ -143,6 +147,18 @@ class Choice(Hyperparameter):
         if not isinstance(value, (str, bool)) or value not in self.choices:
             raise self.refused(value, owner, f"one of {', '.join(map(repr, self.choices))}")
         return value
+
+
+class Convention(Choice):
+    """The name of a convention the class has; chosen once, because slots and defaults follow from it."""
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        kind = type(instance)
+        if not isinstance(value, str) or value not in kind.conventions:
+            names = ", ".join(map(repr, kind.conventions))
+            raise ValueError(f"{kind.__name__} has no `convention` {value!r}; it has {names}.")
+        if vars(instance).setdefault(self.name, value) != value:
+            raise ValueError(f"The convention of {kind.__name__} is chosen when it is made: make a new optimizer.")
 
 
 def in_use(value: Any) -> bool:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..backends import HOST, NUMPY, Scope, Variable, backend_of, commit, describe, value_of
-from .checks import check_gradient, check_some_gradient
+from .checks import as_list, check_array, check_gradient, check_some_gradient, checked_scalar, is_real
+from .hyperparameter import LEARNING_RATE
 from .update import UpdateRule
 
 
@@ -26,7 +27,9 @@ class ImperativeOptimizer(UpdateRule):
         Raises:
             As `apply`.
         """
-        pairs = list(grads_and_vars)
+        pairs = as_list(grads_and_vars, "pairs of a gradient and its variable")
+        if not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
+            raise TypeError("Expected pairs of a gradient and its variable, such as zip(gradients, variables) gives.")
         return self.apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
 
     def apply(self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None = None) -> int:
@@ -45,7 +48,7 @@ class ImperativeOptimizer(UpdateRule):
         Raises:
             TypeError, ValueError: if gradients and parameters do not fit; nothing has changed then.
         """
-        gradients = [value_of(gradient) for gradient in grads]
+        gradients = [value_of(gradient) for gradient in as_list(grads, "gradients")]
         if not gradients:
             return int(self._iterations.value)
         variables = self._parameters_given(gradients, trainable_variables)
@@ -77,7 +80,7 @@ class ImperativeOptimizer(UpdateRule):
                 )
             variables: list[Any] = list(self._parameters)
         else:
-            variables = list(trainable_variables)
+            variables = as_list(trainable_variables, "variables")
         if len(variables) != len(gradients):
             raise ValueError(
                 f"Received {len(gradients)} gradients for {len(variables)} variables: they must match one to one "
@@ -92,8 +95,8 @@ class ImperativeOptimizer(UpdateRule):
         for gradient, cell in zip(gradients, cells, strict=True):
             if gradient is None:
                 continue
-            check_gradient(gradient, cell.backend, cell.shape, cell.name)
-            if not cell.backend.writable and not cell.backend.concrete(gradient):
+            check_gradient(gradient, cell._array, cell.backend, cell.shape, cell.name)
+            if cell.backend.traced(gradient) or cell.backend.traced(cell._array):
                 raise RuntimeError(
                     f"The gradient of {cell.name!r} is being traced: inside a transformation use the optimizer's init "
                     "and step, which return the new values."
@@ -134,16 +137,14 @@ class ImperativeOptimizer(UpdateRule):
         gradients = [value_of(gradient) for gradient in grads]
         for gradient, cell in zip(gradients, self._parameters, strict=True):
             if gradient is not None:
-                check_gradient(gradient, cell.backend, cell.shape, cell.name)
+                check_gradient(gradient, cell._array, cell.backend, cell.shape, cell.name)
         check_some_gradient(gradients, [cell.name for cell in self._parameters])
         cells = [*own, *self._parameters]
         values = [value_of(value) for value in (*optimizer_variables, *trainable_variables)]
-        with Scope(zip(cells, values, strict=True)) as scope:
-            for cell, value in zip(cells, values, strict=True):
-                if cell.backend is HOST:
-                    scope.hold(cell, host_or_traced(value))
-                else:
-                    check_gradient(value, cell.backend, cell.shape, cell.name)
+        held = [
+            checked_value(cell, value, f"The value of {cell.name!r}") for cell, value in zip(cells, values, strict=True)
+        ]
+        with Scope(zip(cells, held, strict=True)):
             self._run(gradients)
             results = [restored(cell.value, value) for cell, value in zip(cells, values, strict=True)]
         return results[len(own) :], results[: len(own)]
@@ -165,7 +166,7 @@ class ImperativeOptimizer(UpdateRule):
         """
         if not self.use_ema:
             return
-        indices = [self._get_variable_index(variable) for variable in variables]
+        indices = [self._get_variable_index(variable) for variable in as_list(variables, "variables")]
         for index in indices:
             parameter = self._parameters[index]
             parameter.assign(self._averages[index].value)
@@ -184,17 +185,31 @@ class ImperativeOptimizer(UpdateRule):
         if not self.built:
             raise ValueError(f"Optimizer {self.name!r} has no weights to set yet: call build(variables).")
         cells = self.variables
+        weights = as_list(weights, "weights")
         if len(weights) != len(cells):
             raise ValueError(f"Received {len(weights)} weights; optimizer {self.name!r} has {len(cells)} variables.")
-        arrays = []
-        for cell, weight in zip(cells, weights, strict=True):
-            backend = backend_of(value_of(weight))
-            array = NUMPY.to_numpy(weight) if backend is None else backend.to_numpy(value_of(weight))
-            if array.shape != cell.shape:
-                raise ValueError(f"Variable {cell.name!r} has shape {cell.shape} and cannot take {describe(array)}.")
-            arrays.append(cell.backend.from_numpy(array, cell.dtype_name, cell.value))
+        arrays = [self._fitting_weight(cell, value_of(weight)) for cell, weight in zip(cells, weights, strict=True)]
         for cell, array in zip(cells, arrays, strict=True):
             cell.assign(array)
+
+    def _fitting_weight(self, cell: Variable, weight: Any) -> Any:
+        """A weight as the cell's own kind of array."""
+        backend = backend_of(weight)
+        if backend is not None and backend.traced(weight):
+            raise TypeError(
+                f"Variable {cell.name!r} cannot keep a value that is being traced: inside a transformation use the "
+                "optimizer's init and step."
+            )
+        array = NUMPY.to_numpy(weight) if backend is None else backend.to_numpy(weight)
+        if not is_real(NUMPY, array):
+            raise TypeError(f"Variable {cell.name!r} takes real numbers, received {describe(array)}.")
+        if array.shape != cell.shape:
+            raise ValueError(f"Variable {cell.name!r} has shape {cell.shape} and cannot take {describe(array)}.")
+        if cell is self._rate:
+            return LEARNING_RATE.checked(float(array), type(self).__name__)
+        if cell is self._iterations and (array < 0 or array != int(array)):
+            raise ValueError(f"Variable {cell.name!r} counts steps and cannot take {describe(array)}.")
+        return cell.backend.from_numpy(array, cell.dtype_name, cell.value)
 
     def save_own_variables(self, store: Any) -> None:
         """Write all of `variables` into a mapping as NumPy arrays, under "0", "1", ..."""
@@ -210,6 +225,8 @@ class ImperativeOptimizer(UpdateRule):
         Raises:
             ValueError: if the optimizer is not built, or a number or shape differs; nothing has changed then.
         """
+        if not hasattr(store, "keys"):
+            raise TypeError(f"Expected a mapping from '0', '1', ... to arrays, received {describe(store)}.")
         keys = [str(position) for position in range(len(self.variables))]
         if len(store.keys()) != len(keys) or any(key not in store for key in keys):
             raise ValueError(
@@ -219,10 +236,12 @@ class ImperativeOptimizer(UpdateRule):
         self.set_weights([store[key] for key in keys])
 
 
-def host_or_traced(value: Any) -> Any:
-    """A 0-d array as a Python number if the host can read it."""
-    backend = backend_of(value)
-    return value if backend is None or not backend.concrete(value) else backend.item(value)
+def checked_value(cell: Variable, value: Any, what: str) -> Any:
+    """What a cell shall hold in a scope, checked: numbers for host scalars, arrays that fit for the others."""
+    if cell.backend is HOST:
+        return checked_scalar(value, what)
+    check_array(value, cell.backend, cell.shape, what)
+    return value
 
 
 def restored(value: Any, like: Any) -> Any:

@@ -38,7 +38,9 @@ def get(identifier: Any) -> Any:
         return deserialize(identifier)
     if isinstance(identifier, str):
         return _class_named(identifier, {})()
-    raise ValueError(f"Could not interpret optimizer identifier: {identifier!r}. {_KNOWN}")
+    if isinstance(identifier, type):
+        raise ValueError(f"Expected an optimizer, received the class {identifier!r}: make one by calling it; {_KNOWN}")
+    raise ValueError(f"Could not interpret optimizer identifier {identifier!r}; {_KNOWN}")
 
 
 def serialize(optimizer: Optimizer) -> dict[str, Any]:
@@ -57,7 +59,7 @@ def serialize(optimizer: Optimizer) -> dict[str, Any]:
     }
 
 
-def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Optimizer:
+def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Optimizer:
     """An optimizer from what `serialize` gave, which does not change. No code in it is run.
 
     Args:
@@ -67,8 +69,11 @@ def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = 
     Raises:
         ValueError: if the class is unknown, or the configuration does not fit it.
     """
-    if not isinstance(config.get("class_name"), str):
-        raise ValueError(f"Expected a dictionary with 'class_name' and 'config', received the keys {sorted(config)}.")
+    if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
+        raise ValueError(f"Expected a dictionary with a 'class_name' and a 'config', received {config!r}.")
+    if not isinstance(config.get("config", {}), dict):
+        name = config["class_name"]
+        raise ValueError(f"The 'config' of {name!r} must be a dictionary, received {config['config']!r}.")
     kind = _class_named(config["class_name"], custom_objects or {})
     return kind.from_config(config.get("config", {}), custom_objects)  # type: ignore[no-any-return]  # of this class
 
@@ -79,7 +84,7 @@ def _class_named(name: str, custom_objects: dict[str, Any]) -> type[Optimizer]:
     try:
         return _BY_NAME[name.lower()]
     except KeyError:
-        raise ValueError(f"Unknown optimizer {name!r}. {_KNOWN}") from None
+        raise ValueError(f"Unknown optimizer {name!r}; {_KNOWN}") from None
 
 
-_KNOWN = f"Known are {', '.join(_BY_NAME)}; pass custom_objects for your own."
+_KNOWN = f"known are {', '.join(_BY_NAME)}; pass custom_objects for your own."

@@ -13,9 +13,10 @@ from typing import Any, overload
 
 from ..backends import HOST, Array, Scope, Variable, backend_of, commit, compute_dtype, ops
 from .cells import CellKeeper
+from .checks import as_list
 from .clipping import global_norm, global_norm_factor, norm_factor
 from .fused import ExecutionReport, Fusion
-from .hyperparameter import in_use
+from .hyperparameter import LEARNING_RATE, in_use
 
 
 class UpdateRule(CellKeeper):
@@ -90,9 +91,12 @@ class UpdateRule(CellKeeper):
 
     def _rate_at(self, count: Any, rate: Any) -> Any:
         """The learning rate that holds at a count of `apply` calls, given the settable one."""
-        if self._schedule is not None:
-            rate = ops.convert_to_number(self._schedule(count))
+        rate = self._base_rate_at(count, rate)
         return rate / (1.0 + self.decay * count) if in_use(self.decay) else rate
+
+    def _base_rate_at(self, count: Any, rate: Any) -> Any:
+        """The rate before `decay`, which a schedule or callable may give."""
+        return rate if self._schedule is None else LEARNING_RATE.checked(self._schedule(count), type(self).__name__)
 
     def _run(self, gradients: Sequence[Any], rate: Any = None) -> None:
         """One step for the parameters whose gradient is not None; `gradients` stand in the order of the parameters."""
@@ -103,22 +107,27 @@ class UpdateRule(CellKeeper):
         if every is None:
             self._update(_Gradients(self, gradients, self.loss_scale_factor), rate)
         else:
-            incoming = _Gradients(self, gradients, self.loss_scale_factor)
-            for index in incoming.present:
-                with self._scope_of(index) as scope:
-                    self._accumulators[index].assign_add(incoming.unscaled(index))
-                commit(scope)
-            present = [None if gradient is None else True for gradient in gradients]
-            ops.cond((count + 1) % every == 0, lambda: self._update_from_accumulators(present, rate, every), _nothing)
+            ops.cond(
+                (count + 1) % every == 0,
+                lambda: self._update_from_accumulators(gradients, rate),
+                lambda: self._accumulate(gradients),
+            )
         self._iterations.assign(count + 1)
 
-    def _update_from_accumulators(self, present: Sequence[Any], rate: Any, every: int) -> None:
-        pairs = zip(present, self._accumulators, strict=True)
-        self._update(_Gradients(self, [here and cell.value for here, cell in pairs], float(every)), rate)
-        for here, cell in zip(present, self._accumulators, strict=True):
-            # A parameter without a gradient on the last call keeps what it has for the next window: nothing is lost.
-            if here:
-                cell.assign(0.0)
+    def _accumulate(self, gradients: Sequence[Any]) -> None:
+        incoming = _Gradients(self, gradients, self.loss_scale_factor)
+        for index in incoming.present:
+            with self._scope_of(index) as scope:
+                self._accumulators[index].assign_add(incoming.unscaled(index))
+            commit(scope)
+
+    def _update_from_accumulators(self, gradients: Sequence[Any], rate: Any) -> None:
+        # The last gradients of a window go straight into the update: if that fails, the accumulators are as they were.
+        # A parameter without a gradient on the last call keeps what it has for the next window: nothing is lost.
+        summed = _Sums(self, gradients)
+        self._update(summed, rate)
+        for index in summed.present:
+            self._accumulators[index].assign(0.0)
 
     def _update(self, gradients: _Gradients, rate: Any) -> None:
         gradients.clip()
@@ -194,14 +203,19 @@ class UpdateRule(CellKeeper):
                 path, such as "layer1/kernel".
 
         Raises:
-            TypeError: if `var_names` is a single string.
+            TypeError: if `var_list` is a single array or `var_names` a single string.
+            ValueError: if an expression is not a regular one.
         """
         if isinstance(var_names, str):
             raise TypeError(f"var_names must be a list of regular expressions, received the string {var_names!r}.")
-        self._excluded = list(var_list or ())
+        excluded = [] if var_list is None else as_list(var_list, "variables in var_list")
+        for expression in var_names or ():
+            try:
+                re.compile(expression)
+            except (re.error, TypeError) as error:
+                raise ValueError(f"var_names holds {expression!r}, which is no regular expression: {error}.") from None
+        self._excluded = excluded
         self._excluded_pattern = "|".join(var_names) if var_names else None
-        if self._excluded_pattern is not None:
-            re.compile(self._excluded_pattern)
 
     def _decays(self, variable: Variable) -> bool:
         if any(excluded is variable or excluded is variable._array for excluded in self._excluded):
@@ -230,7 +244,7 @@ class _Gradients(Sequence[Array]):
         rule = self._rule
         limit = rule.clipnorm if rule.convention == "keras2" else rule.global_clipnorm
         if limit is not None:
-            norm = global_norm((self._arrays[index] for index in self.present), self.divisor)
+            norm = global_norm((self.array(index) for index in self.present), self.divisor)
             self._factors = dict.fromkeys(self.present, global_norm_factor(norm, limit))
 
     def array(self, index: int) -> Array:
@@ -242,21 +256,23 @@ class _Gradients(Sequence[Array]):
         limit = self._rule.clipnorm
         if index not in self._factors:
             self._factors[index] = (
-                None if limit is None else norm_factor(global_norm([self._arrays[index]], self.divisor), limit)
+                None if limit is None else norm_factor(global_norm([self.array(index)], self.divisor), limit)
             )
         return self._factors[index]
 
+    def wide(self, index: int) -> Array:
+        """The gradient as it came, in the dtype that is computed in."""
+        parameter = self._rule._parameters[index]
+        return parameter.backend.cast(self.array(index), compute_dtype(parameter.dtype_name))
+
     def unscaled(self, index: int) -> Array:
         """The gradient in the dtype that is computed in, divided by the divisor."""
-        parameter = self._rule._parameters[index]
-        gradient = parameter.backend.cast(self._arrays[index], compute_dtype(parameter.dtype_name))
+        gradient = self.wide(index)
         return gradient if self.divisor is None else gradient / self.divisor
 
     def prepared(self, index: int) -> Array:
         """The gradient as `update_step` receives it."""
-        parameter = self._rule._parameters[index]
-        gradient = parameter.backend.cast(self._arrays[index], compute_dtype(parameter.dtype_name))
-        return self._rule._prepare(gradient, self.divisor, self.factor(index))
+        return self._rule._prepare(self.wide(index), self.divisor, self.factor(index))
 
     @overload
     def __getitem__(self, position: int) -> Array: ...
@@ -268,6 +284,21 @@ class _Gradients(Sequence[Array]):
 
     def __len__(self) -> int:
         return len(self.present)
+
+
+class _Sums(_Gradients):
+    """The gradients of a window, as the mean of what was accumulated and what came last."""
+
+    def __init__(self, rule: UpdateRule, arrays: Sequence[Any]) -> None:
+        super().__init__(rule, arrays, float(rule.gradient_accumulation_steps or 1))
+        self._last = _Gradients(rule, arrays, rule.loss_scale_factor)
+
+    def array(self, index: int) -> Array:
+        """The sum over the window."""
+        parameter = self._rule._parameters[index]
+        accumulator = self._rule._accumulators[index].value
+        gradient = self._last.unscaled(index)
+        return parameter.backend.cast(accumulator, parameter.backend.dtype_name(gradient)) + gradient
 
 
 def _nothing() -> None:

@@ -80,7 +80,7 @@ def row(
     algorithm: str,
     arguments: Mapping[str, Any] | None = None,
     convention: str = "keras",
-    keras: Mapping[str, Any] | None | str = "same",
+    keras: Mapping[str, Any] | str | None = "same",
 ) -> Row:
     """A row with the table's rate. `keras`: "same" arguments, None for no equivalent, or those that differ."""
     given = {"learning_rate": RATES[algorithm], **(arguments or {})}

@@ -12,7 +12,7 @@ from refusals import refused, unchanged
 
 from gradwise import schedules
 from gradwise.optimizers import SGD, Adagrad, Adam, AdamW, Nadam, Optimizer, RMSprop
-from gradwise.optimizers.hyperparameter import Choice, Count, Flag, Number, hyperparameters
+from gradwise.optimizers.hyperparameter import Choice, Convention, Count, Flag, Number, hyperparameters
 from gradwise.optimizers.registry import ALGORITHMS
 
 NO_NUMBERS = [True, False, "0.5", "", [0.5], (), {}, 1j, object, Adam, lambda: 0.5]
@@ -38,7 +38,7 @@ def beyond(interval):
         yield high + 1
 
 
-def wrong_values(hyperparameter):
+def wrong_values(algorithm, hyperparameter):
     """Values that are refused, each with words the message must have: the value, and what is allowed."""
     nothing = [] if hyperparameter.optional else [None]
     if isinstance(hyperparameter, Number):
@@ -52,7 +52,8 @@ def wrong_values(hyperparameter):
     if isinstance(hyperparameter, Flag):
         return [(value, (repr(value), "True", "False")) for value in (*nothing, 0, 1, 2.5, "yes", "True", [True])]
     assert isinstance(hyperparameter, Choice)
-    names = tuple(map(repr, hyperparameter.choices))
+    known = algorithm.conventions if isinstance(hyperparameter, Convention) else hyperparameter.choices
+    names = tuple(map(repr, known))
     return [(value, (repr(value), *names)) for value in (*nothing, "nope", "", 2, 2.5, ["float32"], np.float32)]
 
 
@@ -71,14 +72,14 @@ def built():
 @pytest.mark.parametrize(("algorithm", "name"), HYPERPARAMETERS)
 def test_hyperparameters_set_later(algorithm, name, built):
     optimizer, weights = built[algorithm]
-    for value, words in wrong_values(hyperparameters(algorithm)[name]):
+    for value, words in wrong_values(algorithm, hyperparameters(algorithm)[name]):
         with refused(ValueError, algorithm.__name__, f"`{name}`", *words, keeps=(optimizer, weights)):
             setattr(optimizer, name, value)
 
 
 @pytest.mark.parametrize(("algorithm", "name"), HYPERPARAMETERS)
 def test_hyperparameters_of_the_constructor(algorithm, name):
-    for value, words in wrong_values(hyperparameters(algorithm)[name]):
+    for value, words in wrong_values(algorithm, hyperparameters(algorithm)[name]):
         if value is None and (name == "decay" or any(name in table for table in algorithm.conventions.values())):
             assert getattr(algorithm(**{name: None}), name) is not None
             continue

@@ -215,7 +215,7 @@ def test_conventions_differ_where_they_should():
         assert not np.allclose(ours, older)
     with pytest.raises(ValueError, match=r"`momentum` does not exist in convention 'keras2'.* it exists in 'keras'"):
         RMSprop(momentum=0.5, convention="keras2")
-    with pytest.raises(ValueError, match=r"AdamW has no convention 'keras2'; it has 'keras'"):
+    with pytest.raises(ValueError, match=r"AdamW has no `convention` 'keras2'; it has 'keras'"):
         AdamW(convention="keras2")
     RMSprop(momentum=0.0, convention="keras2")
 
@@ -415,7 +415,7 @@ def test_the_face_shows_schedules_in_both_places():
 
 
 def test_unknown_names():
-    with pytest.raises(ValueError, match=r"Unknown optimizer 'adm'. Known are sgd, rmsprop"):
+    with pytest.raises(ValueError, match=r"Unknown optimizer 'adm'; known are sgd, rmsprop"):
         optimizers.get("adm")
     assert optimizers.get(None) is None
     own = Adam()

@@ -18,9 +18,9 @@ pytestmark = pytest.mark.fast
 
 SHAPES = st.lists(arrays.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=40), min_size=1, max_size=3)
 SETTINGS = st.fixed_dictionaries(
-    {"learning_rate": st.floats(0, 10), "weight_decay": st.none() | st.floats(0, 1), "use_ema": st.booleans(),
+    {"learning_rate": st.floats(0, 10), "use_ema": st.booleans(),
      "loss_scale_factor": st.none() | st.floats(1e-3, 1e3)},
-    optional={"clipnorm": st.floats(1e-6, 1e3)},
+    optional={"clipnorm": st.floats(1e-6, 1e3), "weight_decay": st.floats(0, 1)},
 ) | st.fixed_dictionaries({"learning_rate": st.floats(0, 10), "global_clipnorm": st.floats(1e-6, 1e3)})  # fmt: skip
 
 
