@@ -21,7 +21,9 @@ _is_functorch_wrapped = getattr(getattr(torch._C, "_functorch", None), "is_funct
 
 
 def _repeats(array: Array) -> bool:
-    return any(stride == 0 and length > 1 for stride, length in zip(array.stride(), array.shape, strict=True))
+    """Whether several elements lie in one place, as after `expand`; the strides of an empty tensor mean nothing."""
+    steps = zip(array.stride(), array.shape, strict=True)
+    return bool(array.numel() > 0 and any(stride == 0 and length > 1 for stride, length in steps))
 
 
 class TorchBackend(Backend):
