@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import operator
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy
@@ -23,6 +23,9 @@ from ..backends.reductions import has_numba
 from .cells import STRUCTURE, CellKeeper, frozen, restore, snapshot
 
 _KEPT_TABLES = 64
+_BATCH = 2**20
+"""Elements that are copied to another dtype at once."""
+_ITEM_SIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
 
 class Group(NamedTuple):
@@ -70,7 +73,8 @@ class _Entry:
     """What the plan knows about one parameter."""
 
     __slots__ = (
-        "addresses", "arrays", "cells", "dtype", "gradient", "gradient_address", "plain", "reason", "size", "way",
+        "addresses", "arrays", "cells", "dtype", "gradient", "gradient_address", "narrow", "plain", "reason", "size",
+        "way",
     )  # fmt: skip
 
     def __init__(self, cells: list[Variable], dtype: str) -> None:
@@ -79,6 +83,8 @@ class _Entry:
         self.way: _Pass | None = None
         self.reason: str | None = None
         self.size = cells[0].size
+        # Inputs stored in another dtype than the one computed in pass through copies in that dtype.
+        self.narrow = [number for number, cell in enumerate(cells) if cell.dtype_name != dtype]
         self.plain = False
         self.arrays: list[Any] = []
         self.addresses: list[int] = []
@@ -113,7 +119,7 @@ class Fusion:
         if reason is None:
             self._refresh(rule, gradients)
             groups = self._grouped(rule, gradients)
-            if self._overlapping(groups):
+            if self._overlapping(groups, rule._parameters[0].backend):
                 self._ways = dict.fromkeys(gradients.present, "parameters, slots or gradients share memory")
                 groups = {}
         if rule.jit_compile is True:
@@ -127,12 +133,16 @@ class Fusion:
             return set()
         values = {"rate": rate, "count": rule._iterations.value}
         values |= {f"shared{k}": cell.value for k, cell in enumerate(rule._shared) if cell.backend is HOST}
-        for (way, plain, factor), members in groups.items():
+        backend = rule._parameters[0].backend
+        for (way, plain, narrow, factor), members in groups.items():
             scalars = way.evaluate(values | {"factor": factor})
-            if plain:
-                self._run_in_memory(way, members, scalars, rule._parameters[0].backend)
+            if not plain:
+                self._run_in_library(way, members, scalars, backend)
+            elif not narrow:
+                self._run_in_memory(way, members, scalars, backend)
             else:
-                self._run_in_library(way, members, scalars, rule._parameters[0].backend)
+                for batch in _batches(members, [self._entries[index].size for index, _, _ in members]):
+                    self._run_through_copies(way, batch, scalars, backend)
         return {index for members in groups.values() for index, _, _ in members}
 
     def _run_in_memory(self, way: _Pass, members: list[_Member], scalars: Sequence[float], backend: Any) -> None:
@@ -145,6 +155,32 @@ class Fusion:
                 way.blocks.run([backend.flat_view(array) for array in arrays], scalars)
         targets = [target for target, _ in way.program.outputs]
         backend.wrote([self._entries[index].arrays[target] for index, _, _ in members for target in targets])
+
+    def _run_through_copies(self, way: _Pass, members: list[_Member], scalars: Sequence[float], backend: Any) -> None:
+        """As in memory, with a copy in the dtype of the computation for each array that is stored in another."""
+        rows, copies = [], []
+        for index, _, gradient in members:
+            entry = self._entries[index]
+            arrays = [*entry.arrays, gradient]
+            for number in {*entry.narrow, len(entry.arrays)}:
+                if backend.address(arrays[number], way.dtype, write=False) is None:
+                    arrays[number] = backend.plain_copy(arrays[number], way.dtype)
+            copies.append(arrays)
+            rows.append([backend.address(array, way.dtype, write=False) for array in arrays])
+        if has_numba():
+            pieces = [(row, 0, self._entries[index].size) for row, (index, *_) in enumerate(members)]
+            addresses, work = numpy.array(rows, dtype=numpy.int64), numpy.array(pieces, dtype=numpy.int64)
+            numba_lowering.run(way.kernel, way.dtype, addresses, work, scalars, numba_lowering.thread_count())
+        else:
+            for arrays in copies:
+                way.blocks.run([backend.flat_view(array) for array in arrays], scalars)
+        targets = [target for target, _ in way.program.outputs]
+        for (index, _, _), arrays in zip(members, copies, strict=True):
+            entry = self._entries[index]
+            for target in targets:
+                if target in entry.narrow:
+                    backend.write(entry.arrays[target], arrays[target])
+            backend.wrote([entry.arrays[target] for target in targets if target not in entry.narrow])
 
     def _run_in_library(self, way: _Pass, members: list[_Member], scalars: Sequence[float], backend: Any) -> None:
         cells = [self._entries[index].cells for index, _, _ in members]
@@ -166,9 +202,12 @@ class Fusion:
                 continue
             gradient = gradients.array(index)
             address = 0
-            if entry.plain:
+            if entry.plain and not entry.narrow:
                 address, gradient = self._gradient_address(entry, gradient, backend)
-            groups.setdefault((entry.way, entry.plain, factor), []).append((index, address, gradient))
+            elif entry.plain:
+                address = backend.address(gradient, backend.dtype_name(gradient), write=False) or 0
+            key = entry.way, entry.plain, bool(entry.narrow), factor
+            groups.setdefault(key, []).append((index, address, gradient))
         return groups
 
     def report(self, rule: Any) -> ExecutionReport:
@@ -205,7 +244,9 @@ class Fusion:
         if backend.keeps_address and entry.plain and all(map(operator.is_, arrays, entry.arrays)):
             return None
         entry.arrays = arrays
-        addresses = [backend.address(array, entry.dtype, write=True) for array in arrays]
+        addresses = [
+            backend.address(array, cell.dtype_name, write=True) for array, cell in zip(arrays, entry.cells, strict=True)
+        ]
         entry.plain = None not in addresses
         if entry.plain and addresses != entry.addresses:
             entry.addresses = addresses
@@ -213,7 +254,7 @@ class Fusion:
         if entry.plain or all(map(backend.takes_programs, arrays)):
             return None
         name = next(cell.name for cell, address in zip(entry.cells, addresses, strict=True) if address is None)
-        return f"{name!r} does not lie in plain {entry.dtype} CPU memory"
+        return f"{name!r} does not lie in plain CPU memory"
 
     def _gradient_address(self, entry: _Entry, gradient: Any, backend: Any) -> tuple[int, Any]:
         """Where the gradient lies, made plain by a copy if need be; and what must stay alive until it is read."""
@@ -243,19 +284,22 @@ class Fusion:
             self._tables.clear()
         self._tables[key] = value
 
-    def _overlapping(self, groups: dict[Any, list[_Member]]) -> bool:
+    def _overlapping(self, groups: dict[Any, list[_Member]], backend: Any) -> bool:
         """Whether memory that is written is also read or written for another element."""
         key = ("apart", tuple((index, address) for members in groups.values() for index, address, _ in members))
         if key in self._tables:
             return False
         intervals = []
         for members in groups.values():
-            for index, address, _ in members:
+            for index, address, gradient in members:
                 entry = self._entries[index]
-                length = entry.size * numpy.dtype(entry.dtype).itemsize
-                intervals += [(start, start + length, True) for start in entry.addresses if entry.plain]
-                if entry.plain and address not in entry.addresses:
-                    intervals.append((address, address + length, False))
+                if entry.plain:
+                    lengths = [entry.size * _ITEM_SIZES[cell.dtype_name] for cell in entry.cells]
+                    places = zip(entry.addresses, lengths, strict=True)
+                    intervals += [(start, start + length, True) for start, length in places]
+                    if address and address not in entry.addresses:
+                        length = entry.size * _ITEM_SIZES.get(backend.dtype_name(gradient), 8)
+                        intervals.append((address, address + length, False))
         intervals = sorted(interval for interval in intervals if interval[0] < interval[1])
         reached, reached_written = 0, 0
         for start, end, written in intervals:
@@ -290,6 +334,18 @@ class Fusion:
             self._entries.append(entry)
         self._tables.clear()
         self._fingerprint = fingerprint
+
+
+def _batches(members: list[_Member], sizes: list[int]) -> Iterator[list[_Member]]:
+    batch: list[_Member] = []
+    count = 0
+    for member, size in zip(members, sizes, strict=True):
+        if batch and count + size > _BATCH:
+            yield batch
+            batch, count = [], 0
+        batch.append(member)
+        count += size
+    yield batch
 
 
 def _why_not_at_all(rule: Any, rate: Any) -> str | None:
