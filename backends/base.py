@@ -130,6 +130,10 @@ class Backend:
         """Why the imperative path cannot change this array in place, or None if it can."""
         return f"{self.name} arrays cannot change in place: wrap it in gradwise.backends.Variable"
 
+    def fits_plainly(self, gradient: Array, parameter: Array) -> bool:
+        """Whether a glance shows that a gradient fits its parameter; what is less plain is looked at closely."""
+        return False
+
     def why_apart(self, array: Array, parameter: Array) -> str | None:
         """Why an array cannot be computed with together with a parameter ("lies on ..."), or None if it can."""
         return None
@@ -171,6 +175,10 @@ class Backend:
     def address(self, array: Array, dtype: str, write: bool) -> int | None:
         """Where a plain (dense, row-major, aligned) CPU array of that dtype starts, or None if it is not one."""
         return None
+
+    def still_at(self, array: Array, address: int) -> bool:
+        """Whether an array that was plain at an address still is."""
+        return False
 
     def plain_copy(self, array: Array, dtype: str) -> Array:
         """A plain array with the same values."""

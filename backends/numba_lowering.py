@@ -92,7 +92,7 @@ def source_of(program: Program, dtype: str) -> str:
 
 
 def run(
-    kernel: Callable[..., None], dtype: str, addresses: Any, work: Any, scalars: Sequence[float], threads: int
+    kernel: Callable[..., None], dtype: str, addresses: Any, work: Any, total: int, scalars: Sequence[float]
 ) -> None:
     """Run a kernel over pieces of memory; return when all of it is written.
 
@@ -101,13 +101,13 @@ def run(
         dtype: "float32" or "float64".
         addresses: int64 of shape (parameters, inputs): where each array starts.
         work: int64 of shape (pieces, 3): which row of addresses, from which element to which.
-        scalars: from `evaluate_scalars`; rounded here to the dtype, once.
-        threads: how many may share the work.
+        total: the number of elements.
+        scalars: from `evaluate_scalars`; rounded here to the dtype, once. Too large a number becomes infinite, of which
+            the caller has silenced the warning.
     """
-    with numpy.errstate(all="ignore"):
-        rounded = numpy.asarray(scalars, dtype=numpy.float64).astype(dtype)
-    total = int((work[:, 2] - work[:, 1]).sum()) if threads > 1 else 0
-    if total < _THREADED_FROM:
+    rounded = numpy.array(scalars, dtype=dtype)
+    threads = thread_count() if total >= _THREADED_FROM else 1
+    if threads == 1:
         kernel(work, addresses, rounded)
         return
     shares = split(work, threads)

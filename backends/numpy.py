@@ -58,6 +58,16 @@ class NumpyBackend(Backend):
         """By the bounds of the memory, which is quick and never wrongly says no."""
         return numpy.may_share_memory(a, b)
 
+    def fits_plainly(self, gradient: Array, parameter: Array) -> bool:
+        """Two plain arrays of one dtype and shape, the parameter writable."""
+        return (
+            type(gradient) is numpy.ndarray
+            and type(parameter) is numpy.ndarray
+            and gradient.dtype is parameter.dtype
+            and gradient.shape == parameter.shape
+            and parameter.flags.writeable
+        )
+
     shares_memory = True
     keeps_address = True
 
@@ -69,6 +79,10 @@ class NumpyBackend(Backend):
         if not (flags.c_contiguous and flags.aligned and (flags.writeable or not write)):
             return None
         return int(array.__array_interface__["data"][0])
+
+    def still_at(self, array: Array, address: int) -> bool:
+        """An array object keeps its memory."""
+        return True
 
     def plain_copy(self, array: Array, dtype: str) -> Array:
         """A row-major copy."""

@@ -15,6 +15,7 @@ from .interpreter import interpret
 from .reductions import sum_of_squares
 from .torch_foreach import apply_to_lists
 
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
 _DTYPES = {name: getattr(torch, name) for name in FLOATING}
 # Private, but the only way to ask; where it is missing, wrapped tensors still show by their type or requires_grad.
 _is_functorch_wrapped = getattr(getattr(torch._C, "_functorch", None), "is_functorch_wrapped_tensor", lambda x: False)
@@ -66,7 +67,7 @@ class TorchBackend(Backend):
     def concrete(self, array: Array) -> bool:
         """Plain CPU tensors that are not being differentiated, mapped or compiled."""
         return (
-            type(array) in (torch.Tensor, torch.nn.Parameter)
+            type(array) in _PLAIN
             and array.device.type == "cpu"
             and not (array.requires_grad and torch.is_grad_enabled())
             and not torch.compiler.is_compiling()
@@ -112,20 +113,34 @@ class TorchBackend(Backend):
 
     def may_share_memory(self, a: Array, b: Array) -> bool:
         """Whether both lie in one storage; wrapped tensors, which may hide it, count as sharing."""
-        plain = (torch.Tensor, torch.nn.Parameter)
-        if type(a) not in plain or type(b) not in plain:
+        if type(a) not in _PLAIN or type(b) not in _PLAIN:
             return True
         return bool(a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr())
+
+    def fits_plainly(self, gradient: Array, parameter: Array) -> bool:
+        """Two plain tensors of one dtype, shape and device."""
+        return (
+            type(gradient) is torch.Tensor
+            and gradient.dtype is parameter.dtype
+            and gradient.shape == parameter.shape
+            and gradient.layout is torch.strided
+            and gradient.device == parameter.device
+            and not _is_functorch_wrapped(gradient)
+            and not _is_functorch_wrapped(parameter)
+        )
 
     shares_memory = True
 
     def address(self, array: Array, dtype: str, write: bool) -> int | None:
         """Only plain tensors give it: nothing that is wrapped, fake, on a device, or being differentiated."""
-        if not self.concrete(array) or array.dtype is not _DTYPES[dtype] or array.layout is not torch.strided:
+        plain = type(array) in _PLAIN and array.is_cpu and array.dtype is _DTYPES.get(dtype)
+        if not plain or array.layout is not torch.strided or not array.is_contiguous() or array.is_neg():
             return None
-        if not array.is_contiguous() or array.is_neg() or array.is_conj():
-            return None
-        return int(array.data_ptr())
+        return int(array.data_ptr()) if self.concrete(array) else None
+
+    def still_at(self, array: Array, address: int) -> bool:
+        """The data of a tensor may have been replaced or transposed."""
+        return bool(array.data_ptr() == address and array.is_contiguous())
 
     def plain_copy(self, array: Array, dtype: str) -> Array:
         """A contiguous copy."""
@@ -143,7 +158,7 @@ class TorchBackend(Backend):
 
     def takes_programs(self, array: Array) -> bool:
         """Plain tensors on devices: on the CPU, multi-tensor functions gain nothing."""
-        plain = type(array) in (torch.Tensor, torch.nn.Parameter) and array.layout is torch.strided
+        plain = type(array) in _PLAIN and array.layout is torch.strided
         return plain and array.device.type != "cpu" and not _is_functorch_wrapped(array)
 
     def run_program(

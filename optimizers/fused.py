@@ -104,6 +104,7 @@ class Fusion:
         self._entries: list[_Entry] = []
         self._tables: dict[Any, Any] = {}
         self._ways: dict[int, str | None] = {}
+        self._ready: tuple[Any, Any] | None = None
 
     # ---------------------------------------------------------------- running
 
@@ -114,10 +115,16 @@ class Fusion:
             RuntimeError: if `jit_compile=True` and some cannot be; nothing has changed then.
         """
         reason = _why_not_at_all(rule, rate)
+        if reason is None and not self._refresh(rule, gradients) and self._is_ready(gradients):
+            assert self._ready is not None
+            values = _step_values(rule, rate)
+            for way, (addresses, work, total) in self._ready[1]:
+                numba_lowering.run(way.kernel, way.dtype, addresses, work, total, way.evaluate(values))
+            return set(gradients.present)
+        self._ready = None
         groups: dict[Any, list[_Member]] = {}
         self._ways = dict.fromkeys(gradients.present, reason)
         if reason is None:
-            self._refresh(rule, gradients)
             groups = self._grouped(rule, gradients)
             if self._overlapping(groups, rule._parameters[0].backend):
                 self._ways = dict.fromkeys(gradients.present, "parameters, slots or gradients share memory")
@@ -131,8 +138,7 @@ class Fusion:
                     )
         if not groups:
             return set()
-        values = {"rate": rate, "count": rule._iterations.value}
-        values |= {f"shared{k}": cell.value for k, cell in enumerate(rule._shared) if cell.backend is HOST}
+        values = _step_values(rule, rate)
         backend = rule._parameters[0].backend
         for (way, plain, narrow, factor), members in groups.items():
             scalars = way.evaluate(values | {"factor": factor})
@@ -143,12 +149,26 @@ class Fusion:
             else:
                 for batch in _batches(members, [self._entries[index].size for index, _, _ in members]):
                     self._run_through_copies(way, batch, scalars, backend)
+        self._remember(gradients, groups, backend)
         return {index for members in groups.values() for index, _, _ in members}
+
+    def _remember(self, gradients: Any, groups: dict[Any, list[_Member]], backend: Any) -> None:
+        """If the next step finds the same gradient objects, all addresses are known."""
+        simple = all(plain and not narrow and factor is None for _, plain, narrow, factor in groups)
+        references = [(index, self._entries[index].gradient) for index in gradients.present]
+        known = all(reference is not None for _, reference in references)
+        if backend.keeps_address and has_numba() and simple and known and not any(self._ways.values()):
+            self._ready = references, [(way, self._table(way, members)) for (way, *_), members in groups.items()]
+
+    def _is_ready(self, gradients: Any) -> bool:
+        if self._ready is None or len(self._ready[0]) != len(gradients.present):
+            return False
+        return all(reference() is gradients.arrays[index] for index, reference in self._ready[0])
 
     def _run_in_memory(self, way: _Pass, members: list[_Member], scalars: Sequence[float], backend: Any) -> None:
         if has_numba():
-            addresses, work = self._table(way, members)
-            numba_lowering.run(way.kernel, way.dtype, addresses, work, scalars, numba_lowering.thread_count())
+            addresses, work, total = self._table(way, members)
+            numba_lowering.run(way.kernel, way.dtype, addresses, work, total, scalars)
         else:
             for index, _, gradient in members:
                 arrays = [*self._entries[index].arrays, gradient]
@@ -170,7 +190,8 @@ class Fusion:
         if has_numba():
             pieces = [(row, 0, self._entries[index].size) for row, (index, *_) in enumerate(members)]
             addresses, work = numpy.array(rows, dtype=numpy.int64), numpy.array(pieces, dtype=numpy.int64)
-            numba_lowering.run(way.kernel, way.dtype, addresses, work, scalars, numba_lowering.thread_count())
+            total = sum(last for _, _, last in pieces)
+            numba_lowering.run(way.kernel, way.dtype, addresses, work, total, scalars)
         else:
             for arrays in copies:
                 way.blocks.run([backend.flat_view(array) for array in arrays], scalars)
@@ -241,7 +262,11 @@ class Fusion:
         if factor is not None and not is_number(factor):
             return "it is clipped by a norm that lies on a device"
         arrays = [cell._array for cell in entry.cells]
-        if backend.keeps_address and entry.plain and all(map(operator.is_, arrays, entry.arrays)):
+        if (
+            entry.plain
+            and all(map(operator.is_, arrays, entry.arrays))
+            and all(map(backend.still_at, arrays, entry.addresses))
+        ):
             return None
         entry.arrays = arrays
         addresses = [
@@ -276,7 +301,8 @@ class Fusion:
         if key not in self._tables:
             rows = [[*self._entries[index].addresses, address] for index, address, _ in members]
             pieces = [(row, 0, self._entries[index].size) for row, (index, *_) in enumerate(members)]
-            self._keep(key, (numpy.array(rows, dtype=numpy.int64), numpy.array(pieces, dtype=numpy.int64)))
+            total = sum(last for _, _, last in pieces)
+            self._keep(key, (numpy.array(rows, dtype=numpy.int64), numpy.array(pieces, dtype=numpy.int64), total))
         return self._tables[key]
 
     def _keep(self, key: Any, value: Any) -> None:
@@ -312,11 +338,12 @@ class Fusion:
 
     # ---------------------------------------------------------------- recording
 
-    def _refresh(self, rule: Any, gradients: Any) -> None:
+    def _refresh(self, rule: Any, gradients: Any) -> bool:
+        """Record again if anything has changed; whether it had."""
         clipped = rule.clipnorm is not None or rule.global_clipnorm is not None
         fingerprint = (_fingerprint(rule), gradients.divisor)
         if fingerprint == self._fingerprint:
-            return
+            return False
         passes: dict[Any, _Pass] = {}
         before = self._entries
         self._entries = []
@@ -334,6 +361,13 @@ class Fusion:
             self._entries.append(entry)
         self._tables.clear()
         self._fingerprint = fingerprint
+        return True
+
+
+def _step_values(rule: Any, rate: Any) -> dict[str, Any]:
+    """This step's scalars, by the names under which they were recorded."""
+    values = {"rate": rate, "count": rule._iterations.value, "factor": None}
+    return values | {f"shared{k}": cell.value for k, cell in enumerate(rule._shared) if cell.backend is HOST}
 
 
 def _batches(members: list[_Member], sizes: list[int]) -> Iterator[list[_Member]]:
@@ -357,7 +391,7 @@ def _why_not_at_all(rule: Any, rate: Any) -> str | None:
     backend = rule._parameters[0].backend
     if not backend.shares_memory and backend.program_way is None:
         return f"{backend.name} arrays lie in no memory that can be shared"
-    if any(scope_holding(parameter) is not None for parameter in rule._parameters):
+    if scope_holding(rule._parameters[0]) is not None:
         return "the step is functional"
     scalars = [rate, rule._iterations.value, *(cell.value for cell in rule._shared if cell.backend is HOST)]
     return None if all(isinstance(scalar, (int, float)) for scalar in scalars) else "a scalar is traced or on a device"

@@ -53,7 +53,11 @@ class ImperativeOptimizer(UpdateRule):
             return int(self._iterations.value)
         variables = self._parameters_given(gradients, trainable_variables)
         if self.built:
-            positions = [self._get_variable_index(variable) for variable in variables]
+            known = self._index
+            positions = [
+                known[id(variable)] if id(variable) in known else self._get_variable_index(variable)
+                for variable in variables
+            ]
             cells = [self._parameters[position] for position in positions]
         else:
             cells = self._cells_for(variables)
@@ -93,17 +97,20 @@ class ImperativeOptimizer(UpdateRule):
             repeated = next(cell.name for cell, at in zip(cells, positions, strict=True) if positions.count(at) > 1)
             raise ValueError(f"Variable {repeated!r} was given twice in one step: add up its gradients.")
         for gradient, cell in zip(gradients, cells, strict=True):
-            if gradient is None:
+            if gradient is None or cell.backend.fits_plainly(gradient, cell._array):
                 continue
             check_gradient(gradient, cell._array, cell.backend, cell.shape, cell.name)
+            reason = cell.backend.why_not_variable(cell._array) if cell.backend.writable else None
+            if reason is not None:
+                raise TypeError(f"Parameter {cell.name!r} cannot be updated any more: {reason}.")
             if cell.backend.traced(gradient) or cell.backend.traced(cell._array):
                 raise RuntimeError(
                     f"The gradient of {cell.name!r} is being traced: inside a transformation use the optimizer's init "
                     "and step, which return the new values."
                 )
-        check_some_gradient(gradients, [cell.name for cell in cells])
         missing = [cell.name for cell, gradient in zip(cells, gradients, strict=True) if gradient is None]
         if missing:
+            check_some_gradient(gradients, missing)
             warnings.warn(f"Gradients do not exist for variables {missing}: they are left as they are.", stacklevel=4)
 
     # ---------------------------------------------------------------- stateless

@@ -234,7 +234,7 @@ class _Gradients(Sequence[Array]):
 
     def __init__(self, rule: UpdateRule, arrays: Sequence[Any], divisor: Any) -> None:
         self._rule = rule
-        self._arrays = arrays
+        self.arrays = arrays
         self.divisor = divisor
         self._factors: dict[int, Any] = {}
         self.present = {index: None for index, array in enumerate(arrays) if array is not None}
@@ -249,7 +249,7 @@ class _Gradients(Sequence[Array]):
 
     def array(self, index: int) -> Array:
         """The gradient as it came."""
-        return self._arrays[index]
+        return self.arrays[index]
 
     def factor(self, index: int) -> Any:
         """What the gradient is multiplied by so that its norm keeps to the limits, or None."""

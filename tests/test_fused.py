@@ -236,6 +236,15 @@ def test_memory_that_is_not_plain_is_updated_eagerly(make):
     np.testing.assert_array_equal(np.asarray(w, np.float64), expected)
 
 
+def test_a_parameter_that_becomes_read_only_is_refused():
+    w, optimizer = np.ones(3), SGD(0.5)
+    optimizer.apply([np.ones(3)], [w])
+    w.setflags(write=False)
+    with pytest.raises(TypeError, match="'variable_0' cannot be updated any more: it is read-only"):
+        optimizer.apply([np.ones(3)], [w])
+    assert w.tolist() == [0.5] * 3 and optimizer.iterations == 1
+
+
 def test_gradients_need_not_be_plain():
     for gradient in (np.full(12, 2.0)[::2], np.full(6, 2.0, np.float32), np.full(6, 2)):
         w = np.ones(6)
