@@ -181,18 +181,29 @@ DEFAULTS = (
     *(Row(f"keras2-{name.lower()}-defaults", name, {}, "keras2") for name in RATES if name != "AdamW"),
 )
 
+# Here `keras` is not the same but what Keras makes of it (twin.py, `like_keras`).
+WHERE_KERAS_DIFFERS = (
+    row("differs-nadam", "Nadam"),
+    row("differs-averages", "Adamax",
+        {"learning_rate": EXPONENTIAL, "weight_decay": 0.1, "use_ema": True, "ema_momentum": 0.75,
+         "ema_overwrite_frequency": 2, "gradient_accumulation_steps": 3}),
+)  # fmt: skip
+
 SHAPES = {"kernel": (4, 6), "bias": (), "empty": (0, 3), "vector": (5,)}
 STEPS = 100
 
 
 def problem(dtype: Any = np.float64, steps: int = STEPS) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Starting values and, for each step, gradients; the sizes of these lie between 1e-6 and 1.
+    """Starting values and, for each step, gradients; the sizes of these lie between 1e-6 and 1, in each tensor.
 
     Each element's gradient wanders about a mean of its own. All values fit float32, so that every dtype gets the same.
     """
     generator = np.random.default_rng(20)
-    start = {name: generator.normal(size=shape) for name, shape in SHAPES.items()}
-    size = {name: 10.0 ** generator.uniform(-6, 0, size=shape) for name, shape in SHAPES.items()}
+    start = {name: np.asarray(generator.normal(size=shape)) for name, shape in SHAPES.items()}
+    size = {name: np.asarray(10.0 ** generator.uniform(-6, 0, size=shape)) for name, shape in SHAPES.items()}
+    for value in size.values():
+        if value.size:
+            value[(0,) * value.ndim] = 1.0
     mean = {name: generator.uniform(-0.5, 0.5, size=shape) for name, shape in SHAPES.items()}
     gradients = [
         {name: size[name] * (mean[name] + generator.normal(size=shape)) for name, shape in SHAPES.items()}
@@ -203,3 +214,15 @@ def problem(dtype: Any = np.float64, steps: int = STEPS) -> tuple[dict[str, Any]
         return {name: np.asarray(np.asarray(value, np.float32), dtype) for name, value in values.items()}
 
     return fitted(start), [fitted(gradient) for gradient in gradients]
+
+
+def steady_problem(dtype: Any = np.float64, steps: int = STEPS) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """As `problem`, but the gradients hardly change: their variance is a 1e-8th of their square."""
+    start, gradients = problem(np.float64, steps)
+    generator = np.random.default_rng(22)
+
+    def near_the_first() -> dict[str, Any]:
+        values = {name: value * (1 + 1e-4 * generator.normal(size=value.shape)) for name, value in gradients[0].items()}
+        return {name: np.asarray(np.asarray(value, np.float32), dtype) for name, value in values.items()}
+
+    return {name: value.astype(dtype) for name, value in start.items()}, [near_the_first() for _ in range(steps)]

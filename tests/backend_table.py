@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
-from algorithms import SHAPES, STEPS, Row, problem
+from algorithms import Row
 
 from gradwise.backends import Variable
 
@@ -111,21 +111,24 @@ def same_bits(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     )
 
 
-def imperative(row: Row, library: str, dtype: str, steps: int = STEPS, **more: Any) -> dict[str, Any]:
-    """The parameters after steps of `apply`."""
-    start, gradients = problem(numpy_dtype(dtype), steps)
+Problem = tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]
+
+
+def imperative(row: Row, library: str, given: Problem, **more: Any) -> dict[str, Any]:
+    """The parameters after a call of `apply` for each of the gradients."""
+    start, gradients = given
     parameters = {name: parameter(library, value, name) for name, value in start.items()}
     optimizer = row.make(**more)
     for gradient in gradients:
-        optimizer.apply([array(library, gradient[name]) for name in SHAPES], list(parameters.values()))
+        optimizer.apply([array(library, gradient[name]) for name in start], list(parameters.values()))
     return {name: read(value) for name, value in parameters.items()}
 
 
 def functional(
-    row: Row, library: str, dtype: str, steps: int = STEPS, compiler: Callable[[Any], Any] = lambda step: step
+    row: Row, library: str, given: Problem, compiler: Callable[[Any], Any] = lambda step: step
 ) -> dict[str, Any]:
-    """The parameters after steps of `step`."""
-    start, gradients = problem(numpy_dtype(dtype), steps)
+    """The parameters after a call of `step` for each of the gradients."""
+    start, gradients = given
     params = {name: array(library, value) for name, value in start.items()}
     optimizer = row.make()
     state = optimizer.init(params)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from algorithms import Schedule
@@ -36,6 +37,11 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "Adamax": {"learning_rate": 0.002, "beta_1": 0.9, "beta_2": 0.999},
     "Nadam": {"learning_rate": 0.002, "beta_1": 0.9, "beta_2": 0.999, "schedule_decay": 0.004},
 }
+
+
+def one_minus_power(beta: float, t: int) -> float:
+    """1 - beta**t, exactly, then rounded: in floats it would lose three digits where beta is 0.999."""
+    return float(1 - Fraction(beta) ** t)
 
 
 class Element:
@@ -227,7 +233,7 @@ class Twin:
         self.moments(x, g)
         x.v_max = max(x.v_max, x.v)
         v = x.v_max if self.h["amsgrad"] else x.v
-        correction = math.sqrt(1 - self.h["beta_2"] ** t) / (1 - self.h["beta_1"] ** t)
+        correction = math.sqrt(one_minus_power(self.h["beta_2"], t)) / one_minus_power(self.h["beta_1"], t)
         x.w = x.w - rate * correction * x.m / (math.sqrt(v) + self.h["epsilon"])
 
     AdamW = Adam
@@ -235,12 +241,12 @@ class Twin:
     def Adamax(self, x: Element, g: float, rate: float, t: int) -> None:
         x.m = self.h["beta_1"] * x.m + (1 - self.h["beta_1"]) * g
         x.u = max(self.h["beta_2"] * x.u, abs(g))
-        x.w = x.w - rate / (1 - self.h["beta_1"] ** t) * x.m / (x.u + self.h["epsilon"])
+        x.w = x.w - rate / one_minus_power(self.h["beta_1"], t) * x.m / (x.u + self.h["epsilon"])
 
     def Nadam(self, x: Element, g: float, rate: float, t: int) -> None:
         self.moments(x, g)
         g_corrected = g / (1 - self.product)
         m_corrected = x.m / (1 - self.product * self.momentum_next)
-        v_corrected = x.v / (1 - self.h["beta_2"] ** t)
+        v_corrected = x.v / one_minus_power(self.h["beta_2"], t)
         m_mean = (1 - self.momentum_now) * g_corrected + self.momentum_next * m_corrected
         x.w = x.w - rate * m_mean / (math.sqrt(v_corrected) + self.h["epsilon"])
