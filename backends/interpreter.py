@@ -72,8 +72,10 @@ class BlockRunner:
             for position, (name, operands) in enumerate(program.operations, program.inputs):
                 arguments = [values[k] if kind == "array" else scalars[k] for kind, k in operands]
                 values.append(self._apply(name, arguments, buffers[self._slots[position], :length]))
-            for target, source in program.outputs:
-                values[target][...] = values[source]
+            # An input that is written to another input must be read before it may be overwritten itself.
+            results = [values[k].copy() if k < program.inputs else values[k] for _, k in program.outputs]
+            for (target, _), result in zip(program.outputs, results, strict=True):
+                values[target][...] = result
 
     def _apply(self, name: str, arguments: list[Any], out: Any) -> Any:
         if name in _INTO:

@@ -26,6 +26,10 @@ class NumpyBackend(Backend):
             return numpy.dtype(ml_dtypes.bfloat16)
         return numpy.dtype(name)
 
+    def cast(self, array: Array, name: str) -> Array:
+        """By the method, which scalars have too; the function takes them only in newer versions."""
+        return array if self.dtype_name(array) == name else array.astype(self.dtype(name))
+
     def device(self, array: Array) -> Any:
         """NumPy knows one place only."""
         return None

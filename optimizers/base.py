@@ -41,7 +41,7 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
         jit_compile: how imperative steps run. "auto": NumPy arrays and torch CPU tensors in one pass over memory, where
             Numba is installed and the rule can be recorded; otherwise by whole arrays. False: always by whole arrays.
             True: an error where it cannot be one pass.
-        **older: `lr` for `learning_rate`; `decay`, which divides the rate by `1 + decay * iterations`.
+        **older: `lr` for `learning_rate`; `decay`, which divides the rate by 1 + `decay` * the number of `apply` calls.
 
     Raises:
         ValueError: if an argument is unknown, out of its range, or has no meaning in the convention.

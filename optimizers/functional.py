@@ -6,6 +6,7 @@ scope gives them the arrays of the step, so one copy serves any number of trees,
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import Any, NamedTuple
 
@@ -204,7 +205,7 @@ def _carried(rate: Any, backend: Backend, like: Array) -> Array:
 
 def _arithmetic(backend: Backend) -> Any:
     # A functional step on torch stays differentiable; NumPy's warnings are silenced as on the imperative path.
-    return NUMPY.arithmetic() if backend is NUMPY else Scope()
+    return NUMPY.arithmetic() if backend is NUMPY else contextlib.nullcontext()
 
 
 def _check_state(state: Any) -> None:

@@ -168,7 +168,7 @@ def test_saving_and_loading(library, kind, tmp_path, without_pickle):
         loaded = optimizers.deserialize(optimizers.serialize(optimizer))
         loaded.build(copies)
         if kind == "npz":
-            np.savez(tmp_path / "state.npz", allow_pickle=False, **store)
+            np.savez(tmp_path / "state.npz", **store)
             with np.load(tmp_path / "state.npz", allow_pickle=False) as opened:
                 loaded.load_own_variables(opened)
         else:

@@ -134,6 +134,28 @@ def test_blocks_without_numba_give_the_same_bits(algorithm, options, monkeypatch
     assert [group.way for group in optimizer.execution_report()] == ["blocks"]
 
 
+def test_an_input_written_to_another_is_read_first(monkeypatch):
+    from gradwise.optimizers import fused
+
+    class Swapping(Optimizer):
+        def build(self, variables):
+            super().build(variables)
+            self.slots = self.add_optimizer_variables(variables, "slot")
+
+        def update_step(self, gradient, variable, learning_rate):
+            slot = self.slots[self._get_variable_index(variable)]
+            old = variable.value
+            self.assign(variable, slot.value)
+            self.assign(slot, old)
+
+    for with_numba in (True, False):
+        monkeypatch.setattr(fused, "has_numba", lambda with_numba=with_numba: with_numba)
+        w, optimizer = np.arange(3.0), Swapping(jit_compile=True)
+        for expected in ([0.0, 0.0, 0.0], [0.0, 1.0, 2.0]):
+            optimizer.apply([np.ones(3)], [w])
+            assert w.tolist() == expected
+
+
 def distances(a, b):
     return max(
         float(np.max(np.abs(x - y)) / (np.finfo(x.dtype).eps * np.max(np.abs(y)))) for x, y in zip(a, b, strict=True)
