@@ -13,10 +13,11 @@ join_extras = $(subst $(space),+,$(strip $(sort $(1))))
 # A stamp names the extras that it stands for, so that asking for others installs only what is missing.
 # Each framework's extra has the backend's name; NumPy is always there.
 DEMO_ENV := $(VENV)/.installed-$(call join_extras,examples fast $(filter-out numpy,$(subst $(comma),$(space),$(BACKENDS))))
-TEST_ENV := $(VENV)/.installed-$(call join_extras,all examples test dev)
+TEST_ENV := $(VENV)/.installed-$(call join_extras,all bench dev examples test)
+BENCH_ENV := $(VENV)/.installed-$(call join_extras,all bench)
 PIP_INSTALL := -m pip install -qq --disable-pip-version-check
 
-.PHONY: help demo test lint wheel wheel-files floors clean
+.PHONY: help demo bench test lint wheel wheel-files floors clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1|/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -24,6 +25,10 @@ help:  ## show this list
 
 demo: $(DEMO_ENV)  ## train the digits example; BACKENDS=numpy,jax installs and runs only those
 	@$(VENV)/bin/python examples/train_digits.py --backend $(BACKENDS) --optimizer $(OPTIMIZER)
+
+bench: $(BENCH_ENV)  ## time steps side by side with torch, optax and Keras; arguments through BENCH="..."
+	@mkdir -p build
+	@$(VENV)/bin/python benchmarks/run.py --json build/bench.json --plot build/bench.png $(BENCH)
 
 test: lint  ## lint, then the whole test suite on every backend
 	@$(VENV)/bin/python -m pytest -n 2

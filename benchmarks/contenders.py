@@ -1,0 +1,126 @@
+"""Who is measured, and against whom: gradwise on each library, and its peers."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from algorithms import Algorithm
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A contender as the table and the command line know it.
+
+    Attributes:
+        label: what the table calls it.
+        place: the module and the class that run it; imported only where it runs, since every import costs memory.
+        needs: the packages it cannot do without.
+        options: keyword arguments of the class.
+        reference: the contender whose time is the unit; None is torch's fastest, see `torch_reference`.
+        own_process: it is stepped through a pipe, because its library allows one backend in a process.
+        environment: what that process, and every fresh one, is given.
+        offered: whether it can run an algorithm at all.
+    """
+
+    label: str
+    place: tuple[str, str]
+    needs: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+    reference: str | None = None
+    own_process: bool = False
+    environment: dict[str, str] = field(default_factory=dict)
+    offered: Callable[[Algorithm], bool] = lambda algorithm: True
+
+    def make(self, algorithm: Algorithm) -> Any:
+        """The contender itself; imports its library."""
+        module, name = self.place
+        return getattr(importlib.import_module(module), name)(algorithm, **self.options)
+
+    def missing(self) -> list[str]:
+        """The packages that are not installed."""
+        return [name for name in self.needs if not _installed(name)]
+
+
+def _installed(name: str) -> bool:
+    # A module that was marked as one that cannot be imported has no specification to find.
+    return sys.modules.get(name, True) is not None and importlib.util.find_spec(name) is not None
+
+
+@functools.cache
+def _torch_arguments(name: str) -> frozenset[str]:
+    import inspect
+
+    import torch
+
+    kind = getattr(torch.optim, name, None)
+    return frozenset() if kind is None else frozenset(inspect.signature(kind).parameters)
+
+
+def _in_torch(algorithm: Algorithm, argument: str = "params") -> bool:
+    return argument in _torch_arguments(algorithm.torch_name)
+
+
+def _in_optax(algorithm: Algorithm) -> bool:
+    import optax
+
+    return hasattr(optax, algorithm.optax_name)
+
+
+def torch_reference(algorithm: Algorithm) -> str:
+    """The fastest way torch.optim has on a CPU without a compiler: fused where it exists, else foreach."""
+    return "torch-fused" if _in_torch(algorithm, "fused") else "torch-foreach"
+
+
+def _torch(label: str, argument: str = "params", **options: Any) -> Kind:
+    return Kind(
+        label,
+        ("peers", "Torch"),
+        ("torch",),
+        options,
+        offered=lambda algorithm: _in_torch(algorithm, argument),
+    )
+
+
+def _keras(label: str, kind: str, backend: str, *needs: str) -> Kind:
+    environment = {"KERAS_BACKEND": backend}
+    return Kind(label, ("peers", kind), ("keras", *needs), own_process=True, environment=environment)
+
+
+KINDS = {
+    "numpy": Kind("gradwise, NumPy", ("own", "OnNumpy"), ("numba",)),
+    "numpy-eager": Kind("gradwise, NumPy, not fused", ("own", "OnNumpy"), options={"jit_compile": False}),
+    "torch": Kind("gradwise, torch", ("own", "OnTorch"), ("numba", "torch")),
+    "jax": Kind("gradwise, JAX", ("own", "OnJax"), ("jax",), reference="optax"),
+    "torch-fused": _torch("torch.optim, fused", "fused", fused=True),
+    "torch-foreach": _torch("torch.optim, foreach", "foreach", foreach=True),
+    "torch-loop": _torch("torch.optim, default"),
+    "torch-compile": _torch("torch.optim, compiled", compiled=True),
+    "optax": Kind("optax, JAX", ("peers", "Optax"), ("jax", "optax"), offered=_in_optax),
+    "keras-torch": _keras("Keras, torch", "KerasInPlace", "torch", "torch"),
+    "keras-jax": _keras("Keras, JAX", "KerasOnJax", "jax", "jax"),
+    "keras-numpy": _keras("Keras, NumPy", "KerasInPlace", "numpy", "jax"),
+    "naive-numpy": Kind(
+        "plain NumPy", ("peers", "Textbook"), offered=lambda algorithm: algorithm.name in ("Adam", "SGD")
+    ),
+}
+"""Every contender. gradwise's own come first."""
+
+
+def reference_of(name: str, algorithm: Algorithm) -> str:
+    """Whose time is a contender's unit."""
+    return KINDS[name].reference or torch_reference(algorithm)
+
+
+def chosen(names: list[str], algorithm: Algorithm) -> list[str]:
+    """Those of the contenders that can run an algorithm, with their references, in the order of `KINDS`."""
+    wanted = {name for name in names if KINDS[name].offered(algorithm)}
+    for name in [*wanted]:
+        wanted.add(reference_of(name, algorithm))
+    wanted |= {reference_of(name, algorithm) for name in wanted}
+    return [name for name in KINDS if name in wanted]

@@ -1,0 +1,55 @@
+"""gradwise as it is measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from algorithms import Algorithm
+from contestant import InPlace, JaxArrays, TorchArrays
+
+from gradwise import optimizers
+
+
+def make(algorithm: Algorithm, **options: Any) -> Any:
+    """An optimizer of gradwise."""
+    return getattr(optimizers, algorithm.name)(**algorithm.options, **options)
+
+
+class OnNumpy(InPlace):
+    """The imperative path on NumPy arrays."""
+
+    def prepare(self) -> None:
+        self.optimizer = make(self.algorithm, **self.options)
+
+    def step(self) -> None:
+        self.optimizer.apply(self.gradients, self.parameters)
+
+    def state(self) -> list[Any]:
+        return [variable.value for variable in self.optimizer.variables]
+
+
+class OnTorch(TorchArrays):
+    """The imperative path on torch tensors in the CPU's memory."""
+
+    def prepare(self) -> None:
+        self.optimizer = make(self.algorithm, **self.options)
+
+    def step(self) -> None:
+        self.optimizer.apply([parameter.grad for parameter in self.parameters], self.parameters)
+
+    def state(self) -> list[Any]:
+        return [variable.value for variable in self.optimizer.variables]
+
+
+class OnJax(JaxArrays):
+    """The functional path."""
+
+    def __init__(self, algorithm: Algorithm, **options: Any) -> None:
+        import jax
+
+        super().__init__(algorithm, **options)
+        self.optimizer = make(algorithm, **options)
+        self.compiled = jax.jit(self.optimizer.step, donate_argnums=(0, 2))
+
+    def prepare(self) -> None:
+        self.slots = self.optimizer.init(self.parameters)

@@ -1,0 +1,67 @@
+"""The targets of speed and memory, and whether measurements meet them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+FUSED_IN_TORCH = ("adam", "adamw", "sgd", "adagrad")
+
+_Claim = tuple[str, str, float, dict[str, float] | None]
+"""A contender, what of it is compared with what, the limit, and the measured spread."""
+
+
+def targets_of(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """The targets that a result of `session.measure` can show: the limit, the measurement, and whether it is met."""
+    found = {"model": result["model"], "algorithm": result["algorithm"]}
+    return [
+        {
+            **found,
+            "contender": name,
+            "what": what,
+            "limit": limit,
+            "disturbed": 10 * result["disturbed_rounds"] > result["rounds"],
+            **spread,
+            "met": spread["median"] <= limit,
+        }
+        for name, what, limit, spread in (*_steps(result), *_memory(result), *_of_jax(result))
+        if spread is not None
+    ]
+
+
+def _steps(result: dict[str, Any]) -> Iterator[_Claim]:
+    fused, tiny = result["algorithm"] in FUSED_IN_TORCH, result["model"] == "tiny"
+    ratios = {name: contender["ratio"] for name, contender in result["contenders"].items()}
+    if tiny and fused:
+        yield "numpy", "step / torch fused", 0.4, ratios.get("numpy")
+    elif not tiny:
+        if result["algorithm"] == "adam":
+            yield "numpy", "step / torch fused", 1.05, ratios.get("numpy")
+        else:
+            yield "numpy", "step / what its bytes and Adam's time predict", 1.15, result["over_prediction"]
+        if fused:
+            yield "torch", "step / torch fused", 1.05, ratios.get("torch")
+        else:
+            yield "torch", "step / torch foreach", 0.35, ratios.get("torch")
+    yield "jax", "step / optax", 1.05, ratios.get("jax")
+
+
+def _memory(result: dict[str, Any]) -> Iterator[_Claim]:
+    for name in ("numpy", "torch"):
+        memory = result["contenders"].get(name, {}).get("memory")
+        if memory and memory["peak_bytes"]:
+            yield name, "memory / arrays", 1.02, _single(memory["peak_bytes"] / memory["held_bytes"])
+
+
+def _of_jax(result: dict[str, Any]) -> Iterator[_Claim]:
+    own, optax = (result["contenders"].get(name) for name in ("jax", "optax"))
+    if own and own["first_step"]:
+        first = own["first_step"]
+        yield "jax", "first step / optax", 1.05, {**first["ratio"], "disturbed": first["disturbed"]}
+    if own and optax and own["memory"] and own["memory"]["peak_bytes"]:
+        yield "jax", "memory / optax", 1.05, _single(own["memory"]["peak_bytes"] / optax["memory"]["peak_bytes"])
+
+
+def _single(value: float) -> dict[str, float]:
+    # Memory does not depend on who else runs.
+    return {"median": value, "low": value, "high": value, "disturbed": False}

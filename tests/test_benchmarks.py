@@ -1,0 +1,283 @@
+"""The benchmark measures what it says: every contender makes the same steps, and ratios are of the same round."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy
+import pytest
+from typer.testing import CliRunner
+
+from gradwise.optimizers.registry import ALGORITHMS
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+algorithms, contenders, load, measure, memory, run, session, shapes, targets, worker = (
+    importlib.import_module(name)
+    for name in (
+        "algorithms", "contenders", "load", "measure", "memory", "run", "session", "shapes", "targets", "worker",
+    )
+)  # fmt: skip
+
+PNG = b"\x89PNG\r\n\x1a\n"
+NUMPY = [pytest.param("numpy", marks=pytest.mark.fast), "numpy-eager", "naive-numpy"]
+TORCH = ["torch", "torch-fused", "torch-foreach", "torch-loop"]
+
+
+# ---------------------------------------------------------------- what is measured
+
+
+def test_models_have_the_published_sizes():
+    sizes = {name: (len(model), shapes.element_count(model)) for name, model in shapes.MODELS.items()}
+    assert sizes == {"tiny": (20, 1_080), "resnet50": (161, 25_557_032), "gpt2": (148, 124_439_808)}
+    assert shapes.MODELS["gpt2"][0] == (50257, 768)
+    assert shapes.MODELS["resnet50"][-2:] == [(1000, 2048), (1000,)]
+
+
+@pytest.mark.torch
+def test_every_algorithm_has_its_peers():
+    assert [row.name for row in algorithms.TABLE.values()] == [kind.__name__ for kind in ALGORITHMS]
+    fused = {name for name, row in algorithms.TABLE.items() if contenders.torch_reference(row) == "torch-fused"}
+    assert fused == set(targets.FUSED_IN_TORCH) == {"adam", "adamw", "sgd", "adagrad"}
+    for row in algorithms.TABLE.values():
+        assert {"torch-foreach", "torch-loop"} <= set(contenders.chosen(["numpy", *TORCH], row))
+
+
+def moved(name, algorithm, steps=3):
+    """How far some steps move the parameters of the tiny model."""
+    contestant = contenders.KINDS[name].make(algorithms.TABLE[algorithm])
+    contestant.fill(shapes.MODELS["tiny"])
+    before = [numpy.array(as_numpy(array)) for array in contestant.parameters]
+    assert contestant.turn(steps, renew=True) > 0
+    after = [as_numpy(array) for array in contestant.parameters]
+    # Parameters, gradients and two slots, with perhaps a count for each tensor.
+    assert 4 * 4 * 1_080 <= contestant.bytes_held() <= 4 * 4 * 1_080 + 8 * (len(after) + 2)
+    contestant.clear()
+    assert not contestant.parameters
+    return [b - a for a, b in zip(before, after, strict=True)]
+
+
+def as_numpy(array):
+    return array.detach().numpy() if hasattr(array, "detach") else numpy.asarray(array)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *NUMPY[:1],
+        NUMPY[2],
+        *(pytest.param(name, marks=[pytest.mark.torch, pytest.mark.fast]) for name in TORCH),
+        pytest.param("jax", marks=pytest.mark.jax),
+        pytest.param("optax", marks=pytest.mark.jax),
+    ],
+)
+def test_all_contenders_make_the_same_steps(name):
+    if name == "optax":
+        pytest.importorskip("optax")
+    for own, expected in zip(moved(name, "adam"), moved("numpy-eager", "adam"), strict=True):
+        # The place and size of epsilon make a difference only where a gradient is tiny.
+        assert numpy.median(numpy.abs(own - expected)) < 1e-5
+        assert numpy.median(numpy.abs(expected)) > 2.9e-3
+
+
+@pytest.mark.keras
+@pytest.mark.torch
+def test_keras_takes_its_turns_in_another_process():
+    with worker.remote("keras-torch", "sgd", "tiny") as keras:
+        assert keras.turn(2, renew=True) > 0
+        assert set(keras.ask("memory")) == {"peak_bytes", "held_bytes"}
+        assert keras.ask("memory")["held_bytes"] >= 3 * 4 * 1_080
+
+
+def test_a_process_that_ends_is_an_error():
+    with worker.remote("naive-numpy", "adam", "tiny") as lost:
+        lost._process.kill()
+        with pytest.raises(RuntimeError, match="has ended"):
+            lost.turn(1)
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux's high-water mark")
+def test_peak_memory_is_that_of_arrays_and_temporaries():
+    contestant = contenders.KINDS["naive-numpy"].make(algorithms.TABLE["sgd"])
+    model = [(4_000_000,)] * 3
+    contestant.fill(model)
+    contestant.turn(1)
+    peak = memory.peak_of_steps(contestant, model)
+    one = 4 * 4_000_000
+    assert contestant.bytes_held() == 9 * one
+    # Two products and their difference.
+    assert 10.5 * one < peak < 12.5 * one
+
+
+# ---------------------------------------------------------------- how it is measured
+
+
+class Player:
+    """Takes the seconds it is told to, without spending them."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+        self.turns = []
+
+    def turn(self, steps, renew=False):
+        self.turns.append(steps)
+        return self.seconds * (1 + len(self.turns) % 2)
+
+
+def test_rounds_pair_everyone_with_the_reference():
+    players = {"reference": Player(0.001), "fast": Player(0.0005), "slow": Player(0.1)}
+    rounds, disturbed = measure.play(players, "reference", 20)
+    assert len(rounds) == 20
+    assert 0 <= disturbed <= 20
+    assert all("reference" in times and "fast" in times for times in rounds)
+    assert sum("slow" in times for times in rounds) == 5
+    assert set(players["reference"].turns[2:]) == {4}
+    # Both are slow in the same rounds: the ratio does not show it, though the times do.
+    assert measure.ratio(rounds, "fast", "reference") == (0.5, 0.5, 0.5)
+    assert measure.seconds(rounds, "fast").high == 0.001
+    assert measure.ratio(rounds, "fast", "nobody") is None
+
+
+def test_a_quiet_machine_is_waited_for_only_so_long(monkeypatch):
+    monkeypatch.setattr(load.Watch, "disturbed", lambda watch: True)
+    rounds, disturbed = measure.play({"a": Player(0.001)}, "a", 3, patience=load.Patience(0.5))
+    assert (len(rounds), disturbed) == (3, 3)
+
+
+def test_what_does_not_fit_together_plays_in_groups(monkeypatch):
+    monkeypatch.setattr(session, "torch_reference", lambda algorithm: "torch-fused")
+    monkeypatch.setattr(contenders, "torch_reference", lambda algorithm: "torch-fused")
+    names = ["numpy", "torch", "jax", "torch-fused", "torch-loop", "optax"]
+    adam = algorithms.TABLE["adam"]
+    assert session.groups(names, adam, 1.0, 10.0) == [["torch-fused", "numpy", "torch", "torch-loop", "optax", "jax"]]
+    small = session.groups(names, adam, 1.0, 3.0)
+    assert all(group[0] == "torch-fused" and len(group) <= 3 for group in small)
+    assert ["torch-fused", "optax", "jax"] in small
+    assert {name for group in small for name in group} == set(names)
+
+
+def spread(value):
+    return {"median": value, "low": value - 0.1, "high": value + 0.1}
+
+
+def result(model, algorithm, **ratios):
+    own = {name: {"ratio": spread(value), "first_step": None, "memory": None} for name, value in ratios.items()}
+    own["numpy"]["memory"] = {"peak_bytes": 103, "held_bytes": 100}
+    return {
+        "model": model, "algorithm": algorithm, "over_prediction": spread(1.1), "contenders": own, "rounds": 5,
+        "disturbed_rounds": 0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("measured", "expected"),
+    [
+        (result("resnet50", "adam", numpy=1.04, torch=1.06), [("numpy", 1.05, True), ("torch", 1.05, False)]),
+        (result("gpt2", "nadam", numpy=9.0, torch=0.3), [("numpy", 1.15, True), ("torch", 0.35, True)]),
+        (result("tiny", "sgd", numpy=0.41, torch=0.3), [("numpy", 0.4, False)]),
+        (result("tiny", "nadam", numpy=0.41, jax=1.01), [("jax", 1.05, True)]),
+    ],
+)
+def test_targets_of_the_design(measured, expected):
+    found = targets.targets_of(measured)
+    assert [(target["contender"], target["limit"], target["met"]) for target in found if target["limit"] != 1.02] == (
+        expected
+    )
+    (of_memory,) = [target for target in found if target["limit"] == 1.02]
+    assert (of_memory["median"], of_memory["met"]) == (1.03, False)
+
+
+# ---------------------------------------------------------------- the command line
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    """Runs the command line in this process, in an empty folder; its environment asks for no colours."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    return lambda *arguments: CliRunner().invoke(run.app, [str(argument) for argument in arguments])
+
+
+@pytest.mark.torch
+@pytest.mark.fast
+def test_a_quick_run_of_two_algorithms(command, tmp_path):
+    done = command(
+        "--model", "tiny", "--algorithm", "Adam,rmsprop", "--contender", "numpy", "--quick", "--patience", 0,
+        "--json", "results.json", "--plot", "picture.png",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "Adam on the tiny model (20 tensors, 1,080 parameters)" in done.output
+    assert "RMSprop (momentum 0.9, centered)" in done.output
+    assert "of 1 targets met" in done.output
+    assert "\x1b" not in done.output
+    assert "…" not in done.output
+    assert (tmp_path / "picture.png").read_bytes().startswith(PNG)
+
+    report = json.loads((tmp_path / "results.json").read_text())
+    assert set(report) == {"machine", "results", "targets"}
+    assert set(report["machine"]) == {"versions", "system", "architecture", "processors"}
+    assert report["machine"]["versions"]["numpy"] == numpy.__version__
+    (target,) = report["targets"]
+    assert (target["algorithm"], target["limit"]) == ("adam", 0.4)
+    adam, rmsprop = report["results"]
+    assert list(adam["contenders"]) == ["numpy", "torch-fused"]
+    assert list(rmsprop["contenders"]) == ["numpy", "torch-foreach"]
+    assert (adam["bytes_per_parameter"], adam["slots"]) == (28, 2)
+    assert (rmsprop["bytes_per_parameter"], rmsprop["slots"]) == (36, 3)
+    for measured in (adam, rmsprop):
+        assert (measured["rounds"], measured["new_gradients"]) == (run.QUICK, True)
+        for contender in measured["contenders"].values():
+            assert set(contender) == {
+                "label", "reference", "seconds", "ratio", "ratio_to_torch", "share_of_copy", "first_step", "memory",
+            }  # fmt: skip
+            for name in ("seconds", "ratio"):
+                assert 0 < contender[name]["low"] <= contender[name]["median"] <= contender[name]["high"]
+            assert contender["first_step"]["empty_cache"] > 0
+        # The first process compiled, the second found what it had left.
+        first = measured["contenders"]["numpy"]["first_step"]
+        assert first["filled_cache"] < first["empty_cache"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["--model", "vgg"], ["--model", "'vgg'", "resnet50"]),
+        (["--algorithm", "magic"], ["--algorithm", "'magic'", "adam"]),
+        (["--contender", "numpy,me"], ["--contender", "'me'", "torch-fused"]),
+        (["--rounds", "0"], ["--rounds"]),
+        (["--json", "nowhere/results.json"], ["--json", "existing folder"]),
+        (["--plot", "."], ["--plot"]),
+    ],
+)
+def test_errors_are_one_clear_line_before_any_measurement(command, tmp_path, arguments, parts):
+    done = command(*arguments)
+    assert done.exit_code == 2
+    errors = [line for line in done.output.splitlines() if line.startswith("Error")]
+    assert len(errors) == 1
+    assert all(part in errors[0] for part in parts), errors[0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_library_that_is_not_installed_is_named(command, monkeypatch):
+    # None in sys.modules is how Python itself marks a module that cannot be imported.
+    monkeypatch.setitem(sys.modules, "optax", None)
+    done = command("--model", "tiny", "--contender", "optax")
+    assert done.exit_code == 2
+    assert "optax needs optax, which is not installed" in done.output
+
+
+def test_help_in_a_process_of_its_own(tmp_path):
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "run.py", "--help"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--contender" in done.stdout
