@@ -77,7 +77,8 @@ class NumpyBackend(Backend):
 
     def address(self, array: Array, dtype: str, write: bool) -> int | None:
         """From the array interface."""
-        if not isinstance(array, numpy.ndarray) or self.dtype_name(array) != dtype:
+        # A subclass may give its memory another meaning, as masked arrays do.
+        if type(array) is not numpy.ndarray or self.dtype_name(array) != dtype:
             return None
         flags = array.flags
         if not (flags.c_contiguous and flags.aligned and (flags.writeable or not write)):

@@ -76,12 +76,15 @@ class Program(NamedTuple):
 class Symbol:
     """What a rule receives in place of an array or a scalar while it is recorded."""
 
-    __slots__ = ("dtype", "number", "recorder", "shape")
+    __slots__ = ("dtype", "dtype_name", "number", "recorder", "shape")
     __array_ufunc__ = None
 
-    def __init__(self, recorder: Recorder, number: int, dtype: str, shape: tuple[int, ...] | None) -> None:
+    def __init__(
+        self, recorder: Recorder, number: int, dtype_name: str, dtype: Any, shape: tuple[int, ...] | None
+    ) -> None:
         self.recorder = recorder
         self.number = number
+        self.dtype_name = dtype_name
         self.dtype = dtype
         self.shape = shape if shape is not None else ()
 
@@ -163,11 +166,13 @@ class Recorder:
     """Collects the operations of one parameter's update.
 
     Args:
-        dtype: the dtype arrays are computed in.
+        dtype_name: the dtype arrays are computed in.
+        dtype: the parameter's library's own object for it, which is what a rule compares with.
         shape: the parameter's shape.
     """
 
-    def __init__(self, dtype: str, shape: tuple[int, ...]) -> None:
+    def __init__(self, dtype_name: str, dtype: Any, shape: tuple[int, ...]) -> None:
+        self._dtype_name = dtype_name
         self._dtype = dtype
         self._shape = shape
         self._inputs = 0
@@ -183,7 +188,7 @@ class Recorder:
         """The next input array."""
         assert not self._operations
         self._inputs += 1
-        return Symbol(self, self._inputs - 1, self._dtype, self._shape)
+        return Symbol(self, self._inputs - 1, self._dtype_name, self._dtype, self._shape)
 
     def scalar(self, name: str) -> Symbol:
         """A scalar that changes from step to step."""
@@ -194,10 +199,10 @@ class Recorder:
         return id(symbol) in self._scalar_symbols
 
     def _scalar_node(self, node: Any) -> Symbol:
-        # A constant's type is part of it: 1, 1.0 and True are equal and not the same.
-        key = ("scalar", node, type(node[1]) if node[0] == "constant" else None)
+        # A constant is known by how it is written: 1, 1.0 and True are equal and not the same, as are 0.0 and -0.0.
+        key = ("scalar", node, repr(node[1]) if node[0] == "constant" else None)
         if key not in self._known:
-            symbol = Symbol(self, len(self._scalar_nodes), "float64", None)
+            symbol = Symbol(self, len(self._scalar_nodes), "float64", "float64", None)
             self._scalar_nodes.append(node)
             self._scalar_symbols.add(id(symbol))
             self._kept.append(symbol)
@@ -228,7 +233,8 @@ class Recorder:
         )
         key = (name, typed)
         if key not in self._known:
-            symbol = Symbol(self, self._inputs + len(self._operations), self._dtype, self._shape)
+            number = self._inputs + len(self._operations)
+            symbol = Symbol(self, number, self._dtype_name, self._dtype, self._shape)
             self._operations.append(key)
             self._known[key] = symbol
         return self._known[key]
@@ -279,7 +285,7 @@ class SymbolBackend(Backend):
 
     def dtype_name(self, array: Array) -> str:
         """The dtype it stands for."""
-        return str(array.dtype)
+        return str(array.dtype_name)
 
     def shape(self, array: Array) -> tuple[int, ...]:
         """The parameter's shape; () for a scalar."""
@@ -287,8 +293,8 @@ class SymbolBackend(Backend):
 
     def cast(self, array: Array, name: str) -> Array:
         """Scalars stay as they are; arrays have one dtype only."""
-        if not array.is_scalar and name != array.dtype:
-            raise Unrecordable(f"a cast from {array.dtype} to {name} in {_line_outside()}")
+        if not array.is_scalar and name != array.dtype_name:
+            raise Unrecordable(f"a cast from {array.dtype_name} to {name} in {_line_outside()}")
         return array
 
     def full_like(self, array: Array, value: Any, name: str | None = None) -> Array:

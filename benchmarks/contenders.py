@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from algorithms import Algorithm
+from settings import Algorithm
 
 
 @dataclass(frozen=True)

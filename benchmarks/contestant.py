@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 import numpy
-from algorithms import Algorithm
+from settings import Algorithm
 from shapes import Shape
 
 

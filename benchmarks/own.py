@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from algorithms import Algorithm
 from contestant import InPlace, JaxArrays, TorchArrays
+from settings import Algorithm
 
 from gradwise import optimizers
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy
-from algorithms import Algorithm
 from contestant import InPlace, JaxArrays, TorchArrays
+from settings import Algorithm
 
 
 class Torch(TorchArrays):

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from algorithms import TABLE
 from bandwidth import processors
 from contenders import KINDS
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from session import measure
+from settings import TABLE
 from shapes import MODELS
 from tables import make_console, print_result, print_targets
 from targets import targets_of

@@ -9,11 +9,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from algorithms import TABLE, Algorithm
 from bandwidth import Copy
 from contenders import KINDS, chosen, reference_of, torch_reference
 from load import Patience, Watch
 from measure import Player, Round, Spread, play, ratio, seconds
+from settings import TABLE, Algorithm
 from shapes import MODELS, element_count
 from worker import remote
 

@@ -33,7 +33,8 @@ def print_result(console: Console, result: dict[str, Any]) -> None:
     line = f"{result['rounds']} rounds, {gradients}; {result['bytes_per_parameter']} bytes moved for each parameter"
     console.print(line)
     if result["disturbed_rounds"]:
-        line = f"other processes kept the machine busy in {result['disturbed_rounds']} of the rounds"
+        counts = f"{result['disturbed_rounds']} of {result['rounds']} rounds"
+        line = f"other processes kept the machine busy in {counts}"
         console.print(line, style="yellow")
     copied = result["copy_gigabytes_per_second"]
     if copied:
@@ -75,13 +76,14 @@ def print_targets(console: Console, targets: list[dict[str, Any]], labels: dict[
             _verdict(target),
         )
     console.print(table)
-    met = sum(target["met"] for target in targets)
-    console.print(f"{met} of {len(targets)} targets met")
+    verdicts = [target["met"] for target in targets]
+    console.print(f"{verdicts.count(True)} of {len(targets)} targets met, {verdicts.count(False)} missed")
+    if None in verdicts:
+        console.print("unclear: other processes kept the machine busy; run again on a quiet one, or with --patience")
 
 
 def _verdict(target: dict[str, Any]) -> str:
-    verdict = "[green]met[/]" if target["met"] else "[red]missed[/]"
-    return f"{verdict}, disturbed" if target["disturbed"] else verdict
+    return {True: "[green]met[/]", False: "[red]missed[/]", None: "[yellow]unclear[/]"}[target["met"]]
 
 
 def _units(result: dict[str, Any]) -> str:

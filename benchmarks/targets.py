@@ -7,26 +7,25 @@ from typing import Any
 
 FUSED_IN_TORCH = ("adam", "adamw", "sgd", "adagrad")
 
-_Claim = tuple[str, str, float, dict[str, float] | None]
+_Claim = tuple[str, str, float, dict[str, Any] | None]
 """A contender, what of it is compared with what, the limit, and the measured spread."""
 
 
 def targets_of(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """The targets that a result of `session.measure` can show: the limit, the measurement, and whether it is met."""
+    """The targets that a result of `session.measure` can show: the limit, the measurement, and whether it is met.
+
+    `met` is None where other processes kept the machine busy: libraries bear that very differently, and a step that
+    waits for its threads at many barriers can take ten times as long.
+    """
+    busy = 10 * result["disturbed_rounds"] > result["rounds"]
     found = {"model": result["model"], "algorithm": result["algorithm"]}
-    return [
-        {
-            **found,
-            "contender": name,
-            "what": what,
-            "limit": limit,
-            "disturbed": 10 * result["disturbed_rounds"] > result["rounds"],
-            **spread,
-            "met": spread["median"] <= limit,
-        }
-        for name, what, limit, spread in (*_steps(result), *_memory(result), *_of_jax(result))
-        if spread is not None
-    ]
+    targets = []
+    for name, what, limit, spread in (*_steps(result), *_memory(result), *_of_jax(result)):
+        if spread is not None:
+            measured = {"disturbed": busy, **spread}
+            met = None if measured["disturbed"] else measured["median"] <= limit
+            targets.append({**found, "contender": name, "what": what, "limit": limit, **measured, "met": met})
+    return targets
 
 
 def _steps(result: dict[str, Any]) -> Iterator[_Claim]:
@@ -62,6 +61,6 @@ def _of_jax(result: dict[str, Any]) -> Iterator[_Claim]:
         yield "jax", "memory / optax", 1.05, _single(own["memory"]["peak_bytes"] / optax["memory"]["peak_bytes"])
 
 
-def _single(value: float) -> dict[str, float]:
+def _single(value: float) -> dict[str, Any]:
     # Memory does not depend on who else runs.
     return {"median": value, "low": value, "high": value, "disturbed": False}

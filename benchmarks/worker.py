@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from algorithms import TABLE
 from contenders import KINDS
+from settings import TABLE
 from shapes import MODELS
 
 
@@ -48,7 +48,7 @@ def remote(name: str, algorithm: str, model: str, cache: Path | None = None) -> 
 
     Args:
         name: of the contender.
-        algorithm: a key of `algorithms.TABLE`.
+        algorithm: a key of `settings.TABLE`.
         model: a key of `shapes.MODELS`.
         cache: where gradwise and torch keep compiled code; None is the user's own place.
     """

@@ -110,7 +110,7 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
         self._reset_structure()
         self._schedule: Callable[..., Any] | None = None
         self._excluded: list[Any] = []
-        self._excluded_pattern: str | None = None
+        self._excluded_names: tuple[str, ...] = ()
         self.convention = convention
         self.name = name or _snake_case(type(self).__name__)
         self.weight_decay = weight_decay

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ..backends import HOST, Backend, Variable, backend_of, compute_dtype, describe
+from ..backends import HOST, NUMPY, Backend, Variable, backend_of, compute_dtype, describe, is_number
 from .checks import as_list, check_one_backend, check_parameter
 
 STRUCTURE = (
@@ -155,6 +155,7 @@ class CellKeeper:
                 value = self._pristine[name]
             vars(copy)[name] = _unbuilt(value)
         copy._reset_structure()
+        copy._rate = Variable.scalar(self._rate.value, "learning_rate")
         return copy
 
     # ---------------------------------------------------------------- creating slots and scalars
@@ -377,7 +378,7 @@ def _unbuilt(value: Any) -> Any:
 def frozen(value: Any) -> Any:
     """A hashable stand-in for a configuration value, equal if and only if the values are, nested ones included."""
     if isinstance(value, CellKeeper):
-        return (type(value), frozen(configuration(value)))
+        return (type(value), frozen(configuration(value)), frozen(value._rate._array))
     if isinstance(value, (list, tuple)):
         return (type(value), *map(frozen, value))
     if isinstance(value, dict):
@@ -386,7 +387,29 @@ def frozen(value: Any) -> Any:
         return (set, frozenset(value))
     if value is None or isinstance(value, (int, float, str, bytes)):
         return (type(value), value)
-    return (type(value), id(value))
+    backend = backend_of(value)
+    if backend is NUMPY and backend.shape(value) == ():
+        return (NUMPY.dtype_name(value), NUMPY.to_numpy(value).tobytes())
+    attributes = getattr(value, "__dict__", None)
+    if isinstance(value, Variable) or callable(value) or backend is not None or type(attributes) is not dict:
+        return _Same(value)
+    # An object of the user's: by what it holds, but not deeper.
+    return _Same(value), *((name, item if is_number(item) else _Same(item)) for name, item in attributes.items())
+
+
+class _Same:
+    """An object by identity. It is kept, because an identity is unique only while the object lives."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.value is self.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
 
 
 def configuration(keeper: CellKeeper) -> dict[str, Any]:

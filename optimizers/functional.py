@@ -188,6 +188,9 @@ class FunctionalOptimizer(UpdateRule):
 
 
 def _check_leaves(tree: Tree) -> Backend:
+    for leaf, name in zip(tree.leaves, tree.names, strict=True):
+        if isinstance(leaf, Variable):
+            raise TypeError(f"Parameter {name!r} is a Variable; functional parameters are arrays: pass its value.")
     backends = [check_parameter(leaf, name) for leaf, name in zip(tree.leaves, tree.names, strict=True)]
     check_one_backend(backends, tree.names)
     return backends[0] if backends else NUMPY

@@ -114,6 +114,9 @@ class Fusion:
         Raises:
             RuntimeError: if `jit_compile=True` and some cannot be; nothing has changed then.
         """
+        if not rule._parameters or scope_holding(rule._parameters[0]) is not None:
+            # A functional step runs on what it was given, by the library's own functions.
+            return set()
         reason = _why_not_at_all(rule, rate)
         if reason is None and not self._refresh(rule, gradients) and self._is_ready(gradients):
             assert self._ready is not None
@@ -163,7 +166,12 @@ class Fusion:
     def _is_ready(self, gradients: Any) -> bool:
         if self._ready is None or len(self._ready[0]) != len(gradients.present):
             return False
-        return all(reference() is gradients.arrays[index] for index, reference in self._ready[0])
+        for index, reference in self._ready[0]:
+            gradient = gradients.arrays[index]
+            # A gradient that is gone leaves None behind, and so does one that is not there.
+            if gradient is None or reference() is not gradient:
+                return False
+        return True
 
     def _run_in_memory(self, way: _Pass, members: list[_Member], scalars: Sequence[float], backend: Any) -> None:
         if has_numba():
@@ -354,7 +362,8 @@ class Fusion:
                 entry.plain = before[index].plain
             program, entry.reason = record_twice(rule, index, gradients.divisor, clipped)
             if program is not None:
-                key = program, entry.dtype
+                # Equal programs may differ in the sign of a zero.
+                key = program, entry.dtype, repr(program.constants)
                 if key not in passes:
                     passes[key] = _Pass(program, entry.dtype)
                 entry.way = passes[key]
@@ -366,7 +375,7 @@ class Fusion:
 
 def _step_values(rule: Any, rate: Any) -> dict[str, Any]:
     """This step's scalars, by the names under which they were recorded."""
-    values = {"rate": rate, "count": rule._iterations.value, "factor": None}
+    values = {"rate": rate, "base_rate": rule._rate.value, "count": rule._iterations.value, "factor": None}
     return values | {f"shared{k}": cell.value for k, cell in enumerate(rule._shared) if cell.backend is HOST}
 
 
@@ -386,13 +395,9 @@ def _why_not_at_all(rule: Any, rate: Any) -> str | None:
     """A reason that holds for every parameter of this step, or None."""
     if rule.jit_compile is False:
         return "jit_compile is False"
-    if not rule._parameters:
-        return "there is nothing to update"
     backend = rule._parameters[0].backend
     if not backend.shares_memory and backend.program_way is None:
         return f"{backend.name} arrays lie in no memory that can be shared"
-    if scope_holding(rule._parameters[0]) is not None:
-        return "the step is functional"
     scalars = [rate, rule._iterations.value, *(cell.value for cell in rule._shared if cell.backend is HOST)]
     return None if all(isinstance(scalar, (int, float)) for scalar in scalars) else "a scalar is traced or on a device"
 
@@ -408,7 +413,7 @@ def _frozen(value: Any) -> Any:
     if type(value) is list and value and isinstance(value[0], Variable):
         return id(value), len(value)
     if isinstance(value, CellKeeper):
-        return _fingerprint(value)
+        return _fingerprint(value), value._rate._array
     return frozen(value)
 
 
@@ -435,13 +440,15 @@ def record_twice(rule: Any, index: int, divisor: Any, clipped: bool) -> tuple[Pr
 def record(rule: Any, index: int, divisor: Any, clipped: bool) -> Program:
     """Run one parameter's whole update on symbols."""
     parameter = rule._parameters[index]
-    recorder = Recorder(compute_dtype(parameter.dtype_name), parameter.shape)
+    name = compute_dtype(parameter.dtype_name)
+    recorder = Recorder(name, parameter.backend.dtype(name), parameter.shape)
     cells = rule._grouped[index]
     arrays = [recorder.array() for _ in cells]
     gradient = recorder.array()
     rate = recorder.scalar("rate")
     scope = Scope(zip(cells, arrays, strict=True))
-    scope.hold(rule._rate, rate)
+    # What a rule reads as its learning_rate is the rate before `decay`.
+    scope.hold(rule._rate, recorder.scalar("base_rate"))
     scope.hold(rule._iterations, recorder.scalar("count"))
     for position, cell in enumerate(rule._shared):
         scope.hold(cell, recorder.scalar(f"shared{position}") if cell.backend is HOST else cell.value)

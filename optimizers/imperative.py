@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -97,6 +98,11 @@ class ImperativeOptimizer(UpdateRule):
             repeated = next(cell.name for cell, at in zip(cells, positions, strict=True) if positions.count(at) > 1)
             raise ValueError(f"Variable {repeated!r} was given twice in one step: add up its gradients.")
         for gradient, cell in zip(gradients, cells, strict=True):
+            if cell._array.shape != cell.shape:
+                raise ValueError(
+                    f"Parameter {cell.name!r} had shape {cell.shape} when the optimizer was built and has "
+                    f"{tuple(cell._array.shape)} now: make a new optimizer."
+                )
             if gradient is None or cell.backend.fits_plainly(gradient, cell._array):
                 continue
             check_gradient(gradient, cell._array, cell.backend, cell.shape, cell.name)
@@ -151,7 +157,8 @@ class ImperativeOptimizer(UpdateRule):
         held = [
             checked_value(cell, value, f"The value of {cell.name!r}") for cell, value in zip(cells, values, strict=True)
         ]
-        with Scope(zip(cells, held, strict=True)):
+        numpy_only = NUMPY.arithmetic() if self._parameters[0].backend is NUMPY else contextlib.nullcontext()
+        with numpy_only, Scope(zip(cells, held, strict=True)):
             self._run(gradients)
             results = [restored(cell.value, value) for cell, value in zip(cells, values, strict=True)]
         return results[len(own) :], results[: len(own)]

@@ -36,7 +36,7 @@ class UpdateRule(CellKeeper):
     decay: float
     _schedule: Callable[..., Any] | None
     _excluded: list[Any]
-    _excluded_pattern: str | None
+    _excluded_names: tuple[str, ...]
 
     def _reset_structure(self) -> None:
         super()._reset_structure()
@@ -100,6 +100,9 @@ class UpdateRule(CellKeeper):
 
     def _run(self, gradients: Sequence[Any], rate: Any = None) -> None:
         """One step for the parameters whose gradient is not None; `gradients` stand in the order of the parameters."""
+        for option, cells in (("use_ema", self._averages), ("gradient_accumulation_steps", self._accumulators)):
+            if getattr(self, option) and len(cells) != len(self._parameters):
+                raise RuntimeError(f"`{option}` needs slots of its own: set it before the optimizer is built.")
         count = self._iterations.value
         if rate is None:
             rate = self._rate_at(count, self._rate.value)
@@ -215,12 +218,12 @@ class UpdateRule(CellKeeper):
             except (re.error, TypeError) as error:
                 raise ValueError(f"var_names holds {expression!r}, which is no regular expression: {error}.") from None
         self._excluded = excluded
-        self._excluded_pattern = "|".join(var_names) if var_names else None
+        self._excluded_names = tuple(var_names or ())
 
     def _decays(self, variable: Variable) -> bool:
         if any(excluded is variable or excluded is variable._array for excluded in self._excluded):
             return False
-        return self._excluded_pattern is None or re.search(self._excluded_pattern, variable.name) is None
+        return not any(re.search(expression, variable.name) for expression in self._excluded_names)
 
 
 class _Gradients(Sequence[Array]):

@@ -295,6 +295,36 @@ def test_gradients_that_come_and_go_at_other_addresses():
     assert w.tobytes() == expected.tobytes()
 
 
+def test_steps_of_some_parameters_with_gradients_that_are_gone():
+    a, b = np.zeros(4), np.zeros(4)
+    optimizer = SGD(1.0, jit_compile=True)
+    optimizer.build([a, b])
+    for _ in range(4):
+        optimizer.apply([np.ones(4)], [a])
+        optimizer.apply([np.full(4, 10.0)], [b])
+    assert a.tolist() == [-4.0] * 4 and b.tolist() == [-40.0] * 4
+
+
+@pytest.mark.torch
+def test_a_parameter_that_changes_its_shape_is_refused():
+    import torch
+
+    memory = torch.zeros(1000)
+    w = torch.nn.Parameter(torch.ones(1000))
+    optimizer = SGD(1.0)
+    optimizer.apply([torch.ones(1000)], [w])
+    w.data = memory[:10]
+    with pytest.raises(ValueError, match=r"had shape \(1000,\) when the optimizer was built and has \(10,\) now"):
+        optimizer.apply([torch.ones(10)], [w])
+    assert not memory.any()
+    array = np.zeros(6)
+    optimizer = SGD(1.0)
+    optimizer.apply([np.ones(6)], [array])
+    array.shape = (3, 2)
+    with pytest.raises(ValueError, match="make a new optimizer"):
+        optimizer.apply([np.ones((3, 2))], [array])
+
+
 @pytest.mark.torch
 def test_a_parameter_whose_data_is_replaced():
     import torch
@@ -440,6 +470,66 @@ def test_a_nested_attribute_changed_in_place_is_recorded_again():
     optimizer.weights["rates"][1][0] = 10.0
     optimizer.apply([np.ones(1)], [w])
     assert w[0] == -1.0 - 5.0 and optimizer.execution_report()[0].way == "fused"
+
+
+def test_dtypes_are_the_librarys_own_while_recorded():
+    def step(self, gradient, variable, learning_rate):
+        scale = 1.0 if variable.dtype == np.float64 and gradient.dtype == np.dtype("float64") else 1000.0
+        self.assign_sub(variable, gradient * (learning_rate * scale))
+
+    check(rule(step), None)
+
+
+def test_objects_and_scalars_that_a_rule_reads_are_looked_at_again():
+    class Settings:
+        scale = 1.0
+
+    def step(self, gradient, variable, learning_rate):
+        self.assign_sub(variable, gradient * (learning_rate * self.settings.scale * float(self.factor)))
+
+    optimizer = rule(step, lambda self: vars(self).update(settings=Settings(), factor=np.array(1.0)))
+    w = np.zeros(1)
+    optimizer.apply([np.ones(1)], [w])
+    optimizer.settings.scale = 10.0
+    optimizer.apply([np.ones(1)], [w])
+    optimizer.factor[...] = 100.0
+    optimizer.apply([np.ones(1)], [w])
+    for scale in (2.0, 3.0, 4.0):
+        optimizer.settings = None
+        optimizer.settings = Settings()
+        optimizer.settings.scale = scale
+        optimizer.apply([np.ones(1)], [w])
+    assert w[0] == -0.5 * (1 + 10 + 1000 + 200 + 300 + 400)
+
+
+def test_rates_that_a_rule_reads_itself():
+    def step(self, gradient, variable, learning_rate):
+        self.assign_sub(variable, gradient * (self.learning_rate + self.inner.learning_rate))
+
+    for jit_compile in (True, False):
+        optimizer = rule(step, lambda self: setattr(self, "inner", SGD(1.0)))
+        optimizer.jit_compile, optimizer.decay = jit_compile, 1.0
+        w = np.zeros(1)
+        optimizer.apply([np.ones(1)], [w])
+        optimizer.inner.learning_rate = 100.0
+        optimizer.apply([np.ones(1)], [w])
+        assert w[0] == -1.5 - 100.5
+        params = {"w": np.zeros(1)}
+        assert optimizer.step(params, {"w": np.ones(1)}, optimizer.init(params))[0]["w"][0] == -100.5
+
+
+def test_zeros_of_both_signs_stay_apart():
+    def step(self, gradient, variable, learning_rate):
+        self.assign(variable, ops.where(ops.greater(gradient, 1.0), gradient * -0.0, gradient * 0.0))
+
+    check(rule(step), None)
+
+
+def test_masked_arrays_are_updated_by_whole_arrays():
+    w = np.ma.masked_array(np.zeros(3), mask=[False, True, False])
+    optimizer = SGD(1.0)
+    optimizer.apply([np.ma.masked_array(np.ones(3))], [w])
+    assert optimizer.execution_report()[0].way == "eager" and w.data[1] == 0.0
 
 
 def test_learning_rates_and_schedules_record_once(monkeypatch):
