@@ -267,6 +267,7 @@ def test_errors_are_one_clear_line_before_any_measurement(command, tmp_path, arg
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.jax
 def test_a_library_that_is_not_installed_is_named(command, monkeypatch):
     # None in sys.modules is how Python itself marks a module that cannot be imported.
     monkeypatch.setitem(sys.modules, "optax", None)
