@@ -114,6 +114,12 @@ def run(
     _together([lambda share=share: kernel(share, addresses, rounded) for share in shares])  # type: ignore[misc]
 
 
+def table(rows: Sequence[Sequence[int]], pieces: Sequence[tuple[int, int, int]]) -> tuple[Any, Any, int]:
+    """Addresses, pieces of work and the number of elements, as `run` takes them."""
+    total = sum(stop - start for _, start, stop in pieces)
+    return numpy.array(rows, dtype=numpy.int64), numpy.array(pieces, dtype=numpy.int64), total
+
+
 def share_out(task: Callable[[int, int], None], count: int, elements: int) -> None:
     """Run `task(first, last)` over 0..count in as many threads as so many elements are worth."""
     threads = min(thread_count(), count) if elements >= _THREADED_FROM else 1

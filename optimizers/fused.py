@@ -14,8 +14,6 @@ import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-import numpy
-
 from ..backends import HOST, Scope, Variable, compute_dtype, is_number, numba_lowering, ops, scope_holding
 from ..backends.interpreter import BlockRunner
 from ..backends.program import Program, Recorder, Symbol, Unrecordable, scalar_evaluator
@@ -197,8 +195,7 @@ class Fusion:
             rows.append([backend.address(array, way.dtype, write=False) for array in arrays])
         if has_numba():
             pieces = [(row, 0, self._entries[index].size) for row, (index, *_) in enumerate(members)]
-            addresses, work = numpy.array(rows, dtype=numpy.int64), numpy.array(pieces, dtype=numpy.int64)
-            total = sum(last for _, _, last in pieces)
+            addresses, work, total = numba_lowering.table(rows, pieces)
             numba_lowering.run(way.kernel, way.dtype, addresses, work, total, scalars)
         else:
             for arrays in copies:
@@ -247,7 +244,7 @@ class Fusion:
             groups.setdefault((way, rule._parameters[index].dtype_name, reason), []).append(index)
         report = ExecutionReport()
         for (way, _, reason), members in groups.items():
-            traffic = None if way is None else way.program.traffic(numpy.dtype(way.dtype).itemsize)
+            traffic = None if way is None else way.program.traffic(_ITEM_SIZES[way.dtype])
             elements = sum(rule._parameters[index].size for index in members)
             name = "eager" if way is None else self._name_of(rule, members[0])
             report.append(Group(name, len(members), elements, traffic, reason))
@@ -309,8 +306,7 @@ class Fusion:
         if key not in self._tables:
             rows = [[*self._entries[index].addresses, address] for index, address, _ in members]
             pieces = [(row, 0, self._entries[index].size) for row, (index, *_) in enumerate(members)]
-            total = sum(last for _, _, last in pieces)
-            self._keep(key, (numpy.array(rows, dtype=numpy.int64), numpy.array(pieces, dtype=numpy.int64), total))
+            self._keep(key, numba_lowering.table(rows, pieces))
         return self._tables[key]
 
     def _keep(self, key: Any, value: Any) -> None:
