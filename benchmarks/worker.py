@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,9 @@ class Remote:
     def ask(self, what: str, **arguments: Any) -> Any:
         """Have something done over there; what came of it."""
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps([what, arguments]) + "\n")
-        self._process.stdin.flush()
+        with suppress(BrokenPipeError):  # It has ended: there is no answer, which is said below.
+            self._process.stdin.write(json.dumps([what, arguments]) + "\n")
+            self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
             raise RuntimeError(f"the process for {self._process.args!r} has ended: see its messages above.")
@@ -66,7 +67,8 @@ def remote(name: str, algorithm: str, model: str, cache: Path | None = None) -> 
             yield worker
         finally:
             process.kill()
-            process.communicate()
+            with suppress(BrokenPipeError):
+                process.communicate()
 
 
 def main(name: str, algorithm: str, model: str) -> None:

@@ -22,19 +22,26 @@ class Adadelta(Optimizer):
     Args:
         learning_rate: $\eta \ge 0$, a schedule or a callable. 1, as in the paper.
         rho: $\rho$ in [0, 1]. 0.95.
-        epsilon: $\epsilon \ge 0$, inside both roots. None is the convention's: 1e-7.
+        epsilon: $\epsilon \ge 0$, inside both roots. None is the convention's: 1e-7, in "torch" and "optax" 1e-6.
         *common, **keywords: see `Optimizer`.
 
     Raises:
         ValueError: see `Optimizer`.
 
-    Conventions: "keras" and "keras2" are this same formula. Keras 3's default rate of 0.001 hardly moves.
+    Conventions: all are this same formula; weight decay is coupled in "torch" and "optax". Keras 3's default rate of
+    0.001 hardly moves; optax's default, no rate at all, climbs the gradient.
 
     References:
         Zeiler, ADADELTA: An Adaptive Learning Rate Method, arXiv:1212.5701.
     """
 
-    conventions: ClassVar[dict[str, dict[str, Any]]] = {"keras": {"epsilon": 1e-7}, "keras2": {"epsilon": 1e-7}}
+    conventions: ClassVar[dict[str, dict[str, Any]]] = {
+        "keras": {"epsilon": 1e-7},
+        "keras2": {"epsilon": 1e-7},
+        "torch": {"epsilon": 1e-6},
+        "optax": {"epsilon": 1e-6},
+    }
+    weight_decay_forms: ClassVar[dict[str, str]] = {"keras": "decoupled", "torch": "coupled", "optax": "coupled"}
 
     rho = Number("[0, 1]")
     epsilon = Number("[0, inf)")

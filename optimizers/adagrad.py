@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from ..backends import Array, Variable, ops
 from .base import Optimizer
-from .hyperparameter import Number
+from .hyperparameter import Number, in_use
 
 
 class Adagrad(Optimizer):
@@ -19,14 +19,19 @@ class Adagrad(Optimizer):
 
     Args:
         learning_rate: $\eta \ge 0$, a schedule or a callable. 0.01.
-        initial_accumulator_value: $n_0 \ge 0$. None is the convention's: 0.1 in "keras", 0 in "keras2".
-        epsilon: $\epsilon \ge 0$. None is the convention's: 1e-7.
-        *common, **keywords: see `Optimizer`.
+        initial_accumulator_value: $n_0 \ge 0$. None is the convention's: 0.1 in "keras" and "optax", 0 in "keras2" and
+            "torch".
+        epsilon: $\epsilon \ge 0$. None is the convention's: 1e-7, in "torch" 1e-10.
+        *common: see `Optimizer`.
+        lr_decay: $\gamma \ge 0$, in convention "torch". None is the convention's: 0; keyword only.
+        **keywords: see `Optimizer`.
 
     Raises:
         ValueError: see `Optimizer`.
 
     Conventions: "keras" is the formula above. "keras2" has $\sqrt{n_t} + \epsilon$ and always starts from $n_0 = 0$.
+    "torch" has $\sqrt{n_t} + \epsilon$ and divides the rate by $1 + (t-1) \gamma$. "optax" is as "keras", but a step of
+    0/0, which there is with $\epsilon = 0$ only, is 0; it has no weight decay.
 
     References:
         Duchi, Hazan and Singer, Adaptive Subgradient Methods for Online Learning and Stochastic Optimization,
@@ -36,11 +41,14 @@ class Adagrad(Optimizer):
     conventions: ClassVar[dict[str, dict[str, Any]]] = {
         "keras": {"initial_accumulator_value": 0.1, "epsilon": 1e-7},
         "keras2": {"epsilon": 1e-7},
+        "torch": {"initial_accumulator_value": 0.0, "epsilon": 1e-10, "lr_decay": 0.0},
+        "optax": {"initial_accumulator_value": 0.1, "epsilon": 1e-7},
     }
-    neutral: ClassVar[dict[str, Any]] = {"initial_accumulator_value": 0.0}
+    neutral: ClassVar[dict[str, Any]] = {"initial_accumulator_value": 0.0, "lr_decay": 0.0}
 
     initial_accumulator_value = Number("[0, inf)")
     epsilon = Number("[0, inf)")
+    lr_decay = Number("[0, inf)")
 
     def __init__(
         self,
@@ -48,10 +56,11 @@ class Adagrad(Optimizer):
         initial_accumulator_value: float | None = None,
         epsilon: float | None = None,
         *common: Any,
+        lr_decay: float | None = None,
         **keywords: Any,
     ) -> None:
         super().__init__(learning_rate, *common, **keywords)
-        self._resolve(initial_accumulator_value=initial_accumulator_value, epsilon=epsilon)
+        self._resolve(initial_accumulator_value=initial_accumulator_value, epsilon=epsilon, lr_decay=lr_decay)
 
     def build(self, variables: Sequence[Any]) -> None:
         """Create the sums of squares."""
@@ -62,8 +71,13 @@ class Adagrad(Optimizer):
         """One step of one parameter."""
         accumulator = self.accumulators[self._get_variable_index(variable)]
         self.assign_add(accumulator, ops.square(gradient))
-        if self.convention == "keras2":
+        if in_use(self.lr_decay):
+            learning_rate = learning_rate / (1 + (self.step_of(variable) - 1) * self.lr_decay)
+        if self.convention in ("keras2", "torch"):
             denominator = ops.sqrt(accumulator) + self.epsilon
         else:
             denominator = ops.sqrt(accumulator + self.epsilon)
-        self.assign_sub(variable, gradient * learning_rate / denominator)
+        step = gradient * learning_rate / denominator
+        if self.convention == "optax" and not in_use(self.epsilon):
+            step = ops.where(accumulator > 0.0, step, 0.0)
+        self.assign_sub(variable, step)

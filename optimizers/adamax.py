@@ -22,19 +22,27 @@ class Adamax(Optimizer):
         learning_rate: $\eta \ge 0$, a schedule or a callable. 0.002.
         beta_1: $\beta_1$ in [0, 1). 0.9.
         beta_2: $\beta_2$ in [0, 1]. 0.999.
-        epsilon: $\epsilon \ge 0$. None is the convention's: 1e-7.
+        epsilon: $\epsilon \ge 0$. None is the convention's: 1e-7, in "torch" and "optax" 1e-8.
         *common, **keywords: see `Optimizer`.
 
     Raises:
         ValueError: see `Optimizer`.
 
-    Conventions: "keras" and "keras2" are this same formula. torch and optax put $\epsilon$ inside the maximum.
+    Conventions: "keras" and "keras2" are this same formula. "torch" and "optax" put $\epsilon$ inside the maximum:
+    $u_t = \max(\beta_2 u_{t-1}, |g_t| + \epsilon)$ and $m_t / u_t$. Weight decay is coupled in "torch" and decoupled in
+    "optax" (its `adamaxw`).
 
     References:
         Kingma and Ba, Adam: A Method for Stochastic Optimization, arXiv:1412.6980, section 7.1.
     """
 
-    conventions: ClassVar[dict[str, dict[str, Any]]] = {"keras": {"epsilon": 1e-7}, "keras2": {"epsilon": 1e-7}}
+    conventions: ClassVar[dict[str, dict[str, Any]]] = {
+        "keras": {"epsilon": 1e-7},
+        "keras2": {"epsilon": 1e-7},
+        "torch": {"epsilon": 1e-8},
+        "optax": {"epsilon": 1e-8},
+    }
+    weight_decay_forms: ClassVar[dict[str, str]] = {"keras": "decoupled", "torch": "coupled", "optax": "decoupled"}
 
     beta_1 = Number("[0, 1)")
     beta_2 = Number("[0, 1]")
@@ -65,5 +73,11 @@ class Adamax(Optimizer):
         momentum, norm = self.momentums[index], self.norms[index]
         correction = ops.one_minus_power(self.beta_1, self.step_of(variable))
         self.assign_add(momentum, (gradient - momentum.value) * (1 - self.beta_1))
-        self.assign(norm, ops.maximum(norm * self.beta_2, ops.absolute(gradient)))
-        self.assign_sub(variable, momentum * (learning_rate / correction) / (norm + self.epsilon))
+        size = ops.absolute(gradient)
+        if self.convention in ("torch", "optax"):
+            self.assign(norm, ops.maximum(norm * self.beta_2, size + self.epsilon))
+            denominator = norm.value
+        else:
+            self.assign(norm, ops.maximum(norm * self.beta_2, size))
+            denominator = norm + self.epsilon
+        self.assign_sub(variable, momentum * (learning_rate / correction) / denominator)

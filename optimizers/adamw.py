@@ -5,40 +5,39 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from .adam import Adam
-from .hyperparameter import Number
 
 
 class AdamW(Adam):
     r"""Adam with decoupled weight decay: before each Adam step, $\theta \leftarrow \theta - \eta \lambda \theta$.
 
-    The decay is the one that `weight_decay` means in every optimizer here; only its default differs from Adam's.
-
     Args:
         learning_rate: $\eta \ge 0$, a schedule or a callable. 0.001.
-        weight_decay: $\lambda \ge 0$; it must be a number. 0.004.
+        weight_decay: $\lambda \ge 0$. None is the convention's: 0.004, in "torch" 0.01, in "optax" 0.0001.
         beta_1: as in `Adam`. 0.9.
         beta_2: as in `Adam`. 0.999.
-        epsilon: as in `Adam`. None is the convention's: 1e-7.
+        epsilon: as in `Adam`.
         amsgrad: as in `Adam`.
-        *common, **keywords: see `Optimizer`, from `clipnorm` on.
+        *common, **keywords: see `Adam` and, from `clipnorm` on, `Optimizer`.
 
     Raises:
-        ValueError: if `weight_decay` is None; otherwise see `Optimizer`.
+        ValueError: see `Adam`.
 
-    Conventions: "keras". Keras 2.2 had no AdamW.
+    Conventions: as `Adam`, with other defaults; the decay is decoupled in all. Keras 2.2 had no AdamW.
 
     References:
         Loshchilov and Hutter, Decoupled Weight Decay Regularization, arXiv:1711.05101.
     """
 
-    conventions: ClassVar[dict[str, dict[str, Any]]] = {"keras": {"epsilon": 1e-7}}
-
-    weight_decay = Number("[0, inf)")
+    conventions: ClassVar[dict[str, dict[str, Any]]] = {
+        "keras": {**Adam.conventions["keras"], "weight_decay": 0.004},
+        "torch": {"epsilon": 1e-8, "weight_decay": 0.01},
+        "optax": {**Adam.conventions["optax"], "weight_decay": 1e-4},
+    }
 
     def __init__(
         self,
         learning_rate: Any = 0.001,
-        weight_decay: float = 0.004,
+        weight_decay: float | None = None,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float | None = None,
@@ -47,3 +46,4 @@ class AdamW(Adam):
         **keywords: Any,
     ) -> None:
         super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay, *common, **keywords)
+        self._resolve(weight_decay=weight_decay)

@@ -8,13 +8,13 @@ import re
 from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
-from ..backends import FLOATING, Variable
+from ..backends import FLOATING, Variable, is_number
 from ..schedules import registry as schedule_registry
 from .functional import FunctionalOptimizer
-from .hyperparameter import LEARNING_RATE, Choice, Convention, Count, Flag, Number, hyperparameters
+from .hyperparameter import LEARNING_RATE, Choice, Convention, Count, Fixed, Flag, Number, hyperparameters
 from .imperative import ImperativeOptimizer
 
-_LATER = ("convention", "slot_dtype", "jit_compile", "decay")
+_LATER = ("convention", "slot_dtype", "jit_compile", "maximize", "decay")
 """Configuration that Keras does not know; it stands behind what Keras knows."""
 
 
@@ -23,10 +23,11 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
 
     Args:
         learning_rate: a number >= 0, a schedule, or any callable of the step (or of nothing) giving a number. 0.001.
-        weight_decay: decoupled decay, >= 0: before each update the parameter loses `weight_decay * learning_rate` of
-            itself. None is off.
+        weight_decay: >= 0. None is off. Decoupled ("keras"; "optax" where its optimizer of that name has it): before
+            each update the parameter loses `weight_decay * learning_rate` of itself. Coupled ("torch"): the gradient
+            gains `weight_decay` times the parameter.
         clipnorm: > 0; each gradient is scaled down to this Euclidean norm. In convention "keras2" the norm is that of
-            all gradients together. None is off.
+            all gradients together; in "torch" it counts 1e-6 more than it is. None is off.
         clipvalue: > 0; gradients are limited to [-clipvalue, clipvalue]. None is off.
         global_clipnorm: > 0; all gradients are scaled down together to this norm. None is off.
         use_ema: keep an exponential moving average of every parameter.
@@ -36,11 +37,14 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
         gradient_accumulation_steps: >= 2; make one update of the mean gradient for so many `apply` calls. Schedules
             count calls, the rest counts updates. None is off.
         name: default: the class's name in snake case.
-        convention: whose formula to follow: "keras" (Keras 3), "keras2" (Keras 2.2).
+        convention: whose formula to follow: "keras" (Keras 3), "keras2" (Keras 2.2), "torch" (torch.optim 2.13) or
+            "optax" (optax 0.2.8). In "torch" each parameter has a step count of its own, of the
+            steps in which it had a gradient.
         slot_dtype: the dtype in which slots are stored. Default: float32 for 16-bit parameters, else the parameter's.
         jit_compile: how imperative steps run. "auto": NumPy arrays and torch CPU tensors in one pass over memory, where
             Numba is installed and the rule can be recorded; otherwise by whole arrays. False: always by whole arrays.
             True: an error where it cannot be one pass.
+        maximize: climb the gradient; in convention "torch".
         **older: `lr` for `learning_rate`; `decay`, which divides the rate by 1 + `decay` * the number of `apply` calls.
 
     Raises:
@@ -66,7 +70,12 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
     neutral: ClassVar[dict[str, Any]] = {}
     """For each argument that some convention lacks: the value at which it changes nothing."""
 
-    convention = Convention(("keras", "keras2"))
+    weight_decay_forms: ClassVar[dict[str, str]] = {"keras": "decoupled", "torch": "coupled"}
+    """What weight decay does in the conventions that have it: "decoupled", on the parameter; "coupled", through the
+    gradient."""
+
+    convention = Convention(("keras", "keras2", "torch", "optax"))
+    maximize = Flag()
     weight_decay = Number("[0, inf)", optional=True)
     clipnorm = Number("(0, inf)", optional=True)
     global_clipnorm = Number("(0, inf)", optional=True)
@@ -105,6 +114,7 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
         convention: str = "keras",
         slot_dtype: str | None = None,
         jit_compile: bool | str = "auto",
+        maximize: bool = False,
         **older: Any,
     ) -> None:
         self._reset_structure()
@@ -124,6 +134,7 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
         self.gradient_accumulation_steps = gradient_accumulation_steps
         self.slot_dtype = slot_dtype
         self.jit_compile = jit_compile
+        self.maximize = maximize
         self._check_combinations()
         decay = older.pop("decay", None)
         self.decay = 0.0 if decay is None else decay
@@ -140,24 +151,34 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
     # ---------------------------------------------------------------- conventions
 
     def _resolve(self, **arguments: Any) -> None:
-        """Set hyperparameters; None takes the convention's own value.
-
-        Raises:
-            ValueError: if an argument is given that the convention does not have.
-        """
-        own = type(self).conventions[self.convention]
+        """Set hyperparameters; None takes the convention's own value."""
         for name, value in arguments.items():
-            if name in own:
-                setattr(self, name, own[name] if value is None else value)
-                continue
-            neutral = type(self).neutral[name]
-            if value is not None and value != neutral:
-                having = ", ".join(repr(other) for other, row in type(self).conventions.items() if name in row)
-                raise ValueError(
-                    f"{type(self).__name__}: `{name}` does not exist in convention {self.convention!r}, "
-                    f"received {value!r}; it exists in {having}."
-                )
-            setattr(self, name, neutral)
+            setattr(self, name, self._own_value(name) if value is None else value)
+
+    def _own_value(self, name: str) -> Any:
+        """The convention's own value of an argument, `Fixed` or not."""
+        own = type(self).conventions[self.convention].get(name, type(self).neutral.get(name))
+        return own.value if isinstance(own, Fixed) else own
+
+    def _check_convention_has(self, name: str, value: Any) -> None:
+        """Refuse a value that means something in other conventions only."""
+        convention, kind = vars(self).get("convention"), type(self)
+        if convention is None:
+            return
+        having = [other for other, row in kind.conventions.items() if name in row and not isinstance(row[name], Fixed)]
+        nothing = self._own_value(name)
+        if name == "weight_decay":
+            having, nothing = [other for other in kind.conventions if other in kind.weight_decay_forms], None
+        elif name == "maximize":
+            having, nothing = ["torch"], False
+        elif not any(name in row for row in (*kind.conventions.values(), kind.neutral)):
+            return
+        same = value is nothing or (is_number(value) and value == nothing)
+        if convention not in having and not same:
+            where = f"it exists in {', '.join(map(repr, having))}" if having else f"it is always {nothing!r}"
+            raise ValueError(
+                f"{kind.__name__}: `{name}` does not exist in convention {convention!r}, received {value!r}; {where}."
+            )
 
     def _check_combinations(self) -> None:
         clips = {name: getattr(self, name) for name in ("clipnorm", "clipvalue", "global_clipnorm")}
@@ -168,12 +189,13 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
                 raise ValueError(
                     f'{owner}: convention "keras2" has no `global_clipnorm`; its `clipnorm` is the global norm.'
                 )
-            if self.weight_decay is not None:
-                raise ValueError(f'{owner}: convention "keras2" has no `weight_decay`, received {self.weight_decay!r}.')
         elif len(given) > 1:
             raise ValueError(
                 f"{owner}: only one of `clipnorm`, `clipvalue` and `global_clipnorm` can be set, received {given}."
             )
+
+    def _decay_is_coupled(self) -> bool:
+        return type(self).weight_decay_forms.get(self.convention) == "coupled"
 
     # ---------------------------------------------------------------- learning rate
 

@@ -14,8 +14,8 @@ from ..backends import HOST, NUMPY, Backend, Variable, backend_of, compute_dtype
 from .checks import as_list, check_one_backend, check_parameter
 
 STRUCTURE = (
-    "_iterations", "_rate", "_records", "_parameters", "_index", "_grouped", "_shared", "_pristine", "_templates",
-    "_fusion", "built", "_building",
+    "_iterations", "_rate", "_records", "_parameters", "_index", "_grouped", "_numbers", "_counts", "_shared",
+    "_pristine", "_templates", "_fusion", "built", "_building",
 )  # fmt: skip
 """Attributes that belong to a built instance and not to its configuration."""
 
@@ -49,6 +49,9 @@ class CellKeeper:
         self._parameters: list[Variable] = []
         self._index: dict[int, int] = {}
         self._grouped: list[list[Variable]] = []
+        self._numbers: list[list[Variable]] = []
+        self._counts: list[list[Variable]] = []
+        self._steps: list[Variable] = []
         self._shared: list[Variable] = []
         self._templates: dict[Any, Any] = {}
         self._pristine: dict[str, Any] | None = None
@@ -116,12 +119,16 @@ class CellKeeper:
         self._make_own_slots()
 
     def _group(self) -> None:
-        """Sort the cells by parameter, once they are all made."""
+        """Sort the cells by parameter, arrays and numbers apart, once they are all made."""
         self._grouped = [[parameter] for parameter in self._parameters]
+        self._numbers = [[] for _ in self._parameters]
         records = self._all_records()
         for record in records:
             if record.position is not None:
-                self._grouped[record.position].append(record.cell)
+                kind = self._numbers if record.cell.backend is HOST else self._grouped
+                kind[record.position].append(record.cell)
+        counted = [keeper._steps for keeper in self._all_keepers() if keeper._steps]
+        self._counts = [list(cells) for cells in zip(*counted, strict=True)]
         self._shared = [record.cell for record in records if record.position is None]
 
     def _host_scalars(self) -> list[Variable]:
@@ -137,6 +144,12 @@ class CellKeeper:
                 yield from ((f"{name}/{i}", item) for i, item in enumerate(value) if isinstance(item, CellKeeper))
             elif isinstance(value, dict) and name not in STRUCTURE:
                 yield from ((f"{name}/{key}", item) for key, item in value.items() if isinstance(item, CellKeeper))
+
+    def _all_keepers(self) -> Iterator[CellKeeper]:
+        """This optimizer and those inside it."""
+        yield self
+        for _, nested in self._nested():
+            yield from nested._all_keepers()
 
     def _all_records(self) -> list[Record]:
         """This optimizer's records and those of the optimizers inside it, under names that are unique."""
@@ -189,10 +202,7 @@ class CellKeeper:
                     f"received {describe(initial)}."
                 )
             array = backend.cast(backend.copy(initial), dtype)
-        cell = Variable.owning(array, f"{parameter.name.replace('/', '_')}_{name}")
-        taken = {record.name for record in self._records if record.position == index}
-        self._records.append(Record(cell, _unused(name, taken), index))
-        return cell
+        return self._recorded(Variable.owning(array, f"{parameter.name.replace('/', '_')}_{name}"), name, index)
 
     def add_optimizer_variables(
         self, trainable_variables: Sequence[Any], name: str | Sequence[str], initializer: Any = "zeros"
@@ -242,20 +252,24 @@ class CellKeeper:
         first = self._parameters[0]
         kind = dtype or self.slot_dtype or compute_dtype(first.dtype_name)
         array = first.backend.full(tuple(shape), fill, kind, first.value)
-        return self._add_shared(Variable.owning(array, name), name)
+        return self._recorded(Variable.owning(array, name), name, None)
 
-    def add_scalar(self, name: str, initial: float) -> Variable:
-        """A number that the whole step shares, kept in double precision on the host.
+    def add_scalar(self, name: str, initial: float, variable: Any = None) -> Variable:
+        """A number kept in double precision on the host: the whole step's, or one parameter's.
+
+        `begin_step` is the place to change it.
 
         Args:
             name: its key in functional state.
-            initial: its value before the first step.
+            initial: its value before the first step; an int counts.
+            variable: the parameter it belongs to. Default: the whole step shares it.
         """
-        return self._add_shared(Variable.scalar(initial, name), name)
+        position = None if variable is None else self._get_variable_index(variable)
+        return self._recorded(Variable.scalar(initial, name), name, position)
 
-    def _add_shared(self, cell: Variable, name: str) -> Variable:
-        taken = {record.name for record in self._records if record.position is None}
-        self._records.append(Record(cell, _unused(name, taken), None))
+    def _recorded(self, cell: Variable, name: str, position: int | None) -> Variable:
+        taken = {record.name for record in self._records if record.position == position}
+        self._records.append(Record(cell, _unused(name, taken), position))
         return cell
 
     # ---------------------------------------------------------------- reading

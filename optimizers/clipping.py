@@ -11,18 +11,22 @@ from typing import Any
 
 from ..backends import Array, ops
 
+_MARGIN = {"torch": 1e-6}
+"""What a convention adds to a norm before it is compared with the limit."""
 
-def norm_factor(norm: Array, limit: float) -> Array:
+
+def norm_factor(norm: Array, limit: float, convention: str) -> Array:
     r"""$c / \max(n, c)$: 1 up to the limit, and what brings the norm down to the limit beyond.
 
-    An infinite norm gives 0, which leaves NaN where the gradient was infinite and 0 elsewhere, as in Keras.
+    In convention "torch" $n + 10^{-6}$ stands for $n$. An infinite norm gives 0, which leaves NaN where the gradient
+    was infinite and 0 elsewhere, as in Keras.
     """
-    return limit / ops.maximum(norm, limit)
+    return limit / ops.maximum(norm + _MARGIN.get(convention, 0.0), limit)
 
 
-def global_norm_factor(norm: Array, limit: float) -> Array:
+def global_norm_factor(norm: Array, limit: float, convention: str) -> Array:
     """As `norm_factor`, but NaN for a norm that is not finite: one bad gradient shows everywhere, as in Keras."""
-    return norm_factor(norm, limit) + (norm - norm)
+    return norm_factor(norm, limit, convention) + (norm - norm)
 
 
 def global_norm(arrays: Iterable[Any], divisor: Any) -> Array:

@@ -116,11 +116,12 @@ class Fusion:
             # A functional step runs on what it was given, by the library's own functions.
             return set()
         reason = _why_not_at_all(rule, rate)
-        if reason is None and not self._refresh(rule, gradients) and self._is_ready(gradients):
+        if reason is None and not self._refresh(rule, gradients) and self._is_ready(rule, gradients):
             assert self._ready is not None
             values = _step_values(rule, rate)
-            for way, (addresses, work, total) in self._ready[1]:
-                numba_lowering.run(way.kernel, way.dtype, addresses, work, total, way.evaluate(values))
+            for way, indices, (addresses, work, total) in self._ready[1]:
+                scalars = way.evaluate(values | _named(_numbers(rule, indices[0])))
+                numba_lowering.run(way.kernel, way.dtype, addresses, work, total, scalars)
             return set(gradients.present)
         self._ready = None
         groups: dict[Any, list[_Member]] = {}
@@ -141,8 +142,8 @@ class Fusion:
             return set()
         values = _step_values(rule, rate)
         backend = rule._parameters[0].backend
-        for (way, plain, narrow, factor), members in groups.items():
-            scalars = way.evaluate(values | {"factor": factor})
+        for (way, plain, narrow, factor, numbers), members in groups.items():
+            scalars = way.evaluate(values | _named(numbers) | {"factor": factor})
             if not plain:
                 self._run_in_library(way, members, scalars, backend)
             elif not narrow:
@@ -155,15 +156,22 @@ class Fusion:
 
     def _remember(self, gradients: Any, groups: dict[Any, list[_Member]], backend: Any) -> None:
         """If the next step finds the same gradient objects, all addresses are known."""
-        simple = all(plain and not narrow and factor is None for _, plain, narrow, factor in groups)
+        simple = all(plain and not narrow and factor is None for _, plain, narrow, factor, _ in groups)
         references = [(index, self._entries[index].gradient) for index in gradients.present]
         known = all(reference is not None for _, reference in references)
         if backend.keeps_address and has_numba() and simple and known and not any(self._ways.values()):
-            self._ready = references, [(way, self._table(way, members)) for (way, *_), members in groups.items()]
+            self._ready = references, [
+                (way, [index for index, _, _ in members], self._table(way, members))
+                for (way, *_), members in groups.items()
+            ]
 
-    def _is_ready(self, gradients: Any) -> bool:
+    def _is_ready(self, rule: Any, gradients: Any) -> bool:
         if self._ready is None or len(self._ready[0]) != len(gradients.present):
             return False
+        for _, indices, _ in self._ready[1]:
+            first = _numbers(rule, indices[0])
+            if first and any(_numbers(rule, index) != first for index in indices):
+                return False
         for index, reference in self._ready[0]:
             gradient = gradients.arrays[index]
             # A gradient that is gone leaves None behind, and so does one that is not there.
@@ -226,13 +234,17 @@ class Fusion:
             self._ways[index] = reason = entry.reason or self._memory_reason(entry, factor, backend)
             if reason is not None:
                 continue
+            numbers = _numbers(rule, index)
+            if not all(isinstance(number, (int, float)) for number in numbers):
+                self._ways[index] = "a scalar is traced or on a device"
+                continue
             gradient = gradients.array(index)
             address = 0
             if entry.plain and not entry.narrow:
                 address, gradient = self._gradient_address(entry, gradient, backend)
             elif entry.plain:
                 address = backend.address(gradient, backend.dtype_name(gradient), write=False) or 0
-            key = entry.way, entry.plain, bool(entry.narrow), factor
+            key = entry.way, entry.plain, bool(entry.narrow), factor, numbers
             groups.setdefault(key, []).append((index, address, gradient))
         return groups
 
@@ -375,6 +387,15 @@ def _step_values(rule: Any, rate: Any) -> dict[str, Any]:
     return values | {f"shared{k}": cell.value for k, cell in enumerate(rule._shared) if cell.backend is HOST}
 
 
+def _numbers(rule: Any, index: int) -> tuple[Any, ...]:
+    """This step's scalars of one parameter. Parameters whose scalars differ are updated apart."""
+    return tuple(cell.value for cell in rule._numbers[index])
+
+
+def _named(numbers: tuple[Any, ...]) -> dict[str, Any]:
+    return {f"number{position}": number for position, number in enumerate(numbers)}
+
+
 def _batches(members: list[_Member], sizes: list[int]) -> Iterator[list[_Member]]:
     batch: list[_Member] = []
     count = 0
@@ -446,11 +467,13 @@ def record(rule: Any, index: int, divisor: Any, clipped: bool) -> Program:
     # What a rule reads as its learning_rate is the rate before `decay`.
     scope.hold(rule._rate, recorder.scalar("base_rate"))
     scope.hold(rule._iterations, recorder.scalar("count"))
+    for position, cell in enumerate(rule._numbers[index]):
+        scope.hold(cell, recorder.scalar(f"number{position}"))
     for position, cell in enumerate(rule._shared):
         scope.hold(cell, recorder.scalar(f"shared{position}") if cell.backend is HOST else cell.value)
     with scope:
         factor = recorder.scalar("factor") if clipped else None
-        rule._update_one(index, rule._prepare(gradient, divisor, factor), rate)
+        rule._update_one(index, rule._prepare(index, gradient, divisor, factor), rate)
     written = {id(cell) for cell, _ in scope.writes()}
     if written - {id(cell) for cell in cells}:
         raise Unrecordable("a write to what the whole step shares")

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..backends import HOST, backend_of, describe, ops
+
+
+class Fixed(NamedTuple):
+    """In a table of conventions: the value an argument has there and cannot change."""
+
+    value: Any
 
 
 class Hyperparameter:
@@ -33,10 +39,10 @@ class Hyperparameter:
             ) from None
 
     def __set__(self, instance: Any, value: Any) -> None:
-        if value is None and self.optional:
-            instance.__dict__[self.name] = None
-        else:
-            instance.__dict__[self.name] = self.checked(value, type(instance).__name__)
+        if value is not None or not self.optional:
+            value = self.checked(value, type(instance).__name__)
+        instance._check_convention_has(self.name, value)
+        instance.__dict__[self.name] = value
 
     def checked(self, value: Any, owner: str) -> Any:
         """The value as it is stored.

@@ -69,7 +69,7 @@ class ImperativeOptimizer(UpdateRule):
         aligned: list[Any] = [None] * len(self._parameters)
         for position, gradient in zip(positions, gradients, strict=True):
             aligned[position] = gradient
-        scalars = [self._iterations, *self._host_scalars()]
+        scalars = [self._iterations, *self._host_scalars(), *(cell for cells in self._numbers for cell in cells)]
         with self._parameters[0].backend.arithmetic():
             with Scope((cell, cell.value) for cell in scalars) as scope:
                 self._run(aligned)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from ..backends import Array, Variable, ops
-from .base import Optimizer
 from .hyperparameter import Number
+from .moments import AdaptiveMoments
 
 
-class Nadam(Optimizer):
+class Nadam(AdaptiveMoments):
     r"""Nadam: Adam with Nesterov momentum, whose weight warms up.
 
     With gradient $g_t$, rate $\eta$, decay rates $\beta_1, \beta_2$, schedule decay $\psi$, $m_0 = v_0 = 0$, $P_0 = 1$:
@@ -24,16 +24,21 @@ class Nadam(Optimizer):
         learning_rate: $\eta \ge 0$, a schedule or a callable. 0.002.
         beta_1: $\beta_1$ in [0, 1). 0.9.
         beta_2: $\beta_2$ in [0, 1). 0.999.
-        epsilon: $\epsilon \ge 0$. None is the convention's: 1e-7.
+        epsilon: $\epsilon \ge 0$. None is the convention's: 1e-7, in "torch" and "optax" 1e-8.
         *common: see `Optimizer`.
-        schedule_decay: $\psi \ge 0$. 0.004; keyword only.
+        schedule_decay: $\psi \ge 0$, in all conventions but "optax". None is the convention's: 0.004. This and the
+            following are keyword only.
+        decoupled_weight_decay, eps_root: as in `Adam`.
         **keywords: see `Optimizer`.
 
     Raises:
         ValueError: see `Optimizer`; also for `decay` in convention "keras2", whose Nadam has none.
 
-    Conventions: "keras" and "keras2" are this same formula. Keras 3 has no `schedule_decay` and behaves as with 1; with
-    torch's `momentum_decay` it is the same quantity. The product $P_t$ is one for all parameters.
+    Conventions: "keras" and "keras2" are this formula, with one product $P_t$ for all parameters; Keras 3 has no
+    `schedule_decay` and behaves as with 1. "torch", where $\psi$ is called `momentum_decay`, has a step count and a
+    product for each parameter, which differ where gradients are missing, and coupled weight decay unless
+    `decoupled_weight_decay`. "optax" has no warm-up, $u_t = \beta_1$ and so $P_t = \beta_1^t$, and $\epsilon_r$ inside
+    the root: it is `Adam` with `nesterov`.
 
     References:
         Dozat, Incorporating Nesterov Momentum into Adam, ICLR workshop 2016.
@@ -42,12 +47,12 @@ class Nadam(Optimizer):
     conventions: ClassVar[dict[str, dict[str, Any]]] = {
         "keras": {"epsilon": 1e-7, "schedule_decay": 0.004},
         "keras2": {"epsilon": 1e-7, "schedule_decay": 0.004},
+        "torch": {"epsilon": 1e-8, "schedule_decay": 0.004, "decoupled_weight_decay": False},
+        "optax": {"epsilon": 1e-8, "eps_root": 0.0},
     }
+    neutral: ClassVar[dict[str, Any]] = {**AdaptiveMoments.neutral, "schedule_decay": None}
 
-    beta_1 = Number("[0, 1)")
-    beta_2 = Number("[0, 1)")
-    epsilon = Number("[0, inf)")
-    schedule_decay = Number("[0, inf)")
+    schedule_decay = Number("[0, inf)", optional=True)
 
     def __init__(
         self,
@@ -59,35 +64,33 @@ class Nadam(Optimizer):
         schedule_decay: float | None = None,
         **keywords: Any,
     ) -> None:
-        super().__init__(learning_rate, *common, **keywords)
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self._resolve(epsilon=epsilon, schedule_decay=schedule_decay)
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, *common, **keywords)
+        self._resolve(schedule_decay=schedule_decay)
         if self.convention == "keras2" and self.decay != 0.0:
             raise ValueError(f'Nadam: convention "keras2" has no `decay`, received {self.decay!r}.')
 
     def build(self, variables: Sequence[Any]) -> None:
-        """Create the moments and the product of the momentum schedule."""
+        """Create the moments and the products of the momentum schedule."""
         super().build(variables)
-        self.momentums, self.velocities = self.add_optimizer_variables(variables, ["momentum", "velocity"])
-        self.product = self.add_scalar("u_product", 1.0)
+        if self.convention == "torch":
+            self.products = [self.add_scalar("u_product", 1.0, variable) for variable in variables]
+        elif self.schedule_decay is not None:
+            self.products = [self.add_scalar("u_product", 1.0)] * len(variables)
+
+    def begin_step(self, gradients: Sequence[Array], variables: Sequence[Variable], learning_rate: Any) -> None:
+        """Products grow once a step: that of all parameters together, or those of the parameters with a gradient."""
+        if self.schedule_decay is None:
+            return
+        for variable in variables if self.convention == "torch" else variables[:1]:
+            product = self.products[self._get_variable_index(variable)]
+            self.assign(product, product * self._momentum_at(self.step_of(variable)))
 
     def _momentum_at(self, step: Any) -> Any:
         return self.beta_1 * (1.0 - 0.5 * ops.power(0.96, step * self.schedule_decay))
 
-    def begin_step(self, gradients: Sequence[Array], variables: Sequence[Variable], learning_rate: Any) -> None:
-        """The product is one for all parameters and grows once a step."""
-        self.assign(self.product, self.product * self._momentum_at(self.iterations + 1))
-
-    def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
-        """One step of one parameter."""
-        index = self._get_variable_index(variable)
-        momentum, velocity = self.momentums[index], self.velocities[index]
-        step = self.step_of(variable)
-        now, following, product = self._momentum_at(step), self._momentum_at(step + 1), self.product.value
-
-        self.assign_add(momentum, (gradient - momentum.value) * (1 - self.beta_1))
-        self.assign_add(velocity, (ops.square(gradient) - velocity.value) * (1 - self.beta_2))
-        lookahead = momentum * (following / (1 - product * following)) + gradient * ((1 - now) / (1 - product))
-        denominator = ops.sqrt(velocity / ops.one_minus_power(self.beta_2, step)) + self.epsilon
-        self.assign_sub(variable, lookahead * learning_rate / denominator)
+    def _weights(self, variable: Variable) -> tuple[Any, Any]:
+        if self.schedule_decay is None:
+            return self._weights_looking_ahead(variable)
+        step, product = self.step_of(variable), self.products[self._get_variable_index(variable)].value
+        now, following = self._momentum_at(step), self._momentum_at(step + 1)
+        return following / (1 - product * following), (1 - now) / (1 - product)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from ..backends import Array, Variable, ops
 from .base import Optimizer
-from .hyperparameter import Flag, Number, in_use
+from .hyperparameter import Fixed, Flag, Number, in_use
 
 
 class RMSprop(Optimizer):
@@ -25,15 +25,24 @@ class RMSprop(Optimizer):
         learning_rate: $\eta \ge 0$, a schedule or a callable. 0.001.
         rho: $\rho$ in [0, 1]. 0.9.
         momentum: $\mu$ in [0, 1]. None is the convention's: 0.
-        epsilon: $\epsilon \ge 0$. None is the convention's: 1e-7.
+        epsilon: $\epsilon \ge 0$. None is the convention's: 1e-7, in "torch" and "optax" 1e-8.
         centered: divide by the standard deviation. None is the convention's: False.
-        *common, **keywords: see `Optimizer`.
+        *common: see `Optimizer`.
+        nesterov: of convention "optax": step from where the momentum leads. Default False; this and the following are
+            keyword only.
+        initial_scale: of convention "optax": $v_0 \ge 0$. Default 0.
+        eps_in_sqrt: of convention "optax": whether $\epsilon$ is added inside the root. Default True.
+        bias_correction: of convention "optax": divide $v_t$ and $a_t$ by $1-\rho^t$ where they are used. Default False.
+        **keywords: see `Optimizer`.
 
     Raises:
         ValueError: see `Optimizer`.
 
     Conventions: "keras" is the formula above. "keras2" has $\sqrt{v_t} + \epsilon$, and neither `momentum` nor
-    `centered`. Rounding can bring $v_t - a_t^2$ below zero, where Keras goes on with NaN; here it counts as zero.
+    `centered`. "torch" has $\sqrt{v_t} + \epsilon$ and the rate outside of the momentum:
+    $m_t = \mu m_{t-1} + g_t / (\sqrt{v_t} + \epsilon)$ and $\theta_t = \theta_{t-1} - \eta m_t$. "optax" is as "keras"
+    with four options more, but has no weight decay. Rounding can bring $v_t - a_t^2$ below zero, where Keras, torch and
+    optax go on with NaN; here it counts as zero.
 
     References:
         Hinton, Srivastava and Swersky, Neural Networks for Machine Learning, lecture 6e, 2012;
@@ -41,15 +50,35 @@ class RMSprop(Optimizer):
     """
 
     conventions: ClassVar[dict[str, dict[str, Any]]] = {
-        "keras": {"momentum": 0.0, "epsilon": 1e-7, "centered": False},
-        "keras2": {"epsilon": 1e-7},
+        "keras": {"momentum": 0.0, "epsilon": 1e-7, "centered": False, "eps_in_sqrt": Fixed(True)},
+        "keras2": {"epsilon": 1e-7, "eps_in_sqrt": Fixed(False)},
+        "torch": {"momentum": 0.0, "epsilon": 1e-8, "centered": False, "eps_in_sqrt": Fixed(False)},
+        "optax": {
+            "momentum": 0.0,
+            "epsilon": 1e-8,
+            "centered": False,
+            "nesterov": False,
+            "initial_scale": 0.0,
+            "eps_in_sqrt": True,
+            "bias_correction": False,
+        },
     }
-    neutral: ClassVar[dict[str, Any]] = {"momentum": 0.0, "centered": False}
+    neutral: ClassVar[dict[str, Any]] = {
+        "momentum": 0.0,
+        "centered": False,
+        "nesterov": False,
+        "initial_scale": 0.0,
+        "bias_correction": False,
+    }
 
     rho = Number("[0, 1]")
     momentum = Number("[0, 1]")
     epsilon = Number("[0, inf)")
     centered = Flag()
+    nesterov = Flag()
+    initial_scale = Number("[0, inf)")
+    eps_in_sqrt = Flag()
+    bias_correction = Flag()
 
     def __init__(
         self,
@@ -59,16 +88,28 @@ class RMSprop(Optimizer):
         epsilon: float | None = None,
         centered: bool | None = None,
         *common: Any,
+        nesterov: bool | None = None,
+        initial_scale: float | None = None,
+        eps_in_sqrt: bool | None = None,
+        bias_correction: bool | None = None,
         **keywords: Any,
     ) -> None:
         super().__init__(learning_rate, *common, **keywords)
         self.rho = rho
-        self._resolve(momentum=momentum, epsilon=epsilon, centered=centered)
+        self._resolve(
+            momentum=momentum,
+            epsilon=epsilon,
+            centered=centered,
+            nesterov=nesterov,
+            initial_scale=initial_scale,
+            eps_in_sqrt=eps_in_sqrt,
+            bias_correction=bias_correction,
+        )
 
     def build(self, variables: Sequence[Any]) -> None:
         """Create the mean squares, and the momentums and mean gradients that are asked for."""
         super().build(variables)
-        self.velocities = self.add_optimizer_variables(variables, "velocity")
+        self.velocities = self.add_optimizer_variables(variables, "velocity", self.initial_scale)
         if in_use(self.momentum):
             self.momentums = self.add_optimizer_variables(variables, "momentum")
         if self.centered:
@@ -78,19 +119,20 @@ class RMSprop(Optimizer):
         """One step of one parameter."""
         index = self._get_variable_index(variable)
         velocity = self.velocities[index]
+        correction = 1 / ops.one_minus_power(self.rho, self.step_of(variable)) if self.bias_correction else 1.0
         self.assign(velocity, velocity * self.rho + ops.square(gradient) * (1 - self.rho))
-        spread = velocity.value
+        spread = velocity * correction if self.bias_correction else velocity.value
         if self.centered:
             average = self.average_gradients[index]
             self.assign(average, average * self.rho + gradient * (1 - self.rho))
-            spread = ops.maximum(spread - ops.square(average), 0.0)
-        if self.convention == "keras2":
-            denominator = ops.sqrt(spread) + self.epsilon
-        else:
-            denominator = ops.sqrt(spread + self.epsilon)
-        increment = gradient * learning_rate / denominator
+            mean = average * correction if self.bias_correction else average.value
+            spread = ops.maximum(spread - ops.square(mean), 0.0)
+        denominator = ops.sqrt(spread + self.epsilon) if self.eps_in_sqrt else ops.sqrt(spread) + self.epsilon
+
+        rate_outside = self.convention == "torch"
+        increment = gradient / denominator if rate_outside else gradient * learning_rate / denominator
         if in_use(self.momentum):
             momentum = self.momentums[index]
             self.assign(momentum, momentum * self.momentum + increment)
-            increment = momentum.value
-        self.assign_sub(variable, increment)
+            increment = momentum * self.momentum + increment if self.nesterov else momentum.value
+        self.assign_sub(variable, increment * learning_rate if rate_outside else increment)

@@ -25,6 +25,7 @@ class UpdateRule(CellKeeper):
     convention: str
     jit_compile: Any
     weight_decay: float | None
+    maximize: bool
     clipnorm: float | None
     clipvalue: float | None
     global_clipnorm: float | None
@@ -64,8 +65,11 @@ class UpdateRule(CellKeeper):
         raise NotImplementedError(f"{type(self).__name__} must define update_step(gradient, variable, learning_rate).")
 
     def step_of(self, variable: Variable) -> Any:
-        """The number of this update for a parameter, from 1: a Python int, or a traced integer."""
-        return self.iterations + 1
+        """The number of this update for a parameter, from 1: a Python int, or a traced integer.
+
+        In convention "torch" the updates in which the parameter had a gradient count, elsewhere all updates.
+        """
+        return self._steps[self._get_variable_index(variable)] + 1 if self._steps else self.iterations + 1
 
     @property
     def iterations(self) -> Any:
@@ -83,6 +87,8 @@ class UpdateRule(CellKeeper):
             self._averages = self.add_optimizer_variables(self._parameters, "average")
         if self.gradient_accumulation_steps is not None:
             self._accumulators = self.add_optimizer_variables(self._parameters, "gradient_accumulator")
+        if self.convention == "torch":
+            self._steps = [self.add_scalar("step", 0, parameter) for parameter in self._parameters]
 
     def _rate_is_state(self) -> bool:
         return self._schedule is None
@@ -142,13 +148,17 @@ class UpdateRule(CellKeeper):
                     gradient = gradients.prepared(index) if index in gradients.present else None
                     self._update_one(index, gradient, rate)
                 commit(scope)
+        if self._counts:
+            for index in gradients.present:
+                for count in self._counts[index]:
+                    count.assign(count.value + 1)
 
     def _update_one(self, index: int, gradient: Array | None, rate: Any) -> None:
         """All that happens to one parameter, on what its cells hold in this scope."""
         variable = self._parameters[index]
         if gradient is not None:
             rate = ops.cast(rate, gradient.dtype)
-            if self.weight_decay is not None and self._decays(variable):
+            if not self._decay_is_coupled() and self._decays(variable):
                 variable.assign_sub(variable.value * (self.weight_decay * rate))
             self.update_step(gradient, variable, rate)
             if variable.constraint is not None:
@@ -156,14 +166,19 @@ class UpdateRule(CellKeeper):
         if self.use_ema:
             self._average(variable, self._averages[index])
 
-    def _prepare(self, gradient: Array, divisor: Any, factor: Any) -> Array:
-        """A gradient unscaled and clipped."""
+    def _prepare(self, index: int, gradient: Array, divisor: Any, factor: Any) -> Array:
+        """A gradient unscaled, clipped, turned round to maximize, and with coupled weight decay in it."""
         if divisor is not None:
             gradient = gradient / divisor
         if factor is not None:
             gradient = gradient * ops.cast(factor, gradient.dtype)
         if self.clipvalue is not None:
             gradient = ops.clip(gradient, -self.clipvalue, self.clipvalue)
+        if self.maximize:
+            gradient = -gradient
+        variable = self._parameters[index]
+        if self._decay_is_coupled() and self._decays(variable):
+            gradient = gradient + ops.cast(variable, gradient.dtype) * self.weight_decay
         return gradient
 
     def _average(self, variable: Variable, average: Variable) -> None:
@@ -182,7 +197,7 @@ class UpdateRule(CellKeeper):
         scope = Scope()
         for cell in self._grouped[index]:
             scope.hold(cell, backend.cast(cell.value, dtype))
-        for cell in self._host_scalars():
+        for cell in (*self._host_scalars(), *self._numbers[index]):
             value = cell.value
             if backend_of(value) is not HOST and "float" in backend.dtype_name(value):
                 # A traced scalar must not widen the arrays it meets.
@@ -220,7 +235,13 @@ class UpdateRule(CellKeeper):
         self._excluded = excluded
         self._excluded_names = tuple(var_names or ())
 
+    def _decay_is_coupled(self) -> bool:
+        """Whether weight decay goes through the gradient, rather than straight to the parameter."""
+        raise NotImplementedError
+
     def _decays(self, variable: Variable) -> bool:
+        if self.weight_decay is None or not in_use(self.weight_decay):
+            return False
         if any(excluded is variable or excluded is variable._array for excluded in self._excluded):
             return False
         return not any(re.search(expression, variable.name) for expression in self._excluded_names)
@@ -248,7 +269,7 @@ class _Gradients(Sequence[Array]):
         limit = rule.clipnorm if rule.convention == "keras2" else rule.global_clipnorm
         if limit is not None:
             norm = global_norm((self.array(index) for index in self.present), self.divisor)
-            self._factors = dict.fromkeys(self.present, global_norm_factor(norm, limit))
+            self._factors = dict.fromkeys(self.present, global_norm_factor(norm, limit, rule.convention))
 
     def array(self, index: int) -> Array:
         """The gradient as it came."""
@@ -259,7 +280,9 @@ class _Gradients(Sequence[Array]):
         limit = self._rule.clipnorm
         if index not in self._factors:
             self._factors[index] = (
-                None if limit is None else norm_factor(global_norm([self.array(index)], self.divisor), limit)
+                None
+                if limit is None
+                else norm_factor(global_norm([self.array(index)], self.divisor), limit, self._rule.convention)
             )
         return self._factors[index]
 
@@ -275,7 +298,7 @@ class _Gradients(Sequence[Array]):
 
     def prepared(self, index: int) -> Array:
         """The gradient as `update_step` receives it."""
-        return self._rule._prepare(self.wide(index), self.divisor, self.factor(index))
+        return self._rule._prepare(index, self.wide(index), self.divisor, self.factor(index))
 
     @overload
     def __getitem__(self, position: int) -> Array: ...

@@ -79,8 +79,9 @@ def test_hyperparameters_set_later(algorithm, name, built):
 
 @pytest.mark.parametrize(("algorithm", "name"), HYPERPARAMETERS)
 def test_hyperparameters_of_the_constructor(algorithm, name):
+    having = [row for row in (*algorithm.conventions.values(), algorithm.neutral) if name in row]
     for value, words in wrong_values(algorithm, hyperparameters(algorithm)[name]):
-        if value is None and (name == "decay" or any(name in table for table in algorithm.conventions.values())):
+        if value is None and (name == "decay" or having):
             assert getattr(algorithm(**{name: None}), name) is not None
             continue
         named = "convention" if name == "convention" else f"`{name}`"
@@ -213,8 +214,15 @@ def test_arguments_that_exclude_each_other():
         given = {name: limit for name, limit in clips.items() if name != left_out}
         with refused(ValueError, "Adam", "only one", *given):
             Adam(**given)
-    with refused(ValueError, "AdamW", "`weight_decay`", "None"):
-        AdamW(weight_decay=None)
+    with refused(ValueError, "SGD", "`nesterov`", '"torch"', "momentum=0.0"):
+        SGD(nesterov=True, convention="torch")
+    with refused(ValueError, "SGD", "`nesterov`", '"torch"', "dampening=0.5"):
+        SGD(momentum=0.9, nesterov=True, dampening=0.5, convention="torch")
+    with refused(ValueError, "Adam", "`nesterov`", "`amsgrad`"):
+        Adam(nesterov=True, amsgrad=True, convention="optax")
+    for name in ("bias_correction_mu", "bias_correction_nu"):
+        with refused(ValueError, "Adam", f"`{name}`", "`amsgrad`"):
+            Adam(convention="optax", **{name: False})
 
 
 # ---------------------------------------------------------------- conventions
@@ -235,23 +243,50 @@ def test_a_convention_that_only_others_have():
         optimizer.convention = "keras2"
 
 
-@pytest.mark.parametrize(
-    ("algorithm", "argument"),
-    [
-        (RMSprop, {"momentum": 0.9}),
-        (RMSprop, {"centered": True}),
-        (Adagrad, {"initial_accumulator_value": 0.1}),
-        (Nadam, {"decay": 0.1}),
-        (Adam, {"weight_decay": 0.1}),
-        (SGD, {"global_clipnorm": 0.1}),
-    ],
-    ids=lambda value: value.__name__ if isinstance(value, type) else next(iter(value)),
-)
-def test_arguments_that_a_convention_lacks(algorithm, argument):
-    ((name, value),) = argument.items()
-    with refused(ValueError, algorithm.__name__, f"`{name}`", "keras2"):
-        algorithm(convention="keras2", **argument)
-    assert getattr(algorithm(**argument), name) == value
+LACKING = [
+    (RMSprop, "keras2", "keras", {"momentum": 0.9}),
+    (RMSprop, "keras2", "optax", {"centered": True}),
+    (RMSprop, "keras", "optax", {"nesterov": True}),
+    (RMSprop, "torch", "optax", {"initial_scale": 1.0}),
+    (RMSprop, "keras", "optax", {"eps_in_sqrt": False}),
+    (RMSprop, "keras2", "optax", {"eps_in_sqrt": True}),
+    (RMSprop, "torch", "optax", {"bias_correction": True}),
+    (Adagrad, "keras2", "torch", {"initial_accumulator_value": 0.1}),
+    (Adagrad, "optax", "torch", {"lr_decay": 0.1}),
+    (Nadam, "keras2", "keras", {"decay": 0.1}),
+    (Nadam, "optax", "torch", {"schedule_decay": 0.1}),
+    (Nadam, "torch", "optax", {"eps_root": 0.1}),
+    (Adam, "keras2", "keras", {"weight_decay": 0.1}),
+    (Adam, "keras", "torch", {"decoupled_weight_decay": False}),
+    (Adam, "keras", "optax", {"nesterov": True}),
+    (Adam, "torch", "optax", {"bias_correction_mu": False, "amsgrad": True}),
+    (Adam, "keras2", "optax", {"bias_correction_nu": False, "amsgrad": True}),
+    (Adam, "optax", "torch", {"maximize": True}),
+    (SGD, "keras", "torch", {"maximize": True}),
+    (SGD, "keras", "torch", {"dampening": 0.5}),
+    (SGD, "keras2", "keras", {"global_clipnorm": 0.1}),
+    *((algorithm, "optax", "torch", {"weight_decay": 0.1}) for algorithm in (SGD, RMSprop, Adagrad)),
+]
+
+
+@pytest.mark.parametrize(("algorithm", "lacking", "having", "argument"), LACKING)
+def test_arguments_that_a_convention_lacks(algorithm, lacking, having, argument):
+    name, value = next(iter(argument.items()))
+    with refused(ValueError, algorithm.__name__, f"`{name}`", lacking):
+        algorithm(convention=lacking, **argument)
+    assert getattr(algorithm(convention=having, **argument), name) == value
+    if name not in ("global_clipnorm", "decay"):
+        built = algorithm(convention=lacking)
+        built.build([np.ones(3)])
+        with refused(ValueError, algorithm.__name__, f"`{name}`", lacking, repr(having), keeps=[built]):
+            setattr(built, name, value)
+
+
+def test_what_no_convention_of_an_algorithm_lets_change():
+    for convention in AdamW.conventions:
+        with refused(ValueError, "AdamW", "`decoupled_weight_decay`", "always True"):
+            AdamW(convention=convention, decoupled_weight_decay=False)
+        AdamW(convention=convention, decoupled_weight_decay=True)
 
 
 # ---------------------------------------------------------------- what is asked for but not kept

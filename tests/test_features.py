@@ -269,7 +269,8 @@ def test_positional_order_is_keras():
         "name": "", "learning_rate": 0.1, "weight_decay": 0.2, "clipnorm": 0.6, "global_clipnorm": None,
         "clipvalue": None, "use_ema": False, "ema_momentum": 0.99, "ema_overwrite_frequency": None,
         "loss_scale_factor": None, "gradient_accumulation_steps": None, "beta_1": 0.3, "beta_2": 0.4, "epsilon": 0.5,
-        "amsgrad": True, "convention": "keras", "slot_dtype": None, "jit_compile": "auto",
+        "amsgrad": True, "eps_root": 0.0, "decoupled_weight_decay": True, "nesterov": False, "bias_correction_mu": True,
+        "bias_correction_nu": True, "convention": "keras", "slot_dtype": None, "jit_compile": "auto", "maximize": False,
         "decay": 0.0,
     }  # fmt: skip
 
