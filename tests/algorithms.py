@@ -173,12 +173,61 @@ KERAS_2 = (
     row("keras2-nadam-of-keras", "Nadam", {"schedule_decay": 1.0}, "keras2", {"schedule_decay": None}),
 )  # fmt: skip
 
-ROWS = (*PLAIN, *FEATURES, *KERAS_2)
+TORCH = (
+    row("torch-sgd", "SGD", {"weight_decay": 0.1}, "torch", None),
+    row("torch-sgd-dampening", "SGD", {"momentum": 0.9, "dampening": 0.25, "maximize": True}, "torch", None),
+    row("torch-sgd-nesterov", "SGD", {"momentum": 0.9, "nesterov": True, "learning_rate": EXPONENTIAL}, "torch", None),
+    row("torch-rmsprop", "RMSprop", {"weight_decay": 0.1}, "torch", None),
+    row("torch-rmsprop-centered-momentum", "RMSprop",
+        {"rho": 0.99, "centered": True, "momentum": 0.5, "learning_rate": DECAYED}, "torch", None),
+    row("torch-adagrad", "Adagrad", {}, "torch", None),
+    row("torch-adagrad-decay", "Adagrad", {"lr_decay": 0.125, "initial_accumulator_value": 0.5, "weight_decay": 0.1},
+        "torch", None),
+    row("torch-adadelta", "Adadelta", {"rho": 0.9, "weight_decay": 0.01}, "torch", None),
+    row("torch-adam", "Adam", {"maximize": True}, "torch", None),
+    row("torch-adam-amsgrad", "Adam", {"amsgrad": True, "weight_decay": 0.1, "epsilon": 1e-3}, "torch", None),
+    row("torch-adam-decoupled", "Adam", {"weight_decay": 0.1, "decoupled_weight_decay": True}, "torch", None),
+    row("torch-adam-everything", "Adam",
+        {"learning_rate": EXPONENTIAL, "weight_decay": 0.1, "global_clipnorm": 0.5, "use_ema": True,
+         "ema_momentum": 0.75, "gradient_accumulation_steps": 3, "loss_scale_factor": 2.0**10}, "torch", None),
+    row("torch-adamw", "AdamW", {}, "torch", None),
+    row("torch-adamax", "Adamax", {"weight_decay": 0.1, "epsilon": 1e-3}, "torch", None),
+    row("torch-nadam", "Nadam", {"weight_decay": 0.1}, "torch", None),
+    row("torch-nadam-decoupled", "Nadam",
+        {"weight_decay": 0.1, "decoupled_weight_decay": True, "schedule_decay": 0.5}, "torch", None),
+)  # fmt: skip
+
+OPTAX = (
+    row("optax-sgd", "SGD", {}, "optax", None),
+    row("optax-sgd-nesterov", "SGD", {"momentum": 0.9, "nesterov": True, "learning_rate": EXPONENTIAL}, "optax", None),
+    row("optax-rmsprop", "RMSprop", {}, "optax", None),
+    row("optax-rmsprop-nesterov", "RMSprop",
+        {"momentum": 0.5, "nesterov": True, "eps_in_sqrt": False, "initial_scale": 0.5}, "optax", None),
+    row("optax-rmsprop-corrected", "RMSprop", {"momentum": 0.5, "bias_correction": True}, "optax", None),
+    # After the first step the corrected variance is 0: what stands for it is rounding errors, so epsilon is large.
+    row("optax-rmsprop-centered-corrected", "RMSprop",
+        {"centered": True, "bias_correction": True, "epsilon": 0.125}, "optax", None),
+    row("optax-adagrad", "Adagrad", {}, "optax", None),
+    row("optax-adagrad-no-epsilon", "Adagrad", {"initial_accumulator_value": 0.0, "epsilon": 0.0}, "optax", None),
+    row("optax-adadelta", "Adadelta", {"weight_decay": 0.01}, "optax", None),
+    row("optax-adam", "Adam", {"eps_root": 1e-5}, "optax", None),
+    row("optax-adam-nesterov", "Adam", {"nesterov": True, "clipnorm": 0.01}, "optax", None),
+    row("optax-amsgrad", "Adam", {"amsgrad": True}, "optax", None),
+    row("optax-amsgrad-of-the-paper", "Adam",
+        {"amsgrad": True, "bias_correction_mu": False, "bias_correction_nu": False}, "optax", None),
+    row("optax-adamw", "AdamW", {}, "optax", None),
+    row("optax-adamax", "Adamax", {"weight_decay": 0.1}, "optax", None),
+    row("optax-nadam", "Nadam", {"weight_decay": 0.1, "eps_root": 1e-5}, "optax", None),
+)  # fmt: skip
+
+ROWS = (*PLAIN, *FEATURES, *KERAS_2, *TORCH, *OPTAX)
 
 # No argument at all: what the documentation says is compared with what happens.
 DEFAULTS = (
     *(Row(f"{name.lower()}-defaults", name) for name in RATES),
     *(Row(f"keras2-{name.lower()}-defaults", name, {}, "keras2") for name in RATES if name != "AdamW"),
+    *(Row(f"{convention}-{name.lower()}-defaults", name, {}, convention)
+      for convention in ("torch", "optax") for name in RATES),
 )
 
 # Here `keras` is not the same but what Keras makes of it (twin.py, `like_keras`).

@@ -81,7 +81,7 @@ def test_where_gradwise_documents_a_difference(row, keras_says):
     apart = 0.0
     for gradient, expected, ours in zip(gradients, theirs, trajectory(row, len(theirs)), strict=True):
         keras_way.apply({name: value.ravel().tolist() for name, value in gradient.items()})
-        values = {name: np.array(x).reshape(SHAPES[name]) for name, x in keras_way.values().items()}
+        values = {name: np.array(x, np.float64).reshape(SHAPES[name]) for name, x in keras_way.values().items()}
         assert largest_distance(values, expected, start) * EPS <= PRECISION
         apart = max(apart, largest_distance(ours, expected, start) * EPS)
     assert apart > 1e-4

@@ -87,6 +87,9 @@ def test_each_step_is_the_float32_step_rounded_once(row, dtype, library):
             assert value.tobytes() == target.astype(value.dtype).tobytes()
         for slot, tree in state.slots.items():
             for name, value in tree.items():
+                if slot in ("step", "u_product"):  # A number that is counted, not computed with.
+                    assert read(value) == read(exact_state.slots[slot][name])
+                    continue
                 value, target = read(value), read(exact_state.slots[slot][name])
                 assert value.dtype.name == "float32"
                 assert value.tobytes() == target.tobytes()
@@ -108,7 +111,11 @@ def test_imperative_steps_are_the_functional_ones(row, dtype, library):
     for name, value in params.items():
         found = read(parameters[name])
         assert found.dtype.name == dtype
-        assert found.tobytes() == read(value).tobytes()
+        if library == "jax":
+            # One runs under jit, the other does not: float32 steps that are some eps apart may round to neighbours.
+            assert np.all(np.abs(wide(found) - wide(read(value))) <= unit(wide(found), dtype))
+        else:
+            assert found.tobytes() == read(value).tobytes()
 
 
 MANY = 100

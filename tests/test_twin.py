@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from algorithms import DEFAULTS, EXPONENTIAL, ROWS, SHAPES, Row, problem
+from backend_table import largest_distance
 from twin import Twin
 
 from gradwise.backends import Variable
 
 STEPS = 30
-PRECISION = 1e-13
-"""Of how far a tensor has moved at the most; measured: 6e-15."""
+EPS = float(np.finfo(np.float64).eps)
+PRECISION = 16.0
+"""In units of `distance`. The twin's own numbers are exact: this is rounding in gradwise alone. Measured: 5.6."""
 
 
 def flat(values):
@@ -23,24 +25,14 @@ def twin_of(row, start, constraint=None, like_keras=False):
 
 
 def off(parameters, twin, start):
-    """How far parameters are from the twin's, in units of how far those have moved."""
-    largest = 0.0
-    for name, values in twin.values().items():
-        expected = np.array(values).reshape(SHAPES[name])
-        found = np.asarray(parameters[name])
-        assert found.dtype == np.float64 and found.shape == expected.shape
-        if expected.size:
-            moved = np.max(np.abs(expected - start[name]))
-            if moved == 0:
-                assert np.array_equal(found, expected)
-            else:
-                largest = max(largest, np.max(np.abs(found - expected)) / moved)
-    return largest
+    """How far parameters are from the twin's: see `distance`."""
+    expected = {name: np.array(values, np.float64).reshape(SHAPES[name]) for name, values in twin.values().items()}
+    return largest_distance({name: np.asarray(value) for name, value in parameters.items()}, expected, start)
 
 
 def averages_of(twin):
     return {
-        name: np.array([x.average for x in elements]).reshape(SHAPES[name])
+        name: np.array([x.average for x in elements], np.float64).reshape(SHAPES[name])
         for name, elements in twin.parameters.items()
     }
 
@@ -133,7 +125,7 @@ def test_averages_and_constraints_with_accumulation():
             before = start if before is None else before
             assert all(np.array_equal(parameters[name], before[name]) for name in SHAPES)
         before = parameters
-    assert off(parameters, keras, start) > 1e-3
+    assert off(parameters, keras, start) * EPS > 1e-4
 
 
 @pytest.mark.filterwarnings("ignore:Gradients do not exist:UserWarning")  # as in Keras
@@ -148,7 +140,7 @@ def test_what_a_parameter_accumulated_waits_for_its_next_gradient():
         for each in (twin, keras):
             each.apply(flat(gradient))
         assert off(parameters, twin, start) <= PRECISION
-    assert off(parameters, keras, start) > 1e-3
+    assert off(parameters, keras, start) * EPS > 1e-4
 
 
 def test_the_schedule_of_nadam_is_slow_by_default():
@@ -160,4 +152,4 @@ def test_the_schedule_of_nadam_is_slow_by_default():
         for each in (twin, keras):
             each.apply(flat(gradient))
         assert off(parameters, twin, start) <= PRECISION
-    assert off(parameters, keras, start) > 1e-3
+    assert off(parameters, keras, start) * EPS > 1e-4

@@ -1,7 +1,8 @@
-"""A second implementation of every algorithm: element by element, in Python floats, slow and obvious.
+"""A second implementation of every algorithm: element by element, in numbers of 50 digits, slow and obvious.
 
-It was written from descriptions of Keras 3.15 and Keras 2.2.4 and from the papers, not from gradwise. Nothing here is
-shared with gradwise, NumPy's arithmetic included.
+It was written from descriptions of Keras 3.15, Keras 2.2.4, torch.optim and optax and from the papers, not from
+gradwise. Nothing here is shared with gradwise, NumPy's arithmetic included. The rules are in `twin_rules`; here is what
+is around them.
 
 `like_keras=True` follows Keras 3 where gradwise documents that it does not:
 
@@ -15,82 +16,123 @@ shared with gradwise, NumPy's arithmetic included.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from fractions import Fraction
 from typing import Any
 
 from algorithms import Schedule
+from exact import distance_from_tie, mp, number, one_minus_power, rounded
+from twin_rules import HYPERPARAMETERS, RULES, Now, Slots, momentum_of_nadam, slot_names
+
+__all__ = ["Element", "Twin", "one_minus_power"]
 
 COMMON = {
-    "weight_decay": None, "clipnorm": None, "clipvalue": None, "global_clipnorm": None, "use_ema": False,
-    "ema_momentum": 0.99, "ema_overwrite_frequency": None, "loss_scale_factor": None,
-    "gradient_accumulation_steps": 1, "decay": 0.0, "epsilon": 1e-7,
+    "clipnorm": None, "clipvalue": None, "global_clipnorm": None, "use_ema": False, "ema_momentum": 0.99,
+    "ema_overwrite_frequency": None, "loss_scale_factor": None, "gradient_accumulation_steps": 1, "decay": 0.0,
 }  # fmt: skip
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "SGD": {"learning_rate": 0.01, "momentum": 0.0, "nesterov": False},
-    "RMSprop": {"learning_rate": 0.001, "rho": 0.9, "momentum": 0.0, "centered": False},
-    "Adagrad": {"learning_rate": 0.01},
-    "Adadelta": {"learning_rate": 1.0, "rho": 0.95},
-    "Adam": {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "amsgrad": False},
-    "AdamW": {"learning_rate": 0.001, "weight_decay": 0.004, "beta_1": 0.9, "beta_2": 0.999, "amsgrad": False},
-    "Adamax": {"learning_rate": 0.002, "beta_1": 0.9, "beta_2": 0.999},
-    "Nadam": {"learning_rate": 0.002, "beta_1": 0.9, "beta_2": 0.999, "schedule_decay": 0.004},
-}
-
-
-def one_minus_power(beta: float, t: int) -> float:
-    """1 - beta**t, exactly, then rounded: in floats it would lose three digits where beta is 0.999."""
-    return float(1 - Fraction(beta) ** t)
 
 
 class Element:
-    """One number of a parameter, and what an algorithm remembers about it. Everything starts from zero."""
+    """One number of a parameter, and what is remembered about it. Slots start from zero, unless given."""
 
-    def __init__(self, value: float, **slots: float) -> None:
-        self.w = value
-        self.average = self.accumulated = 0.0
-        self.m = self.v = self.a = self.d = self.u = self.v_max = 0.0
-        for name, initial in slots.items():
-            setattr(self, name, initial)
+    def __init__(self, value: Any, slots: Slots) -> None:
+        self.w = number(value)
+        self.slots = {name: number(initial) for name, initial in slots.items()}
+        self.average = self.accumulated = number(0)
 
 
 class Twin:
-    """An optimizer for parameters given as lists of numbers."""
+    """An optimizer for parameters given as lists of numbers.
+
+    Args:
+        iterations: how many updates there have been; in torch's convention, each parameter's count too.
+        dtype: parameters are rounded to it, to nearest even, after each update ("bfloat16" or "float16"). Slots are
+            not.
+    """
 
     def __init__(
         self,
         algorithm: str,
         arguments: Mapping[str, Any],
         convention: str,
-        parameters: Mapping[str, Sequence[float]],
-        constraint: Callable[[float], float] | None = None,
+        parameters: Mapping[str, Sequence[Any]],
+        constraint: Callable[[Any], Any] | None = None,
         like_keras: bool = False,
+        iterations: int = 0,
+        dtype: str | None = None,
     ) -> None:
         self.algorithm, self.convention = algorithm, convention
-        self.constraint, self.like_keras = constraint, like_keras
-        h = {**COMMON, **DEFAULTS[algorithm], **arguments}
-        if like_keras and "schedule_decay" in h:
-            h["schedule_decay"] = 1.0
-        self.h = h
-        slots = {}
+        self.constraint, self.like_keras, self.dtype = constraint, like_keras, dtype
+        given = {**COMMON, **HYPERPARAMETERS[algorithm][convention]}
+        unknown = set(arguments) - set(given)
+        if unknown:
+            raise ValueError(f"{algorithm} of {convention} has no {', '.join(sorted(unknown))}")
+        if like_keras and "schedule_decay" in given:
+            arguments = {**arguments, "schedule_decay": 1.0}
+        given.update(arguments)
+        # Numbers become exact; flags, counts of calls, schedules and None stay what they are.
+        self.h = {name: number(value) if isinstance(value, float) else value for name, value in given.items()}
+        slots = dict.fromkeys(slot_names(algorithm, self.h), 0.0)
         if algorithm == "Adagrad":
-            slots["a"] = h.get("initial_accumulator_value", 0.1 if convention == "keras" else 0.0)
-        self.parameters = {name: [Element(x, **slots) for x in values] for name, values in parameters.items()}
-        self.calls = self.updates = 0
-        self.product = 1.0  # of Nadam's momenta so far
+            slots["accumulator"] = given.get("initial_accumulator_value", 0.0)
+        if algorithm == "RMSprop":
+            slots["velocity"] = given.get("initial_scale", 0.0)
+        self.parameters = {name: [Element(x, slots) for x in values] for name, values in parameters.items()}
+        self.calls = iterations * self.h["gradient_accumulation_steps"]
+        self.updates = iterations
+        self.counts = dict.fromkeys(parameters, iterations)
+        # Of Nadam's momenta so far: one product for all, in torch one for each parameter.
+        self.products = dict.fromkeys(parameters if self.per_parameter else (None,), number(1))
+        self.from_tie = 0.5
+        """How near a parameter has come to the middle of two numbers of `dtype` before it was rounded."""
 
-    def values(self) -> dict[str, list[float]]:
+    @property
+    def per_parameter(self) -> bool:
+        """Whether each parameter counts its own updates."""
+        return self.convention == "torch"
+
+    # ------------------------------------------------------------ reading and setting
+
+    def values(self) -> dict[str, list[Any]]:
         return {name: [element.w for element in elements] for name, elements in self.parameters.items()}
+
+    def slots(self) -> dict[str, dict[str, list[Any]]]:
+        """By the slot's name and the parameter's."""
+        return {
+            slot: {name: [element.slots[slot] for element in elements] for name, elements in self.parameters.items()}
+            for slot in slot_names(self.algorithm, self.h)
+        }
+
+    def set_slots(self, slots: Mapping[str, Mapping[str, Sequence[Any]]]) -> None:
+        for slot, by_parameter in slots.items():
+            assert slot in slot_names(self.algorithm, self.h), slot
+            for name, values in by_parameter.items():
+                for element, value in zip(self.parameters[name], values, strict=True):
+                    element.slots[slot] = number(value)
+
+    def scalars(self) -> dict[str, Any]:
+        """Nadam's product: a number, or in torch one for each parameter, by name."""
+        if self.algorithm != "Nadam" or self.convention == "optax":
+            return {}
+        return {"u_product": dict(self.products) if self.per_parameter else self.products[None]}
+
+    def set_scalars(self, scalars: Mapping[str, Any]) -> None:
+        for name, value in scalars.items():
+            assert name in self.scalars(), name
+            products = value if self.per_parameter else {None: value}
+            self.products.update((key, number(x)) for key, x in products.items())
+
+    def set_rate(self, rate: float) -> None:
+        self.h["learning_rate"] = number(rate)
 
     # ------------------------------------------------------------ one call
 
-    def apply(self, gradients: Mapping[str, Sequence[float] | None]) -> None:
+    def apply(self, gradients: Mapping[str, Sequence[Any] | None]) -> None:
         """One call with gradients; None leaves a parameter out."""
         window = self.h["gradient_accumulation_steps"]
-        given = {name: list(values) for name, values in gradients.items() if values is not None}
-        if self.h["loss_scale_factor"] is not None:
-            given = {name: [g / self.h["loss_scale_factor"] for g in values] for name, values in given.items()}
+        scale = self.h["loss_scale_factor"] or number(1)
+        given = {
+            name: [number(g) / scale for g in values] for name, values in gradients.items() if values is not None
+        }
         if (self.calls + 1) % window == 0:
             self.update(self.mean_of_window(given, window))
         else:
@@ -103,7 +145,7 @@ class Twin:
         self.calls += 1
         self.updates = self.calls // window
 
-    def mean_of_window(self, given: Mapping[str, Sequence[float]], window: int) -> dict[str, list[float]]:
+    def mean_of_window(self, given: Mapping[str, Sequence[Any]], window: int) -> dict[str, list[Any]]:
         means = {}
         for name, values in given.items():
             means[name] = [
@@ -112,19 +154,23 @@ class Twin:
         for name, elements in self.parameters.items():
             if name in given or self.like_keras:
                 for element in elements:
-                    element.accumulated = 0.0
+                    element.accumulated = number(0)
         return means
 
-    def update(self, gradients: dict[str, list[float]]) -> None:
+    def update(self, gradients: dict[str, list[Any]]) -> None:
         gradients = self.clipped(gradients)
         rate = self.rate()
-        t = self.updates + 1
-        self.begin(t)
+        if not self.per_parameter:
+            self.multiply_product(None, self.updates + 1)
         for name, values in gradients.items():
+            self.counts[name] += 1
+            t = self.counts[name] if self.per_parameter else self.updates + 1
+            if self.per_parameter:
+                self.multiply_product(name, t)
+            product = self.products[name if self.per_parameter else None]
+            now = Now(self.convention, self.h, rate, t, product)
             for element, g in zip(self.parameters[name], values, strict=True):
-                if self.h["weight_decay"] is not None:
-                    element.w -= element.w * self.h["weight_decay"] * rate
-                getattr(self, self.algorithm)(element, g, rate, t)
+                self.update_element(element, g, now)
         if self.like_keras:
             self.move_averages()
             self.constrain(gradients)
@@ -132,10 +178,33 @@ class Twin:
             self.constrain(gradients)
             self.move_averages()
 
-    def rate(self) -> float:
+    def multiply_product(self, name: str | None, t: int) -> None:
+        if self.scalars():
+            self.products[name] *= momentum_of_nadam(self.h, t)
+
+    def update_element(self, element: Element, g: Any, now: Now) -> None:
+        if self.h.get("maximize"):
+            g = -g
+        decay, decoupled = self.h.get("weight_decay") or number(0), number(0)
+        if self.decay_is_coupled():
+            g = g + decay * element.w
+        else:
+            # Before the rule or with it is the same: no rule reads the parameter.
+            decoupled = now.rate * decay * element.w
+        element.w = element.w - decoupled - RULES[self.algorithm](now, element.slots, g)
+        if self.dtype is not None:
+            self.from_tie = min(self.from_tie, distance_from_tie(element.w, self.dtype))
+            element.w = rounded(element.w, self.dtype)
+
+    def decay_is_coupled(self) -> bool:
+        if self.convention == "torch":
+            return self.algorithm != "AdamW" and not self.h.get("decoupled_weight_decay")
+        return self.convention == "optax" and self.algorithm == "Adadelta"
+
+    def rate(self) -> Any:
         rate = self.h["learning_rate"]
         if isinstance(rate, Schedule):
-            x = rate.arguments
+            x = {name: number(value) for name, value in rate.arguments.items()}
             past = self.calls / x["decay_steps"]
             if rate.name == "ExponentialDecay":
                 rate = x["initial_learning_rate"] * x["decay_rate"] ** past
@@ -143,18 +212,26 @@ class Twin:
                 rate = x["initial_learning_rate"] / (1 + x["decay_rate"] * past)
         return rate / (1 + self.h["decay"] * self.calls)
 
-    def clipped(self, gradients: dict[str, list[float]]) -> dict[str, list[float]]:
-        every = math.sqrt(math.fsum(g * g for values in gradients.values() for g in values))
+    # ------------------------------------------------------------ before and after the rule
+
+    def factor(self, values: Sequence[Any], limit: Any) -> Any:
+        """What a gradient is multiplied with so that its norm is at most the limit."""
+        norm = mp.sqrt(sum((g * g for g in values), number(0)))
+        if self.convention == "torch":
+            return min(number(1), limit / (norm + number(1e-6)))
+        return limit / norm if norm > limit else number(1)
+
+    def clipped(self, gradients: dict[str, list[Any]]) -> dict[str, list[Any]]:
         overall, own = self.h["global_clipnorm"], self.h["clipnorm"]
         if self.convention == "keras2":
             overall, own = own, None
-        if overall is not None and every > overall:
-            gradients = {name: [g * overall / every for g in values] for name, values in gradients.items()}
+        if overall is not None:
+            factor = self.factor([g for values in gradients.values() for g in values], overall)
+            gradients = {name: [factor * g for g in values] for name, values in gradients.items()}
         if own is not None:
             for name, values in gradients.items():
-                norm = math.sqrt(math.fsum(g * g for g in values))
-                if norm > own:
-                    gradients[name] = [g * own / norm for g in values]
+                factor = self.factor(values, own)
+                gradients[name] = [factor * g for g in values]
         limit = self.h["clipvalue"]
         if limit is not None:
             gradients = {name: [min(max(g, -limit), limit) for g in values] for name, values in gradients.items()}
@@ -164,89 +241,16 @@ class Twin:
         if self.constraint is not None:
             for name in names:
                 for element in self.parameters[name]:
-                    element.w = self.constraint(element.w)
+                    element.w = number(self.constraint(element.w))
 
     def move_averages(self) -> None:
         """Of all parameters, those without a gradient too. The first average is the parameter itself."""
         if not self.h["use_ema"]:
             return
-        momentum = self.h["ema_momentum"] if self.updates > 0 else 0.0
+        momentum = self.h["ema_momentum"] if self.updates > 0 else number(0)
         every = self.h["ema_overwrite_frequency"]
         for elements in self.parameters.values():
             for element in elements:
                 element.average = momentum * element.average + (1 - momentum) * element.w
                 if every is not None and (self.updates + 1) % every == 0:
                     element.w = element.average
-
-    # ------------------------------------------------------------ the algorithms
-
-    def begin(self, t: int) -> None:
-        if self.algorithm == "Nadam":
-            self.momentum_now, self.momentum_next = (
-                self.h["beta_1"] * (1 - 0.5 * 0.96 ** (self.h["schedule_decay"] * k)) for k in (t, t + 1)
-            )
-            self.product *= self.momentum_now
-
-    def SGD(self, x: Element, g: float, rate: float, t: int) -> None:
-        mu = self.h["momentum"]
-        if mu == 0:
-            x.w = x.w - rate * g
-            return
-        x.v = mu * x.v - rate * g
-        if self.h["nesterov"]:
-            x.w = x.w + mu * x.v - rate * g
-        else:
-            x.w = x.w + x.v
-
-    def RMSprop(self, x: Element, g: float, rate: float, t: int) -> None:
-        rho, mu, epsilon = self.h["rho"], self.h["momentum"], self.h["epsilon"]
-        x.v = rho * x.v + (1 - rho) * g**2
-        if self.convention == "keras2":
-            x.w = x.w - rate * g / (math.sqrt(x.v) + epsilon)
-            return
-        spread = x.v
-        if self.h["centered"]:
-            x.a = rho * x.a + (1 - rho) * g
-            spread = x.v - x.a**2
-        x.m = mu * x.m + rate * g / math.sqrt(spread + epsilon)
-        x.w = x.w - x.m
-
-    def Adagrad(self, x: Element, g: float, rate: float, t: int) -> None:
-        x.a = x.a + g**2
-        if self.convention == "keras2":
-            x.w = x.w - rate * g / (math.sqrt(x.a) + self.h["epsilon"])
-        else:
-            x.w = x.w - rate * g / math.sqrt(x.a + self.h["epsilon"])
-
-    def Adadelta(self, x: Element, g: float, rate: float, t: int) -> None:
-        rho, epsilon = self.h["rho"], self.h["epsilon"]
-        x.a = rho * x.a + (1 - rho) * g**2
-        step = g * math.sqrt(x.d + epsilon) / math.sqrt(x.a + epsilon)
-        x.d = rho * x.d + (1 - rho) * step**2
-        x.w = x.w - rate * step
-
-    def moments(self, x: Element, g: float) -> None:
-        x.m = self.h["beta_1"] * x.m + (1 - self.h["beta_1"]) * g
-        x.v = self.h["beta_2"] * x.v + (1 - self.h["beta_2"]) * g**2
-
-    def Adam(self, x: Element, g: float, rate: float, t: int) -> None:
-        self.moments(x, g)
-        x.v_max = max(x.v_max, x.v)
-        v = x.v_max if self.h["amsgrad"] else x.v
-        correction = math.sqrt(one_minus_power(self.h["beta_2"], t)) / one_minus_power(self.h["beta_1"], t)
-        x.w = x.w - rate * correction * x.m / (math.sqrt(v) + self.h["epsilon"])
-
-    AdamW = Adam
-
-    def Adamax(self, x: Element, g: float, rate: float, t: int) -> None:
-        x.m = self.h["beta_1"] * x.m + (1 - self.h["beta_1"]) * g
-        x.u = max(self.h["beta_2"] * x.u, abs(g))
-        x.w = x.w - rate / one_minus_power(self.h["beta_1"], t) * x.m / (x.u + self.h["epsilon"])
-
-    def Nadam(self, x: Element, g: float, rate: float, t: int) -> None:
-        self.moments(x, g)
-        g_corrected = g / (1 - self.product)
-        m_corrected = x.m / (1 - self.product * self.momentum_next)
-        v_corrected = x.v / one_minus_power(self.h["beta_2"], t)
-        m_mean = (1 - self.momentum_now) * g_corrected + self.momentum_next * m_corrected
-        x.w = x.w - rate * m_mean / (math.sqrt(v_corrected) + self.h["epsilon"])
