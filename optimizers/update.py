@@ -185,7 +185,8 @@ class UpdateRule(CellKeeper):
         # The first update copies the parameter, so that the average does not start at zero.
         momentum = ops.where(self.iterations > 0, self.ema_momentum, 0.0)
         momentum = ops.cast(momentum, average.dtype)
-        average.assign(average.value * momentum + variable.value * (1.0 - momentum))
+        # A difference times a weight, not two weights: these, once rounded, would not quite add up to 1.
+        average.assign(average.value + (variable.value - average.value) * (1.0 - momentum))
         every = self.ema_overwrite_frequency
         if every is not None:
             ops.cond((self.iterations + 1) % every == 0, lambda: variable.assign(average.value), _nothing)

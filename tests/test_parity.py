@@ -46,14 +46,6 @@ CAPS = {
 
 # (problem, row, library, mode): a cap with the measured distances in float32 and float64, and the cause.
 EXCEPTIONS = {
-    ("scattered", "sgd-ema", "jax", "jit"): (
-        48.0,
-        "Measured 35.7 and 3.5 (with other problems 19.9 and 9.0). The parameter is overwritten with its average at "
-        "every step, so that all rounding errors of the average stay: condition number 1 for each of 100 steps. "
-        "0.99 * average + 0.01 * parameter rounds three times and, as the values hardly change, in the same direction "
-        "each time: NumPy's float32 result is 34 eps from its float64 result. Under jit, where XLA contracts to fused "
-        "multiply-add, it is 3.5 eps from it.",
-    ),
     ("steady", "rmsprop-centered", "jax", "jit"): (
         37_000.0,
         "Measured 22225 and 14095. v - a**2 cancels when the gradient hardly changes: its condition number "
