@@ -34,12 +34,13 @@ def array(library: str, value: Any) -> Any:
     value = np.array(value)
     if library == "numpy":
         return value
-    if library == "torch":
+    if library in ("torch", "torch-cuda"):
         import torch
 
+        device = "cuda" if library == "torch-cuda" else "cpu"
         if value.dtype.name == "bfloat16":  # torch does not know the dtype of ml_dtypes: pass the bits
-            return torch.tensor(value.view(np.int16)).view(torch.bfloat16)
-        return torch.tensor(value)
+            return torch.tensor(value.view(np.int16), device=device).view(torch.bfloat16)
+        return torch.tensor(value, device=device)
     if library == "jax":
         import jax.numpy
 
@@ -54,7 +55,7 @@ def array(library: str, value: Any) -> Any:
 def parameter(library: str, value: Any, name: str = "variable") -> Any:
     """What the imperative path can update: an array that changes in place, otherwise a cell around one."""
     made = array(library, value)
-    return made if library in ("numpy", "torch") else Variable(made, name=name)
+    return made if library in ("numpy", "torch", "torch-cuda") else Variable(made, name=name)
 
 
 def read(given: Any) -> Any:
@@ -64,11 +65,20 @@ def read(given: Any) -> Any:
     if type(given).__module__.startswith("torch"):
         import torch
 
-        given = given.detach()
+        given = given.detach().cpu()
         if given.dtype is torch.bfloat16:
             return given.view(torch.int16).numpy().copy().view(numpy_dtype("bfloat16"))
         return given.numpy().copy()
     return np.array(given)
+
+
+def on_gpu() -> bool:
+    """Whether torch is there and has a GPU."""
+    try:
+        import torch
+    except ImportError:
+        return False
+    return torch.cuda.is_available()
 
 
 def precision(library: str, dtype: str) -> Any:

@@ -10,8 +10,14 @@ mp = mpmath.MPContext()  # a context of its own: no other user of mpmath changes
 mp.dps = 50
 number = mp.mpf
 
-DTYPES = {"float64": (53, -1074), "float32": (24, -149), "bfloat16": (8, -133), "float16": (11, -24)}
-"""By the dtype's name: how many bits its numbers have, and the exponent of its smallest positive number."""
+DTYPES = {
+    "float64": (53, -1074, 1024),
+    "float32": (24, -149, 128),
+    "bfloat16": (8, -133, 128),
+    "float16": (11, -24, 16),
+}
+"""By the dtype's name: how many bits its numbers have, the exponent of its smallest positive number, and that of the
+power of two above all of its numbers."""
 
 DIGITS = 17
 """Hexadecimal digits after the point: 69 bits in all, 16 more than float64 has."""
@@ -38,14 +44,18 @@ def to_bits(x: Any, bits: int, lowest: int | None = None) -> Any:
 
 
 def rounded(x: Any, dtype: str) -> Any:
-    """To the nearest number of a dtype, to an even one if there are two. Overflow is not looked at."""
-    return to_bits(number(x), *DTYPES[dtype])
+    """To the nearest number of a dtype, to an even one if there are two."""
+    bits, lowest, top = DTYPES[dtype]
+    value = to_bits(number(x), bits, lowest)
+    if not abs(value) < mp.ldexp(1, top):
+        raise OverflowError(f"{mp.nstr(value)} is too large for {dtype}")
+    return value
 
 
 def distance_from_tie(x: Any, dtype: str) -> float:
     """How far a number is from the nearest middle of two numbers of the dtype, in units of their distance."""
-    sign, mantissa, exponent, length = x._mpf_
-    bits, lowest = DTYPES[dtype]
+    _, mantissa, exponent, length = x._mpf_
+    bits, lowest, _ = DTYPES[dtype]
     drop = max(length - bits, lowest - exponent)
     if drop <= 0:
         return 0.5

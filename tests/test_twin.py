@@ -153,3 +153,25 @@ def test_the_schedule_of_nadam_is_slow_by_default():
             each.apply(flat(gradient))
         assert off(parameters, twin, start) <= PRECISION
     assert off(parameters, keras, start) * EPS > 1e-4
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if not row.arguments.get("use_ema")], ids=lambda row: row.name)
+def test_a_twin_goes_on_from_the_state_of_another(row):
+    """Slots, scalars, iterations and counts are all that it needs, between two windows of accumulation."""
+    start, gradients = problem(np.float64, 18)
+    gradients[0]["vector"] = gradients[13]["vector"] = None
+    first = twin_of(row, start)
+    for gradient in gradients[:12]:
+        first.apply(flat(gradient))
+    second = Twin(row.algorithm, row.arguments, row.convention, first.values(), iterations=first.updates)
+    second.set_slots(first.slots())
+    second.set_scalars(first.scalars())
+    second.counts = dict(first.counts)
+    if row.arguments.get("gradient_accumulation_steps", 1) > 1:
+        for name, elements in first.parameters.items():
+            for mine, theirs in zip(second.parameters[name], elements, strict=True):
+                mine.accumulated = theirs.accumulated
+    for gradient in gradients[12:]:
+        for each in (first, second):
+            each.apply(flat(gradient))
+    assert second.values() == first.values() and second.scalars() == first.scalars()

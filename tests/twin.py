@@ -20,10 +20,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from algorithms import Schedule
-from exact import distance_from_tie, mp, number, one_minus_power, rounded
+from exact import distance_from_tie, mp, number, rounded
 from twin_rules import HYPERPARAMETERS, RULES, Now, Slots, momentum_of_nadam, slot_names
-
-__all__ = ["Element", "Twin", "one_minus_power"]
 
 COMMON = {
     "clipnorm": None, "clipvalue": None, "global_clipnorm": None, "use_ema": False, "ema_momentum": 0.99,
@@ -44,7 +42,8 @@ class Twin:
     """An optimizer for parameters given as lists of numbers.
 
     Args:
-        iterations: how many updates there have been; in torch's convention, each parameter's count too.
+        iterations: how many updates there have been; in torch's convention, each parameter's count too, unless
+            `counts` is set afterwards.
         dtype: parameters are rounded to it, to nearest even, after each update ("bfloat16" or "float16"). Slots are
             not.
     """
@@ -130,9 +129,7 @@ class Twin:
         """One call with gradients; None leaves a parameter out."""
         window = self.h["gradient_accumulation_steps"]
         scale = self.h["loss_scale_factor"] or number(1)
-        given = {
-            name: [number(g) / scale for g in values] for name, values in gradients.items() if values is not None
-        }
+        given = {name: [number(g) / scale for g in values] for name, values in gradients.items() if values is not None}
         if (self.calls + 1) % window == 0:
             self.update(self.mean_of_window(given, window))
         else:

@@ -83,7 +83,7 @@ HYPERPARAMETERS: dict[str, dict[str, dict[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Now:
-    """What a rule knows besides the element: `t` counts from 1; `product` is of Nadam's momenta, this step's included."""
+    """What a rule knows besides the element. `t` counts from 1; `product` is of Nadam's momenta, with this step's."""
 
     convention: str
     h: dict[str, Any]
