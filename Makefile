@@ -17,7 +17,7 @@ TEST_ENV := $(VENV)/.installed-$(call join_extras,all bench dev examples test)
 BENCH_ENV := $(VENV)/.installed-$(call join_extras,all bench)
 PIP_INSTALL := -m pip install -qq --disable-pip-version-check
 
-.PHONY: help demo bench test lint wheel wheel-files floors clean
+.PHONY: help demo bench parity mutants test lint wheel wheel-files floors clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1|/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -29,6 +29,12 @@ demo: $(DEMO_ENV)  ## train the digits example; BACKENDS=numpy,jax installs and 
 bench: $(BENCH_ENV)  ## time steps side by side with torch, optax and Keras; arguments through BENCH="..."
 	@mkdir -p build
 	@$(VENV)/bin/python benchmarks/run.py --json build/bench.json --plot build/bench.png $(BENCH)
+
+parity: $(TEST_ENV)  ## measure distances from the reference vectors; PARITY=--check only compares with the README's
+	@$(VENV)/bin/python tests/parity_table.py $(PARITY)
+
+mutants: $(TEST_ENV)  ## change every formula in every small way; fail if the reference vectors do not notice
+	@$(VENV)/bin/python tests/mutation_score.py
 
 test: lint  ## lint, then the whole test suite on every backend
 	@$(VENV)/bin/python -m pytest -n 2

@@ -134,6 +134,14 @@ class Backend:
         """Whether a glance shows that a gradient fits its parameter; what is less plain is looked at closely."""
         return False
 
+    def all_fit_plainly(self, gradients: Sequence[Any], parameters: Sequence[Array], shapes: Sequence[Any]) -> bool:
+        """Whether a glance shows that each gradient (no None) fits its parameter, which still has its shape."""
+        return False
+
+    def why_no_values(self, array: Array) -> str | None:
+        """Why an array has no values to compute with, or None if it has."""
+        return None
+
     def why_apart(self, array: Array, parameter: Array) -> str | None:
         """Why an array cannot be computed with together with a parameter ("lies on ..."), or None if it can."""
         return None
@@ -175,6 +183,17 @@ class Backend:
     def address(self, array: Array, dtype: str, write: bool) -> int | None:
         """Where a plain (dense, row-major, aligned) CPU array of that dtype starts, or None if it is not one."""
         return None
+
+    def addresses(self, arrays: Sequence[Array], dtype: str) -> Any:
+        """Where many arrays start, as an int64 array; None if one does not lie in plain memory of this dtype."""
+        import numpy
+
+        addresses = [self.address(array, dtype, write=False) for array in arrays]
+        return None if None in addresses else numpy.array(addresses, dtype=numpy.int64)
+
+    def all_still_at(self, arrays: Sequence[Array], addresses: Sequence[int]) -> bool:
+        """`still_at` for many."""
+        return self.keeps_address or all(map(self.still_at, arrays, addresses))
 
     def still_at(self, array: Array, address: int) -> bool:
         """Whether an array that was plain at an address still is."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy
@@ -27,6 +28,8 @@ _BACKEND_OF_TYPE: dict[type, Backend | None] = {
 }
 _BACKENDS: dict[str, Backend] = {}
 _GENERIC: dict[int, Backend] = {}
+
+_LONGEST_SHOWN = 300
 
 
 def _torch() -> Backend:
@@ -64,7 +67,7 @@ def _find(value: Any) -> Backend | None:
     jax = sys.modules.get("jax")
     if jax is not None and isinstance(value, (getattr(jax, "Array", ()), getattr(jax, "ShapeDtypeStruct", ()))):
         return _jax()
-    if hasattr(value, "__array_namespace__") and not isinstance(value, type):
+    if not isinstance(value, type) and all(hasattr(value, each) for each in ("__array_namespace__", "dtype", "shape")):
         return _generic(value.__array_namespace__())
     return None
 
@@ -114,11 +117,22 @@ def backend_for(*values: Any) -> Backend:
     return chosen
 
 
+def shown(value: Any, as_text: Callable[[Any], str] = repr) -> str:
+    """A value in one short line, for an error message, whatever it is."""
+    try:
+        text = as_text(value)
+    except Exception:
+        # It is described because something is wrong with it already: the first error counts.
+        return "something that cannot be shown"
+    text = " ".join(text.split()) if "\n" in text else text
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+
 def describe(value: Any) -> str:
     """What a value is, for an error message: library, dtype and shape of an array, the type of anything else."""
     backend = backend_of(value)
     if backend is None or backend is HOST:
-        return f"{value!r} of type {type(value).__name__}"
+        return f"{shown(value)} of type {type(value).__name__}"
     kind = f"a {backend.name} array of dtype {backend.dtype_name(value)} and shape {backend.shape(value)}"
     readable = backend.shape(value) == () and not backend.traced(value) and backend.concrete(value)
-    return f"{value}, {kind}" if readable else kind
+    return f"{shown(value, format)}, {kind}" if readable else kind

@@ -73,6 +73,13 @@ class JaxBackend(Backend):
         """Tracers."""
         return isinstance(array, jax.core.Tracer)
 
+    def why_no_values(self, array: Array) -> str | None:
+        """ShapeDtypeStructs have none, and deleted or donated arrays have none any more."""
+        if isinstance(array, jax.ShapeDtypeStruct):
+            return "it is a shape without values"
+        deleted = not isinstance(array, jax.core.Tracer) and array.is_deleted()
+        return "it was deleted, or donated to a compiled function" if deleted else None
+
     def widest_float(self, scalar: Array) -> Array:
         """Weakly typed, so that a double-precision scalar does not widen the arrays it meets."""
         return scalar * 1.0

@@ -91,33 +91,82 @@ def source_of(program: Program, dtype: str) -> str:
     return _HEADER + "\n".join(lines) + "\n"
 
 
-def run(
-    kernel: Callable[..., None], dtype: str, addresses: Any, work: Any, total: int, scalars: Sequence[float]
-) -> None:
+class Intervals:
+    """Pieces of memory that lie apart from each other.
+
+    Args:
+        bounds: the address where each starts and the one where it has ended.
+    """
+
+    __slots__ = ("ends", "starts")
+
+    def __init__(self, bounds: Sequence[tuple[int, int]]) -> None:
+        ordered = sorted(bound for bound in bounds if bound[0] < bound[1])
+        self.starts = numpy.array([start for start, _ in ordered], dtype=numpy.int64)
+        self.ends = numpy.array([end for _, end in ordered], dtype=numpy.int64)
+
+    def meet(self, starts: Any, ends: Any) -> bool:
+        """Whether one of them has memory in common with one of these."""
+        if not self.starts.size:
+            return False
+        following = self.ends.searchsorted(starts, side="right")
+        inside = following < self.starts.size
+        following[~inside] = 0
+        return bool((inside & (self.starts[following] < ends) & (starts < ends)).any())
+
+
+class Table:
+    """Pieces of memory that one kernel works on.
+
+    Args:
+        rows: for each parameter, where each of its arrays starts; the gradient's is the last.
+        sizes: for each parameter, how many elements it has.
+    """
+
+    __slots__ = ("_shares", "addresses", "sizes", "total", "work")
+
+    def __init__(self, rows: Sequence[Sequence[int]], sizes: Sequence[int]) -> None:
+        self.addresses = numpy.array(rows, dtype=numpy.int64)
+        self.sizes = numpy.array(sizes, dtype=numpy.int64)
+        self.total = sum(sizes)
+        # Which row of addresses, from which element to which.
+        self.work = numpy.array([(row, 0, size) for row, size in enumerate(sizes)], dtype=numpy.int64)
+        self._shares: list[Any] = []
+
+    def move_gradients(self, addresses: Any, item_size: int, written: Intervals) -> bool:
+        """Take gradients from other addresses, unless they meet memory that is written; whether it was done."""
+        if (addresses == self.addresses[:, -1]).all():
+            return True
+        if written.meet(addresses, addresses + self.sizes * item_size):
+            return False
+        self.addresses[:, -1] = addresses
+        return True
+
+    def shares(self) -> list[Any]:
+        """The work in as many shares as there are threads worth starting for it."""
+        threads = thread_count() if self.total >= _THREADED_FROM else 1
+        if len(self._shares) != threads:
+            self._shares = split(self.work, threads) if threads > 1 else [self.work]
+        return self._shares
+
+
+def run(kernel: Callable[..., None], dtype: str, table: Table, scalars: Sequence[float]) -> None:
     """Run a kernel over pieces of memory; return when all of it is written.
 
     Args:
         kernel: from `kernel_of`.
         dtype: "float32" or "float64".
-        addresses: int64 of shape (parameters, inputs): where each array starts.
-        work: int64 of shape (pieces, 3): which row of addresses, from which element to which.
-        total: the number of elements.
+        table: where the memory lies.
         scalars: from `evaluate_scalars`; rounded here to the dtype, once. Too large a number becomes infinite, of which
             the caller has silenced the warning.
     """
     rounded = numpy.array(scalars, dtype=dtype)
-    threads = thread_count() if total >= _THREADED_FROM else 1
-    if threads == 1:
-        kernel(work, addresses, rounded)
+    shares = table.shares()
+    if len(shares) == 1:
+        kernel(shares[0], table.addresses, rounded)
         return
-    shares = split(work, threads)
+    addresses = table.addresses
     _together([lambda share=share: kernel(share, addresses, rounded) for share in shares])  # type: ignore[misc]
-
-
-def table(rows: Sequence[Sequence[int]], pieces: Sequence[tuple[int, int, int]]) -> tuple[Any, Any, int]:
-    """Addresses, pieces of work and the number of elements, as `run` takes them."""
-    total = sum(stop - start for _, start, stop in pieces)
-    return numpy.array(rows, dtype=numpy.int64), numpy.array(pieces, dtype=numpy.int64), total
 
 
 def share_out(task: Callable[[int, int], None], count: int, elements: int) -> None:

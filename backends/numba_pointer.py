@@ -9,11 +9,14 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 
-@intrinsic
-def pointer(typing_context: Any, address: Any) -> Any:
+def _pointer(typing_context: Any, address: Any) -> Any:
     """The integer as a void pointer, for `numba.carray`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], cgutils.voidptr_t)
 
     return types.voidptr(types.int64), generate
+
+
+# Called with the address alone; the context is Numba's.
+pointer: Any = intrinsic(_pointer)

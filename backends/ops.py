@@ -305,6 +305,25 @@ def convert_to_number(x: Any) -> Any:
     return backend.item(x)
 
 
+def moving_average(past: Any, new: Any, memory: Any, usual_memory: Any = None) -> Array:
+    """past * memory + new * (1 - memory), counted from the end that is nearer to the result.
+
+    So nothing is lost where `memory` is small, and, since `memory` and 1 - `memory` are not rounded apart from each
+    other, an average of equal values stays what it is. A memory that is being traced counts as large.
+
+    Args:
+        past: the average so far.
+        new: what comes in.
+        memory: in [0, 1]; the weight of the past.
+        usual_memory: which decides for the end if `memory` changes from step to step. Default `memory`.
+    """
+    past, new, memory = value_of(past), value_of(new), value_of(memory)
+    usual = memory if usual_memory is None else usual_memory
+    if is_number(usual) and usual < 0.5:
+        return new + (past - new) * memory
+    return past + (new - past) * (1 - memory)
+
+
 def one_minus_power(base: Any, exponent: Any) -> Array:
     r"""$1 - b^n$ without cancellation, the bias correction of a moving average.
 

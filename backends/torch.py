@@ -17,8 +17,18 @@ from .torch_foreach import apply_to_lists
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 _DTYPES = {name: getattr(torch, name) for name in FLOATING}
+_NUMPY_KNOWS = (
+    "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool",
+)  # fmt: skip
+"""The real dtypes that torch and NumPy have in common."""
 # Private, but the only way to ask; where it is missing, wrapped tensors still show by their type or requires_grad.
 _is_functorch_wrapped = getattr(getattr(torch._C, "_functorch", None), "is_functorch_wrapped_tensor", lambda x: False)
+
+
+def _readable(array: Array) -> Array:
+    """A CPU tensor that NumPy can read: it has no bfloat16, no float8 and no negation that is put off."""
+    narrow = array.dtype.is_floating_point and array.dtype not in (torch.float16, torch.float32, torch.float64)
+    return array.float() if narrow else array.resolve_neg()
 
 
 def _repeats(array: Array) -> bool:
@@ -53,12 +63,16 @@ class TorchBackend(Backend):
 
     def from_numpy(self, array: Any, name: str, like: Array) -> Array:
         """Through a copy, so that the tensor shares no memory with the NumPy array."""
+        import numpy
+
+        if array.dtype.name not in _NUMPY_KNOWS or min(array.strides, default=0) < 0:
+            # Such as the bfloat16 of ml_dtypes, which torch cannot read.
+            array = numpy.array(array, dtype=numpy.float64)
         return torch.tensor(array, dtype=self.dtype(name), device=like.device)
 
     def to_numpy(self, array: Array) -> Any:
         """A NumPy copy; bfloat16, which NumPy lacks, comes as float32."""
-        array = array.detach().cpu()
-        return (array.float() if array.dtype == torch.bfloat16 else array.clone()).numpy()
+        return _readable(array.detach().cpu().clone()).numpy()
 
     def number(self, value: float | int, like: Array) -> Array:
         """A 0-d tensor on the CPU, where reading it waits for no device."""
@@ -79,11 +93,13 @@ class TorchBackend(Backend):
         return array.item()  # type: ignore[no-any-return]  # of a 0-d tensor: a Python number
 
     def why_not_variable(self, array: Array) -> str | None:
-        """Results of differentiated operations, wrapped tensors and expanded ones cannot be changed in place."""
+        """Results of differentiated operations, wrapped, inference and expanded tensors cannot be changed in place."""
         if self.traced(array):
             return "it is being transformed by torch.func: use the optimizer's init and step, which return new values"
         if array.requires_grad and not array.is_leaf:
             return "it is the result of a differentiated operation: pass the leaf it was computed from, or its detach()"
+        if array.is_inference() and not torch.is_inference_mode_enabled():
+            return "it was made in inference mode: pass a clone"
         if array.layout is torch.strided and _repeats(array):
             return "its elements share memory: pass a clone"
         return None
@@ -129,6 +145,22 @@ class TorchBackend(Backend):
             and not _is_functorch_wrapped(parameter)
         )
 
+    def all_fit_plainly(self, gradients: Sequence[Any], parameters: Sequence[Array], shapes: Sequence[Any]) -> bool:
+        """As `fits_plainly`, in one loop, for plain tensors on the CPU."""
+        for gradient, parameter, shape in zip(gradients, parameters, shapes, strict=True):
+            if (
+                type(gradient) is not torch.Tensor
+                or gradient.dtype is not parameter.dtype
+                or gradient.shape != shape
+                or parameter.shape != shape
+                or gradient.layout is not torch.strided
+                or not (gradient.is_cpu and parameter.is_cpu)
+                or _is_functorch_wrapped(gradient)
+                or _is_functorch_wrapped(parameter)
+            ):
+                return False
+        return True
+
     shares_memory = True
 
     def address(self, array: Array, dtype: str, write: bool) -> int | None:
@@ -137,6 +169,24 @@ class TorchBackend(Backend):
         if not plain or array.layout is not torch.strided or not array.is_contiguous() or array.is_neg():
             return None
         return int(array.data_ptr()) if self.concrete(array) else None
+
+    def addresses(self, arrays: Sequence[Array], dtype: str) -> Any:
+        """As `address`, asked once what holds for all."""
+        import numpy
+
+        kind = _DTYPES[dtype]
+        for array in arrays:
+            plain = type(array) is torch.Tensor and array.dtype is kind and array.is_cpu and array.is_contiguous()
+            if not plain or array.is_neg() or array.requires_grad:
+                return super().addresses(arrays, dtype)
+        if torch.compiler.is_compiling() or any(map(_is_functorch_wrapped, arrays)):
+            return None
+        return numpy.array([array.data_ptr() for array in arrays], dtype=numpy.int64)
+
+    def all_still_at(self, arrays: Sequence[Array], addresses: Sequence[int]) -> bool:
+        """By the data pointers; and all must be contiguous, since a transposed tensor starts in the same place."""
+        found = [array.data_ptr() for array in arrays]
+        return found == addresses and all([array.is_contiguous() for array in arrays])
 
     def still_at(self, array: Array, address: int) -> bool:
         """The data of a tensor may have been replaced or transposed."""
@@ -171,6 +221,5 @@ class TorchBackend(Backend):
     def sum_of_squares(self, array: Array) -> Array:
         """On plain CPU tensors by the definition that all CPU paths share; elsewhere a 0-d tensor, read by nobody."""
         if self.concrete(array):
-            array = array.detach()
-            return sum_of_squares((array.float() if array.dtype == torch.bfloat16 else array).numpy())
+            return sum_of_squares(_readable(array.detach()).numpy())
         return torch.sum(torch.square(array.to(torch.float64)))

@@ -14,8 +14,8 @@ import optree
 
 
 def _path_name(path: Sequence[Any]) -> str:
-    """A key path as text, such as "layer1/kernel"."""
-    return "/".join(_key_name(key) for key in path)
+    """A key path as text, such as "layer1/kernel"; a bare array, which has no path, is called "parameter"."""
+    return "/".join(_key_name(key) for key in path) if path else "parameter"
 
 
 def _key_name(key: Any) -> str:
@@ -63,7 +63,7 @@ class Tree:
         """
         try:
             return list(self._definition.flatten_up_to(tree))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RuntimeError) as error:
             # The libraries print whole subtrees, arrays included, after the words that say what differs.
             reason = re.split(r"; (?:dict|list|tuple|custom|namedtuple)|, got \(|\n", str(error))[0][:300].rstrip(".")
             raise ValueError(f"The tree of {what} does not have the structure of the parameters: {reason}.") from None

@@ -63,7 +63,7 @@ class Adadelta(Optimizer):
         """One step of one parameter."""
         index = self._get_variable_index(variable)
         squares, steps = self.accumulated_grads[index], self.accumulated_delta_vars[index]
-        self.assign(squares, squares * self.rho + ops.square(gradient) * (1 - self.rho))
+        self.assign(squares, ops.moving_average(squares, ops.square(gradient), self.rho))
         step = ops.sqrt(steps + self.epsilon) * gradient / ops.sqrt(squares + self.epsilon)
-        self.assign(steps, steps * self.rho + ops.square(step) * (1 - self.rho))
+        self.assign(steps, ops.moving_average(steps, ops.square(step), self.rho))
         self.assign_sub(variable, step * learning_rate)

@@ -77,7 +77,7 @@ class Adagrad(Optimizer):
             denominator = ops.sqrt(accumulator) + self.epsilon
         else:
             denominator = ops.sqrt(accumulator + self.epsilon)
-        step = gradient * learning_rate / denominator
         if self.convention == "optax" and not in_use(self.epsilon):
-            step = ops.where(accumulator > 0.0, step, 0.0)
-        self.assign_sub(variable, step)
+            # Where all gradients were 0, so that 0/1 stands for 0/0.
+            denominator = ops.where(accumulator > 0.0, denominator, 1.0)
+        self.assign_sub(variable, gradient * learning_rate / denominator)

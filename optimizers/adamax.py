@@ -72,7 +72,7 @@ class Adamax(Optimizer):
         index = self._get_variable_index(variable)
         momentum, norm = self.momentums[index], self.norms[index]
         correction = ops.one_minus_power(self.beta_1, self.step_of(variable))
-        self.assign_add(momentum, (gradient - momentum.value) * (1 - self.beta_1))
+        self.assign(momentum, ops.moving_average(momentum, gradient, self.beta_1))
         size = ops.absolute(gradient)
         if self.convention in ("torch", "optax"):
             self.assign(norm, ops.maximum(norm * self.beta_2, size + self.epsilon))

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
-from ..backends import FLOATING, Variable, is_number
+from ..backends import FLOATING, Variable, describe, is_number, shown
 from ..schedules import registry as schedule_registry
 from .functional import FunctionalOptimizer
 from .hyperparameter import LEARNING_RATE, Choice, Convention, Count, Fixed, Flag, Number, hyperparameters
@@ -49,6 +49,12 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
 
     Raises:
         ValueError: if an argument is unknown, out of its range, or has no meaning in the convention.
+
+    NaN and infinity in a gradient are not searched for: they go through the formula to the same element of the
+    parameter and of its slots, and to no other. NaN makes the element NaN; an infinity makes it infinite in SGD and NaN
+    in all others, where it is divided by its own size. `clipvalue` limits an infinity. Clipping by norms spreads: with
+    `clipnorm` an infinite norm leaves NaN where the gradient was infinite and 0 in the rest of that gradient, and a NaN
+    norm makes all of that gradient NaN; with a global norm either makes every gradient NaN.
 
     Example:
         >>> import numpy as np
@@ -122,6 +128,8 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
         self._excluded: list[Any] = []
         self._excluded_names: tuple[str, ...] = ()
         self.convention = convention
+        if name is not None and not isinstance(name, str):
+            raise ValueError(f"{type(self).__name__}: `name` must be a string or None, received {describe(name)}.")
         self.name = name or _snake_case(type(self).__name__)
         self.weight_decay = weight_decay
         self.clipnorm = clipnorm
@@ -140,7 +148,8 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
         self.decay = 0.0 if decay is None else decay
         rate = older.pop("lr", None)
         if older:
-            raise ValueError(f"Argument(s) not recognized by {type(self).__name__}: {older}.")
+            given = ", ".join(f"{shown(name, str)}={shown(value)}" for name, value in older.items())
+            raise ValueError(f"Argument(s) not recognized by {type(self).__name__}: {given}.")
         self.learning_rate = learning_rate if rate is None else rate
 
     def __init_subclass__(cls, **keywords: Any) -> None:
@@ -211,7 +220,7 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
         if callable(value) and not isinstance(value, Variable):
-            self._schedule = value if hasattr(value, "get_config") else _called_with_step(value)
+            self._schedule = value if hasattr(value, "get_config") else _called_with_step(value, type(self).__name__)
             return
         if isinstance(value, dict):
             self.learning_rate = schedule_registry.deserialize(value)
@@ -219,7 +228,7 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
         if value is None or isinstance(value, str):
             raise ValueError(
                 f"{type(self).__name__}: `learning_rate` must be a number in [0, inf), a schedule or a callable of the "
-                f"step, received {value!r}."
+                f"step, received {shown(value)}."
             )
         rate = LEARNING_RATE.checked(value.value if isinstance(value, Variable) else value, type(self).__name__)
         self._schedule = None
@@ -260,13 +269,19 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
         return config
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
+    def from_config(cls, config: Any, custom_objects: dict[str, Any] | None = None) -> Any:
         """An optimizer from what `get_config` gave; `config` does not change.
 
         Args:
             config: the arguments.
             custom_objects: classes of schedules by name, for those that are not gradwise's own.
+
+        Raises:
+            TypeError: if `config` is no dictionary of arguments by name.
+            ValueError: as the constructor.
         """
+        if not isinstance(config, dict) or not all(isinstance(name, str) for name in config):
+            raise TypeError(f"{cls.__name__}: expected a dictionary of arguments by name, received {describe(config)}.")
         config = copy.copy(config)
         if isinstance(config.get("learning_rate"), dict):
             config["learning_rate"] = schedule_registry.deserialize(config["learning_rate"], custom_objects)
@@ -302,19 +317,28 @@ def _merged_signature(cls: type) -> inspect.Signature:
 Optimizer.__signature__ = _signature_of_init(Optimizer)  # type: ignore[attr-defined]  # read by inspect.signature
 
 
-def _called_with_step(function: Callable[..., Any]) -> Callable[[Any], Any]:
+def _called_with_step(function: Callable[..., Any], owner: str) -> Callable[[Any], Any]:
     """A callable of the step from one of the step or of nothing."""
     try:
-        inspect.signature(function).bind(0)
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        # Some callables written in C have no signature: they are called with the step.
+        return function
+    try:
+        signature.bind(0)
     except TypeError:
+        try:
+            signature.bind()
+        except TypeError:
+            raise ValueError(
+                f"{owner}: `learning_rate` must be a callable of the step or of nothing, received {describe(function)}."
+            ) from None
 
         def without_step(step: Any) -> Any:
             return function()
 
         without_step.__wrapped__ = function  # type: ignore[attr-defined]  # what the user gave, for get_config
         return without_step
-    except ValueError:
-        pass
     return function
 
 

@@ -15,7 +15,7 @@ from .checks import as_list, check_one_backend, check_parameter
 
 STRUCTURE = (
     "_iterations", "_rate", "_records", "_parameters", "_index", "_grouped", "_numbers", "_counts", "_shared",
-    "_pristine", "_templates", "_fusion", "built", "_building",
+    "_pristine", "_templates", "_fusion", "built", "_building", "_off_when_built",
 )  # fmt: skip
 """Attributes that belong to a built instance and not to its configuration."""
 
@@ -57,6 +57,7 @@ class CellKeeper:
         self._pristine: dict[str, Any] | None = None
         self.built = False
         self._building = False
+        self._off_when_built: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in _NOT_COPIED}
@@ -131,6 +132,10 @@ class CellKeeper:
         self._counts = [list(cells) for cells in zip(*counted, strict=True)]
         self._shared = [record.cell for record in records if record.position is None]
 
+    def _counters(self) -> set[Variable]:
+        """The cells that count steps."""
+        return {self._iterations, *(cell for keeper in self._all_keepers() for cell in keeper._steps)}
+
     def _host_scalars(self) -> list[Variable]:
         """The learning rate and the scalars a step shares."""
         return [self._rate, *(cell for cell in self._shared if cell.backend is HOST)]
@@ -196,6 +201,9 @@ class CellKeeper:
             array = backend.full_like(reference, fill, dtype)
         else:
             initial = initializer.value if isinstance(initializer, Variable) else initializer
+            if backend_of(initial) is backend and backend.shape(initial) == ():
+                # A number that is being traced.
+                initial = backend.full_like(reference, 0.0, dtype) + initial
             if backend_of(initial) is not backend or backend.shape(initial) != parameter.shape:
                 raise ValueError(
                     f"Slot {name!r} of {parameter.name!r} takes a {backend.name} array of shape {parameter.shape}, "

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..backends import FLOATING, HOST, Backend, Variable, backend_of, describe, ops
+from ..backends import FLOATING, HOST, Backend, Variable, backend_of, describe, is_number, ops
 
 _REAL = ("float", "bfloat", "int", "uint")
 
@@ -14,6 +15,12 @@ def is_real(backend: Backend, array: Any) -> bool:
     """Whether an array holds real numbers: no bools, complex numbers, objects, text or dates."""
     name = backend.dtype_name(array)
     return name.startswith(_REAL) and name != "float0"
+
+
+def remedy(dtype: str) -> str:
+    """What to do about an array whose dtype is not a real one of the machine's."""
+    swapped = dtype[:1] in "<>" and dtype[1:2] in ("f", "i", "u")
+    return "its byte order is not the machine's: convert it with astype" if swapped else "it must be real"
 
 
 def as_list(values: Iterable[Any], what: str) -> list[Any]:
@@ -39,7 +46,7 @@ def check_parameter(array: Any, name: str) -> Backend:
         ValueError: if its dtype is not one of float16, bfloat16, float32 and float64.
     """
     backend = array.backend if isinstance(array, Variable) else backend_of(array)
-    called = f"Parameter {name!r}" if name else "The parameters, which are no container,"
+    called = f"Parameter {name!r}"
     if backend is None or backend is HOST:
         raise TypeError(f"{called} must be an array, received {describe(array)}.")
     if not isinstance(array, Variable) and backend.sparse(array):
@@ -71,7 +78,7 @@ def check_array(array: Any, backend: Backend, shape: tuple[int, ...], what: str)
         what: what errors call it, such as "The gradient of 'kernel'".
 
     Raises:
-        TypeError: if it is sparse, not real, of another library, or no array at all.
+        TypeError: if it is sparse, not real, of another library, without values, or no array at all.
         ValueError: if the shapes differ.
     """
     own = backend_of(array)
@@ -82,9 +89,12 @@ def check_array(array: Any, backend: Backend, shape: tuple[int, ...], what: str)
     if own.sparse(array):
         raise TypeError(f"{what} is sparse; only dense arrays are supported: densify it first.")
     if not is_real(own, array):
-        raise TypeError(f"{what} has dtype {own.dtype_name(array)}; it must be real.")
+        raise TypeError(f"{what} has dtype {own.dtype_name(array)}; {remedy(own.dtype_name(array))}.")
     if own.shape(array) != shape:
         raise ValueError(f"{what} has shape {own.shape(array)}, its parameter has shape {shape}.")
+    reason = own.why_no_values(array)
+    if reason is not None:
+        raise TypeError(f"{what} cannot be computed with: {reason}.")
 
 
 def check_gradient(gradient: Any, parameter: Any, backend: Backend, shape: tuple[int, ...], name: str) -> None:
@@ -108,8 +118,29 @@ def checked_scalar(value: Any, what: str) -> Any:
 
     Raises:
         TypeError: if it is not a single real number.
+        ValueError: if it is an integer that no float can hold.
     """
     backend = backend_of(value)
-    if backend is None or isinstance(value, bool) or backend.shape(value) != () or not is_real(backend, value):
+    real = backend is not None and not isinstance(value, bool) and backend.shape(value) == ()
+    if backend is None or not real or not is_real(backend, value) or backend.sparse(value):
         raise TypeError(f"{what} must be a 0-d array or a number, received {describe(value)}.")
-    return ops.convert_to_number(value)
+    reason = backend.why_no_values(value)
+    if reason is not None:
+        raise TypeError(f"{what} cannot be computed with: {reason}.")
+    number = ops.convert_to_number(value)
+    if isinstance(number, int) and abs(number) > sys.float_info.max:
+        raise ValueError(f"{what} is too large: {describe(value)}.")
+    return number
+
+
+def checked_count(value: Any, what: str) -> Any:
+    """As `checked_scalar`, for a number of steps made.
+
+    Raises:
+        TypeError: if it is not a single real number.
+        ValueError: if it is negative or not whole.
+    """
+    number = checked_scalar(value, what)
+    if is_number(number) and not (number >= 0 and float(number).is_integer()):
+        raise ValueError(f"{what} counts steps and cannot be {describe(value)}.")
+    return number

@@ -12,7 +12,14 @@ from typing import Any, NamedTuple
 
 from ..backends import HOST, NUMPY, Array, Backend, BuildScope, Scope, Tree, Variable, backend_of, ops, value_of
 from .cells import configuration, frozen
-from .checks import check_gradient, check_one_backend, check_parameter, check_some_gradient, checked_scalar
+from .checks import (
+    check_gradient,
+    check_one_backend,
+    check_parameter,
+    check_some_gradient,
+    checked_count,
+    checked_scalar,
+)
 from .hyperparameter import LEARNING_RATE
 from .imperative import checked_value, restored
 from .update import UpdateRule
@@ -96,15 +103,19 @@ class FunctionalOptimizer(UpdateRule):
                 check_gradient(gradient, leaf, backend, backend.shape(leaf), name)
         check_some_gradient(gradients, tree.names)
         template = self._template_for(tree, backend)
-        cells, values = _state_cells(template, tree, state)
+        cells, values, beside = _state_cells(template, tree, state)
         rate = None if learning_rate is None else _checked_rate(self, learning_rate)
+        counters = template._counters()
+        called = [f"Parameter {name!r}" for name in tree.names]
+        held = [
+            *(checked_value(*each) for each in zip(template._parameters, tree.leaves, called, strict=True)),
+            *(
+                checked_value(cell, value, f"The state's {_key_of_cell(cell, template)}", cell in counters, place)
+                for cell, value, place in zip(cells, values, beside, strict=True)
+            ),
+        ]
         cells = [*template._parameters, *cells]
         values = [*tree.leaves, *values]
-        counter = template._iterations
-        held = [
-            checked_value(cell, value, "The state's " + ("iterations" if cell is counter else repr(cell.name)))
-            for cell, value in zip(cells, values, strict=True)
-        ]
         with Scope(zip(cells, held, strict=True)) as scope:
             if self._schedule is not None or state.learning_rate is None:
                 scope.hold(template._rate, self._rate.value)
@@ -134,13 +145,14 @@ class FunctionalOptimizer(UpdateRule):
         _check_state(state)
         if state.learning_rate is None:
             raise ValueError(f"The learning rate of {self.name!r} is a schedule: pass learning_rate= to step instead.")
+        checked_scalar(state.learning_rate, "The state's learning_rate")
         rate = _checked_rate(self, learning_rate)
         return state._replace(learning_rate=restored(rate, state.learning_rate))
 
     def learning_rate_at(self, state: OptimizerState) -> Any:
         """The learning rate of the next step from this state: a Python float, or a traced scalar."""
         _check_state(state)
-        count = checked_scalar(state.iterations, "The state's iterations")
+        count = checked_count(state.iterations, "The state's iterations")
         held = state.learning_rate
         rate = None if held is None else checked_scalar(held, "The state's learning_rate")
         return self._rate_at(count, rate)
@@ -217,8 +229,8 @@ def _check_state(state: Any) -> None:
         raise TypeError(f"Expected the OptimizerState that init or step returned, received {type(state).__name__}.")
 
 
-def _state_cells(template: Any, tree: Tree, state: OptimizerState) -> tuple[list[Variable], list[Any]]:
-    """The template's cells with what the state holds for them, checked."""
+def _state_cells(template: Any, tree: Tree, state: OptimizerState) -> tuple[list[Variable], list[Any], list[Any]]:
+    """The template's cells, what the state holds for them, and for slots the parameter they lie beside."""
     _check_state(state)
     records = template._all_records()
     slot_names = {record.name for record in records if record.position is not None}
@@ -234,11 +246,17 @@ def _state_cells(template: Any, tree: Tree, state: OptimizerState) -> tuple[list
     if state.learning_rate is not None:
         cells.append(template._rate)
         values.append(state.learning_rate)
+    beside: list[Any] = [None] * len(cells)
     for record in records:
         value = state.scalars[record.name] if record.position is None else leaves[record.name][record.position]
         cells.append(record.cell)
         values.append(value)
-    return cells, values
+        beside.append(None if record.position is None else tree.leaves[record.position])
+    return cells, values, beside
+
+
+def _key_of_cell(cell: Variable, template: Any) -> str:
+    return "iterations" if cell is template._iterations else repr(cell.name)
 
 
 def _state_of(template: Any, tree: Tree, before: OptimizerState, values: list[Any]) -> OptimizerState:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import operator
-import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -20,7 +19,7 @@ from ..backends.program import Program, Recorder, Symbol, Unrecordable, scalar_e
 from ..backends.reductions import has_numba
 from .cells import STRUCTURE, CellKeeper, frozen, restore, snapshot
 
-_KEPT_TABLES = 64
+_PLAIN = (float, int, str, bool)
 _BATCH = 2**20
 """Elements that are copied to another dtype at once."""
 _ITEM_SIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
@@ -71,8 +70,7 @@ class _Entry:
     """What the plan knows about one parameter."""
 
     __slots__ = (
-        "addresses", "arrays", "cells", "dtype", "gradient", "gradient_address", "narrow", "plain", "reason", "size",
-        "way",
+        "addresses", "arrays", "cells", "dtype", "narrow", "plain", "reason", "size", "way",
     )  # fmt: skip
 
     def __init__(self, cells: list[Variable], dtype: str) -> None:
@@ -86,8 +84,35 @@ class _Entry:
         self.plain = False
         self.arrays: list[Any] = []
         self.addresses: list[int] = []
-        self.gradient: Any = None
-        self.gradient_address = 0
+
+    def bounds(self) -> list[tuple[int, int]]:
+        """Where its arrays lie: from which address to which."""
+        lengths = [self.size * _ITEM_SIZES[cell.dtype_name] for cell in self.cells]
+        return [(start, start + length) for start, length in zip(self.addresses, lengths, strict=True)]
+
+    def written(self) -> list[Any]:
+        """The arrays that its program writes."""
+        return [] if self.way is None else [self.arrays[target] for target, _ in self.way.program.outputs]
+
+
+class _Ready:
+    """What a step needs if nothing but gradients has moved since the last one.
+
+    Args:
+        present: the positions of the parameters that have a gradient.
+        groups: for each kernel, the positions of its parameters and their table.
+        entries: of those parameters.
+    """
+
+    __slots__ = ("addresses", "arrays", "groups", "memory", "present", "written")
+
+    def __init__(self, present: list[int], groups: list[Any], entries: list[_Entry]) -> None:
+        self.present = present
+        self.groups = groups
+        self.arrays = [array for entry in entries for array in entry.arrays]
+        self.addresses = [address for entry in entries for address in entry.addresses]
+        self.memory = numba_lowering.Intervals([bounds for entry in entries for bounds in entry.bounds()])
+        self.written = [array for entry in entries for array in entry.written()]
 
 
 _Member: TypeAlias = tuple[int, int, Any]
@@ -98,11 +123,10 @@ class Fusion:
     """The plan of one optimizer and what it remembers between steps."""
 
     def __init__(self) -> None:
-        self._fingerprint: Any = None
+        self._seen: _Seen | None = None
         self._entries: list[_Entry] = []
-        self._tables: dict[Any, Any] = {}
         self._ways: dict[int, str | None] = {}
-        self._ready: tuple[Any, Any] | None = None
+        self._ready: _Ready | None = None
 
     # ---------------------------------------------------------------- running
 
@@ -116,19 +140,24 @@ class Fusion:
             # A functional step runs on what it was given, by the library's own functions.
             return set()
         reason = _why_not_at_all(rule, rate)
-        if reason is None and not self._refresh(rule, gradients) and self._is_ready(rule, gradients):
-            assert self._ready is not None
-            values = _step_values(rule, rate)
-            for way, indices, (addresses, work, total) in self._ready[1]:
+        backend = rule._parameters[0].backend
+        ready = None if reason is not None or self._refresh(rule, gradients) else self._ready
+        # What is read by address must stay alive until it has been.
+        arrays = [] if ready is None else [gradients.array(index) for index in gradients.present]
+        if ready is not None and self._is_ready(rule, ready, gradients, arrays, backend):
+            factor = ops.convert_to_number(gradients.factor(ready.present[0]))
+            values = _step_values(rule, rate) | {"factor": factor}
+            for way, indices, table in ready.groups:
                 scalars = way.evaluate(values | _named(_numbers(rule, indices[0])))
-                numba_lowering.run(way.kernel, way.dtype, addresses, work, total, scalars)
+                numba_lowering.run(way.kernel, way.dtype, table, scalars)
+            backend.wrote(ready.written)
             return set(gradients.present)
         self._ready = None
         groups: dict[Any, list[_Member]] = {}
         self._ways = dict.fromkeys(gradients.present, reason)
         if reason is None:
             groups = self._grouped(rule, gradients)
-            if self._overlapping(groups, rule._parameters[0].backend):
+            if self._overlapping(groups, backend):
                 self._ways = dict.fromkeys(gradients.present, "parameters, slots or gradients share memory")
                 groups = {}
         if rule.jit_compile is True:
@@ -141,7 +170,6 @@ class Fusion:
         if not groups:
             return set()
         values = _step_values(rule, rate)
-        backend = rule._parameters[0].backend
         for (way, plain, narrow, factor, numbers), members in groups.items():
             scalars = way.evaluate(values | _named(numbers) | {"factor": factor})
             if not plain:
@@ -155,34 +183,35 @@ class Fusion:
         return {index for members in groups.values() for index, _, _ in members}
 
     def _remember(self, gradients: Any, groups: dict[Any, list[_Member]], backend: Any) -> None:
-        """If the next step finds the same gradient objects, all addresses are known."""
-        simple = all(plain and not narrow and factor is None for _, plain, narrow, factor, _ in groups)
-        references = [(index, self._entries[index].gradient) for index in gradients.present]
-        known = all(reference is not None for _, reference in references)
-        if backend.keeps_address and has_numba() and simple and known and not any(self._ways.values()):
-            self._ready = references, [
-                (way, [index for index, _, _ in members], self._table(way, members))
-                for (way, *_), members in groups.items()
-            ]
+        """If nothing but gradients moves until the next step, only their addresses need to be found."""
+        simple = all(plain and not narrow for _, plain, narrow, _, _ in groups)
+        if not (simple and has_numba() and gradients.one_factor) or any(self._ways.values()):
+            return
+        held = [
+            (way, [index for index, _, _ in members], self._table(members)) for (way, *_), members in groups.items()
+        ]
+        entries = [self._entries[index] for index in gradients.present]
+        self._ready = _Ready(list(gradients.present), held, entries)
 
-    def _is_ready(self, rule: Any, gradients: Any) -> bool:
-        if self._ready is None or len(self._ready[0]) != len(gradients.present):
+    def _is_ready(self, rule: Any, ready: _Ready, gradients: Any, arrays: list[Any], backend: Any) -> bool:
+        """Whether all stands as it did; if so, the tables have the addresses of these gradients."""
+        if list(gradients.present) != ready.present:
             return False
-        for _, indices, _ in self._ready[1]:
+        if not backend.all_still_at(ready.arrays, ready.addresses):
+            return False
+        by_index = dict(zip(ready.present, arrays, strict=True))
+        for way, indices, table in ready.groups:
             first = _numbers(rule, indices[0])
             if first and any(_numbers(rule, index) != first for index in indices):
                 return False
-        for index, reference in self._ready[0]:
-            gradient = gradients.arrays[index]
-            # A gradient that is gone leaves None behind, and so does one that is not there.
-            if gradient is None or reference() is not gradient:
+            found = backend.addresses([by_index[index] for index in indices], way.dtype)
+            if found is None or not table.move_gradients(found, _ITEM_SIZES[way.dtype], ready.memory):
                 return False
         return True
 
     def _run_in_memory(self, way: _Pass, members: list[_Member], scalars: Sequence[float], backend: Any) -> None:
         if has_numba():
-            addresses, work, total = self._table(way, members)
-            numba_lowering.run(way.kernel, way.dtype, addresses, work, total, scalars)
+            numba_lowering.run(way.kernel, way.dtype, self._table(members), scalars)
         else:
             for index, _, gradient in members:
                 arrays = [*self._entries[index].arrays, gradient]
@@ -202,9 +231,8 @@ class Fusion:
             copies.append(arrays)
             rows.append([backend.address(array, way.dtype, write=False) for array in arrays])
         if has_numba():
-            pieces = [(row, 0, self._entries[index].size) for row, (index, *_) in enumerate(members)]
-            addresses, work, total = numba_lowering.table(rows, pieces)
-            numba_lowering.run(way.kernel, way.dtype, addresses, work, total, scalars)
+            table = numba_lowering.Table(rows, [self._entries[index].size for index, *_ in members])
+            numba_lowering.run(way.kernel, way.dtype, table, scalars)
         else:
             for arrays in copies:
                 way.blocks.run([backend.flat_view(array) for array in arrays], scalars)
@@ -290,9 +318,8 @@ class Fusion:
             backend.address(array, cell.dtype_name, write=True) for array, cell in zip(arrays, entry.cells, strict=True)
         ]
         entry.plain = None not in addresses
-        if entry.plain and addresses != entry.addresses:
+        if entry.plain:
             entry.addresses = addresses
-            self._tables.clear()
         if entry.plain or all(map(backend.takes_programs, arrays)):
             return None
         name = next(cell.name for cell, address in zip(entry.cells, addresses, strict=True) if address is None)
@@ -300,45 +327,24 @@ class Fusion:
 
     def _gradient_address(self, entry: _Entry, gradient: Any, backend: Any) -> tuple[int, Any]:
         """Where the gradient lies, made plain by a copy if need be; and what must stay alive until it is read."""
-        known = entry.gradient() if entry.gradient is not None else None
-        if known is gradient and backend.keeps_address:
-            return entry.gradient_address, gradient
         address = backend.address(gradient, entry.dtype, write=False)
         if address is None:
             gradient = backend.plain_copy(gradient, entry.dtype)
             address = backend.address(gradient, entry.dtype, write=False)
-            entry.gradient = None
-        elif backend.keeps_address:
-            entry.gradient, entry.gradient_address = weakref.ref(gradient), address
         return address, gradient
 
-    def _table(self, way: _Pass, members: Sequence[_Member]) -> Any:
-        """Addresses and work of a group, kept while nothing has moved."""
-        key = (way, *((index, address) for index, address, _ in members))
-        if key not in self._tables:
-            rows = [[*self._entries[index].addresses, address] for index, address, _ in members]
-            pieces = [(row, 0, self._entries[index].size) for row, (index, *_) in enumerate(members)]
-            self._keep(key, numba_lowering.table(rows, pieces))
-        return self._tables[key]
-
-    def _keep(self, key: Any, value: Any) -> None:
-        if len(self._tables) >= _KEPT_TABLES:
-            self._tables.clear()
-        self._tables[key] = value
+    def _table(self, members: Sequence[_Member]) -> Any:
+        rows = [[*self._entries[index].addresses, address] for index, address, _ in members]
+        return numba_lowering.Table(rows, [self._entries[index].size for index, _, _ in members])
 
     def _overlapping(self, groups: dict[Any, list[_Member]], backend: Any) -> bool:
         """Whether memory that is written is also read or written for another element."""
-        key = ("apart", tuple((index, address) for members in groups.values() for index, address, _ in members))
-        if key in self._tables:
-            return False
         intervals = []
         for members in groups.values():
             for index, address, gradient in members:
                 entry = self._entries[index]
                 if entry.plain:
-                    lengths = [entry.size * _ITEM_SIZES[cell.dtype_name] for cell in entry.cells]
-                    places = zip(entry.addresses, lengths, strict=True)
-                    intervals += [(start, start + length, True) for start, length in places]
+                    intervals += [(start, end, True) for start, end in entry.bounds()]
                     if address and address not in entry.addresses:
                         length = entry.size * _ITEM_SIZES.get(backend.dtype_name(gradient), 8)
                         intervals.append((address, address + length, False))
@@ -349,7 +355,6 @@ class Fusion:
                 return True
             reached = max(reached, end)
             reached_written = max(reached_written, end) if written else reached_written
-        self._keep(key, None)
         return False
 
     # ---------------------------------------------------------------- recording
@@ -357,8 +362,7 @@ class Fusion:
     def _refresh(self, rule: Any, gradients: Any) -> bool:
         """Record again if anything has changed; whether it had."""
         clipped = rule.clipnorm is not None or rule.global_clipnorm is not None
-        fingerprint = (_fingerprint(rule), gradients.divisor)
-        if fingerprint == self._fingerprint:
+        if self._seen is not None and self._seen.still(rule, gradients.divisor):
             return False
         passes: dict[Any, _Pass] = {}
         before = self._entries
@@ -376,8 +380,7 @@ class Fusion:
                     passes[key] = _Pass(program, entry.dtype)
                 entry.way = passes[key]
             self._entries.append(entry)
-        self._tables.clear()
-        self._fingerprint = fingerprint
+        self._seen = _Seen(rule, gradients.divisor)
         return True
 
 
@@ -419,13 +422,43 @@ def _why_not_at_all(rule: Any, rate: Any) -> str | None:
     return None if all(isinstance(scalar, (int, float)) for scalar in scalars) else "a scalar is traced or on a device"
 
 
+class _Seen:
+    """The attributes of a rule as they were when it was recorded.
+
+    Args:
+        rule: the optimizer.
+        divisor: of its gradients.
+    """
+
+    __slots__ = ("_count", "_divisor", "_plain", "_plain_values", "_rest")
+
+    def __init__(self, rule: CellKeeper, divisor: Any) -> None:
+        attributes = {name: value for name, value in vars(rule).items() if name not in STRUCTURE}
+        self._count, self._divisor = len(vars(rule)), divisor
+        # One look at all plain values together is ten times as fast as one at each.
+        plain = [name for name, value in attributes.items() if type(value) in _PLAIN or value is None]
+        self._plain = operator.itemgetter(*plain, "built")
+        self._plain_values = self._plain(vars(rule))
+        self._rest = [(name, _frozen(value)) for name, value in attributes.items() if name not in plain]
+
+    def still(self, rule: CellKeeper, divisor: Any) -> bool:
+        """Whether all has the same value."""
+        attributes = vars(rule)
+        return (
+            len(attributes) == self._count
+            and divisor == self._divisor
+            and self._plain(attributes) == self._plain_values
+            and all(_frozen(attributes[name]) == value for name, value in self._rest)
+        )
+
+
 def _fingerprint(rule: CellKeeper) -> Any:
     """All attributes a rule may have read, by value; lists of cells by identity."""
     return tuple((name, _frozen(value)) for name, value in vars(rule).items() if name not in STRUCTURE)
 
 
 def _frozen(value: Any) -> Any:
-    if type(value) in (float, int, str, bool) or value is None:
+    if type(value) in _PLAIN or value is None:
         return value
     if type(value) is list and value and isinstance(value[0], Variable):
         return id(value), len(value)

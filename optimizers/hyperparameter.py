@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from ..backends import HOST, backend_of, describe, ops
+from ..backends import HOST, backend_of, describe, ops, shown
 
 
 class Fixed(NamedTuple):
@@ -16,6 +16,9 @@ class Fixed(NamedTuple):
 
 class Hyperparameter:
     """An attribute of an optimizer that belongs to its configuration.
+
+    What `build` reads decides which slots there are. If it finds an option off, nothing can switch that on later: there
+    would be no slots for it.
 
     Args:
         optional: whether None, meaning off, is allowed.
@@ -31,18 +34,30 @@ class Hyperparameter:
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
             return self
+        attributes = instance.__dict__
         try:
-            return instance.__dict__[self.name]
+            value = attributes[self.name]
         except KeyError:
             raise AttributeError(
                 f"{type(instance).__name__} has no {self.name!r} yet: call super().__init__() first."
             ) from None
+        if attributes.get("_building") and self._is_off(value):
+            attributes["_off_when_built"].add(self.name)
+        return value
 
     def __set__(self, instance: Any, value: Any) -> None:
         if value is not None or not self.optional:
             value = self.checked(value, type(instance).__name__)
         instance._check_convention_has(self.name, value)
+        if self.name in vars(instance).get("_off_when_built", ()) and not self._is_off(value):
+            raise RuntimeError(
+                f"{type(instance).__name__}: `{self.name}` was off when the optimizer was built, and its slots were "
+                "made without it: set it before the optimizer is built."
+            )
         instance.__dict__[self.name] = value
+
+    def _is_off(self, value: Any) -> bool:
+        return value is None if self.optional else value is False or not in_use(value)
 
     def checked(self, value: Any, owner: str) -> Any:
         """The value as it is stored.
@@ -120,8 +135,12 @@ class Count(Hyperparameter):
 
     def checked(self, value: Any, owner: str) -> Any:
         """An int."""
-        number = ops.convert_to_number(value) if backend_of(value) is not None else value
-        if isinstance(number, bool) or not isinstance(number, int) or number < self.minimum:
+        backend = backend_of(value)
+        whole = backend is not None and not isinstance(value, bool) and backend.shape(value) == ()
+        if backend is None or not whole or not backend.dtype_name(value).startswith(("int", "uint")):
+            raise self.refused(value, owner, f"an integer >= {self.minimum}")
+        number = ops.convert_to_number(value)
+        if not isinstance(number, int) or number < self.minimum:
             raise self.refused(value, owner, f"an integer >= {self.minimum}")
         return number
 
@@ -162,7 +181,7 @@ class Convention(Choice):
         kind = type(instance)
         if not isinstance(value, str) or value not in kind.conventions:
             names = ", ".join(map(repr, kind.conventions))
-            raise ValueError(f"{kind.__name__} has no `convention` {value!r}; it has {names}.")
+            raise ValueError(f"{kind.__name__} has no `convention` {shown(value)}; it has {names}.")
         if vars(instance).setdefault(self.name, value) != value:
             raise ValueError(f"The convention of {kind.__name__} is chosen when it is made: make a new optimizer.")
 

@@ -7,8 +7,17 @@ import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..backends import HOST, NUMPY, Scope, Variable, backend_of, commit, describe, value_of
-from .checks import as_list, check_array, check_gradient, check_some_gradient, checked_scalar, is_real
+from ..backends import HOST, NUMPY, Scope, Variable, backend_of, commit, describe, shown, value_of
+from .checks import (
+    as_list,
+    check_array,
+    check_gradient,
+    check_some_gradient,
+    checked_count,
+    checked_scalar,
+    is_real,
+    remedy,
+)
 from .hyperparameter import LEARNING_RATE
 from .update import UpdateRule
 
@@ -97,6 +106,9 @@ class ImperativeOptimizer(UpdateRule):
         if len(set(positions)) != len(positions):
             repeated = next(cell.name for cell, at in zip(cells, positions, strict=True) if positions.count(at) > 1)
             raise ValueError(f"Variable {repeated!r} was given twice in one step: add up its gradients.")
+        shapes = [cell.shape for cell in cells]
+        if cells[0].backend.all_fit_plainly(gradients, [cell._array for cell in cells], shapes):
+            return
         for gradient, cell in zip(gradients, cells, strict=True):
             if cell._array.shape != cell.shape:
                 raise ValueError(
@@ -106,7 +118,8 @@ class ImperativeOptimizer(UpdateRule):
             if gradient is None or cell.backend.fits_plainly(gradient, cell._array):
                 continue
             check_gradient(gradient, cell._array, cell.backend, cell.shape, cell.name)
-            reason = cell.backend.why_not_variable(cell._array) if cell.backend.writable else None
+            backend, array = cell.backend, cell._array
+            reason = backend.why_not_variable(array) if backend.writable else backend.why_no_values(array)
             if reason is not None:
                 raise TypeError(f"Parameter {cell.name!r} cannot be updated any more: {reason}.")
             if cell.backend.traced(gradient) or cell.backend.traced(cell._array):
@@ -136,32 +149,38 @@ class ImperativeOptimizer(UpdateRule):
 
         Raises:
             ValueError: if the optimizer is not built, or a length or shape differs.
+            TypeError: if a value is not an array of the right library, or no number where one is expected.
         """
         if not self.built:
             raise ValueError(f"To call stateless_apply, optimizer {self.name!r} must be built: call build(variables).")
-        own = self.variables
-        for what, given, cells in (
-            ("optimizer variables", optimizer_variables, own),
-            ("gradients", grads, self._parameters),
-            ("trainable variables", trainable_variables, self._parameters),
-        ):
-            if len(given) != len(cells):
-                raise ValueError(f"Received {len(given)} {what}; optimizer {self.name!r} was built for {len(cells)}.")
-        gradients = [value_of(gradient) for gradient in grads]
-        for gradient, cell in zip(gradients, self._parameters, strict=True):
-            if gradient is not None:
-                check_gradient(gradient, cell._array, cell.backend, cell.shape, cell.name)
-        check_some_gradient(gradients, [cell.name for cell in self._parameters])
-        cells = [*own, *self._parameters]
-        values = [value_of(value) for value in (*optimizer_variables, *trainable_variables)]
+        own, records = self.variables, self._all_records()
+
+        def listed(given: Sequence[Any], what: str, cells: list[Variable]) -> list[Any]:
+            values = [value_of(value) for value in as_list(given, what)]
+            if len(values) != len(cells):
+                raise ValueError(f"Received {len(values)} {what}; optimizer {self.name!r} was built for {len(cells)}.")
+            return values
+
+        state = listed(optimizer_variables, "optimizer variables", own)
+        gradients = listed(grads, "gradients", self._parameters)
+        parameters = listed(trainable_variables, "trainable variables", self._parameters)
+        cells, values = [*self._parameters, *own], [*parameters, *state]
+        beside = [None] * (len(cells) - len(records))
+        beside += [None if record.position is None else parameters[record.position] for record in records]
+        counters = self._counters()
         held = [
-            checked_value(cell, value, f"The value of {cell.name!r}") for cell, value in zip(cells, values, strict=True)
+            checked_value(cell, value, f"The value of {cell.name!r}", cell in counters, place)
+            for cell, value, place in zip(cells, values, beside, strict=True)
         ]
+        for gradient, cell, parameter in zip(gradients, self._parameters, parameters, strict=True):
+            if gradient is not None:
+                check_gradient(gradient, parameter, cell.backend, cell.shape, cell.name)
+        check_some_gradient(gradients, [cell.name for cell in self._parameters])
         numpy_only = NUMPY.arithmetic() if self._parameters[0].backend is NUMPY else contextlib.nullcontext()
         with numpy_only, Scope(zip(cells, held, strict=True)):
             self._run(gradients)
             results = [restored(cell.value, value) for cell, value in zip(cells, values, strict=True)]
-        return results[len(own) :], results[: len(own)]
+        return results[: len(parameters)], results[len(parameters) :]
 
     # ---------------------------------------------------------------- around training
 
@@ -214,15 +233,22 @@ class ImperativeOptimizer(UpdateRule):
                 f"Variable {cell.name!r} cannot keep a value that is being traced: inside a transformation use the "
                 "optimizer's init and step."
             )
-        array = NUMPY.to_numpy(weight) if backend is None else backend.to_numpy(weight)
+        try:
+            array = NUMPY.to_numpy(weight) if backend is None else backend.to_numpy(weight)
+        except (TypeError, ValueError, RuntimeError, BufferError) as error:
+            # Sparse, deleted or meta arrays and ragged lists: every library has its own words and kind of error.
+            raise TypeError(f"Variable {cell.name!r} cannot take {describe(weight)}: {shown(error, str)}") from None
         if not is_real(NUMPY, array):
-            raise TypeError(f"Variable {cell.name!r} takes real numbers, received {describe(array)}.")
+            raise TypeError(
+                f"Variable {cell.name!r} takes real numbers, received {describe(array)}; "
+                f"{remedy(NUMPY.dtype_name(array))}."
+            )
         if array.shape != cell.shape:
             raise ValueError(f"Variable {cell.name!r} has shape {cell.shape} and cannot take {describe(array)}.")
         if cell is self._rate:
             return LEARNING_RATE.checked(float(array), type(self).__name__)
-        if cell is self._iterations and (array < 0 or array != int(array)):
-            raise ValueError(f"Variable {cell.name!r} counts steps and cannot take {describe(array)}.")
+        if cell in self._counters():
+            checked_count(array, f"Variable {cell.name!r}")
         return cell.backend.from_numpy(array, cell.dtype_name, cell.value)
 
     def save_own_variables(self, store: Any) -> None:
@@ -250,11 +276,22 @@ class ImperativeOptimizer(UpdateRule):
         self.set_weights([store[key] for key in keys])
 
 
-def checked_value(cell: Variable, value: Any, what: str) -> Any:
-    """What a cell shall hold in a scope, checked: numbers for host scalars, arrays that fit for the others."""
+def checked_value(cell: Variable, value: Any, what: str, counts: bool = False, beside: Any = None) -> Any:
+    """What a cell shall hold in a scope, checked: numbers for host scalars, arrays that fit for the others.
+
+    Args:
+        cell: the cell.
+        value: what it shall hold.
+        what: what errors call it.
+        counts: whether it is a number of steps.
+        beside: the parameter's value, for a slot, which must lie in the same place.
+    """
     if cell.backend is HOST:
-        return checked_scalar(value, what)
+        return checked_count(value, what) if counts else checked_scalar(value, what)
     check_array(value, cell.backend, cell.shape, what)
+    apart = None if beside is None else cell.backend.why_apart(value, beside)
+    if apart is not None:
+        raise ValueError(f"{what} {apart}: move it first.")
     return value
 
 

@@ -73,8 +73,8 @@ class AdaptiveMoments(Optimizer):
         """One step of one parameter."""
         index = self._get_variable_index(variable)
         momentum, velocity = self.momentums[index], self.velocities[index]
-        self.assign_add(momentum, (gradient - momentum.value) * (1 - self.beta_1))
-        self.assign_add(velocity, (ops.square(gradient) - velocity.value) * (1 - self.beta_2))
+        self.assign(momentum, ops.moving_average(momentum, gradient, self.beta_1))
+        self.assign(velocity, ops.moving_average(velocity, ops.square(gradient), self.beta_2))
 
         spread, correction = self._spread(index, ops.one_minus_power(self.beta_2, self.step_of(variable)))
         root = ops.sqrt(correction)

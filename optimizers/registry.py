@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from ..backends import describe, shown
 from .adadelta import Adadelta
 from .adagrad import Adagrad
 from .adam import Adam
@@ -40,15 +42,17 @@ def get(identifier: Any) -> Any:
         return _class_named(identifier, {})()
     if isinstance(identifier, type):
         raise ValueError(f"Expected an optimizer, received the class {identifier!r}: make one by calling it; {_KNOWN}")
-    raise ValueError(f"Could not interpret optimizer identifier {identifier!r}; {_KNOWN}")
+    raise ValueError(f"Could not interpret optimizer identifier {shown(identifier)}; {_KNOWN}")
 
 
 def serialize(optimizer: Optimizer) -> dict[str, Any]:
     """The optimizer as a dictionary of plain values, without its state.
 
     Raises:
-        TypeError: if its learning rate is a plain function.
+        TypeError: if it is no optimizer, or its learning rate is a plain function.
     """
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"Expected an optimizer, received {describe(optimizer)}.")
     kind = type(optimizer)
     own = kind in ALGORITHMS
     return {
@@ -68,23 +72,29 @@ def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Op
 
     Raises:
         ValueError: if the class is unknown, or the configuration does not fit it.
+        TypeError: if `custom_objects` is no dictionary of classes by name.
     """
     if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
-        raise ValueError(f"Expected a dictionary with a 'class_name' and a 'config', received {config!r}.")
+        raise ValueError(f"Expected a dictionary with a 'class_name' and a 'config', received {shown(config)}.")
     if not isinstance(config.get("config", {}), dict):
-        name = config["class_name"]
-        raise ValueError(f"The 'config' of {name!r} must be a dictionary, received {config['config']!r}.")
-    kind = _class_named(config["class_name"], custom_objects or {})
+        name = shown(config["class_name"])
+        raise ValueError(f"The 'config' of {name} must be a dictionary, received {shown(config['config'])}.")
+    kind = _class_named(config["class_name"], {} if custom_objects is None else custom_objects)
     return kind.from_config(config.get("config", {}), custom_objects)  # type: ignore[no-any-return]  # of this class
 
 
 def _class_named(name: str, custom_objects: dict[str, Any]) -> type[Optimizer]:
+    if not isinstance(custom_objects, Mapping):
+        raise TypeError(f"custom_objects must be a dictionary of classes by name, received {describe(custom_objects)}.")
     if name in custom_objects:
-        return custom_objects[name]  # type: ignore[no-any-return]  # the user's own class
+        kind = custom_objects[name]
+        if not (isinstance(kind, type) and issubclass(kind, Optimizer)):
+            raise TypeError(f"custom_objects[{name!r}] must be a class of optimizers, received {describe(kind)}.")
+        return kind
     try:
         return _BY_NAME[name.lower()]
     except KeyError:
-        raise ValueError(f"Unknown optimizer {name!r}; {_KNOWN}") from None
+        raise ValueError(f"Unknown optimizer {shown(name)}; {_KNOWN}") from None
 
 
 _KNOWN = f"known are {', '.join(_BY_NAME)}; pass custom_objects for your own."

@@ -105,6 +105,8 @@ class RMSprop(Optimizer):
             eps_in_sqrt=eps_in_sqrt,
             bias_correction=bias_correction,
         )
+        if self.bias_correction and not in_use(1.0 - self.rho):
+            raise ValueError("RMSprop: `bias_correction` needs a `rho` below 1, received 1.0: it would divide by zero.")
 
     def build(self, variables: Sequence[Any]) -> None:
         """Create the mean squares, and the momentums and mean gradients that are asked for."""
@@ -120,11 +122,11 @@ class RMSprop(Optimizer):
         index = self._get_variable_index(variable)
         velocity = self.velocities[index]
         correction = 1 / ops.one_minus_power(self.rho, self.step_of(variable)) if self.bias_correction else 1.0
-        self.assign(velocity, velocity * self.rho + ops.square(gradient) * (1 - self.rho))
+        self.assign(velocity, ops.moving_average(velocity, ops.square(gradient), self.rho))
         spread = velocity * correction if self.bias_correction else velocity.value
         if self.centered:
             average = self.average_gradients[index]
-            self.assign(average, average * self.rho + gradient * (1 - self.rho))
+            self.assign(average, ops.moving_average(average, gradient, self.rho))
             mean = average * correction if self.bias_correction else average.value
             spread = ops.maximum(spread - ops.square(mean), 0.0)
         denominator = ops.sqrt(spread + self.epsilon) if self.eps_in_sqrt else ops.sqrt(spread) + self.epsilon

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, overload
 
-from ..backends import HOST, Array, Scope, Variable, backend_of, commit, compute_dtype, ops
+from ..backends import HOST, Array, Scope, Variable, backend_of, commit, compute_dtype, describe, ops, shown
 from .cells import CellKeeper
 from .checks import as_list
 from .clipping import global_norm, global_norm_factor, norm_factor
@@ -106,9 +106,6 @@ class UpdateRule(CellKeeper):
 
     def _run(self, gradients: Sequence[Any], rate: Any = None) -> None:
         """One step for the parameters whose gradient is not None; `gradients` stand in the order of the parameters."""
-        for option, cells in (("use_ema", self._averages), ("gradient_accumulation_steps", self._accumulators)):
-            if getattr(self, option) and len(cells) != len(self._parameters):
-                raise RuntimeError(f"`{option}` needs slots of its own: set it before the optimizer is built.")
         count = self._iterations.value
         if rate is None:
             rate = self._rate_at(count, self._rate.value)
@@ -185,8 +182,7 @@ class UpdateRule(CellKeeper):
         # The first update copies the parameter, so that the average does not start at zero.
         momentum = ops.where(self.iterations > 0, self.ema_momentum, 0.0)
         momentum = ops.cast(momentum, average.dtype)
-        # A difference times a weight, not two weights: these, once rounded, would not quite add up to 1.
-        average.assign(average.value + (variable.value - average.value) * (1.0 - momentum))
+        average.assign(ops.moving_average(average, variable, momentum, self.ema_momentum))
         every = self.ema_overwrite_frequency
         if every is not None:
             ops.cond((self.iterations + 1) % every == 0, lambda: variable.assign(average.value), _nothing)
@@ -222,19 +218,24 @@ class UpdateRule(CellKeeper):
                 path, such as "layer1/kernel".
 
         Raises:
-            TypeError: if `var_list` is a single array or `var_names` a single string.
+            TypeError: if `var_list` is a single array, or `var_names` no list of strings.
             ValueError: if an expression is not a regular one.
         """
         if isinstance(var_names, str):
-            raise TypeError(f"var_names must be a list of regular expressions, received the string {var_names!r}.")
+            raise TypeError(f"var_names must be a list of regular expressions, received the string {shown(var_names)}.")
         excluded = [] if var_list is None else as_list(var_list, "variables in var_list")
-        for expression in var_names or ():
+        names = [] if var_names is None else as_list(var_names, "regular expressions in var_names")
+        for expression in names:
+            if not isinstance(expression, str):
+                raise TypeError(f"var_names must be a list of strings, received {describe(expression)} in it.")
             try:
                 re.compile(expression)
-            except (re.error, TypeError) as error:
-                raise ValueError(f"var_names holds {expression!r}, which is no regular expression: {error}.") from None
+            except re.error as error:
+                raise ValueError(
+                    f"var_names holds {shown(expression)}, which is no regular expression: {error}."
+                ) from None
         self._excluded = excluded
-        self._excluded_names = tuple(var_names or ())
+        self._excluded_names = tuple(names)
 
     def _decay_is_coupled(self) -> bool:
         """Whether weight decay goes through the gradient, rather than straight to the parameter."""
@@ -262,6 +263,7 @@ class _Gradients(Sequence[Array]):
         self.arrays = arrays
         self.divisor = divisor
         self._factors: dict[int, Any] = {}
+        self.one_factor = rule.clipnorm is None or rule.convention == "keras2"
         self.present = {index: None for index, array in enumerate(arrays) if array is not None}
 
     def clip(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from ..backends import shown
 from .base import LearningRateSchedule
 
 MODULE = "gradwise.schedules"
@@ -69,26 +70,37 @@ def deserialize(
         ValueError: if the class is unknown, or an argument out of range.
     """
     if not isinstance(config, Mapping) or not isinstance(config.get("class_name"), str):
-        raise TypeError(f'A schedule is deserialized from a dictionary with "class_name" and "config", not {config!r}.')
-    arguments = config.get("config", {})
-    if not isinstance(arguments, Mapping):
-        raise TypeError(f'The "config" of schedule {config["class_name"]!r} must be a dictionary, not {arguments!r}.')
-    kind = _class_of(config, custom_objects or {})
-    return kind.from_config({key: _revived(value, custom_objects) for key, value in arguments.items()})
+        raise TypeError(
+            f'A schedule is deserialized from a dictionary with "class_name" and "config", not {shown(config)}.'
+        )
+    arguments, name = config.get("config", {}), shown(config["class_name"])
+    if not isinstance(arguments, Mapping) or not all(isinstance(key, str) for key in arguments):
+        raise TypeError(f'The "config" of schedule {name} must be a dictionary of arguments, not {shown(arguments)}.')
+    kind = _class_of(config, {} if custom_objects is None else custom_objects)
+    try:
+        given = {key: _revived(value, custom_objects) for key, value in arguments.items()}
+    except RecursionError:
+        raise TypeError(f'The "config" of schedule {name} holds itself, or is nested too deeply.') from None
+    return kind.from_config(given)
 
 
 def _class_of(
     config: Mapping[str, Any], custom_objects: Mapping[str, type[LearningRateSchedule]]
 ) -> type[LearningRateSchedule]:
+    if not isinstance(custom_objects, Mapping):
+        raise TypeError(f"custom_objects must be a dictionary of classes by name, not {shown(custom_objects)}.")
     name, module, registered_name = config["class_name"], config.get("module"), config.get("registered_name")
     for key in (registered_name, name):
         if isinstance(key, str) and key in custom_objects:
-            return custom_objects[key]
+            kind: Any = custom_objects[key]
+            if not (isinstance(kind, type) and issubclass(kind, LearningRateSchedule)):
+                raise TypeError(f"custom_objects[{key!r}] must be a class of schedules, not {shown(kind)}.")
+            return kind
     if module in _HOST_MODULES and name in _SCHEDULES and registered_name in (None, name):
         return _SCHEDULES[name]
     raise ValueError(
-        f"Unknown schedule {name!r} of module {module!r}: pass custom_objects={{{name!r}: the class}}, or use one of "
-        f"{', '.join(sorted(_SCHEDULES))}."
+        f"Unknown schedule {name!r} of module {shown(module)}: pass custom_objects={{{name!r}: the class}}, or use one "
+        f"of {', '.join(sorted(_SCHEDULES))}."
     )
 
 
@@ -97,7 +109,10 @@ def _revived(value: Any, custom_objects: Mapping[str, type[LearningRateSchedule]
     if isinstance(value, Mapping):
         # Keras writes arrays like this; a schedule's arguments are numbers.
         if value.get("class_name") in ("__numpy__", "__tensor__"):
-            return value["config"]["value"]
+            held = value.get("config")
+            if not isinstance(held, Mapping) or "value" not in held:
+                raise TypeError(f"A schedule's config holds an array without a value: {shown(value)}.")
+            return held["value"]
         if "class_name" in value:
             return deserialize(value, custom_objects)
         return {key: _revived(item, custom_objects) for key, item in value.items()}

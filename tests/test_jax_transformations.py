@@ -9,7 +9,7 @@ import pytest
 
 from gradwise import schedules
 from gradwise.backends import Variable
-from gradwise.optimizers import SGD, Adam, Nadam
+from gradwise.optimizers import SGD, Adagrad, Adam, Nadam, RMSprop
 from gradwise.optimizers.registry import ALGORITHMS
 
 pytestmark = pytest.mark.jax
@@ -292,3 +292,20 @@ def test_stateless_apply_under_jit():
         optimizer.apply([grads["w"], grads["b"]], variables)
     close(values, [cell.value for cell in variables], 1e-5)
     assert int(state[0]) == 3
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Adagrad, "initial_accumulator_value"), (RMSprop, "initial_scale")])
+def test_initial_values_of_slots_may_be_traced(kind, name):
+    import jax
+    import jax.numpy as jnp
+
+    params = {"w": jnp.asarray([1.0, -2.0]), "b": jnp.asarray(3.0)}
+
+    def moved(initial):
+        optimizer = kind(0.5, convention="optax", **{name: initial})
+        return optimizer.step(params, params, optimizer.init(params))[0]["w"][0]
+
+    slope = float(jax.jit(jax.grad(moved))(0.5))
+    difference = float(moved(0.51) - moved(0.49)) / 0.02
+    assert slope == pytest.approx(difference, rel=1e-2)
+    assert slope > 0.01

@@ -96,7 +96,7 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
         "large-epsilon": {"epsilon": 1e-3},
         "initial-accumulator": {"initial_accumulator_value": 0.5, "epsilon": 1e-2},
         "initial-accumulator-zero": {"initial_accumulator_value": 0.0, "epsilon": 1e-3},
-        "weight-decay": DECAY,
+        "weight-decay": {"weight_decay": 0.15},  # another number than the initial accumulator
         "weight-decay-maximize": {**DECAY, "maximize": True},
         "rate-decay": {"lr_decay": 0.125},
         "rate-decay-large-epsilon": {"lr_decay": 1.5, "epsilon": 1e-3, "initial_accumulator_value": 0.25},

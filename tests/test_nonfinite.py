@@ -1,0 +1,185 @@
+"""NaN and infinite gradients: they go through the formula to their own element; only clipping by norms spreads them.
+
+A table over every algorithm and convention, with the options that make more slots, on every way of running a step.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from libraries import LIBRARIES, array, ones, parameter
+
+from gradwise import optimizers
+from gradwise.backends import Variable
+from gradwise.optimizers import SGD
+from gradwise.optimizers.registry import ALGORITHMS
+
+OPTIONS = {
+    "SGD": [{"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}],
+    "RMSprop": [{"momentum": 0.5}, {"centered": True}],
+    "Adam": [{"amsgrad": True}],
+    "AdamW": [{"amsgrad": True}],
+}
+TABLE = [
+    pytest.param(algorithm.__name__, convention, options, id="-".join([algorithm.__name__, convention, *options]))
+    for algorithm in ALGORITHMS
+    for convention in algorithm.conventions
+    for options in [{}, *OPTIONS.get(algorithm.__name__, [])]
+    if not (algorithm.__name__ == "RMSprop" and convention == "keras2" and options)
+]
+WAYS = [
+    "numpy",
+    pytest.param("numpy-fused", marks=pytest.mark.fast),
+    pytest.param("torch", marks=pytest.mark.torch),
+    pytest.param("torch-fused", marks=[pytest.mark.torch, pytest.mark.fast]),
+    pytest.param("jax", marks=pytest.mark.jax),
+    "numpy-functional",
+]
+BAD = 3
+"""The position of what is not finite."""
+
+
+def read(given):
+    """What an array or a cell holds."""
+    return Variable(given).numpy()
+
+
+def steps(way, make, bad):
+    """Parameters and slots, as NumPy arrays by name, after each of three steps; the second has the bad gradient."""
+    library, _, kind = way.partition("-")
+    rng = np.random.default_rng(3)
+    start = rng.normal(size=(2, 5)).astype(np.float32)
+    gradients = rng.normal(size=(3, 2, 5)).astype(np.float32)
+    gradients[1, 0, BAD] = bad
+    history = []
+    if library == "jax" or kind == "functional":
+        optimizer = make()
+        params = {"kernel": array(library, start[0]), "bias": array(library, start[1])}
+        state = optimizer.init(params)
+        for kernel, bias in gradients:
+            grads = {"kernel": array(library, kernel), "bias": array(library, bias)}
+            params, state = optimizer.step(params, grads, state)
+            trees = {"parameter": params, **state.slots}
+            found = {(name, slot): read(tree[name]) for slot, tree in trees.items() for name in params}
+            history.append({key: value for key, value in found.items() if value.shape})
+        return history
+    optimizer = make(jit_compile=kind == "fused")
+    cells = [parameter(library, values) for values in start]
+    for pair in gradients:
+        optimizer.apply([array(library, gradient) for gradient in pair], cells)
+        found = {(name, "parameter"): read(cell) for name, cell in zip(("kernel", "bias"), cells, strict=True)}
+        for record in optimizer._all_records():
+            if record.cell.shape:
+                found["kernel" if record.position == 0 else "bias", record.name] = record.cell.numpy()
+        history.append(found)
+    return history
+
+
+def expected(algorithm, convention, options, slot, infinity):
+    """What an infinite gradient makes of an element, by the formula."""
+    descending = algorithm == "SGD" and convention in ("keras", "keras2")
+    if slot == "parameter":
+        # All but SGD divide by a root of squares: infinity over infinity.
+        return -infinity if algorithm == "SGD" else math.nan
+    if slot == "momentum":
+        return {"SGD": -infinity if descending else infinity, "RMSprop": math.nan}.get(algorithm, infinity)
+    return {"average_gradient": infinity, "accumulated_delta_var": math.nan}.get(slot, math.inf)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("algorithm", "convention", "options"), TABLE)
+def test_what_is_not_finite_reaches_its_own_element_only(algorithm, convention, options, way):
+    def make(**more):
+        return getattr(optimizers, algorithm)(0.125, convention=convention, **options, **more)
+
+    fine = steps(way, make, 0.5)
+    others = np.arange(5) != BAD
+    for bad in (math.nan, math.inf, -math.inf):
+        for count, (found, good) in enumerate(zip(steps(way, make, bad), fine, strict=True)):
+            assert found.keys() == good.keys()
+            for (name, slot), value in found.items():
+                same = value if name == "bias" or count == 0 else value[others]
+                assert same.tobytes() == (good[name, slot] if same is value else good[name, slot][others]).tobytes()
+                if name == "kernel" and count > 0:
+                    wanted = math.nan if math.isnan(bad) else expected(algorithm, convention, options, slot, bad)
+                    assert not math.isfinite(value[BAD])
+                    # Later on, infinities may meet and be NaN.
+                    assert count == 2 or np.array_equal(value[BAD], np.float32(wanted), equal_nan=True)
+
+
+def test_the_table_is_complete():
+    assert {(name, convention) for name, convention, _ in (each.values for each in TABLE)} == {
+        (algorithm.__name__, convention) for algorithm in ALGORITHMS for convention in algorithm.conventions
+    }
+
+
+# ---------------------------------------------------------------- clipping
+
+
+def clipped(way, bad, **options):
+    """What three gradients become: one that is not finite, one beside it in the same array, one of another array."""
+    library, _, kind = way.partition("-")
+    first, second = [bad, 0.5], [0.5]
+    if library == "jax" or kind == "functional":
+        optimizer = SGD(1.0, **options)
+        params = [array(library, [0.0, 0.0]), array(library, [0.0])]
+        results, _ = optimizer.step(params, [array(library, first), array(library, second)], optimizer.init(params))
+    else:
+        optimizer = SGD(1.0, jit_compile=kind == "fused", **options)
+        results = [parameter(library, [0.0, 0.0]), parameter(library, [0.0])]
+        optimizer.apply([array(library, first), array(library, second)], results)
+    return [-float(value) for each in results for value in read(each)]
+
+
+def alike(found, wanted):
+    return np.array_equal(found, wanted, equal_nan=True)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("convention", SGD.conventions)
+def test_clipping(convention, way):
+    nan, infinity = math.nan, math.inf
+    for bad in (infinity, -infinity):
+        limited = [math.copysign(0.25, bad), 0.25, 0.25]
+        assert alike(clipped(way, bad, convention=convention, clipvalue=0.25), limited)
+    assert alike(clipped(way, nan, convention=convention, clipvalue=0.25), [nan, 0.25, 0.25])
+    if convention == "keras2":
+        # Its clipnorm is the norm of all gradients together.
+        for bad in (nan, infinity, -infinity):
+            assert alike(clipped(way, bad, convention=convention, clipnorm=1.0), [nan] * 3)
+        return
+    # An infinite norm gives the factor 0, a NaN one spreads over its own array.
+    for bad in (infinity, -infinity):
+        assert alike(clipped(way, bad, convention=convention, clipnorm=1.0), [nan, 0.0, 0.5])
+    assert alike(clipped(way, nan, convention=convention, clipnorm=1.0), [nan, nan, 0.5])
+    for bad in (nan, infinity, -infinity):
+        assert alike(clipped(way, bad, convention=convention, global_clipnorm=1.0), [nan] * 3)
+
+
+# ---------------------------------------------------------------- what the base adds
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_averages_and_accumulators(library):
+    """The average has NaN in one element; the accumulator forgets it when its window ends."""
+    optimizer = SGD(0.5, use_ema=True, gradient_accumulation_steps=2)
+    cell, good = parameter(library, [1.0, 1.0]), ones(library, 2)
+    average, accumulator = None, None
+    for gradient in (array(library, [math.nan, 1.0]), good, good):
+        optimizer.apply([gradient], [cell])
+        average, accumulator = (optimizer.variables[position].numpy().tolist() for position in (2, 3))
+    assert alike(read(cell), [math.nan, 0.5])
+    assert alike(average, [math.nan, 0.5])
+    assert accumulator == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_no_warning_and_no_error(library):
+    """A step with what is not finite counts as any other."""
+    optimizer = optimizers.Adam(0.1, loss_scale_factor=2.0, weight_decay=0.1)
+    cell = parameter(library, [1.0, 1.0])
+    for bad in (math.nan, math.inf, -math.inf, 3e38):
+        optimizer.apply([array(library, [bad, bad])], [cell])
+    assert optimizer.iterations == 4
