@@ -133,7 +133,8 @@ def rmsprop(now: Now, s: Slots, g: Any) -> Any:
     spread = s["velocity"] / correction
     if h.get("centered"):
         s["average_gradient"] = rho * s["average_gradient"] + (1 - rho) * g
-        spread = spread - (s["average_gradient"] / correction) ** 2
+        # Never below 0; where it is 0, a rounding error of the 50th digit may be.
+        spread = max(spread - (s["average_gradient"] / correction) ** 2, number(0))
     inside = {"keras": True, "keras2": False, "torch": False}.get(now.convention, h.get("eps_in_sqrt"))
     direction = g / mp.sqrt(spread + epsilon) if inside else g / (mp.sqrt(spread) + epsilon)
     if not momentum:

@@ -1,0 +1,74 @@
+"""Whether the reference vectors notice a mutant: runs in float64 on NumPy arrays, by whole arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from parity_table import CAPS, STEPS, allowed
+from vector_runs import distances, optimizer_of, run
+
+from gradwise.vectors import Case, load
+
+from .formulas import formula_of
+from .mutants import Mutant, Place, installed, place_of, reached
+
+DTYPE = "float64"
+
+
+class Vectors:
+    """The cases of an algorithm in a convention, the short ones first, and where in its formula each of them goes."""
+
+    def __init__(self, algorithm: str, convention: str) -> None:
+        cases = [case for case in load(algorithm, convention) if DTYPE in case.dtypes]
+        self.cases = sorted(cases, key=lambda case: len(case.steps))
+        self.places: list[set[Place]] = []
+        for position, case in enumerate(self.cases):
+            with reached(formula_of(algorithm)) as places:
+                assert not self.notices(position), f"{algorithm} is beyond the bound of {case.name} of {convention}"
+            self.places.append(places)
+
+    def killer_of(self, mutant: Mutant) -> str | None:
+        """The name of a case that the mutant is beyond the bound of, or cannot be run with; None if there is none."""
+        with installed(mutant.function, mutant.compiled):
+            for position, case in enumerate(self.cases):
+                if place_of(mutant) in self.places[position]:
+                    try:
+                        noticed = self.notices(position)
+                    except Exception:  # the original raised none, so any will do
+                        noticed = True
+                    if noticed:
+                        return case.name
+        return None
+
+    def notices(self, position: int) -> bool:
+        """Whether the optimizer, as it is now, is beyond the bound of a case in any step, or counts steps wrongly."""
+        case = self.cases[position]
+        optimizer = optimizer_of(case, jit_compile=False)
+        steps = distances(case, run(case, optimizer, "numpy", DTYPE, "imperative"), DTYPE)
+        return any(
+            not distance <= bound(case, number) or counts_of(optimizer) != counts
+            for number, (distance, counts) in enumerate(zip(steps, expected_counts(case), strict=True), 1)
+        )
+
+
+def bound(case: Case, step: int) -> float:
+    """How far from a case a run may be after a step: what published bounds may be at most."""
+    cap = next(cap for last, cap in zip(STEPS, CAPS[DTYPE], strict=True) if step <= last)
+    return allowed(case, cap)
+
+
+def counts_of(optimizer: Any) -> list[int]:
+    """How many steps the optimizer counts: its own, and in convention "torch" each parameter's."""
+    return [optimizer.iterations, *(cell.value for cell in optimizer._steps)]
+
+
+def expected_counts(case: Case) -> Iterator[list[int]]:
+    """The same after each step, from what the case says of the start and of gradients."""
+    counted = [None, *(case.parameters if case.convention == "torch" else ())]
+    counts = dict.fromkeys(counted, case.iterations)
+    for step in case.steps:
+        for name in counts:
+            if name is None or step.gradients[name] is not None:
+                counts[name] += 1
+        yield list(counts.values())
