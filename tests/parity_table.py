@@ -8,6 +8,7 @@ times farther as their condition number is larger.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import multiprocessing
@@ -147,6 +148,7 @@ def measure_all(modes: Iterable[Mode], console: Console) -> Bounds:
 # ---------------------------------------------------------------- keeping and printing
 
 
+@functools.cache
 def kept() -> Bounds:
     """The published bounds."""
     content: Bounds = json.loads(KEPT.read_text(encoding="utf-8"))["bounds"]

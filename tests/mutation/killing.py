@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from parity_table import CAPS, STEPS, allowed
+from parity_table import STEPS, allowed, kept
 from vector_runs import distances, optimizer_of, run
 
 from gradwise.vectors import Case, load
@@ -53,9 +53,9 @@ class Vectors:
 
 
 def bound(case: Case, step: int) -> float:
-    """How far from a case a run may be after a step: what published bounds may be at most."""
-    cap = next(cap for last, cap in zip(STEPS, CAPS[DTYPE], strict=True) if step <= last)
-    return allowed(case, cap)
+    """How far from a case a run may be after a step: the published bound of the way that is run here."""
+    published = kept()["NumPy, whole arrays"][DTYPE][f"{case.algorithm.lower()}.{case.convention}"]
+    return allowed(case, next(each for last, each in zip(STEPS, published, strict=True) if step <= last))
 
 
 def counts_of(optimizer: Any) -> list[int]:
