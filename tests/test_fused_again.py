@@ -1,0 +1,145 @@
+"""The short way of one pass: when nothing but gradients has moved since the last step, and when something has."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from backend_table import array, read
+
+from gradwise.optimizers import Adam
+
+pytestmark = pytest.mark.fast
+LIBRARIES = ["numpy", pytest.param("torch", marks=pytest.mark.torch)]
+
+
+class Pair:
+    """Two optimizers on equal parameters, one by whole arrays, one in one pass."""
+
+    def __init__(self, library, shapes=((3, 4), (), (5,)), **arguments):
+        generator = np.random.default_rng(3)
+        self.library, self.generator = library, generator
+        start = [np.asarray(generator.normal(size=shape), np.float32) for shape in shapes]
+        self.eager, self.fused = ([array(library, value) for value in start] for _ in range(2))
+        self.by_arrays, self.in_one_pass = Adam(0.1, jit_compile=False, **arguments), Adam(0.1, **arguments)
+
+    def gradients(self):
+        """New arrays."""
+        shapes = [tuple(value.shape) for value in self.eager]
+        return [array(self.library, np.asarray(self.generator.normal(size=shape), np.float32)) for shape in shapes]
+
+    def step(self, gradients=None):
+        """One step of both; whether the second one was ready for it."""
+        gradients = self.gradients() if gradients is None else gradients
+        self.by_arrays.apply(gradients, self.eager)
+        before = self.in_one_pass._fusion._ready
+        self.in_one_pass.apply(gradients, self.fused)
+        assert [read(value).tobytes() for value in self.fused] == [read(value).tobytes() for value in self.eager]
+        return before is not None and self.in_one_pass._fusion._ready is before
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("arguments", [{}, {"global_clipnorm": 0.5}, {"convention": "torch", "weight_decay": 0.1}])
+def test_new_gradients_in_every_step(library, arguments):
+    pair = Pair(library, **arguments)
+    assert not pair.step()
+    assert all(pair.step() for _ in range(5))
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_the_same_gradients_with_other_values(library):
+    pair = Pair(library)
+    gradients = pair.gradients()
+    pair.step(gradients)
+    for _ in range(3):
+        gradients[0] *= 2
+        assert pair.step(gradients)
+
+
+def test_norms_of_single_gradients_differ():
+    pair = Pair("numpy", clipnorm=0.5)
+    assert not any(pair.step() for _ in range(4))
+
+
+@pytest.mark.filterwarnings("ignore:Gradients do not exist:UserWarning")
+def test_a_gradient_that_is_missing_and_back():
+    pair = Pair("numpy", convention="torch")
+    pair.step()
+    assert pair.step()
+    assert not pair.step([None, *pair.gradients()[1:]])
+    # The first has counted one step less now: it is updated apart from the others.
+    assert not pair.step()
+    assert pair.step()
+
+
+def test_gradients_that_do_not_lie_plainly():
+    pair = Pair("numpy")
+    pair.step()
+    assert pair.step()
+    strided, one, two = pair.gradients()
+    assert not pair.step([np.repeat(strided, 2, axis=1)[:, ::2], one, two])
+    bytes_ = np.zeros(4 * 12 + 1, np.uint8)
+    unaligned = bytes_[1:].view(np.float32).reshape(3, 4)
+    unaligned[...] = strided
+    assert not unaligned.flags.aligned
+    pair.step([unaligned, one, two])
+    pair.step([strided.astype(np.float64).astype(np.float32).copy(order="F"), one, two])
+    pair.step()
+    assert pair.step()
+
+
+def test_gradients_in_memory_that_is_written():
+    """A gradient that is a part of a parameter must be read before the parameter is written."""
+    pair = Pair("numpy", shapes=((8,), (8,)))
+    pair.step()
+    assert pair.step()
+    for parameters, optimizer in ((pair.eager, pair.by_arrays), (pair.fused, pair.in_one_pass)):
+        optimizer.apply([parameters[1][::-1].copy(), parameters[0][:]], parameters)
+    assert [value.tobytes() for value in pair.fused] == [value.tobytes() for value in pair.eager]
+
+
+@pytest.mark.torch
+def test_tensors_whose_data_is_replaced():
+    pair = Pair("torch", shapes=((4, 4), (3,)))
+    pair.step()
+    assert pair.step()
+    for parameters in (pair.eager, pair.fused):
+        parameters[0].data = parameters[0].data.clone() * 2
+    assert not pair.step()
+    assert pair.step()
+    for parameters in (pair.eager, pair.fused):
+        parameters[0].data = parameters[0].data.t()
+    assert not pair.step()
+
+
+@pytest.mark.torch
+def test_autograd_sees_that_parameters_were_written():
+    import torch
+
+    weights = torch.ones(3, requires_grad=True)
+    optimizer = Adam(0.1)
+    for _ in range(3):
+        loss = (weights**2).sum()
+        version = weights._version
+        optimizer.apply([torch.ones(3)], [weights])
+        assert weights._version > version
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            loss.backward()
+
+
+def test_reading_addresses():
+    from gradwise.backends import numba_arrays
+
+    arrays = [np.zeros((3, 4)), np.zeros(()), np.zeros((0, 2)), np.arange(6.0)[2:]]
+    assert numba_arrays.works()
+    assert numba_arrays.addresses_of(arrays).tolist() == [each.__array_interface__["data"][0] for each in arrays]
+    for strange in (np.zeros((3, 4)).T, np.zeros(8)[::2]):
+        assert numba_arrays.addresses_of([*arrays, strange]) is None
+
+
+def test_without_reading_addresses(monkeypatch):
+    from gradwise.backends import numba_arrays
+
+    monkeypatch.setattr(numba_arrays, "works", lambda: False)
+    pair = Pair("numpy")
+    pair.step()
+    assert pair.step()
