@@ -1,0 +1,200 @@
+"""torch.optim in gradwise: change the import, keep everything else.
+
+`from gradwise.frontends import torch as optim`, then `optim.Adam(model.parameters(), lr=1e-3)`. Each class has torch's
+name, arguments, group keys and state keys, and is a row of a table: the formula is the core class's, in convention
+"torch".
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch.optim import Optimizer, lr_scheduler, swa_utils
+
+from .. import optimizers as core
+from .torch_adapter import Adapter
+from .torch_table import OwnRow, Row
+
+__all__ = [
+    "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer", "RMSprop", "lr_scheduler",
+    "swa_utils", "wrap",
+]  # fmt: skip
+
+_STEP = {"step": "step"}
+_MOMENTS = {"momentum": "exp_avg", "velocity": "exp_avg_sq"}
+_COMMON = {"lr": "learning_rate", "weight_decay": "weight_decay", "maximize": "maximize"}
+_BETAS = {**_COMMON, "betas": ("beta_1", "beta_2"), "eps": "epsilon"}
+_ADAM: dict[str, Any] = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0, "amsgrad": False}
+_ADAM_FLAGS = {"foreach": None, "maximize": False, "capturable": False, "differentiable": False, "fused": None}
+_ADAM_STATE = {**_MOMENTS, "velocity_hat": "max_exp_avg_sq"}
+_ADAM_NAMES = {**_BETAS, "amsgrad": "amsgrad", "decoupled_weight_decay": "decoupled_weight_decay"}
+
+
+class SGD(Adapter):
+    """`gradwise.optimizers.SGD` in convention "torch", as torch.optim.SGD.
+
+    Sparse gradients are taken as dense ones. A parameter's step count, which torch does not keep, is not stored either.
+    """
+
+    row: ClassVar[Row] = Row(
+        core.SGD,
+        {"lr": 1e-3, "momentum": 0, "dampening": 0, "weight_decay": 0, "nesterov": False},
+        {"maximize": False, "foreach": None, "differentiable": False, "fused": None},
+        {**_COMMON, "momentum": "momentum", "dampening": "dampening", "nesterov": "nesterov"},
+        slots={"momentum": "momentum_buffer"},
+        numbers={},
+        densified=True,
+    )
+
+
+class Adam(Adapter):
+    """`gradwise.optimizers.Adam` in convention "torch", as torch.optim.Adam."""
+
+    row: ClassVar[Row] = Row(
+        core.Adam,
+        _ADAM,
+        {**_ADAM_FLAGS, "decoupled_weight_decay": False},
+        _ADAM_NAMES,
+        slots=_ADAM_STATE,
+        numbers=_STEP,
+    )
+
+
+class AdamW(Adam):
+    """`gradwise.optimizers.AdamW` in convention "torch", as torch.optim.AdamW."""
+
+    row: ClassVar[Row] = Row(
+        core.Adam,
+        {**_ADAM, "weight_decay": 1e-2},
+        _ADAM_FLAGS,
+        _ADAM_NAMES,
+        slots=_ADAM_STATE,
+        numbers=_STEP,
+        fixed={"decoupled_weight_decay": True},
+    )
+
+
+class NAdam(Adapter):
+    """`gradwise.optimizers.Nadam` in convention "torch", as torch.optim.NAdam.
+
+    `mu_product` is kept in float64, so that training goes on after loading as if it had not been interrupted.
+    """
+
+    row: ClassVar[Row] = Row(
+        core.Nadam,
+        {
+            "lr": 2e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0, "momentum_decay": 4e-3,
+            "decoupled_weight_decay": False,
+        },
+        {"foreach": None, "maximize": False, "capturable": False, "differentiable": False},
+        {**_BETAS, "momentum_decay": "schedule_decay", "decoupled_weight_decay": "decoupled_weight_decay"},
+        slots=_MOMENTS,
+        numbers={"step": "step", "u_product": "mu_product"},
+    )  # fmt: skip
+
+
+class Adamax(Adapter):
+    """`gradwise.optimizers.Adamax` in convention "torch", as torch.optim.Adamax."""
+
+    row: ClassVar[Row] = Row(
+        core.Adamax,
+        {"lr": 2e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0, "foreach": None},
+        {"maximize": False, "differentiable": False, "capturable": False},
+        _BETAS,
+        slots={"momentum": "exp_avg", "norm": "exp_inf"},
+        numbers=_STEP,
+    )
+
+
+class Adagrad(Adapter):
+    """`gradwise.optimizers.Adagrad` in convention "torch", as torch.optim.Adagrad.
+
+    State exists from the start, also that of groups added later. Sparse gradients are taken as dense ones.
+    """
+
+    row: ClassVar[Row] = Row(
+        core.Adagrad,
+        {
+            "lr": 1e-2, "lr_decay": 0, "weight_decay": 0, "initial_accumulator_value": 0, "eps": 1e-10,
+            "foreach": None,
+        },
+        {"maximize": False, "differentiable": False, "fused": None},
+        {
+            **_COMMON, "lr_decay": "lr_decay", "initial_accumulator_value": "initial_accumulator_value",
+            "eps": "epsilon",
+        },
+        slots={"accumulator": "sum"},
+        numbers=_STEP,
+        densified=True,
+        eager=True,
+    )  # fmt: skip
+
+    def share_memory(self) -> None:
+        """Move the sums into shared memory, for training by several processes."""
+        for entry in self.state.values():
+            entry["sum"].share_memory_()
+
+
+class Adadelta(Adapter):
+    """`gradwise.optimizers.Adadelta` in convention "torch", as torch.optim.Adadelta."""
+
+    row: ClassVar[Row] = Row(
+        core.Adadelta,
+        {"lr": 1.0, "rho": 0.9, "eps": 1e-6, "weight_decay": 0, "foreach": None},
+        {"capturable": False, "maximize": False, "differentiable": False},
+        {**_COMMON, "rho": "rho", "eps": "epsilon"},
+        slots={"accumulated_grad": "square_avg", "accumulated_delta_var": "acc_delta"},
+        numbers=_STEP,
+    )
+
+
+class RMSprop(Adapter):
+    """`gradwise.optimizers.RMSprop` in convention "torch", as torch.optim.RMSprop."""
+
+    row: ClassVar[Row] = Row(
+        core.RMSprop,
+        {
+            "lr": 1e-2, "alpha": 0.99, "eps": 1e-8, "weight_decay": 0, "momentum": 0, "centered": False,
+            "capturable": False, "foreach": None, "maximize": False, "differentiable": False,
+        },
+        {},
+        {**_COMMON, "alpha": "rho", "eps": "epsilon", "momentum": "momentum", "centered": "centered"},
+        slots={"velocity": "square_avg", "momentum": "momentum_buffer", "average_gradient": "grad_avg"},
+        numbers=_STEP,
+    )  # fmt: skip
+
+
+class Wrapped(Adapter):
+    """A core optimizer as a torch optimizer; made by `wrap`."""
+
+    def __init__(self, params: Any, row: OwnRow) -> None:
+        self._own_row = row
+        self._start(params, row.defaults)
+
+    def _row(self) -> Row:
+        return self._own_row
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_own_row": self._own_row}
+
+
+def wrap(optimizer: core.Optimizer, params: Any) -> Wrapped:
+    """Any core optimizer, your own included, as a torch.optim.Optimizer.
+
+    Each parameter group runs a copy of the optimizer. Its number-like attributes are the groups' keys ("lr" for
+    `learning_rate`), so that groups and schedulers can change them; its slots and numbers lie in `state` under their
+    own names. What a whole step shares is stored with every parameter. A schedule of the optimizer goes on until a
+    group's "lr" is set to something else; groups show its rate.
+
+    Args:
+        optimizer: it is copied, and does not change.
+        params: as in torch.optim.
+
+    Raises:
+        TypeError: if `optimizer` is no core optimizer.
+        ValueError: as torch.optim does; also for clipping by a global norm with several groups, which it would be
+            computed in apart.
+    """
+    if not isinstance(optimizer, core.Optimizer):
+        raise TypeError(f"wrap takes an optimizer of gradwise.optimizers, received {type(optimizer).__name__}.")
+    return Wrapped(params, OwnRow(optimizer))

@@ -1,0 +1,211 @@
+"""A torch.optim.Optimizer whose steps are those of core optimizers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import torch
+
+from .torch_engine import Engine
+from .torch_loading import check_loaded_shapes, fit_state
+from .torch_table import Row
+
+_HOOKS = (
+    "_optimizer_step_pre_hooks", "_optimizer_step_post_hooks", "_optimizer_state_dict_pre_hooks",
+    "_optimizer_state_dict_post_hooks", "_optimizer_load_state_dict_pre_hooks",
+    "_optimizer_load_state_dict_post_hooks",
+)  # fmt: skip
+"""Where torch keeps the hooks of an instance."""
+
+
+class Adapter(torch.optim.Optimizer):
+    """Runs one core optimizer for each parameter group, on the tensors in `state`. The base of all classes here.
+
+    `p.grad` is never written. Slots of float16 and bfloat16 parameters are float32. Group keys are read in every step,
+    and checked when they have changed.
+
+    Args:
+        params: as in torch.optim.
+        *arguments, **keywords: those of the class's row.
+
+    Raises:
+        TypeError, ValueError: as torch.optim does.
+        RuntimeError: if `fused` is combined with `foreach` or `differentiable`.
+    """
+
+    row: ClassVar[Row]
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if "row" in vars(cls):
+            cls.__signature__ = cls.row.signature()  # type: ignore[attr-defined]  # read by inspect.signature
+
+    def __init__(self, params: Any, *arguments: Any, **keywords: Any) -> None:
+        given = self.row.signature().bind(params, *arguments, **keywords).arguments
+        given.pop("params")
+        self._start(params, {**self.row.defaults, **given})
+
+    def _start(self, params: Any, defaults: dict[str, Any]) -> None:
+        self._row().check(defaults)
+        _check_flags(defaults)
+        super().__init__(params, defaults)
+
+    def _row(self) -> Row:
+        return self.row
+
+    # ---------------------------------------------------------------- groups
+
+    @torch._disable_dynamo
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a parameter group; its own hyperparameters are checked like those of the constructor.
+
+        A rate, or other value, that is a tensor and comes from the defaults is shared in torch by all groups, which a
+        scheduler then changes together; here groups after the first get a copy.
+
+        Args:
+            param_group: "params" and the hyperparameters that differ from the defaults.
+
+        Raises:
+            TypeError, ValueError: as torch.optim does.
+        """
+        if isinstance(param_group, dict):
+            self._row().check({key: value for key, value in param_group.items() if key != "params"})
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        if len(self.param_groups) > 1:
+            for key, value in group.items():
+                if isinstance(value, torch.Tensor) and value is self.defaults.get(key):
+                    group[key] = value.clone()
+        if self._row().eager:
+            self._engine(len(self.param_groups) - 1, list(range(len(group["params"]))))
+
+    # ---------------------------------------------------------------- steps
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]  # torch overloads it
+        """One step for all parameters that have a gradient.
+
+        Args:
+            closure: computes the loss and the gradients; called once, before the step. None.
+
+        Returns:
+            What the closure returned.
+
+        Raises:
+            RuntimeError: if a gradient is sparse, where the class takes none.
+            TypeError, ValueError: if a gradient does not fit its parameter, or a hyperparameter is not allowed.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        self._update()
+        return loss
+
+    @torch._disable_dynamo
+    def _update(self) -> None:
+        groups, row = self.param_groups, self._row()
+        if "capturable" in row.defaults and any(p.is_cuda for group in groups for p in group["params"][:1]):
+            self._accelerator_graph_capture_health_check()
+        with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
+            for index, group in enumerate(groups):
+                gradients = [parameter.grad for parameter in group["params"]]
+                present = [place for place, gradient in enumerate(gradients) if gradient is not None]
+                if not present:
+                    continue
+                if len(present) != len(gradients):
+                    gradients = [gradient for gradient in gradients if gradient is not None]
+                if any([gradient.is_sparse for gradient in gradients]):
+                    gradients = self._densified(gradients, group)
+                engine = self._engine(index, present)
+                if engine.needs_tensors(group):
+                    engine.step_on_tensors(gradients, present)
+                else:
+                    engine.step(gradients, present, group)
+
+    def _engine(self, index: int, present: list[int]) -> Engine:
+        """The engine of a group, made anew if it does not hold any more."""
+        group = self.param_groups[index]
+        # Neither copies nor pickles have engines, and groups may be added or replaced.
+        engines: dict[int, Engine] = self.__dict__.setdefault("_engines", {})
+        engine = engines.get(index)
+        if engine is None or not engine.holds(group, self.state, present):
+            known = [place for place, parameter in enumerate(group["params"]) if self.state.get(parameter)]
+            engine = engines[index] = Engine(self._row(), group, self.state, [*known, *present])
+        return engine
+
+    def _densified(self, gradients: Sequence[torch.Tensor], group: dict[str, Any]) -> list[torch.Tensor]:
+        name = type(self).__name__
+        if not self._row().densified:
+            raise RuntimeError(f"{name} does not support sparse gradients")
+        if group.get("weight_decay") and "sum" in self._row().slots:
+            raise RuntimeError("weight_decay option is not compatible with sparse gradients")
+        return [gradient.to_dense() if gradient.is_sparse else gradient for gradient in gradients]
+
+    # ---------------------------------------------------------------- saving, loading and copying
+
+    @torch._disable_dynamo
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load the state that an optimizer of this class or of torch.optim's class of the same name gave.
+
+        Slots of float16 and bfloat16 parameters become float32, with all the digits they were saved with. Numbers stay
+        as they are, on the CPU unless the group is capturable.
+
+        Args:
+            state_dict: from `state_dict`.
+
+        Raises:
+            ValueError: if groups or shapes do not fit; nothing has changed then.
+        """
+        loaded: list[dict[str, Any]] = []
+
+        def before(optimizer: torch.optim.Optimizer, given: dict[str, Any]) -> None:
+            # The last of the hooks sees what will be loaded.
+            check_loaded_shapes(given, self.param_groups, self._row())
+            loaded.append(given)
+
+        handle = self.register_load_state_dict_pre_hook(before)
+        # Where `__setstate__` finds what torch has cast to the dtype of the parameters.
+        self._loading = loaded
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            handle.remove()
+            del self._loading
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._engines = {}
+        defaults = self._row().defaults
+        for group in self.param_groups:
+            # Checkpoints of older versions of torch lack what came later.
+            for key, value in defaults.items():
+                group.setdefault(key, value)
+            group.update(self._row().fixed)
+        loaded = self.__dict__.get("_loading")
+        fit_state(self.state, self.param_groups, self._row(), loaded[0] if loaded else None)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """A copy with the hooks, which torch.optim loses."""
+        twin = object.__new__(type(self))
+        memo[id(self)] = twin
+        twin.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        for name in _HOOKS:
+            setattr(twin, name, copy.copy(getattr(self, name)))
+        return twin
+
+
+def _check_flags(values: dict[str, Any]) -> None:
+    """Raise, as torch does, for flags that exclude each other."""
+    if values.get("fused") and values.get("differentiable"):
+        raise RuntimeError("`fused` does not support `differentiable`")
+    if values.get("fused") and values.get("foreach"):
+        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+    if not values.get("foreach") or values.get("capturable"):
+        return
+    if "capturable" in values and isinstance(values["lr"], torch.Tensor):
+        raise ValueError("lr as a Tensor is not supported for capturable=False and foreach=True")
+    for index, beta in enumerate(values.get("betas", ())):
+        if isinstance(beta, torch.Tensor):
+            raise ValueError(f"betas[{index}] as a Tensor is not supported for capturable=False and foreach=True")

@@ -1,0 +1,190 @@
+"""One parameter group's core optimizer, whose slots are the tensors in the torch optimizer's state."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from ..backends import HOST, Variable, backend_of
+from .torch_linking import Linker, real_view
+from .torch_table import Row
+
+
+class Engine:
+    """Runs the steps of one group. It lasts until the group's parameters, their state or the slots they need change.
+
+    Args:
+        row: how the group's values and the state are called.
+        group: the parameter group.
+        state: of the optimizer. What is missing in it is made.
+        positions: which of the group's parameters take part.
+
+    Raises:
+        ValueError: if a hyperparameter is not allowed, or state does not fit its parameter.
+    """
+
+    def __init__(self, row: Row, group: dict[str, Any], state: Any, positions: Sequence[int]) -> None:
+        self._row, self._state = row, state
+        self._given = list(group["params"])
+        # A parameter that a group has twice takes part once.
+        first: dict[int, int] = {}
+        for position, parameter in enumerate(self._given):
+            first.setdefault(id(parameter), position)
+        firsts = [first[id(parameter)] for parameter in self._given]
+        positions = sorted({firsts[position] for position in positions})
+        places = {position: place for place, position in enumerate(positions)}
+        self._place = {position: places[own] for position, own in enumerate(firsts) if own in places}
+        self.positions = list(self._place)
+        self._repeated = len(self.positions) != len(positions)
+        self._parameters = [self._given[position] for position in positions]
+        names = group.get("param_names") or [f"variable_{position}" for position in range(len(self._given))]
+        attributes = row.attributes(group)
+        linker = Linker(
+            lambda: row.make(attributes),
+            row,
+            state,
+            self._parameters,
+            [names[position] for position in positions],
+            bool(group.get("capturable")),
+        )
+        self._rule, self._scalars = linker.link()
+        self._cells = self._rule._parameters
+        self._some_cells: dict[tuple[int, ...], list[Variable]] = {}
+        self._tensors = _contents(map(state.get, self._parameters))
+        self._complex = [parameter for parameter in self._parameters if parameter.is_complex()]
+        self._addresses = [parameter.data_ptr() for parameter in self._complex]
+        # The group's copy of the rate that a schedule of the core gives.
+        self._shown = None if self._rule.learning_rate_schedule is None else float(self._rule.learning_rate)
+        self._read = operator.itemgetter(*row.hyperparameters)
+        self._live = False
+        self._values: Any = None
+        self._follow(group)
+
+    # ---------------------------------------------------------------- whether it still holds
+
+    def holds(self, group: dict[str, Any], state: Any, present: list[int]) -> bool:
+        """Whether parameters, state and needed slots are what they were; if so, changed hyperparameters are taken over.
+
+        Args:
+            group: the parameter group as it is now.
+            state: of the optimizer, as it is now.
+            present: which of the group's parameters have a gradient.
+
+        Raises:
+            ValueError: if a hyperparameter is not allowed.
+        """
+        given = group["params"]
+        if state is not self._state or len(given) != len(self._given) or not all(map(operator.is_, given, self._given)):
+            return False
+        if present != self.positions and not self._place.keys() >= set(present):
+            return False
+        tensors = _contents(map(state.get, self._parameters))
+        if len(tensors) != len(self._tensors) or not all(map(operator.is_, tensors, self._tensors)):
+            return False
+        if self._complex and [parameter.data_ptr() for parameter in self._complex] != self._addresses:
+            return False
+        return (not self._live and self._read(group) == self._values) or self._follow(group)
+
+    def _follow(self, group: Mapping[str, Any]) -> bool:
+        """Take over the group's hyperparameters. False if they need slots that were not made."""
+        rule = self._rule
+        for name, value in self._row.attributes(group).items():
+            if name == "learning_rate":
+                if self._shown is None or value != self._shown:
+                    self._shown = None
+                    rule.learning_rate = value
+            elif vars(rule).get(name) is not value:
+                if name in rule._off_when_built and value:
+                    return False
+                setattr(rule, name, value)
+        self._values = self._read(group)
+        # What a tensor holds may change at any time: it is read in every step.
+        self._live = any(isinstance(value, torch.Tensor) for value in _flat(self._values))
+        return True
+
+    def needs_tensors(self, group: Mapping[str, Any]) -> bool:
+        """Whether numbers of this step lie on a device or are differentiated, so that the host cannot read them."""
+        if group.get("differentiable") or group.get("capturable"):
+            return True
+        return self._live and any(
+            backend_of(self._rule._rate._array if name == "learning_rate" else getattr(self._rule, name)) is not HOST
+            for name in self._row.attributes(group)
+            if name == "learning_rate" or getattr(self._rule, name) is not None
+        )
+
+    # ---------------------------------------------------------------- steps
+
+    def step(self, gradients: Sequence[torch.Tensor], present: Sequence[int], group: dict[str, Any]) -> None:
+        """Change the parameters by their gradients, with the numbers of this step on the host.
+
+        Args:
+            gradients: one for each parameter that has one.
+            present: their positions in the group.
+            group: the parameter group.
+        """
+        gradients, places = self._prepared(gradients, present)
+        cells = self._cells if len(places) == len(self._cells) else self._cells_at(tuple(places))
+        for scalars in self._scalars:
+            if scalars.changed():
+                scalars.pull()
+        self._rule.apply(gradients, cells)
+        for scalars in self._scalars:
+            scalars.push()
+        if self._shown is not None:
+            group["lr"] = self._shown = float(self._rule.learning_rate)
+            self._values = self._read(group)
+
+    def _prepared(
+        self, gradients: Sequence[torch.Tensor], present: Sequence[int]
+    ) -> tuple[Sequence[torch.Tensor], Sequence[int]]:
+        """Real gradients, and the places of their parameters among those that take part."""
+        if self._complex:
+            gradients = list(map(real_view, gradients))
+        if present == self.positions and not self._repeated:
+            return gradients, range(len(self._cells))
+        places = [self._place[position] for position in present]
+        if self._repeated:
+            once = dict(zip(places, gradients, strict=True))
+            return list(once.values()), list(once)
+        return gradients, places
+
+    def _cells_at(self, places: tuple[int, ...]) -> list[Variable]:
+        if places not in self._some_cells:
+            self._some_cells[places] = [self._cells[place] for place in places]
+        return self._some_cells[places]
+
+    def step_on_tensors(self, gradients: Sequence[torch.Tensor], present: Sequence[int]) -> None:
+        """As `step`, with the numbers of this step in tensors: differentiable, and without a look at any value."""
+        rule, cells = self._rule, self._rule.variables
+        aligned: list[Any] = [None] * len(self._cells)
+        gradients, places = self._prepared(gradients, present)
+        for place, gradient in zip(places, gradients, strict=True):
+            aligned[place] = gradient
+        stored = [pair for scalars in self._scalars for pair in scalars.pairs()]
+        numbers = {id(cell): tensor for cell, tensor in reversed(stored)}
+        values = [numbers.get(id(cell), cell._array) for cell in cells]
+        parameters = [real_view(parameter) for parameter in self._parameters]
+        changed, state = rule.stateless_apply(values, aligned, parameters)
+        for old, new, gradient in zip(parameters, changed, aligned, strict=True):
+            if gradient is not None:
+                old.copy_(new)
+        found = {id(cell): new for cell, new in zip(cells, state, strict=True)}
+        for cell, tensor in stored:
+            tensor.copy_(found[id(cell)])
+        for cell, old, new in zip(cells, values, state, strict=True):
+            if cell.backend is not HOST and new is not old:
+                old.copy_(new)
+            elif cell.backend is HOST and id(cell) not in numbers and cell is not rule._rate:
+                cell._array = new
+
+
+def _contents(entries: Iterable[Mapping[str, Any] | None]) -> list[Any]:
+    return [value for entry in entries if entry for value in entry.values()]
+
+
+def _flat(values: Any) -> list[Any]:
+    values = values if isinstance(values, tuple) else (values,)
+    return [item for value in values for item in (value if isinstance(value, (tuple, list)) else (value,))]

@@ -1,0 +1,72 @@
+"""What a loaded state must be, and how it is kept: with the digits it was saved with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import torch
+
+from ..backends import compute_dtype
+from .torch_linking import step_dtype
+from .torch_scalars import new_scalars
+from .torch_table import Row
+
+Groups = Sequence[Mapping[str, Any]]
+
+
+def _indices(state_dict: Mapping[str, Any], groups: Groups) -> list[tuple[Any, torch.Tensor]]:
+    """Each index of a saved state with its parameter."""
+    saved = chain.from_iterable(group["params"] for group in state_dict["param_groups"])
+    own = chain.from_iterable(group["params"] for group in groups)
+    return list(zip(saved, own, strict=False))
+
+
+def check_loaded_shapes(state_dict: Mapping[str, Any], groups: Groups, row: Row) -> None:
+    """Raise ValueError if a slot has another shape than its parameter. Torch itself checks the groups."""
+    for index, parameter in _indices(state_dict, groups):
+        for key, value in state_dict["state"].get(index, {}).items():
+            if key in row.slots and isinstance(value, torch.Tensor) and value.shape != parameter.shape:
+                raise ValueError(
+                    f"The loaded {key!r} of parameter {index} has shape {tuple(value.shape)} and the parameter "
+                    f"{tuple(parameter.shape)}: it is the state of other parameters."
+                )
+
+
+def fit_state(state: Any, groups: Groups, row: Row, loaded: Mapping[str, Any] | None) -> None:
+    """Make all numbers tensors, and undo what torch has cast to the dtype of 16-bit parameters.
+
+    Args:
+        state: of the optimizer, as torch has loaded it; it changes.
+        groups: of the optimizer.
+        row: how the state is called.
+        loaded: what was loaded, before torch cast it. None for copies, which are not cast.
+    """
+    before = {} if loaded is None else {own: loaded["state"].get(index, {}) for index, own in _indices(loaded, groups)}
+    for group in groups:
+        parameters = [parameter for parameter in group["params"] if state.get(parameter)]
+        for key in row.numbers:
+            _fit_numbers(key, [p for p in parameters if state[p].get(key) is not None], state, before, group)
+        for parameter in parameters:
+            for key, value in before.get(parameter, {}).items():
+                if key in row.slots and isinstance(value, torch.Tensor) and parameter.is_floating_point():
+                    state[parameter][key] = _fit_slot(state[parameter][key], value, parameter, row)
+
+
+def _fit_slot(cast: torch.Tensor, value: torch.Tensor, parameter: torch.Tensor, row: Row) -> torch.Tensor:
+    name = row.slot_dtype or compute_dtype(str(parameter.dtype).removeprefix("torch."))
+    dtype = getattr(torch, name)
+    return cast if cast.dtype is dtype else value.to(device=parameter.device, dtype=dtype)
+
+
+def _fit_numbers(
+    key: str, parameters: Sequence[torch.Tensor], state: Any, before: Mapping[Any, Any], group: Mapping[str, Any]
+) -> None:
+    if before or not all(isinstance(state[parameter][key], torch.Tensor) for parameter in parameters):
+        values = [before.get(parameter, state[parameter]).get(key) for parameter in parameters]
+        kept = [value.dtype for value in values if isinstance(value, torch.Tensor)]
+        devices = [parameter.device for parameter in parameters] if group.get("capturable") else None
+        dtype = torch.float32 if devices else kept[0] if kept else step_dtype()
+        for parameter, new in zip(parameters, new_scalars([float(v) for v in values], dtype, devices), strict=True):
+            state[parameter][key] = new

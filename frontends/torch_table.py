@@ -1,0 +1,178 @@
+"""How a class of torch.optim maps to a core optimizer: its arguments, and the names of its state."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from ..backends import HOST, is_number
+from ..optimizers import Optimizer
+from ..optimizers.cells import STRUCTURE
+from ..optimizers.hyperparameter import LEARNING_RATE, Flag, hyperparameters
+
+Names = Mapping[str, "str | tuple[str, ...]"]
+
+_NAMED_IN_ERRORS = {"lr": "learning rate", "betas": "beta parameter", "eps": "epsilon value"}
+_NOT_IN_GROUPS = ("name", "convention", "slot_dtype", "jit_compile", "built", "learning_rate")
+
+
+class Row:
+    """A class of torch.optim as it is made from a core class in convention "torch".
+
+    Args:
+        core: the core class.
+        positional: torch's arguments after `params`, with their defaults, in torch's order.
+        keyword: torch's keyword-only arguments with their defaults.
+        hyperparameters: for each group key that changes the formula, the core's attribute, or attributes.
+        slots: for each slot of the core, torch's key.
+        numbers: for each number the core keeps for a parameter, torch's key. A count of steps that is not named here is
+            not stored: a parameter with state has made a step.
+        fixed: group keys that are no arguments, with their values.
+        densified: whether sparse gradients are taken, as dense ones.
+        eager: whether state exists from the start, rather than from a parameter's first gradient.
+    """
+
+    iterations: str | None = None
+    """The key under which the number of calls is stored, or None."""
+
+    slot_dtype: str | None = None
+    """The name of the dtype of slots; None is float32 for 16-bit parameters, else the parameter's."""
+
+    def __init__(
+        self,
+        core: type[Optimizer],
+        positional: Mapping[str, Any],
+        keyword: Mapping[str, Any],
+        hyperparameters: Names,
+        slots: Mapping[str, str],
+        numbers: Mapping[str, str],
+        fixed: Mapping[str, Any] | None = None,
+        densified: bool = False,
+        eager: bool = False,
+    ) -> None:
+        self.core = core
+        self.positional, self.keyword = dict(positional), dict(keyword)
+        self.hyperparameters = dict(hyperparameters)
+        self.keys = {**numbers, **slots}
+        self.slots, self.numbers = frozenset(slots.values()), frozenset(numbers.values())
+        self.fixed = dict(fixed or {})
+        self.densified = densified
+        self.eager = eager
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """What a group holds if nothing else is said."""
+        return {**self.positional, **self.keyword, **self.fixed}
+
+    def signature(self) -> inspect.Signature:
+        """Torch's own signature of the class."""
+        either, only = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+        return inspect.Signature(
+            [
+                inspect.Parameter("params", either),
+                *(inspect.Parameter(name, either, default=value) for name, value in self.positional.items()),
+                *(inspect.Parameter(name, only, default=value) for name, value in self.keyword.items()),
+            ]
+        )
+
+    def state_key(self, record: str) -> str | None:
+        """The key under which a cell's content is stored, or None."""
+        return self.keys.get(record)
+
+    def attributes(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Values of a group as attributes of the core."""
+        found: dict[str, Any] = {}
+        for key, names in self.hyperparameters.items():
+            if key in values:
+                several = isinstance(names, tuple)
+                given = values[key] if several else (values[key],)
+                for name, value in zip(names if several else (names,), given, strict=True):
+                    found[name] = self._fitting(name, value)
+        return found
+
+    def _fitting(self, name: str, value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            # A device is not waited for: there the tensor itself goes into the formula.
+            return value.reshape(()) if value.ndim else value
+        return bool(value) if isinstance(hyperparameters(self.core).get(name), Flag) else value
+
+    def check(self, values: Mapping[str, Any]) -> None:
+        """Raise ValueError, in torch's words, if a hyperparameter is not allowed."""
+        for key, names in self.hyperparameters.items():
+            if key not in values:
+                continue
+            value = values[key]
+            if not isinstance(names, tuple):
+                self._check_one(names, value, _NAMED_IN_ERRORS.get(key, f"{key} value"), f"Tensor {key}")
+                continue
+            if not isinstance(value, (tuple, list)) or len(value) != len(names):
+                raise ValueError(f"Invalid {key}: {value!r} (expected {len(names)} numbers)")
+            for index, (name, item) in enumerate(zip(names, value, strict=True)):
+                called = f"{_NAMED_IN_ERRORS.get(key, key)} at index {index}"
+                self._check_one(name, item, called, f"Tensor {key}[{index}]")
+            if len({isinstance(item, torch.Tensor) for item in value}) > 1:
+                raise ValueError(f"{key} must be either both floats or both Tensors")
+
+    def _check_one(self, name: str, value: Any, called: str, called_tensor: str) -> None:
+        if isinstance(value, torch.Tensor) and value.numel() != 1:
+            raise ValueError(f"{called_tensor} must be 1-element")
+        rule = LEARNING_RATE if name == "learning_rate" else hyperparameters(self.core).get(name)
+        if rule is None:
+            return
+        try:
+            if value is not None or not rule.optional:
+                rule.checked(self._fitting(name, value), self.core.__name__)
+        except ValueError as error:
+            raise ValueError(f"Invalid {called}: {value} ({error})") from None
+
+    def make(self, attributes: Mapping[str, Any]) -> Optimizer:
+        """An unbuilt core optimizer."""
+        return self.core(convention="torch", **attributes)
+
+
+class OwnRow(Row):
+    """A row made from a core optimizer that a user has: its attributes are the group keys, its cells the state keys.
+
+    Args:
+        template: the optimizer. It is copied, and does not change.
+    """
+
+    def __init__(self, template: Optimizer) -> None:
+        self.template = template._unbuilt_copy()
+        public = {
+            name: value
+            for name, value in vars(self.template).items()
+            if not (name.startswith("_") or name in _NOT_IN_GROUPS or name in STRUCTURE)
+            and (value is None or isinstance(value, (bool, str)) or is_number(value))
+        }
+        rate = float(self.template.learning_rate)
+        hyperparameters = {"lr": "learning_rate", **{name: name for name in public}}
+        # Where no parameter counts its own steps, the number of all of them is what torch calls "step".
+        self.iterations = "iterations" if self.template.convention == "torch" else "step"
+        self.slot_dtype = self.template.slot_dtype
+        built = self.template._unbuilt_copy()
+        built.build([torch.zeros(1)])
+        records = built._all_records()
+        super().__init__(
+            type(template),
+            {"lr": rate, **public},
+            {},
+            hyperparameters,
+            slots={r.name: r.name for r in records if r.position is not None and r.cell.backend is not HOST},
+            numbers={name: name for name in (self.iterations, *(r.name for r in records if r.cell.backend is HOST))},
+        )
+
+    def state_key(self, record: str) -> str | None:
+        """The cell's own name."""
+        return record
+
+    def make(self, attributes: Mapping[str, Any]) -> Optimizer:
+        """A copy of the optimizer with these attributes. A schedule stays until the group has another rate."""
+        rule: Optimizer = self.template._unbuilt_copy()
+        for name, value in attributes.items():
+            if name != "learning_rate" or rule.learning_rate_schedule is None:
+                setattr(rule, name, value)
+        return rule
