@@ -66,7 +66,7 @@ class AdamW(Adam):
     row: ClassVar[Row] = Row(
         core.Adam,
         {**_ADAM, "weight_decay": 1e-2},
-        _ADAM_FLAGS,
+        {"maximize": False, **_ADAM_FLAGS},
         _ADAM_NAMES,
         slots=_ADAM_STATE,
         numbers=_STEP,
@@ -173,6 +173,17 @@ class Wrapped(Adapter):
 
     def _row(self) -> Row:
         return self._own_row
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """As `Adapter`, but clipping by a global norm, which is a group's own, allows one group only."""
+        template = self._own_row.template
+        together = template.clipnorm if template.convention == "keras2" else template.global_clipnorm
+        if together is not None and self.param_groups:
+            raise ValueError(
+                f"{template.name!r} clips by a global norm and would do so in each group apart: use one group, or "
+                "torch.nn.utils.clip_grad_norm_."
+            )
+        super().add_param_group(param_group)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_own_row": self._own_row}

@@ -48,7 +48,10 @@ class Adapter(torch.optim.Optimizer):
         self._start(params, {**self.row.defaults, **given})
 
     def _start(self, params: Any, defaults: dict[str, Any]) -> None:
-        self._row().check(defaults)
+        row = self._row()
+        row.check(defaults)
+        # The core knows which values do not go together.
+        row.make(row.attributes(defaults))
         _check_flags(defaults)
         super().__init__(params, defaults)
 

@@ -24,6 +24,7 @@ class Engine:
 
     Raises:
         ValueError: if a hyperparameter is not allowed, or state does not fit its parameter.
+        AssertionError: if the group is capturable, and a parameter on the CPU.
     """
 
     def __init__(self, row: Row, group: dict[str, Any], state: Any, positions: Sequence[int]) -> None:
@@ -40,6 +41,10 @@ class Engine:
         self.positions = list(self._place)
         self._repeated = len(self.positions) != len(positions)
         self._parameters = [self._given[position] for position in positions]
+        if group.get("capturable") and any(parameter.device.type == "cpu" for parameter in self._parameters):
+            raise AssertionError(
+                "If capturable=True, params and state_steps must be on supported devices, and a parameter is on the CPU."
+            )
         names = group.get("param_names") or [f"variable_{position}" for position in range(len(self._given))]
         attributes = row.attributes(group)
         linker = Linker(

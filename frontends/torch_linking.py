@@ -92,9 +92,7 @@ class Linker:
         return rule, fresh
 
     def _build_for(self, rule: Optimizer, arrays: Sequence[torch.Tensor], places: Sequence[int]) -> Initial:
-        rule.build(
-            [Variable.over(array, self._names[place]) for array, place in zip(arrays, places, strict=True)]
-        )
+        rule.build([Variable.over(array, self._names[place]) for array, place in zip(arrays, places, strict=True)])
         return {
             (record.name, None if record.position is None else places[record.position]): record.cell._array
             for record in rule._all_records()
@@ -161,31 +159,27 @@ class Linker:
                 record.cell._array = int(bool(self._stored[record.position]))
             elif record.cell.backend is HOST:
                 own.setdefault(record.name, {})[record.position] = record.cell
-        pairs = [self._paired(name, dict.fromkeys(range(len(self._views)), cell), initial) for name, cell in shared.items()]
-        return [*(self._paired(name, cells, initial) for name, cells in own.items()), *pairs]
+        own.update({name: dict.fromkeys(range(len(self._views)), cell) for name, cell in shared.items()})
+        return [self._paired(name, cells, initial) for name, cells in own.items()]
 
     def _paired(self, name: str, cells: Mapping[int, Variable], initial: Initial) -> Scalars:
         """One number of each parameter, with its tensors; those that are missing are made."""
         key = self._row.state_key(name)
         assert key is not None
-        known = [self._stored[place][key] for place in cells if key in self._stored[place]]
-        values = [
-            self._stored[place][key]
-            if key in self._stored[place]
-            else known[0]
-            if known and (name, None) in initial
-            else initial.get((name, place), initial.get((name, None), 0))
-            for place in cells
-        ]
-        if not all(isinstance(value, torch.Tensor) and key in self._stored[place] for place, value in zip(cells, values)):
+        stored = {place: self._stored[place][key] for place in cells if key in self._stored[place]}
+        # What all share goes on for a new parameter; a number of its own begins.
+        begin = dict.fromkeys(cells, initial.get((name, None), 0))
+        if (name, None) in initial and stored:
+            begin = dict.fromkeys(cells, next(iter(stored.values())))
+        begin.update({place: initial[name, place] for place in cells if (name, place) in initial})
+        values = [stored.get(place, begin[place]) for place in cells]
+        keep = {place for place, value in stored.items() if isinstance(value, torch.Tensor)}
+        if len(keep) < len(cells):
             count = isinstance(next(iter(cells.values()))._array, int)
-            places = [self._parameters[place].device for place in cells] if self._capturable else None
+            devices = [self._parameters[place].device for place in cells] if self._capturable else None
             dtype = torch.float32 if self._capturable else step_dtype() if count else torch.float64
-            made = new_scalars([float(value) for value in values], dtype, places)
-            values = [
-                stored if isinstance(stored := self._stored[place].get(key), torch.Tensor) else new
-                for place, new in zip(cells, made, strict=True)
-            ]
+            made = new_scalars([float(value) for value in values], dtype, devices)
+            values = [stored[place] if place in keep else new for place, new in zip(cells, made, strict=True)]
         for place, value in zip(cells, values, strict=True):
             self._made[place][key] = value
         return Scalars(list(cells.values()), values)
