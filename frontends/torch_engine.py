@@ -172,15 +172,20 @@ class Engine:
         numbers = {id(cell): tensor for cell, tensor in reversed(stored)}
         values = [numbers.get(id(cell), cell._array) for cell in cells]
         parameters = [real_view(parameter) for parameter in self._parameters]
-        changed, state = rule.stateless_apply(values, aligned, parameters)
+        inputs, held = parameters, values
+        if torch.is_grad_enabled():
+            # What a graph remembers must not be what is written to below.
+            inputs = [parameter.clone() for parameter in parameters]
+            held = [value.clone() if isinstance(value, torch.Tensor) else value for value in values]
+        changed, state = rule.stateless_apply(held, aligned, inputs)
         for old, new, gradient in zip(parameters, changed, aligned, strict=True):
             if gradient is not None:
                 old.copy_(new)
         found = {id(cell): new for cell, new in zip(cells, state, strict=True)}
         for cell, tensor in stored:
             tensor.copy_(found[id(cell)])
-        for cell, old, new in zip(cells, values, state, strict=True):
-            if cell.backend is not HOST and new is not old:
+        for cell, old, given, new in zip(cells, values, held, state, strict=True):
+            if cell.backend is not HOST and new is not given:
                 old.copy_(new)
             elif cell.backend is HOST and id(cell) not in numbers and cell is not rule._rate:
                 cell._array = new

@@ -25,6 +25,9 @@ def _indices(state_dict: Mapping[str, Any], groups: Groups) -> list[tuple[Any, t
 
 def check_loaded_shapes(state_dict: Mapping[str, Any], groups: Groups, row: Row) -> None:
     """Raise ValueError if a slot has another shape than its parameter. Torch itself checks the groups."""
+    sizes = [len(group["params"]) for group in state_dict["param_groups"]]
+    if sizes != [len(group["params"]) for group in groups]:
+        return
     for index, parameter in _indices(state_dict, groups):
         for key, value in state_dict["state"].get(index, {}).items():
             if key in row.slots and isinstance(value, torch.Tensor) and value.shape != parameter.shape:
