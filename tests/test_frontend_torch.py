@@ -422,7 +422,12 @@ def test_errors_are_those_of_torch():
         ("Adam", {"betas": (0.9, torch.tensor(0.9))}, ValueError, "betas must be either both floats or both Tensors"),
         ("Adam", {"lr": torch.ones(2)}, ValueError, "Tensor lr must be 1-element"),
         ("Adam", {"lr": torch.tensor(0.1), "foreach": True}, ValueError, "lr as a Tensor is not supported"),
-        ("SGD", {"momentum": 0.0, "nesterov": True}, ValueError, "`nesterov` needs a momentum above 0 and no dampening"),
+        (
+            "SGD",
+            {"momentum": 0.0, "nesterov": True},
+            ValueError,
+            "`nesterov` needs a momentum above 0 and no dampening",
+        ),
         ("SGD", {"fused": True, "foreach": True}, RuntimeError, "`fused` and `foreach` cannot be `True` together"),
         ("Adagrad", {"fused": True, "differentiable": True}, RuntimeError, "`fused` does not support `differentiable`"),
         ("RMSprop", {"weight_decay": -0.5}, ValueError, "Invalid weight_decay value: -0.5"),

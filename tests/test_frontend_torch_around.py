@@ -93,7 +93,7 @@ def test_swalr_and_averaged_model():
         optimizer.step()
         averages.update_parameters(model)
         scheduler.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     assert losses[-1] < losses[0] / 2 and optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
     assert not torch.equal(averages.module[0].weight, model[0].weight)
 
