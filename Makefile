@@ -15,9 +15,10 @@ join_extras = $(subst $(space),+,$(strip $(sort $(1))))
 DEMO_ENV := $(VENV)/.installed-$(call join_extras,examples fast $(filter-out numpy,$(subst $(comma),$(space),$(BACKENDS))))
 TEST_ENV := $(VENV)/.installed-$(call join_extras,all bench dev examples test)
 BENCH_ENV := $(VENV)/.installed-$(call join_extras,all bench)
+FRAMEWORKS_ENV := $(VENV)/.installed-$(call join_extras,all bench dev examples frameworks test)
 PIP_INSTALL := -m pip install -qq --disable-pip-version-check
 
-.PHONY: help demo bench parity mutants test lint wheel wheel-files floors clean
+.PHONY: help demo bench parity mutants test frameworks lint wheel wheel-files floors clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1|/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -38,6 +39,9 @@ mutants: $(TEST_ENV)  ## change every formula in every small way; fail if the re
 
 test: lint  ## lint, then the whole test suite on every backend
 	@$(VENV)/bin/python -m pytest -n 2
+
+frameworks: $(FRAMEWORKS_ENV)  ## train a few steps under Hugging Face's Trainer, Lightning and Accelerate
+	@$(VENV)/bin/python -m pytest -m frameworks
 
 # mypy must see the package as users get it: only the installed one has its import names.
 lint: wheel  ## ruff, and mypy on the built and installed package

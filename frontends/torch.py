@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 from torch.optim import Optimizer, lr_scheduler, swa_utils
 
 from .. import optimizers as core
+from ..optimizers.hyperparameter import Number
 from .torch_adapter import Adapter
-from .torch_table import OwnRow, Row
+from .torch_table import Names, OwnRow, Row
 
 __all__ = [
     "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer", "RMSprop", "lr_scheduler",
@@ -22,12 +23,12 @@ __all__ = [
 
 _STEP = {"step": "step"}
 _MOMENTS = {"momentum": "exp_avg", "velocity": "exp_avg_sq"}
-_COMMON = {"lr": "learning_rate", "weight_decay": "weight_decay", "maximize": "maximize"}
-_BETAS = {**_COMMON, "betas": ("beta_1", "beta_2"), "eps": "epsilon"}
+_COMMON: Names = {"lr": "learning_rate", "weight_decay": "weight_decay", "maximize": "maximize"}
+_BETAS: Names = {**_COMMON, "betas": ("beta_1", "beta_2"), "eps": "epsilon"}
 _ADAM: dict[str, Any] = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0, "amsgrad": False}
 _ADAM_FLAGS = {"foreach": None, "maximize": False, "capturable": False, "differentiable": False, "fused": None}
 _ADAM_STATE = {**_MOMENTS, "velocity_hat": "max_exp_avg_sq"}
-_ADAM_NAMES = {**_BETAS, "amsgrad": "amsgrad", "decoupled_weight_decay": "decoupled_weight_decay"}
+_ADAM_NAMES: Names = {**_BETAS, "amsgrad": "amsgrad", "decoupled_weight_decay": "decoupled_weight_decay"}
 
 
 class SGD(Adapter):
@@ -103,6 +104,7 @@ class Adamax(Adapter):
         _BETAS,
         slots={"momentum": "exp_avg", "norm": "exp_inf"},
         numbers=_STEP,
+        ranges={"beta_2": Number("[0, 1)")},
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
+from torch._compile import _disable_dynamo
 
 from .torch_engine import Engine
 from .torch_loading import check_loaded_shapes, fit_state
@@ -60,7 +61,7 @@ class Adapter(torch.optim.Optimizer):
 
     # ---------------------------------------------------------------- groups
 
-    @torch._disable_dynamo
+    @_disable_dynamo
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a parameter group; its own hyperparameters are checked like those of the constructor.
 
@@ -78,15 +79,15 @@ class Adapter(torch.optim.Optimizer):
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         if len(self.param_groups) > 1:
-            for key, value in group.items():
-                if isinstance(value, torch.Tensor) and value is self.defaults.get(key):
-                    group[key] = value.clone()
+            for key, default in self.defaults.items():
+                if isinstance(default, torch.Tensor) and group[key] is default:
+                    group[key] = default.clone()
         if self._row().eager:
             self._engine(len(self.param_groups) - 1, list(range(len(group["params"]))))
 
     # ---------------------------------------------------------------- steps
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]  # torch overloads it
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step for all parameters that have a gradient.
 
         Args:
@@ -106,7 +107,7 @@ class Adapter(torch.optim.Optimizer):
         self._update()
         return loss
 
-    @torch._disable_dynamo
+    @_disable_dynamo
     def _update(self) -> None:
         groups, row = self.param_groups, self._row()
         if "capturable" in row.defaults and any(p.is_cuda for group in groups for p in group["params"][:1]):
@@ -148,7 +149,7 @@ class Adapter(torch.optim.Optimizer):
 
     # ---------------------------------------------------------------- saving, loading and copying
 
-    @torch._disable_dynamo
+    @_disable_dynamo
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load the state that an optimizer of this class or of torch.optim's class of the same name gave.
 
@@ -179,7 +180,7 @@ class Adapter(torch.optim.Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._engines = {}
+        self.__dict__.pop("_engines", None)
         defaults = self._row().defaults
         for group in self.param_groups:
             # Checkpoints of older versions of torch lack what came later.

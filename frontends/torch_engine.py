@@ -43,7 +43,7 @@ class Engine:
         self._parameters = [self._given[position] for position in positions]
         if group.get("capturable") and any(parameter.device.type == "cpu" for parameter in self._parameters):
             raise AssertionError(
-                "If capturable=True, params and state_steps must be on supported devices, and a parameter is on the CPU."
+                "If capturable=True, params and state_steps must be on supported devices, and a parameter is on the CPU"
             )
         names = group.get("param_names") or [f"variable_{position}" for position in range(len(self._given))]
         attributes = row.attributes(group)

@@ -151,14 +151,16 @@ class Linker:
         if self._row.iterations is not None:
             shared[self._row.iterations] = rule._iterations
             initial = {**initial, (self._row.iterations, None): 0}
-        for record in rule._all_records():
-            if record.cell.backend is HOST and record.position is None:
-                shared[record.name] = record.cell
-            elif record.cell.backend is HOST and self._row.state_key(record.name) is None:
+        for cell, name, position in rule._all_records():
+            if cell.backend is not HOST:
+                continue
+            if position is None:
+                shared[name] = cell
+            elif self._row.state_key(name) is None:
                 # Not stored: a parameter that has state has made a step.
-                record.cell._array = int(bool(self._stored[record.position]))
-            elif record.cell.backend is HOST:
-                own.setdefault(record.name, {})[record.position] = record.cell
+                cell._array = int(bool(self._stored[position]))
+            else:
+                own.setdefault(name, {})[position] = cell
         own.update({name: dict.fromkeys(range(len(self._views)), cell) for name, cell in shared.items()})
         return [self._paired(name, cells, initial) for name, cells in own.items()]
 
@@ -172,7 +174,7 @@ class Linker:
         if (name, None) in initial and stored:
             begin = dict.fromkeys(cells, next(iter(stored.values())))
         begin.update({place: initial[name, place] for place in cells if (name, place) in initial})
-        values = [stored.get(place, begin[place]) for place in cells]
+        values: list[Any] = [stored.get(place, begin[place]) for place in cells]
         keep = {place for place, value in stored.items() if isinstance(value, torch.Tensor)}
         if len(keep) < len(cells):
             count = isinstance(next(iter(cells.values()))._array, int)

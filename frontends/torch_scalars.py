@@ -88,4 +88,4 @@ def _common_buffer(tensors: Sequence[torch.Tensor]) -> Any:
         ):
             return None
     whole = torch.empty(0, dtype=first.dtype, device="cpu")
-    return whole.set_(storage, start, (len(tensors),), (1,)).numpy()  # type: ignore[call-overload]
+    return whole.set_(storage, start, (len(tensors),), (1,)).numpy()

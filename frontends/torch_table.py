@@ -11,7 +11,8 @@ import torch
 from ..backends import HOST, is_number
 from ..optimizers import Optimizer
 from ..optimizers.cells import STRUCTURE
-from ..optimizers.hyperparameter import LEARNING_RATE, Flag, hyperparameters
+from ..optimizers.hyperparameter import LEARNING_RATE, Flag, Number
+from ..optimizers.hyperparameter import hyperparameters as hyperparameters_of
 
 Names = Mapping[str, "str | tuple[str, ...]"]
 
@@ -33,6 +34,7 @@ class Row:
         fixed: group keys that are no arguments, with their values.
         densified: whether sparse gradients are taken, as dense ones.
         eager: whether state exists from the start, rather than from a parameter's first gradient.
+        ranges: by the core's attributes, where torch allows less than the core.
     """
 
     iterations: str | None = None
@@ -52,6 +54,7 @@ class Row:
         fixed: Mapping[str, Any] | None = None,
         densified: bool = False,
         eager: bool = False,
+        ranges: Mapping[str, Number] | None = None,
     ) -> None:
         self.core = core
         self.positional, self.keyword = dict(positional), dict(keyword)
@@ -61,6 +64,9 @@ class Row:
         self.fixed = dict(fixed or {})
         self.densified = densified
         self.eager = eager
+        self.ranges = {**hyperparameters_of(core), "learning_rate": LEARNING_RATE, **(ranges or {})}
+        for name, number in (ranges or {}).items():
+            number.name = name
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -87,9 +93,10 @@ class Row:
         found: dict[str, Any] = {}
         for key, names in self.hyperparameters.items():
             if key in values:
-                several = isinstance(names, tuple)
-                given = values[key] if several else (values[key],)
-                for name, value in zip(names if several else (names,), given, strict=True):
+                if isinstance(names, str):
+                    found[names] = self._fitting(names, values[key])
+                    continue
+                for name, value in zip(names, values[key], strict=True):
                     found[name] = self._fitting(name, value)
         return found
 
@@ -97,7 +104,7 @@ class Row:
         if isinstance(value, torch.Tensor):
             # A device is not waited for: there the tensor itself goes into the formula.
             return value.reshape(()) if value.ndim else value
-        return bool(value) if isinstance(hyperparameters(self.core).get(name), Flag) else value
+        return bool(value) if isinstance(self.ranges.get(name), Flag) else value
 
     def check(self, values: Mapping[str, Any]) -> None:
         """Raise ValueError, in torch's words, if a hyperparameter is not allowed."""
@@ -119,7 +126,7 @@ class Row:
     def _check_one(self, name: str, value: Any, called: str, called_tensor: str) -> None:
         if isinstance(value, torch.Tensor) and value.numel() != 1:
             raise ValueError(f"{called_tensor} must be 1-element")
-        rule = LEARNING_RATE if name == "learning_rate" else hyperparameters(self.core).get(name)
+        rule = self.ranges.get(name)
         if rule is None:
             return
         try:

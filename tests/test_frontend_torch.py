@@ -308,26 +308,24 @@ def test_zero_grad(to_none):
 
 
 @each_class
-def test_hooks_fire_once_in_order(name):
+@pytest.mark.parametrize("subclassed", [False, True])
+def test_hooks_fire_once_in_order(name, subclassed):
     from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-    class Mine(ours(name)):
-        """A user's subclass."""
-
-    for kind in (ours(name), Mine):
-        given = parameters()
-        optimizer, fired = kind(given), []
-        handles = [
-            register_optimizer_step_pre_hook(lambda *_: fired.append("global pre")),
-            optimizer.register_step_pre_hook(lambda *_: fired.append("pre")),
-            optimizer.register_step_post_hook(lambda *_: fired.append("post")),
-            register_optimizer_step_post_hook(lambda *_: fired.append("global post")),
-        ]
-        run(optimizer, given, 1)
-        for handle in handles:
-            handle.remove()
-        run(optimizer, given, 1)
-        assert fired == ["global pre", "pre", "post", "global post"]
+    kind = type("Mine", (ours(name),), {}) if subclassed else ours(name)
+    given, fired = parameters(), []
+    optimizer = kind(given)
+    handles = [
+        register_optimizer_step_pre_hook(lambda *_: fired.append("global pre")),
+        optimizer.register_step_pre_hook(lambda *_: fired.append("pre")),
+        optimizer.register_step_post_hook(lambda *_: fired.append("post")),
+        register_optimizer_step_post_hook(lambda *_: fired.append("global post")),
+    ]
+    run(optimizer, given, 1)
+    for handle in handles:
+        handle.remove()
+    run(optimizer, given, 1)
+    assert fired == ["global pre", "pre", "post", "global post"]
 
 
 def test_nothing_happens_without_gradients():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from torch_frontend_table import (
+    distance,
     each_case,
     each_class,
-    distance,
     give,
     gradients,
     ours,

@@ -139,7 +139,7 @@ def test_a_groups_own_rate_below_zero(whose):
     if whose is theirs:
         assert whose("Adam")([{"params": [w], "lr": -1.0}]).param_groups[0]["lr"] == -1.0
     else:
-        with pytest.raises(ValueError, match="Invalid learning rate: -1.0"):
+        with pytest.raises(ValueError, match=r"Invalid learning rate: -1\.0"):
             whose("Adam")([{"params": [w], "lr": -1.0}])
 
 

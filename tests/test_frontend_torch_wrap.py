@@ -147,7 +147,7 @@ def test_a_schedule_goes_on_until_a_group_has_another_rate():
     given = parameters()
     optimizer = wrap(MAKERS["schedule"](0.5), given)
     shown = []
-    for step in range(4):
+    for _ in range(4):
         run(optimizer, given, 1)
         shown.append(optimizer.param_groups[0]["lr"])
     assert shown == [0.5 * 0.5 ** (step / 2) for step in (1, 2, 3, 4)]

@@ -23,7 +23,7 @@ FRAMEWORKS = {"torch", "jax", "jaxlib", "keras", "numba", "array_api_strict"}
 IMPORT = """
 import json, sys
 import gradwise
-from gradwise import backends, optimizers, schedules, vectors
+from gradwise import backends, frontends, optimizers, schedules, vectors
 print(json.dumps({name: getattr(module, "__file__", None) for name, module in sys.modules.items()}))
 """
 
