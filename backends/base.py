@@ -134,10 +134,6 @@ class Backend:
         """Whether a glance shows that a gradient fits its parameter; what is less plain is looked at closely."""
         return False
 
-    def all_fit_plainly(self, gradients: Sequence[Any], parameters: Sequence[Array], shapes: Sequence[Any]) -> bool:
-        """Whether a glance shows that each gradient (no None) fits its parameter, which still has its shape."""
-        return False
-
     def why_no_values(self, array: Array) -> str | None:
         """Why an array has no values to compute with, or None if it has."""
         return None
@@ -177,23 +173,24 @@ class Backend:
     shares_memory: bool = False
     """Whether compiled code may read and write the library's arrays where they lie."""
 
-    keeps_address: bool = False
-    """Whether an array object lies at one address for all its life."""
-
     def address(self, array: Array, dtype: str, write: bool) -> int | None:
         """Where a plain (dense, row-major, aligned) CPU array of that dtype starts, or None if it is not one."""
         return None
 
-    def addresses(self, arrays: Sequence[Array], dtype: str) -> Any:
-        """Where many arrays start, as an int64 array; None if one does not lie in plain memory of this dtype."""
-        import numpy
+    def lookout(self, held: Sequence[Sequence[Array]], dtype: str) -> Callable[[Sequence[Any]], Any] | None:
+        """What tells at a glance, for many parameters, whether their memory is as it was and where gradients lie.
 
-        addresses = [self.address(array, dtype, write=False) for array in arrays]
-        return None if None in addresses else numpy.array(addresses, dtype=numpy.int64)
+        Args:
+            held: for each parameter its array and those of its slots, all plain, writable and of this dtype.
+            dtype: of the arrays.
 
-    def all_still_at(self, arrays: Sequence[Array], addresses: Sequence[int]) -> bool:
-        """`still_at` for many."""
-        return self.keeps_address or all(map(self.still_at, arrays, addresses))
+        Returns:
+            A function of one gradient for each parameter. It gives their addresses as an int64 array, if they are plain
+            arrays of this dtype and their parameters' shapes, and if what is held lies where it did, in the same shape,
+            and can be written; else None, and the arrays must be looked at one after another. None if there is no
+            quick way.
+        """
+        return None
 
     def still_at(self, array: Array, address: int) -> bool:
         """Whether an array that was plain at an address still is."""

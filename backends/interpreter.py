@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy
 
+from . import reductions
 from .program import Program
 
 BLOCK = 8192
@@ -20,7 +21,7 @@ def interpret(
     """What a program writes, in the order of its outputs.
 
     Args:
-        program: what to run.
+        program: what to run; sums stand among its operations (see `passes.with_sums_inside`).
         inputs: one value for each input.
         scalars: from `scalar_evaluator`.
         apply: runs one operation, by name, on its operands.
@@ -34,7 +35,8 @@ def interpret(
 OPERATORS: dict[str, Callable[..., Any]] = {
     "add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "divide": operator.truediv,
     "negative": operator.neg, "abs": operator.abs, "less": operator.lt, "less_equal": operator.le,
-    "greater": operator.gt, "greater_equal": operator.ge, "square": lambda x: x * x,
+    "greater": operator.gt, "greater_equal": operator.ge, "equal": operator.eq, "not_equal": operator.ne,
+    "floor_divide": operator.floordiv, "remainder": operator.mod, "power": operator.pow, "square": lambda x: x * x,
 }  # fmt: skip
 """Operations that are spelled alike in every library."""
 
@@ -52,7 +54,7 @@ class BlockRunner:
     """Runs a program over flat NumPy arrays in blocks, with as few buffers as its values live at once.
 
     Args:
-        program: what to run.
+        program: what to run; it writes, or it reads for its sums.
         dtype: the arrays' dtype.
     """
 
@@ -62,20 +64,33 @@ class BlockRunner:
         self._slots = _buffers_of(program)
         self._count = max(self._slots.values(), default=-1) + 1
 
-    def run(self, arrays: Sequence[Any], scalars: Sequence[float]) -> None:
+    def write(self, arrays: Sequence[Any], scalars: Sequence[float]) -> None:
         """Update `arrays`, one flat array for each input, in place."""
         program = self._program
-        buffers = numpy.empty((self._count, BLOCK), dtype=self._dtype)
-        for start in range(0, arrays[0].size, BLOCK):
-            values: list[Any] = [array[start : start + BLOCK] for array in arrays]
-            length = values[0].size
-            for position, (name, operands) in enumerate(program.operations, program.inputs):
-                arguments = [values[k] if kind == "array" else scalars[k] for kind, k in operands]
-                values.append(self._apply(name, arguments, buffers[self._slots[position], :length]))
+        for values in self._by_blocks(arrays, scalars, BLOCK):
             # An input that is written to another input must be read before it may be overwritten itself.
             results = [values[k].copy() if k < program.inputs else values[k] for _, k in program.outputs]
             for (target, _), result in zip(program.outputs, results, strict=True):
                 values[target][...] = result
+
+    def read(self, arrays: Sequence[Any], scalars: Sequence[float]) -> list[float]:
+        """The sums of squares over `arrays`, one flat array for each input."""
+        totals = [0.0] * len(self._program.reductions)
+        for values in self._by_blocks(arrays, scalars, reductions.BLOCK):
+            for position, (_, operand) in enumerate(self._program.reductions):
+                totals[position] += reductions.block_sum(values[operand])
+        return totals
+
+    def _by_blocks(self, arrays: Sequence[Any], scalars: Sequence[float], length: int) -> Iterator[list[Any]]:
+        """For each block all inputs and all results."""
+        program = self._program
+        buffers = numpy.empty((self._count, length), dtype=self._dtype)
+        for start in range(0, arrays[0].size, length):
+            values: list[Any] = [array[start : start + length] for array in arrays]
+            for position, (name, operands) in enumerate(program.operations, program.inputs):
+                arguments = [values[k] if kind == "array" else scalars[k] for kind, k in operands]
+                values.append(self._apply(name, arguments, buffers[self._slots[position], : values[0].size]))
+            yield values
 
     def _apply(self, name: str, arguments: list[Any], out: Any) -> Any:
         if name in _INTO:
@@ -93,7 +108,8 @@ class BlockRunner:
 
 def _buffers_of(program: Program) -> dict[int, int]:
     """For each operation's result a buffer, shared by values that are never needed at the same time."""
-    last_use = {source: len(program.operations) + program.inputs for _, source in program.outputs}
+    end = len(program.operations) + program.inputs
+    last_use = {source: end for _, source in (*program.outputs, *program.reductions)}
     for position, (_, operands) in enumerate(program.operations, program.inputs):
         for kind, number in operands:
             if kind == "array":

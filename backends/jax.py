@@ -14,13 +14,14 @@ from .interpreter import OPERATORS, interpret
 from .program import Program
 
 _FUNCTIONS: dict[str, Any] = {
-    "sqrt": jax.numpy.sqrt, "sign": jax.numpy.sign, "maximum": jax.numpy.maximum, "minimum": jax.numpy.minimum,
-}  # fmt: skip
+    "sum_of_squares": lambda x: jax.numpy.sum(jax.numpy.square(x.astype(jax.dtypes.canonicalize_dtype("float64")))),
+}
+"""What is not called by its name in the standard."""
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _run_jitted(structure: Any, dtype: str, inputs: Any, scalars: Any) -> list[list[Array]]:
-    count, operations, outputs, _ = structure
+    count, operations, outputs, *_ = structure
     program = Program(count, operations, outputs, (), (), (), ())
     results = []
     for arrays in zip(*inputs, strict=True):
@@ -31,7 +32,7 @@ def _run_jitted(structure: Any, dtype: str, inputs: Any, scalars: Any) -> list[l
                 return jax.numpy.full_like(like, operands[0])
             if name == "select":
                 return jax.numpy.where(operands[0] != 0, operands[1], operands[2])
-            return (OPERATORS.get(name) or _FUNCTIONS[name])(*operands)
+            return (OPERATORS.get(name) or _FUNCTIONS.get(name) or getattr(jax.numpy, name))(*operands)
 
         results.append(interpret(program, wide, scalars, apply))
     return [list(column) for column in zip(*results, strict=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -73,22 +73,7 @@ class NumpyBackend(Backend):
             and parameter.flags.writeable
         )
 
-    def all_fit_plainly(self, gradients: Sequence[Any], parameters: Sequence[Array], shapes: Sequence[Any]) -> bool:
-        """As `fits_plainly`, in one loop: a step of a small model takes no longer than these questions."""
-        for gradient, parameter, shape in zip(gradients, parameters, shapes, strict=True):
-            if (
-                type(gradient) is not numpy.ndarray
-                or type(parameter) is not numpy.ndarray
-                or gradient.dtype is not parameter.dtype
-                or gradient.shape != shape
-                or parameter.shape != shape
-                or not parameter.flags.writeable
-            ):
-                return False
-        return True
-
     shares_memory = True
-    keeps_address = True
 
     def address(self, array: Array, dtype: str, write: bool) -> int | None:
         """From the array interface."""
@@ -100,14 +85,13 @@ class NumpyBackend(Backend):
             return None
         return int(array.__array_interface__["data"][0])
 
-    def addresses(self, arrays: Sequence[Array], dtype: str) -> Any:
+    def lookout(self, held: Sequence[Sequence[Array]], dtype: str) -> Callable[[Sequence[Any]], Any] | None:
         """Read from the arrays' own structure, if there is the compiler to do it."""
-        kind = self.dtype(dtype)
-        if not (has_numba() and all(type(array) is numpy.ndarray and array.dtype is kind for array in arrays)):
-            return super().addresses(arrays, dtype)
+        if not has_numba():
+            return None
         from . import numba_arrays
 
-        return numba_arrays.addresses_of(arrays) if numba_arrays.works() else super().addresses(arrays, dtype)
+        return numba_arrays.Lookout(held, self.dtype(dtype)) if numba_arrays.works() else None
 
     def still_at(self, array: Array, address: int) -> bool:
         """An array object keeps its memory."""

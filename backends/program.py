@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from .base import Array, Backend, is_number
 from .detect import HOST, register_type
+from .variable import value_of
 
 ELEMENTWISE = (
     "add", "subtract", "multiply", "divide", "negative", "square", "sqrt", "abs", "sign", "maximum", "minimum",
@@ -37,6 +38,7 @@ class Program(NamedTuple):
         scalar_inputs: the names of the values that change from step to step.
         constants: the numbers the rule brought.
         scalar_operations: over inputs, then constants, then their own results.
+        reductions: pairs of a name in `scalar_inputs` and the operand whose sum of squares it stands for.
     """
 
     inputs: int
@@ -46,18 +48,24 @@ class Program(NamedTuple):
     scalar_inputs: tuple[str, ...]
     constants: tuple[float, ...]
     scalar_operations: tuple[tuple[str, tuple[int, ...]], ...]
+    reductions: tuple[tuple[str, int], ...] = ()
 
     @property
     def structure(self) -> Any:
         """What a kernel depends on: no number is part of it."""
-        return self.inputs, self.operations, self.outputs, len(self.scalars)
+        reduced = tuple(operand for _, operand in self.reductions)
+        return self.inputs, self.operations, self.outputs, len(self.scalars), reduced
+
+    @property
+    def read(self) -> list[int]:
+        """The inputs that it reads."""
+        used = {number for _, operands in self.operations for kind, number in operands if kind == "array"}
+        used |= {number for _, number in (*self.outputs, *self.reductions)}
+        return [number for number in range(self.inputs) if number in used]
 
     def traffic(self, item_size: int) -> int:
-        """Bytes moved for each parameter: what is read and what is written."""
-        used = {number for _, operands in self.operations for kind, number in operands if kind == "array"}
-        used |= {number for _, number in self.outputs}
-        reads = sum(1 for number in range(self.inputs) if number in used)
-        return item_size * (reads + len(self.outputs))
+        """Bytes moved for each element in one pass: what is read and what is written."""
+        return item_size * (len(self.read) + len(self.outputs))
 
     def __str__(self) -> str:
         names = [*self.scalar_inputs, *(f"{constant:.17g}" for constant in self.constants)]
@@ -69,29 +77,41 @@ class Program(NamedTuple):
         for position, (name, typed) in enumerate(self.operations, self.inputs):
             shown = [f"a{number}" if kind == "array" else names[self.scalars[number]] for kind, number in typed]
             lines.append(f"a{position} = {name}({', '.join(shown)})")
+        lines += [f"{name} = sum_of_squares(a{operand})" for name, operand in self.reductions]
         lines += [f"write a{target} <- a{source}" for target, source in self.outputs]
         return "\n".join(lines)
 
 
 class Symbol:
-    """What a rule receives in place of an array or a scalar while it is recorded."""
+    """What a rule receives in place of an array or a scalar while it is recorded.
 
-    __slots__ = ("dtype", "dtype_name", "number", "recorder", "shape")
+    Args:
+        scalars: of the recording.
+        recorder: of the parameter that the array belongs to; None for a scalar, which the host evaluates.
+        number: among the recorder's arrays, or among the scalars.
+        dtype_name: the dtype's name.
+        dtype: the parameter's library's own object for it, which is what a rule compares with.
+        shape: the shape.
+    """
+
+    __slots__ = ("dtype", "dtype_name", "number", "recorder", "scalars", "shape")
     __array_ufunc__ = None
 
     def __init__(
-        self, recorder: Recorder, number: int, dtype_name: str, dtype: Any, shape: tuple[int, ...] | None
-    ) -> None:
+        self, scalars: Scalars, recorder: Recorder | None, number: int, dtype_name: str, dtype: Any,
+        shape: tuple[int, ...],
+    ) -> None:  # fmt: skip
+        self.scalars = scalars
         self.recorder = recorder
         self.number = number
         self.dtype_name = dtype_name
         self.dtype = dtype
-        self.shape = shape if shape is not None else ()
+        self.shape = shape
 
     @property
     def is_scalar(self) -> bool:
         """Whether the host evaluates it."""
-        return self.recorder.is_scalar(self)
+        return self.recorder is None
 
     @property
     def ndim(self) -> int:
@@ -123,27 +143,27 @@ class Symbol:
 
     def __pow__(self, other: Any) -> Any:
         if is_number(other) and other == 2 and not self.is_scalar:
-            return self.recorder.apply("multiply", self, self)
-        return self.recorder.apply("power", self, other)
+            return apply("multiply", self, self)
+        return apply("power", self, other)
 
     def __rpow__(self, other: Any) -> Any:
-        return self.recorder.apply("power", other, self)
+        return apply("power", other, self)
 
     def __neg__(self) -> Any:
-        return self.recorder.apply("negative", self)
+        return apply("negative", self)
 
     def __abs__(self) -> Any:
-        return self.recorder.apply("abs", self)
+        return apply("abs", self)
 
     __hash__ = object.__hash__
 
 
 def _install(method: str, name: str, reflected: bool) -> None:
     def forward(self: Symbol, other: Any) -> Any:
-        return self.recorder.apply(name, self, other)
+        return apply(name, self, other)
 
     def backward(self: Symbol, other: Any) -> Any:
-        return self.recorder.apply(name, other, self)
+        return apply(name, other, self)
 
     setattr(Symbol, f"__{method}__", forward)
     if reflected:
@@ -162,109 +182,135 @@ for _method, _name in (
     _install(_method, _name, False)
 
 
+def apply(name: str, *operands: Any) -> Symbol:
+    """Record an operation on symbols, cells that hold symbols, and numbers; at least one is a symbol itself."""
+    scalars = next(operand.scalars for operand in operands if isinstance(operand, Symbol))
+    symbols = []
+    for operand in map(value_of, operands):
+        if isinstance(operand, Symbol):
+            if operand.scalars is not scalars:
+                raise Unrecordable(f"a value of another recording in {_line_outside()}")
+            symbols.append(operand)
+        elif is_number(operand):
+            symbols.append(scalars.constant(operand))
+        else:
+            raise Unrecordable(f"an array that is no part of the optimizer's state in {_line_outside()}")
+    recorders = {id(symbol.recorder): symbol.recorder for symbol in symbols if symbol.recorder is not None}
+    if not recorders:
+        return scalars.node((name, tuple(symbol.number for symbol in symbols)))
+    if len(recorders) > 1:
+        raise Unrecordable(f"an operation on arrays of two parameters in {_line_outside()}")
+    if name not in ELEMENTWISE:
+        raise Unrecordable(f"{name} of an array, whose bits are not the same everywhere, in {_line_outside()}")
+    (recorder,) = recorders.values()
+    return recorder.record(name, symbols)
+
+
+class Scalars:
+    """The scalars of a recording: inputs, constants, and what follows from them."""
+
+    def __init__(self) -> None:
+        self._nodes: list[Any] = []
+        self._known: dict[Any, Symbol] = {}
+        self._reductions: dict[tuple[int, int], tuple[str, Recorder]] = {}
+
+    def named(self, name: str) -> Symbol:
+        """A scalar that changes from step to step."""
+        return self.node(("input", name))
+
+    def constant(self, value: float) -> Symbol:
+        """A number that the rule brought."""
+        return self.node(("constant", value))
+
+    def sum_of_squares(self, array: Symbol) -> Symbol:
+        """A scalar that is known after a pass over memory."""
+        assert array.recorder is not None
+        key = (id(array.recorder), array.number)
+        if key not in self._reductions:
+            self._reductions[key] = (f"sum_of_squares_{len(self._reductions)}", array.recorder)
+        return self.named(self._reductions[key][0])
+
+    def reductions_of(self, recorder: Recorder) -> tuple[tuple[str, int], ...]:
+        """The sums over arrays of one parameter."""
+        return tuple((name, number) for (_, number), (name, owner) in self._reductions.items() if owner is recorder)
+
+    def node(self, node: Any) -> Symbol:
+        """An input, a constant, or an operation on other nodes; the same symbol for the same node."""
+        # A constant is known by how it is written: 1, 1.0 and True are equal and not the same, as are 0.0 and -0.0.
+        key = (node, repr(node[1]) if node[0] == "constant" else None)
+        if key not in self._known:
+            self._known[key] = Symbol(self, None, len(self._nodes), "float64", "float64", ())
+            self._nodes.append(node)
+        return self._known[key]
+
+    def listed(
+        self,
+    ) -> tuple[dict[int, int], tuple[str, ...], tuple[float, ...], tuple[tuple[str, tuple[int, ...]], ...]]:
+        """Where each node is found in the three lists, counted through: inputs, constants, operations."""
+        kinds = {"input": 0, "constant": 1}
+        ordered = sorted(range(len(self._nodes)), key=lambda number: kinds.get(self._nodes[number][0], 2))
+        place = {number: position for position, number in enumerate(ordered)}
+        inputs = tuple(node[1] for node in self._nodes if node[0] == "input")
+        constants = tuple(node[1] for node in self._nodes if node[0] == "constant")
+        operations = tuple(
+            (node[0], tuple(place[operand] for operand in node[1]))
+            for node in self._nodes
+            if node[0] not in kinds
+        )
+        return place, inputs, constants, operations
+
+
 class Recorder:
     """Collects the operations of one parameter's update.
 
     Args:
+        scalars: of the recording.
         dtype_name: the dtype arrays are computed in.
-        dtype: the parameter's library's own object for it, which is what a rule compares with.
+        dtype: the parameter's library's own object for it.
         shape: the parameter's shape.
     """
 
-    def __init__(self, dtype_name: str, dtype: Any, shape: tuple[int, ...]) -> None:
-        self._dtype_name = dtype_name
-        self._dtype = dtype
-        self._shape = shape
+    def __init__(self, scalars: Scalars, dtype_name: str, dtype: Any, shape: tuple[int, ...]) -> None:
+        self.scalars = scalars
+        self._kind = (dtype_name, dtype, shape)
         self._inputs = 0
         self._operations: list[tuple[str, tuple[tuple[str, int], ...]]] = []
         self._known: dict[Any, Symbol] = {}
-        self._scalar_names: list[str] = []
-        self._scalar_nodes: list[Any] = []
-        self._scalar_symbols: set[int] = set()
         self._used: dict[int, int] = {}
-        self._kept: list[Symbol] = []
 
     def array(self) -> Symbol:
         """The next input array."""
         assert not self._operations
         self._inputs += 1
-        return Symbol(self, self._inputs - 1, self._dtype_name, self._dtype, self._shape)
+        return Symbol(self.scalars, self, self._inputs - 1, *self._kind)
 
-    def scalar(self, name: str) -> Symbol:
-        """A scalar that changes from step to step."""
-        return self._scalar_node(("input", name))
-
-    def is_scalar(self, symbol: Symbol) -> bool:
-        """Whether the host evaluates it."""
-        return id(symbol) in self._scalar_symbols
-
-    def _scalar_node(self, node: Any) -> Symbol:
-        # A constant is known by how it is written: 1, 1.0 and True are equal and not the same, as are 0.0 and -0.0.
-        key = ("scalar", node, repr(node[1]) if node[0] == "constant" else None)
-        if key not in self._known:
-            symbol = Symbol(self, len(self._scalar_nodes), "float64", "float64", None)
-            self._scalar_nodes.append(node)
-            self._scalar_symbols.add(id(symbol))
-            self._kept.append(symbol)
-            self._known[key] = symbol
-        return self._known[key]
-
-    def apply(self, name: str, *operands: Any) -> Any:
-        """Record an operation on symbols and numbers."""
-        symbols = []
-        for operand in operands:
-            if isinstance(operand, Symbol):
-                if operand.recorder is not self:
-                    raise Unrecordable(f"a value of another recording in {_line_outside()}")
-                symbols.append(operand)
-            elif is_number(operand):
-                symbols.append(self._scalar_node(("constant", operand)))
-            else:
-                raise Unrecordable(f"an array that is no part of the optimizer's state in {_line_outside()}")
-        if all(map(self.is_scalar, symbols)) and name != "fill":
-            return self._scalar_node((name, tuple(symbol.number for symbol in symbols)))
-        if name not in ELEMENTWISE:
-            raise Unrecordable(f"{name} of an array, whose bits are not the same everywhere, in {_line_outside()}")
+    def record(self, name: str, symbols: Sequence[Symbol]) -> Symbol:
+        """An elementwise operation on arrays of this parameter and scalars."""
         typed = tuple(
             ("scalar", self._used.setdefault(symbol.number, len(self._used)))
-            if self.is_scalar(symbol)
+            if symbol.is_scalar
             else ("array", symbol.number)
             for symbol in symbols
         )
         key = (name, typed)
         if key not in self._known:
             number = self._inputs + len(self._operations)
-            symbol = Symbol(self, number, self._dtype_name, self._dtype, self._shape)
             self._operations.append(key)
-            self._known[key] = symbol
+            self._known[key] = Symbol(self.scalars, self, number, *self._kind)
         return self._known[key]
 
     def program(self, outputs: Sequence[tuple[int, Symbol]]) -> Program:
         """What was recorded, with what is written at the end."""
-        names = [node[1] for node in self._scalar_nodes if node[0] == "input"]
-        constants = [node[1] for node in self._scalar_nodes if node[0] == "constant"]
-        order: dict[int, int] = {}
-        for position, node in enumerate(self._scalar_nodes):
-            if node[0] == "input":
-                order[position] = names.index(node[1])
-        seen_constants = 0
-        for position, node in enumerate(self._scalar_nodes):
-            if node[0] == "constant":
-                order[position] = len(names) + seen_constants
-                seen_constants += 1
-        operations: list[tuple[str, tuple[int, ...]]] = []
-        for position, node in enumerate(self._scalar_nodes):
-            if node[0] not in ("input", "constant"):
-                order[position] = len(names) + len(constants) + len(operations)
-                operations.append((node[0], tuple(order[operand] for operand in node[1])))
+        place, names, constants, operations = self.scalars.listed()
         return Program(
             self._inputs,
             tuple(self._operations),
             tuple((target, symbol.number) for target, symbol in outputs if symbol.number != target),
-            tuple(order[number] for number in self._used),
-            tuple(names),
-            tuple(constants),
-            tuple(operations),
+            tuple(place[number] for number in self._used),
+            names,
+            constants,
+            operations,
+            self.scalars.reductions_of(self),
         )
 
 
@@ -274,7 +320,7 @@ class _Functions:
     def __getattr__(self, name: str) -> Callable[[Symbol], Any]:
         if name in ("sum", "mean", "max"):
             raise Unrecordable(f"the reduction {name} in {_line_outside()}")
-        return lambda symbol: symbol.recorder.apply(name, symbol)
+        return lambda symbol: apply(name, symbol)
 
 
 class SymbolBackend(Backend):
@@ -298,8 +344,11 @@ class SymbolBackend(Backend):
         return array
 
     def full_like(self, array: Array, value: Any, name: str | None = None) -> Array:
-        """A constant array."""
-        return array.recorder.apply("fill", value)
+        """A constant array; a scalar of the same value."""
+        if array.is_scalar:
+            return value
+        symbol = value if isinstance(value, Symbol) else array.scalars.constant(value)
+        return array.recorder.record("fill", [symbol])
 
     def concrete(self, array: Array) -> bool:
         """Never."""
@@ -311,23 +360,19 @@ class SymbolBackend(Backend):
 
     def select(self, predicate: Array, a: Array, b: Array) -> Array:
         """Recorded."""
-        return a if a is b else _recorder_of(predicate, a, b).apply("select", predicate, a, b)
+        return a if a is b else apply("select", predicate, a, b)
 
     def maximum(self, a: Array, b: Array) -> Array:
         """Recorded."""
-        return _recorder_of(a, b).apply("maximum", a, b)
+        return apply("maximum", a, b)
 
     def minimum(self, a: Array, b: Array) -> Array:
         """Recorded."""
-        return _recorder_of(a, b).apply("minimum", a, b)
+        return apply("minimum", a, b)
 
     def sum_of_squares(self, array: Array) -> Array:
-        """A reduction cannot be part of one elementwise pass."""
-        raise Unrecordable(f"the reduction sum_of_squares in {_line_outside()}")
-
-
-def _recorder_of(*values: Any) -> Recorder:
-    return next(value.recorder for value in values if isinstance(value, Symbol))
+        """A scalar, known after a pass over memory."""
+        return array * array if array.is_scalar else array.scalars.sum_of_squares(array)
 
 
 SYMBOLS = SymbolBackend()
@@ -354,22 +399,22 @@ _INFIX = {
 _EVALUATORS: dict[Any, Callable[..., tuple[float, ...]]] = {}
 
 
-def scalar_evaluator(program: Program) -> Callable[[dict[str, Any]], tuple[float, ...]]:
-    """A function from this step's values, by name, to the scalars the array operations use, in double precision."""
-    key = (len(program.scalar_inputs), len(program.constants), program.scalar_operations, program.scalars)
+def scalar_evaluator(program: Program, exact: bool = False) -> Callable[[dict[str, Any]], tuple[float, ...]]:
+    """A function from this step's values, by name, to the scalars the array operations use, in double precision.
+
+    Args:
+        program: whose scalars.
+        exact: leave integers as they are.
+    """
+    key = (len(program.scalar_inputs), len(program.constants), program.scalar_operations, program.scalars, exact)
     function = _EVALUATORS.get(key)
     if function is None:
-        function = _EVALUATORS[key] = _compile_scalars(program)
+        function = _EVALUATORS[key] = _compile_scalars(program, "" if exact else "float")
     names, constants = program.scalar_inputs, program.constants
     return lambda values: function(*[values[name] for name in names], *constants)
 
 
-def evaluate_scalars(program: Program, values: dict[str, Any]) -> tuple[float, ...]:
-    """The scalars that the array operations use in one step."""
-    return scalar_evaluator(program)(values)
-
-
-def _compile_scalars(program: Program) -> Callable[..., tuple[float, ...]]:
+def _compile_scalars(program: Program, convert: str) -> Callable[..., tuple[float, ...]]:
     count = len(program.scalar_inputs) + len(program.constants)
     lines = [f"def evaluate({', '.join(f'x{position}' for position in range(count))}):"]
     for position, (name, operands) in enumerate(program.scalar_operations, count):
@@ -383,7 +428,7 @@ def _compile_scalars(program: Program) -> Callable[..., tuple[float, ...]]:
         else:
             expression = f"{name}({', '.join(arguments)})"
         lines.append(f"    x{position} = {expression}")
-    lines.append(f"    return ({''.join(f'float(x{position}), ' for position in program.scalars)})")
+    lines.append(f"    return ({''.join(f'{convert}(x{position}), ' for position in program.scalars)})")
     functions = {name: getattr(HOST.namespace, name) for name in dir(HOST.namespace) if not name.startswith("_")}
     functions |= {"maximum": HOST.maximum, "minimum": HOST.minimum, "abs": abs, "float": float, "math": math}
     exec(compile("\n".join(lines), "<scalars of a program>", "exec"), functions)

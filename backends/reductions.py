@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+from collections.abc import Iterable
 from typing import Any
 
 import numpy
@@ -36,13 +37,23 @@ def has_numba() -> bool:
 
 def by_numpy(flat: Any) -> float:
     """The sum of squares of a one-dimensional array, by NumPy."""
+    return added_in_order(block_sum(flat[start : start + BLOCK]) for start in range(0, flat.size, BLOCK))
+
+
+def block_sum(block: Any) -> float:
+    """The sum of squares of at most `BLOCK` elements, by NumPy."""
+    wide = block.astype(numpy.float64)
+    if wide.size % LANES:
+        wide = numpy.concatenate([wide, numpy.zeros(-wide.size % LANES)])
+    rows = (wide * wide).reshape(-1, LANES)
+    # Reducing over the outer axis adds whole rows, one after another; accumulate adds strictly in order.
+    lanes = numpy.add.reduce(rows, axis=0)
+    return float(numpy.add.accumulate(lanes)[-1])
+
+
+def added_in_order(sums: Iterable[float]) -> float:
+    """The sums of blocks, from the first to the last."""
     total = 0.0
-    for start in range(0, flat.size, BLOCK):
-        block = flat[start : start + BLOCK].astype(numpy.float64)
-        if block.size % LANES:
-            block = numpy.concatenate([block, numpy.zeros(-block.size % LANES)])
-        rows = (block * block).reshape(-1, LANES)
-        # Reducing over the outer axis adds whole rows, one after another; accumulate adds strictly in order.
-        lanes = numpy.add.reduce(rows, axis=0)
-        total += float(numpy.add.accumulate(lanes)[-1])
+    for value in sums:
+        total += value
     return total

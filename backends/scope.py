@@ -92,6 +92,11 @@ def scope_holding(cell: Any) -> Scope | None:
     return None
 
 
+def any_scope() -> bool:
+    """Whether this thread is inside of a scope."""
+    return bool(_STACK.scopes)
+
+
 def build_scope() -> BuildScope | None:
     """The innermost build scope of this thread, or None."""
     for scope in reversed(_STACK.scopes):

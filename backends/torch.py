@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -14,6 +14,7 @@ from .base import FLOATING, Array, Backend
 from .interpreter import interpret
 from .reductions import sum_of_squares
 from .torch_foreach import apply_to_lists
+from .torch_lookout import Lookout
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 _DTYPES = {name: getattr(torch, name) for name in FLOATING}
@@ -145,22 +146,6 @@ class TorchBackend(Backend):
             and not _is_functorch_wrapped(parameter)
         )
 
-    def all_fit_plainly(self, gradients: Sequence[Any], parameters: Sequence[Array], shapes: Sequence[Any]) -> bool:
-        """As `fits_plainly`, in one loop, for plain tensors on the CPU."""
-        for gradient, parameter, shape in zip(gradients, parameters, shapes, strict=True):
-            if (
-                type(gradient) is not torch.Tensor
-                or gradient.dtype is not parameter.dtype
-                or gradient.shape != shape
-                or parameter.shape != shape
-                or gradient.layout is not torch.strided
-                or not (gradient.is_cpu and parameter.is_cpu)
-                or _is_functorch_wrapped(gradient)
-                or _is_functorch_wrapped(parameter)
-            ):
-                return False
-        return True
-
     shares_memory = True
 
     def address(self, array: Array, dtype: str, write: bool) -> int | None:
@@ -170,23 +155,9 @@ class TorchBackend(Backend):
             return None
         return int(array.data_ptr()) if self.concrete(array) else None
 
-    def addresses(self, arrays: Sequence[Array], dtype: str) -> Any:
-        """As `address`, asked once what holds for all."""
-        import numpy
-
-        kind = _DTYPES[dtype]
-        for array in arrays:
-            plain = type(array) is torch.Tensor and array.dtype is kind and array.is_cpu and array.is_contiguous()
-            if not plain or array.is_neg() or array.requires_grad:
-                return super().addresses(arrays, dtype)
-        if torch.compiler.is_compiling() or any(map(_is_functorch_wrapped, arrays)):
-            return None
-        return numpy.array([array.data_ptr() for array in arrays], dtype=numpy.int64)
-
-    def all_still_at(self, arrays: Sequence[Array], addresses: Sequence[int]) -> bool:
-        """By the data pointers; and all must be contiguous, since a transposed tensor starts in the same place."""
-        found = [array.data_ptr() for array in arrays]
-        return found == addresses and all([array.is_contiguous() for array in arrays])
+    def lookout(self, held: Sequence[Sequence[Array]], dtype: str) -> Callable[[Sequence[Any]], Any] | None:
+        """Asked of each tensor, as few questions as tell."""
+        return Lookout(held, _DTYPES[dtype])
 
     def still_at(self, array: Array, address: int) -> bool:
         """The data of a tensor may have been replaced or transposed."""

@@ -39,4 +39,6 @@ def _apply_to_tensors(name: str, operands: list[Any]) -> Array:
             chosen = a if predicate else b
             return chosen if isinstance(chosen, torch.Tensor) else torch.full_like(like, chosen)
         return torch.where(predicate, a, b)
-    return OPERATORS[name](*operands)
+    if name == "sum_of_squares":
+        return torch.sum(torch.square(operands[0].to(torch.float64)))
+    return (OPERATORS.get(name) or getattr(torch, name))(*operands)

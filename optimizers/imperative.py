@@ -58,6 +58,9 @@ class ImperativeOptimizer(UpdateRule):
         Raises:
             TypeError, ValueError: if gradients and parameters do not fit; nothing has changed then.
         """
+        lane = self._fusion.lane
+        if lane is not None and lane.step(self, grads, trainable_variables):
+            return int(self._iterations.value)
         gradients = [value_of(gradient) for gradient in as_list(grads, "gradients")]
         if not gradients:
             return int(self._iterations.value)
@@ -83,6 +86,8 @@ class ImperativeOptimizer(UpdateRule):
             with Scope((cell, cell.value) for cell in scalars) as scope:
                 self._run(aligned)
             commit(scope)
+        if self._fusion.lane is not None:
+            self._fusion.lane.arrange(self, positions)
         return int(self._iterations.value)
 
     def _parameters_given(self, gradients: list[Any], trainable_variables: Iterable[Any] | None) -> list[Any]:
@@ -106,9 +111,6 @@ class ImperativeOptimizer(UpdateRule):
         if len(set(positions)) != len(positions):
             repeated = next(cell.name for cell, at in zip(cells, positions, strict=True) if positions.count(at) > 1)
             raise ValueError(f"Variable {repeated!r} was given twice in one step: add up its gradients.")
-        shapes = [cell.shape for cell in cells]
-        if cells[0].backend.all_fit_plainly(gradients, [cell._array for cell in cells], shapes):
-            return
         for gradient, cell in zip(gradients, cells, strict=True):
             if cell._array.shape != cell.shape:
                 raise ValueError(

@@ -15,8 +15,9 @@ from ..backends import HOST, Array, Scope, Variable, backend_of, commit, compute
 from .cells import CellKeeper
 from .checks import as_list
 from .clipping import global_norm, global_norm_factor, norm_factor
-from .fused import ExecutionReport, Fusion
+from .fused import Fusion
 from .hyperparameter import LEARNING_RATE, in_use
+from .report import ExecutionReport
 
 
 class UpdateRule(CellKeeper):
@@ -137,7 +138,6 @@ class UpdateRule(CellKeeper):
 
     def _update(self, gradients: _Gradients, rate: Any) -> None:
         gradients.clip()
-        self.begin_step(gradients, [self._parameters[index] for index in gradients.present], rate)
         done = self._fusion.run(self, gradients, rate)
         for index in range(len(self._parameters)):
             if index not in done and (index in gradients.present or self.use_ema):
@@ -149,6 +149,15 @@ class UpdateRule(CellKeeper):
             for index in gradients.present:
                 for count in self._counts[index]:
                     count.assign(count.value + 1)
+
+    def _has_begin_step(self) -> bool:
+        return type(self).begin_step is not UpdateRule.begin_step
+
+    def _factors(self, arrays: Sequence[Any]) -> dict[int, Any]:
+        """What the gradients that are not None are multiplied by, so that their norms keep to the limits."""
+        gradients = _Gradients(self, arrays, self.loss_scale_factor)
+        gradients.clip()
+        return {index: ops.convert_to_number(gradients.factor(index)) for index in gradients.present}
 
     def _update_one(self, index: int, gradient: Array | None, rate: Any) -> None:
         """All that happens to one parameter, on what its cells hold in this scope."""
@@ -263,7 +272,6 @@ class _Gradients(Sequence[Array]):
         self.arrays = arrays
         self.divisor = divisor
         self._factors: dict[int, Any] = {}
-        self.one_factor = rule.clipnorm is None or rule.convention == "keras2"
         self.present = {index: None for index, array in enumerate(arrays) if array is not None}
 
     def clip(self) -> None:

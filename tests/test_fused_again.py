@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from backend_table import array, read
 
-from gradwise.optimizers import Adam
+from gradwise.optimizers import Adam, Nadam
 
 pytestmark = pytest.mark.fast
 LIBRARIES = ["numpy", pytest.param("torch", marks=pytest.mark.torch)]
@@ -31,10 +31,10 @@ class Pair:
         """One step of both; whether the second one was ready for it."""
         gradients = self.gradients() if gradients is None else gradients
         self.by_arrays.apply(gradients, self.eager)
-        before = self.in_one_pass._fusion._ready
+        before = self.in_one_pass._fusion.lane
         self.in_one_pass.apply(gradients, self.fused)
         assert [read(value).tobytes() for value in self.fused] == [read(value).tobytes() for value in self.eager]
-        return before is not None and self.in_one_pass._fusion._ready is before
+        return before is not None and self.in_one_pass._fusion.lane is before
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -55,9 +55,65 @@ def test_the_same_gradients_with_other_values(library):
         assert pair.step(gradients)
 
 
-def test_norms_of_single_gradients_differ():
-    pair = Pair("numpy", clipnorm=0.5)
-    assert not any(pair.step() for _ in range(4))
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_every_gradient_has_a_norm_of_its_own(library):
+    pair = Pair(library, clipnorm=0.5)
+    assert not pair.step()
+    assert all(pair.step() for _ in range(4))
+
+
+def test_parameters_of_two_dtypes_and_a_part_of_them():
+    eager, fused = ([np.ones(3, np.float32), np.ones(4), np.ones(2, np.float32)] for _ in range(2))
+    by_arrays, in_one_pass = Nadam(0.1, jit_compile=False), Nadam(0.1)
+    lanes = []
+    for step in range(6):
+        chosen = [0, 1, 2] if step < 3 else [2, 1]
+        for optimizer, weights in ((by_arrays, eager), (in_one_pass, fused)):
+            gradients = [np.full_like(weights[k], np.sin(step + k)) for k in chosen]
+            optimizer.apply(gradients, [weights[k] for k in chosen])
+        lanes.append(in_one_pass._fusion.lane)
+        assert [weight.tobytes() for weight in fused] == [weight.tobytes() for weight in eager]
+        assert in_one_pass.iterations == step + 1
+    assert lanes[0] is lanes[2] and lanes[3] is lanes[5] and None not in lanes
+
+
+def test_what_does_not_fit_is_left_to_the_general_step():
+    pair = Pair("numpy", shapes=((3, 4), (5,)))
+    pair.step()
+    good = pair.gradients()
+    for bad in ([good[1], good[0]], [good[0], None], [good[0], 1.0], [good[0], good[1].tolist()], good[:1]):
+        missing = any(gradient is None for gradient in bad)
+        with pytest.warns(UserWarning) if missing else pytest.raises((TypeError, ValueError)):
+            pair.in_one_pass.apply(bad, pair.fused)
+        pair.in_one_pass.apply(good, pair.fused)
+    with pytest.raises(TypeError, match="put it into a list"):
+        pair.in_one_pass.apply(np.ones((2, 2)), pair.fused)
+
+
+def test_a_schedule_that_raises_changes_nothing():
+    weights = np.ones(3)
+
+    def rate(step):
+        if step == 2:
+            raise ZeroDivisionError("no rate")
+        return 0.1
+
+    optimizer = Adam(rate)
+    for _ in range(2):
+        optimizer.apply([np.ones(3)], [weights])
+    before = weights.copy()
+    with pytest.raises(ZeroDivisionError, match="no rate"):
+        optimizer.apply([np.ones(3)], [weights])
+    assert optimizer.iterations == 2 and weights.tobytes() == before.tobytes()
+
+
+def test_generators_are_not_used_up():
+    weights = [np.ones(3), np.ones(2)]
+    optimizer = Adam(0.1)
+    for _ in range(3):
+        optimizer.apply((np.ones_like(weight) for weight in weights), iter(weights))
+        optimizer.apply_gradients((np.ones_like(weight), weight) for weight in weights)
+    assert optimizer.iterations == 6
 
 
 @pytest.mark.filterwarnings("ignore:Gradients do not exist:UserWarning")
@@ -126,20 +182,41 @@ def test_autograd_sees_that_parameters_were_written():
             loss.backward()
 
 
-def test_reading_addresses():
+def test_looking_at_arrays():
     from gradwise.backends import numba_arrays
 
-    arrays = [np.zeros((3, 4)), np.zeros(()), np.zeros((0, 2)), np.arange(6.0)[2:]]
     assert numba_arrays.works()
-    assert numba_arrays.addresses_of(arrays).tolist() == [each.__array_interface__["data"][0] for each in arrays]
-    for strange in (np.zeros((3, 4)).T, np.zeros(8)[::2]):
-        assert numba_arrays.addresses_of([*arrays, strange]) is None
+    arrays = [np.zeros((3, 4)), np.zeros(()), np.zeros((0, 2)), np.arange(6.0)[2:]]
+    look = numba_arrays.Lookout([[np.zeros_like(array)] * 2 for array in arrays], np.dtype(np.float64))
+    assert look(arrays).tolist() == [each.__array_interface__["data"][0] for each in arrays]
+    strange = [
+        np.zeros((4, 3)).T, np.zeros((3, 8))[:, ::2], np.zeros((3, 4), np.float32), np.zeros((3, 4), ">f8"),
+        np.zeros((4, 3)), np.zeros(12), np.zeros((3, 4, 1)), np.ma.zeros((3, 4)), None, 0.0, "text", arrays,
+    ]  # fmt: skip
+    for each in strange:
+        assert look([each, *arrays[1:]]) is None
 
 
-def test_without_reading_addresses(monkeypatch):
+@pytest.mark.parametrize(
+    "change",
+    [lambda array: array.setflags(write=False), lambda array: setattr(array, "shape", (2, 2)),
+     lambda array: array.resize((8,), refcheck=False)],
+    ids=["read-only", "reshaped", "resized"],
+)  # fmt: skip
+@pytest.mark.parametrize("slot", [False, True])
+def test_looking_at_memory_that_was_changed(change, slot):
+    from gradwise.backends import numba_arrays
+
+    held = [np.zeros(4), np.zeros(4)]
+    look = numba_arrays.Lookout([held], np.dtype(np.float64))
+    assert look([np.ones(4)]) is not None
+    change(held[slot])
+    assert look([np.ones(4)]) is None
+
+
+def test_without_looking_at_many_arrays_at_once(monkeypatch):
     from gradwise.backends import numba_arrays
 
     monkeypatch.setattr(numba_arrays, "works", lambda: False)
     pair = Pair("numpy")
-    pair.step()
-    assert pair.step()
+    assert not any(pair.step() for _ in range(3))

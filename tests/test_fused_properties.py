@@ -81,6 +81,8 @@ OPERATIONS = (
     lambda a, b, r: ops.where(ops.greater_equal(a, 0.1), 1.0, b), lambda a, b, r: 1.0 / (1.0 + a * a),
     lambda a, b, r: ops.clip(a, -1.5, 2.5), lambda a, b, r: ops.maximum(a, b + 1.0),
     lambda a, b, r: ops.zeros_like(a) + r, lambda a, b, r: a**2 - 3.0,
+    lambda a, b, r: a * (r / (1.0 + ops.norm(b))), lambda a, b, r: b + ops.sqrt(ops.sum_of_squares(a) + 0.5) * a,
+    lambda a, b, r: a * ops.where(ops.norm(a) > ops.norm(b), 0.5, 1.5),
 )  # fmt: skip
 
 

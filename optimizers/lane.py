@@ -1,0 +1,144 @@
+"""The short way of a step like the last one: the same parameters in the same memory, nothing new but gradients.
+
+What a general step finds out about its parameters, one after another, is kept here: which kernels run, on which tables
+of addresses, and what must still hold. One look at all gradients and all memory together tells whether it does. If not,
+nothing has happened and the general step takes over, which also has the words for what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..backends import Scope, any_scope
+from .recording import Seen
+from .ways import Begin, Way, lines_of, step_values
+
+if TYPE_CHECKING:  # Numba is imported when there is a first table.
+    from ..backends.numba_lowering import Intervals, Table
+
+_LISTS = (list, tuple)
+_NUMBERS = (float, int)
+
+
+class _Part(NamedTuple):
+    """What one kernel does in a step, for the parameters of some positions."""
+
+    way: Way
+    indices: list[int]
+    table: Table
+    look: Callable[[Sequence[Any]], Any]
+    numbers: list[list[Any]] | None
+
+
+class Lane:
+    """A step that is ready to be made again.
+
+    Args:
+        rule: the optimizer.
+        present: the positions of the parameters that have a gradient.
+        parts: for each kernel the way, the positions of its parameters, their table, and a function that gives the
+            addresses of gradients if they and all memory are as they should be.
+        seen: the attributes of the rule as they were recorded.
+        begin: `begin_step`, or None if there is none.
+        memory: of the parameters and their slots.
+        written: the arrays that a step writes.
+    """
+
+    def __init__(
+        self, rule: Any, present: list[int], parts: list[tuple[Way, list[int], Table, Callable[..., Any]]], seen: Seen,
+        begin: Begin | None, memory: Intervals, written: list[Any],
+    ) -> None:  # fmt: skip
+        self._present = present
+        self._seen = seen
+        self._begin = begin
+        self._memory = memory
+        self._written = written
+        self._backend = rule._parameters[0].backend
+        self._parts = [
+            _Part(way, indices, table, look,
+                  [rule._numbers[index] for index in indices] if rule._numbers[indices[0]] else None)
+            for way, indices, table, look in parts
+        ]  # fmt: skip
+        self._counts = [count for index in present for count in rule._counts[index]] if rule._counts else []
+        self.arrange(rule, present)
+
+    def arrange(self, rule: Any, order: list[int]) -> None:
+        """Expect the parameters in this order, the positions at which they were built."""
+        self._order = order
+        self._in_order = order == list(range(len(rule._parameters)))
+        place = {index: position for position, index in enumerate(order)}
+        # None for parts that take the gradients as they come.
+        self._places = [
+            None if part.indices == order else [place[index] for index in part.indices] for part in self._parts
+        ]
+        # Both the arrays of the parameters and their cells may be given.
+        cells = [rule._parameters[index] for index in order]
+        self._known = [[id(cell._array) for cell in cells], [id(cell) for cell in cells]]
+
+    def step(self, rule: Any, gradients: Any, variables: Any) -> bool:
+        """Make the step if it is like the last one; whether it was made.
+
+        Raises:
+            What a schedule or a scalar of the rule raises; nothing has changed then.
+        """
+        if type(gradients) not in _LISTS or len(gradients) != len(self._present) or any_scope():
+            return False
+        if variables is None:
+            if not self._in_order:
+                return False
+        elif type(variables) not in _LISTS or list(map(id, variables)) not in self._known:
+            return False
+        if not self._seen.still(rule, rule.loss_scale_factor):
+            return False
+        for part, places in zip(self._parts, self._places, strict=True):
+            found = part.look(gradients if places is None else [gradients[place] for place in places])
+            if found is None or not part.table.move_gradients(found, self._memory):
+                return False
+        rate = rule._rate_at(rule._iterations._array, rule._rate._array)
+        factors = self._factors(rule, gradients)
+        if type(rate) not in _NUMBERS or any(type(factor) not in _NUMBERS for factor in factors.values()):
+            return False
+        pending: list[Any] = []
+        if self._begin is None:
+            values = step_values(rule, rate)
+            lines = [self._lines(part, values, factors) for part in self._parts]
+        else:
+            with Scope((cell, cell.value) for cell in self._scalars(rule)) as scope:
+                for cell, value in self._begin.run(rule, rate, [factors.get(index) for index in self._present], []):
+                    cell.assign(value)
+                values = step_values(rule, rate)
+                lines = [self._lines(part, values, factors) for part in self._parts]
+            pending = list(scope.writes())
+        for part, own in zip(self._parts, lines, strict=True):
+            part.way.run(part.table, own)
+        self._backend.wrote(self._written)
+        for cell, value in pending:
+            cell.assign(value)
+        for count in self._counts:
+            count._array += 1
+        rule._iterations._array += 1
+        return True
+
+    def _factors(self, rule: Any, gradients: Sequence[Any]) -> dict[int, Any]:
+        """What each gradient is multiplied by, if it is clipped by a norm."""
+        if rule.clipnorm is None and rule.global_clipnorm is None:
+            return {}
+        aligned: list[Any] = [None] * len(rule._parameters)
+        for index, gradient in zip(self._order, gradients, strict=True):
+            aligned[index] = gradient
+        with self._backend.arithmetic():
+            return rule._factors(aligned)  # type: ignore[no-any-return]  # numbers by position
+
+    def _lines(self, part: _Part, values: dict[str, Any], factors: dict[int, Any]) -> list[dict[str, Any]]:
+        """This step's scalars, for all parameters of a part or for each."""
+        if not factors and part.numbers is None:
+            return [values]
+        numbers = part.numbers or [[]] * len(part.indices)
+        own = [[factors.get(index), *[cell.value for cell in cells]]
+               for index, cells in zip(part.indices, numbers, strict=True)]  # fmt: skip
+        return lines_of(values, own)
+
+    def _scalars(self, rule: Any) -> list[Any]:
+        numbers = [cell for part in self._parts for cells in part.numbers or () for cell in cells]
+        return [*rule._host_scalars(), *numbers]

@@ -1,0 +1,182 @@
+"""Ways to run recorded programs: over memory, pass by pass, with this step's scalars."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+from ..backends import HOST, Variable
+from ..backends.interpreter import BlockRunner
+from ..backends.passes import passes_of, with_sums_inside
+from ..backends.program import Program, scalar_evaluator
+from .recording import BeginProgram
+
+
+class _Pass:
+    """A program that only reads, or only writes, and what evaluates its scalars."""
+
+    def __init__(self, program: Program, dtype: str) -> None:
+        self.program = program
+        self.dtype = dtype
+        self.evaluate = scalar_evaluator(program)
+
+    @functools.cached_property
+    def blocks(self) -> BlockRunner:
+        """For memory that is shared, without a compiler."""
+        return BlockRunner(self.program, self.dtype)
+
+    @property
+    def sums(self) -> list[str]:
+        """The names of what it adds up."""
+        return [name for name, _ in self.program.reductions]
+
+
+class Way:
+    """A parameter's program ready to run, shared by all parameters that have it.
+
+    Args:
+        program: what was recorded.
+        dtype: the dtype to compute in.
+    """
+
+    def __init__(self, program: Program, dtype: str) -> None:
+        self.program = program
+        self.dtype = dtype
+        *reading, writing = passes_of([program]) if program.reductions else [[(0, program)]]
+        self._reading = [_Pass(each, dtype) for stage in reading for _, each in stage]
+        self._writing = [_Pass(each, dtype) for _, each in writing]
+        self.targets = [target for target, _ in program.outputs]
+
+    @functools.cached_property
+    def whole(self) -> _Pass:
+        """For libraries that run programs themselves."""
+        return _Pass(with_sums_inside(self.program), self.dtype)
+
+    def traffic(self, item_size: int) -> int:
+        """Bytes moved for each element by all passes."""
+        return sum(each.program.traffic(item_size) for each in (*self._reading, *self._writing))
+
+    def run(self, table: Any, lines: list[dict[str, Any]]) -> None:
+        """Run it over the memory of a `Table`.
+
+        Args:
+            table: where the memory lies.
+            lines: this step's scalars by name, for all parameters or for each.
+        """
+        lines = self._for_each(lines, len(table.sizes))
+        for reading in self._reading:
+            found = table.read(reading.program, [reading.evaluate(line) for line in lines])
+            for line, sums in zip(lines, found, strict=True):
+                line.update(zip(reading.sums, sums, strict=True))
+        for writing in self._writing:
+            table.write(writing.program, [writing.evaluate(line) for line in lines])
+
+    def run_by_blocks(self, rows: list[list[Any]], lines: list[dict[str, Any]]) -> None:
+        """Run it over flat arrays, a row of them for each parameter."""
+        lines = self._for_each(lines, len(rows))
+        for number, arrays in enumerate(rows):
+            line = lines[number if len(lines) > 1 else 0]
+            for reading in self._reading:
+                line.update(zip(reading.sums, reading.blocks.read(arrays, reading.evaluate(line)), strict=True))
+            for writing in self._writing:
+                writing.blocks.write(arrays, writing.evaluate(line))
+
+    def _for_each(self, lines: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+        """With reductions every parameter has scalars of its own."""
+        if not self._reading:
+            return lines
+        return [dict(lines[number if len(lines) > 1 else 0]) for number in range(count)]
+
+
+class Begin:
+    """`begin_step` ready to run.
+
+    Args:
+        recorded: the program.
+        present: the parameters it was recorded for.
+        dtypes: in which each of them is computed.
+    """
+
+    def __init__(self, recorded: BeginProgram, present: Sequence[int], dtypes: Sequence[str]) -> None:
+        self._recorded = recorded
+        self._present = present
+        self._results = scalar_evaluator(recorded.results, exact=True)
+        *self._reading, writing = [
+            [(number, _Pass(program, dtypes[number])) for number, program in stage]
+            for stage in passes_of(recorded.programs)
+        ]
+        self.reads_arrays = bool(self._reading)
+        self.writes_arrays = bool(writing)
+
+    def run(
+        self, rule: Any, rate: Any, factors: Sequence[Any], rows: Sequence[tuple[list[int], int]]
+    ) -> list[tuple[Variable, Any]]:
+        """The cells it gives new numbers to, with those.
+
+        Args:
+            rule: the optimizer.
+            rate: of this step.
+            factors: what each gradient is multiplied by, or None.
+            rows: for each parameter where its arrays lie, and how many elements it has.
+        """
+        values = step_values(rule, rate)
+        for index, factor in zip(self._present, factors, strict=True):
+            values[f"{index}/factor"] = factor
+            values |= {f"{index}/number{k}": cell.value for k, cell in enumerate(rule._numbers[index])}
+        for stage in self._reading:
+            for passes in _alike(stage):
+                first = passes[0][1]
+                table = table_of([rows[k][0] for k, _ in passes], [rows[k][1] for k, _ in passes], first.dtype)
+                found = table.read(first.program, [each.evaluate(values) for _, each in passes])
+                for (_, each), sums in zip(passes, found, strict=True):
+                    values.update(zip(each.sums, sums, strict=True))
+        return list(zip(self._cells(rule), self._results(values), strict=True))
+
+    def _cells(self, rule: Any) -> list[Variable]:
+        return [
+            rule._shared[position] if index is None else rule._numbers[index][position]
+            for index, position in self._recorded.cells
+        ]
+
+
+def _alike(stage: list[tuple[int, _Pass]]) -> list[list[tuple[int, _Pass]]]:
+    """Passes that one kernel can run."""
+    groups: dict[Any, list[tuple[int, _Pass]]] = {}
+    for number, each in stage:
+        groups.setdefault((each.program.structure, each.dtype), []).append((number, each))
+    return list(groups.values())
+
+
+def table_of(rows: Sequence[Sequence[int]], sizes: Sequence[int], dtype: str) -> Any:
+    """Memory that Numba's kernels run over; Numba is imported when there is some."""
+    from ..backends.numba_lowering import Table
+
+    return Table(rows, sizes, dtype)
+
+
+def intervals_of(bounds: Sequence[tuple[int, int]]) -> Any:
+    """Pieces of memory, each from an address to another, as Numba's kernels know them."""
+    from ..backends.numba_lowering import Intervals
+
+    return Intervals(bounds)
+
+
+def step_values(rule: Any, rate: Any) -> dict[str, Any]:
+    """This step's scalars, by the names under which they were recorded."""
+    values = {"rate": rate, "base_rate": rule._rate.value, "count": rule._iterations.value, "factor": None}
+    return values | {f"shared{k}": cell.value for k, cell in enumerate(rule._shared) if cell.backend is HOST}
+
+
+def lines_of(values: dict[str, Any], own: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+    """This step's scalars with those of each parameter; a single line if they are the same for all.
+
+    Args:
+        values: from `step_values`.
+        own: for each parameter the factor of its gradient, or None, and then its numbers.
+    """
+    # NaN is unlike itself, which only costs time.
+    if all(each == own[0] for each in own):
+        own = own[:1]
+    names = ["factor", *(f"number{k}" for k in range(len(own[0]) - 1))]
+    return [values | dict(zip(names, each, strict=True)) for each in own]
