@@ -135,9 +135,14 @@ class Lane:
         if not factors and part.numbers is None:
             return [values]
         numbers = part.numbers or [[]] * len(part.indices)
-        own = [[factors.get(index), *[cell.value for cell in cells]]
-               for index, cells in zip(part.indices, numbers, strict=True)]  # fmt: skip
-        return lines_of(values, own)
+        # Only `begin_step` puts the numbers into a scope.
+        if self._begin is None:
+            held = [[cell._array for cell in cells] for cells in numbers]
+        else:
+            held = [[cell.value for cell in cells] for cells in numbers]
+        if not factors and held.count(held[0]) == len(held):
+            return lines_of(values, [[None, *held[0]]])
+        return lines_of(values, [[factors.get(index), *each] for index, each in zip(part.indices, held, strict=True)])
 
     def _scalars(self, rule: Any) -> list[Any]:
         numbers = [cell for part in self._parts for cells in part.numbers or () for cell in cells]
