@@ -83,7 +83,7 @@ class Adapter(torch.optim.Optimizer):
                 if isinstance(default, torch.Tensor) and group[key] is default:
                     group[key] = default.clone()
         if self._row().eager:
-            self._engine(len(self.param_groups) - 1, list(range(len(group["params"]))))
+            self._new_engine(len(self.param_groups) - 1, list(range(len(group["params"]))))
 
     # ---------------------------------------------------------------- steps
 
@@ -104,39 +104,56 @@ class Adapter(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        self._update()
+        if torch.compiler.is_compiling():
+            self._update_outside()
+        else:
+            self._update()
         return loss
 
     @_disable_dynamo
-    def _update(self) -> None:
-        groups, row = self.param_groups, self._row()
-        if "capturable" in row.defaults and any(p.is_cuda for group in groups for p in group["params"][:1]):
-            self._accelerator_graph_capture_health_check()
-        with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
-            for index, group in enumerate(groups):
-                gradients = [parameter.grad for parameter in group["params"]]
-                present = [place for place, gradient in enumerate(gradients) if gradient is not None]
-                if not present:
-                    continue
-                if len(present) != len(gradients):
-                    gradients = [gradient for gradient in gradients if gradient is not None]
-                if any([gradient.is_sparse for gradient in gradients]):
-                    gradients = self._densified(gradients, group)
-                engine = self._engine(index, present)
-                if engine.needs_tensors(group):
-                    engine.step_on_tensors(gradients, present)
-                else:
-                    engine.step(gradients, present, group)
+    def _update_outside(self) -> None:
+        """The update where `torch.compile` must not follow: it is compiled already."""
+        self._update()
 
-    def _engine(self, index: int, present: list[int]) -> Engine:
-        """The engine of a group, made anew if it does not hold any more."""
+    def _update(self) -> None:
+        groups = self.param_groups
+        if "capturable" in self.defaults and any(p.is_cuda for group in groups for p in group["params"][:1]):
+            self._accelerator_graph_capture_health_check()
+        for index, group in enumerate(groups):
+            gradients = [parameter.grad for parameter in group["params"]]
+            present = [place for place, gradient in enumerate(gradients) if gradient is not None]
+            if not present:
+                continue
+            if len(present) != len(gradients):
+                gradients = [gradient for gradient in gradients if gradient is not None]
+            try:
+                self._update_group(index, gradients, present)
+            except TypeError:
+                # So that nobody else pays for a look at every gradient in every step.
+                if not any(gradient.is_sparse for gradient in gradients):
+                    raise
+                self._update_group(index, self._densified(gradients, group), present)
+
+    def _update_group(self, index: int, gradients: list[torch.Tensor], present: list[int]) -> None:
         group = self.param_groups[index]
         # Neither copies nor pickles have engines, and groups may be added or replaced.
-        engines: dict[int, Engine] = self.__dict__.setdefault("_engines", {})
-        engine = engines.get(index)
+        engine = self.__dict__.setdefault("_engines", {}).get(index)
         if engine is None or not engine.holds(group, self.state, present):
-            known = [place for place, parameter in enumerate(group["params"]) if self.state.get(parameter)]
-            engine = engines[index] = Engine(self._row(), group, self.state, [*known, *present])
+            if any(gradient.is_sparse for gradient in gradients):
+                gradients = self._densified(gradients, group)
+            engine = self._new_engine(index, present)
+        if engine.needs_tensors(group):
+            with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
+                engine.step_on_tensors(gradients, present)
+        else:
+            engine.step(gradients, present, group)
+
+    def _new_engine(self, index: int, present: list[int]) -> Engine:
+        group = self.param_groups[index]
+        known = [place for place, parameter in enumerate(group["params"]) if self.state.get(parameter)]
+        with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
+            engine = Engine(self._row(), group, self.state, [*known, *present])
+        self.__dict__.setdefault("_engines", {})[index] = engine
         return engine
 
     def _densified(self, gradients: Sequence[torch.Tensor], group: dict[str, Any]) -> list[torch.Tensor]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -58,7 +59,7 @@ class Engine:
         self._rule, self._scalars = linker.link()
         self._cells = self._rule._parameters
         self._some_cells: dict[tuple[int, ...], list[Variable]] = {}
-        self._tensors = _contents(map(state.get, self._parameters))
+        self._tensors = _contents(state, self._parameters)
         self._complex = [parameter for parameter in self._parameters if parameter.is_complex()]
         self._addresses = [parameter.data_ptr() for parameter in self._complex]
         # The group's copy of the rate that a schedule of the core gives.
@@ -86,7 +87,7 @@ class Engine:
             return False
         if present != self.positions and not self._place.keys() >= set(present):
             return False
-        tensors = _contents(map(state.get, self._parameters))
+        tensors = _contents(state, self._parameters)
         if len(tensors) != len(self._tensors) or not all(map(operator.is_, tensors, self._tensors)):
             return False
         if self._complex and [parameter.data_ptr() for parameter in self._complex] != self._addresses:
@@ -131,7 +132,8 @@ class Engine:
             group: the parameter group.
         """
         gradients, places = self._prepared(gradients, present)
-        cells = self._cells if len(places) == len(self._cells) else self._cells_at(tuple(places))
+        # All of them, in their order, need not be named.
+        cells = None if isinstance(places, range) else self._cells_at(tuple(places))
         for scalars in self._scalars:
             if scalars.changed():
                 scalars.pull()
@@ -191,8 +193,9 @@ class Engine:
                 cell._array = new
 
 
-def _contents(entries: Iterable[Mapping[str, Any] | None]) -> list[Any]:
-    return [value for entry in entries if entry for value in entry.values()]
+def _contents(state: Any, parameters: list[torch.Tensor]) -> list[Any]:
+    """All that the state holds for these parameters."""
+    return [*itertools.chain.from_iterable(map(dict.values, filter(None, map(state.get, parameters))))]
 
 
 def _flat(values: Any) -> list[Any]:
