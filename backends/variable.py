@@ -268,6 +268,11 @@ class Variable:
     def __bool__(self) -> bool:
         return bool(self.value)
 
+    @classmethod
+    def __torch_function__(cls, function: Any, kinds: Any, arguments: Any = (), keywords: Any = None) -> Any:
+        """Let torch's own functions, and `torch.compile`, read a cell as the tensor that it holds."""
+        return function(*map(value_of, arguments), **{key: value_of(v) for key, v in (keywords or {}).items()})
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         array = self.numpy()
         return array if dtype is None else array.astype(dtype)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch._compile import _disable_dynamo
 
-from .torch_engine import Engine
+from ..backends.reductions import has_numba
+from .torch_engine import Engine, Inputs
 from .torch_loading import check_loaded_shapes, fit_state
 from .torch_table import Row
 
@@ -19,6 +20,15 @@ _HOOKS = (
     "_optimizer_load_state_dict_post_hooks",
 )  # fmt: skip
 """Where torch keeps the hooks of an instance."""
+
+
+# A name, because torch.compile warns of functions that are cached.
+_WITH_NUMBA = has_numba()
+
+
+def runs_compiled(groups: Sequence[dict[str, Any]]) -> bool:
+    """Whether the steps of these groups are passes over memory that gradwise itself compiles."""
+    return _WITH_NUMBA and all(p.device.type == "cpu" for group in groups for p in group["params"])
 
 
 class Adapter(torch.optim.Optimizer):
@@ -104,49 +114,74 @@ class Adapter(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        if torch.compiler.is_compiling():
+        if not torch.compiler.is_compiling():
+            self._update()
+        elif runs_compiled(self.param_groups):
             self._update_outside()
         else:
-            self._update()
+            for engine, inputs in self._compiled_inputs():
+                with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
+                    engine.run(inputs)
         return loss
 
     @_disable_dynamo
     def _update_outside(self) -> None:
-        """The update where `torch.compile` must not follow: it is compiled already."""
+        """The update where `torch.compile` need not follow."""
         self._update()
 
-    def _update(self) -> None:
+    @_disable_dynamo
+    def _compiled_inputs(self) -> list[tuple[Engine, Inputs]]:
+        """All that a step reads, looked up outside of what is compiled."""
+        return [
+            (engine, engine.inputs(gradients, present, compiling=True))
+            for index, gradients, present in self._gradients()
+            for engine, gradients in [self._engine(index, gradients, present)]
+        ]
+
+    def _gradients(self) -> Iterator[tuple[int, list[torch.Tensor], list[int]]]:
+        """For each group with gradients its index, these, and their positions."""
         groups = self.param_groups
         if "capturable" in self.defaults and any(p.is_cuda for group in groups for p in group["params"][:1]):
             self._accelerator_graph_capture_health_check()
         for index, group in enumerate(groups):
             gradients = [parameter.grad for parameter in group["params"]]
             present = [place for place, gradient in enumerate(gradients) if gradient is not None]
-            if not present:
-                continue
             if len(present) != len(gradients):
                 gradients = [gradient for gradient in gradients if gradient is not None]
+            if present:
+                yield index, gradients, present
+
+    def _update(self) -> None:
+        for index, gradients, present in self._gradients():
             try:
                 self._update_group(index, gradients, present)
             except TypeError:
                 # So that nobody else pays for a look at every gradient in every step.
                 if not any(gradient.is_sparse for gradient in gradients):
                     raise
-                self._update_group(index, self._densified(gradients, group), present)
+                self._update_group(index, self._densified(gradients, self.param_groups[index]), present)
 
     def _update_group(self, index: int, gradients: list[torch.Tensor], present: list[int]) -> None:
+        engine, gradients = self._engine(index, gradients, present)
         group = self.param_groups[index]
-        # Neither copies nor pickles have engines, and groups may be added or replaced.
-        engine = self.__dict__.setdefault("_engines", {}).get(index)
-        if engine is None or not engine.holds(group, self.state, present):
-            if any(gradient.is_sparse for gradient in gradients):
-                gradients = self._densified(gradients, group)
-            engine = self._new_engine(index, present)
         if engine.needs_tensors(group):
             with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
                 engine.step_on_tensors(gradients, present)
         else:
             engine.step(gradients, present, group)
+
+    def _engine(
+        self, index: int, gradients: list[torch.Tensor], present: list[int]
+    ) -> tuple[Engine, list[torch.Tensor]]:
+        """The engine of a group, made anew if it does not hold any more, and the gradients as it takes them."""
+        group = self.param_groups[index]
+        # Neither copies nor pickles have engines, and groups may be added or replaced.
+        engine: Engine | None = self.__dict__.setdefault("_engines", {}).get(index)
+        if engine is None or not engine.holds(group, self.state, present):
+            if any(gradient.is_sparse for gradient in gradients):
+                gradients = self._densified(gradients, group)
+            engine = self._new_engine(index, present)
+        return engine, gradients
 
     def _new_engine(self, index: int, present: list[int]) -> Engine:
         group = self.param_groups[index]

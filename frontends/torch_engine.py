@@ -5,13 +5,28 @@ from __future__ import annotations
 import itertools
 import operator
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from ..backends import HOST, Variable, backend_of
+from ..optimizers.hyperparameter import LEARNING_RATE
 from .torch_linking import Linker, real_view
 from .torch_table import Row
+
+
+class Inputs(NamedTuple):
+    """What a step on tensors reads and writes.
+
+    Attributes:
+        parameters: real tensors.
+        gradients: one for each parameter, or None.
+        state: for each of the core's variables what holds it: a number, or a tensor, or several if parameters share it.
+    """
+
+    parameters: list[torch.Tensor]
+    gradients: list[Any]
+    state: list[list[Any]]
 
 
 class Engine:
@@ -101,7 +116,9 @@ class Engine:
             if name == "learning_rate":
                 if self._shown is None or value != self._shown:
                     self._shown = None
-                    rule.learning_rate = value
+                    rule._schedule = None
+                    # In the same cell, which compiled code holds.
+                    rule._rate._array = LEARNING_RATE.checked(value, type(rule).__name__)
             elif vars(rule).get(name) is not value:
                 if name in rule._off_when_built and value:
                     return False
@@ -165,31 +182,53 @@ class Engine:
 
     def step_on_tensors(self, gradients: Sequence[torch.Tensor], present: Sequence[int]) -> None:
         """As `step`, with the numbers of this step in tensors: differentiable, and without a look at any value."""
+        self.run(self.inputs(gradients, present))
+
+    def inputs(self, gradients: Sequence[torch.Tensor], present: Sequence[int], compiling: bool = False) -> Inputs:
+        """What a step on tensors reads and writes.
+
+        Args:
+            gradients: one for each parameter that has one.
+            present: their positions in the group.
+            compiling: whether a number that differs in the next step means to be compiled again.
+        """
         rule, cells = self._rule, self._rule.variables
         aligned: list[Any] = [None] * len(self._cells)
         gradients, places = self._prepared(gradients, present)
         for place, gradient in zip(places, gradients, strict=True):
             aligned[place] = gradient
-        stored = [pair for scalars in self._scalars for pair in scalars.pairs()]
-        numbers = {id(cell): tensor for cell, tensor in reversed(stored)}
-        values = [numbers.get(id(cell), cell._array) for cell in cells]
-        parameters = [real_view(parameter) for parameter in self._parameters]
-        inputs, held = parameters, values
+        stored: dict[int, list[torch.Tensor]] = {}
+        for cell, tensor in (pair for scalars in self._scalars for pair in scalars.pairs()):
+            stored.setdefault(id(cell), []).append(tensor)
+        held = [stored.get(id(cell), [cell._array]) for cell in cells]
+        if self._row.iterations is None:
+            # Nothing depends on the number of calls where it is not stored.
+            held[cells.index(rule._iterations)] = [0]
+        if compiling:
+            # A count that is not stored only tells whether there was a step.
+            held = [[min(values[0], 1)] if type(values[0]) is int else values for values in held]
+            if rule._rate in cells:
+                held[cells.index(rule._rate)] = [torch.as_tensor(rule._rate._array, dtype=torch.float64)]
+        return Inputs([real_view(parameter) for parameter in self._parameters], aligned, held)
+
+    def run(self, inputs: Inputs) -> None:
+        """Make the step. `torch.compile` follows."""
+        parameters, state = inputs.parameters, [tensors[0] for tensors in inputs.state]
         if torch.is_grad_enabled():
             # What a graph remembers must not be what is written to below.
-            inputs = [parameter.clone() for parameter in parameters]
-            held = [value.clone() if isinstance(value, torch.Tensor) else value for value in values]
-        changed, state = rule.stateless_apply(held, aligned, inputs)
-        for old, new, gradient in zip(parameters, changed, aligned, strict=True):
+            parameters = [parameter.clone() for parameter in parameters]
+            state = [value.clone() if isinstance(value, torch.Tensor) else value for value in state]
+        changed, after = self._rule.stateless_apply(state, inputs.gradients, parameters)
+        for old, gradient, new in zip(inputs.parameters, inputs.gradients, changed, strict=True):
             if gradient is not None:
                 old.copy_(new)
-        found = {id(cell): new for cell, new in zip(cells, state, strict=True)}
-        for cell, tensor in stored:
-            tensor.copy_(found[id(cell)])
-        for cell, old, given, new in zip(cells, values, held, state, strict=True):
-            if cell.backend is not HOST and new is not given:
-                old.copy_(new)
-            elif cell.backend is HOST and id(cell) not in numbers and cell is not rule._rate:
+        for cell, held, new in zip(self._rule.variables, inputs.state, after, strict=True):
+            if cell is self._rule._rate:
+                continue
+            if isinstance(held[0], torch.Tensor):
+                for old in held:
+                    old.copy_(new)
+            elif cell is not self._rule._iterations:
                 cell._array = new
 
 

@@ -231,6 +231,43 @@ def test_a_compiled_training_step(name, scheduled):
     assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("name", ["SGD", "Adam", "NAdam", "RMSprop", "Adagrad"])
+def test_a_step_that_torch_compiles_itself(name, monkeypatch):
+    """As on devices, or without Numba: the core's rule goes into the graph, and a new rate compiles nothing."""
+    import torch
+
+    from gradwise.frontends import torch_adapter
+
+    monkeypatch.setattr(torch_adapter, "runs_compiled", lambda groups: False)
+    torch._dynamo.reset()
+    arguments = {"momentum": 0.9} if name in ("SGD", "RMSprop") else {}
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph
+
+    one, two, compiled = parameters(), parameters(), 0
+    a, b = ours(name)(one, **arguments), ours(name)(two, **arguments)
+    step = torch.compile(a.step, backend=backend)
+    for count in range(5):
+        generator = torch.Generator().manual_seed(count)
+        for x, y in zip(one, two, strict=True):
+            x.grad = torch.randn(x.shape, generator=generator)
+            y.grad = x.grad.clone()
+        step()
+        b.step()
+        for optimizer in (a, b):
+            optimizer.param_groups[0]["lr"] *= 0.9
+        compiled = len(graphs) if count == 2 else compiled if count > 2 else 0
+    assert len(graphs) == compiled <= 3
+    assert sum(len(graph.graph.nodes) for graph in graphs) > 20
+    for x, y in zip(one, two, strict=True):
+        assert distance(x, y, y) <= 16
+        assert list(a.state[x]) == list(b.state[y])
+        assert "step" not in a.state[x] or float(a.state[x]["step"]) == 5
+
+
 # -------------------------------------------------------------------- differentiation
 
 
