@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -50,8 +51,12 @@ class Adapter(torch.optim.Optimizer):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        if "row" in vars(cls):
-            cls.__signature__ = cls.row.signature()  # type: ignore[attr-defined]  # read by inspect.signature
+        # Read by inspect.signature; a user's subclass with arguments of its own has its own.
+        if "__init__" in vars(cls):
+            own = list(inspect.signature(cls.__init__).parameters.values())[1:]
+            cls.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]
+        elif "row" in vars(cls):
+            cls.__signature__ = cls.row.signature()  # type: ignore[attr-defined]
 
     def __init__(self, params: Any, *arguments: Any, **keywords: Any) -> None:
         given = self.row.signature().bind(params, *arguments, **keywords).arguments
