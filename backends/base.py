@@ -27,6 +27,25 @@ def compute_dtype(name: str) -> str:
     return "float32" if name in SIXTEEN_BIT else name
 
 
+def elements_overlap(shape: Sequence[int], strides: Sequence[int], element: int = 1) -> bool:
+    """Whether elements of a strided array may lie in one place, as after broadcasting. Interleaved ones count as well.
+
+    Args:
+        shape: of the array.
+        strides: the distances between neighbours along each axis.
+        element: the length of an element, in the same unit.
+    """
+    if 0 in shape:
+        return False  # The strides of an empty array mean nothing.
+    reach = element
+    steps = ((abs(stride), length) for stride, length in zip(strides, shape, strict=True) if length > 1)
+    for stride, length in sorted(steps):
+        if stride < reach:
+            return True
+        reach += stride * (length - 1)
+    return False
+
+
 class Backend:
     """One array library. Methods never change their arguments, except `write`.
 
@@ -164,6 +183,10 @@ class Backend:
         """Whether writing into `a` may change `b`; only asked of libraries whose arrays change in place."""
         return True
 
+    def same_memory(self, a: Array, b: Array) -> bool:
+        """Whether two arrays of one shape are the same memory."""
+        return a is b
+
     def as_array(self, value: Array) -> Array:
         """The value as the library's own array type, where arithmetic on 0-d arrays gives something else."""
         return value
@@ -212,12 +235,15 @@ class Backend:
     program_way: str | None = None
     """How the library runs recorded programs over many arrays ("foreach", "jit"), or None if it has no way."""
 
+    compiled_way: str | None = None
+    """What that is called where the library's compiler is asked for; None if that is no other way."""
+
     def takes_programs(self, array: Array) -> bool:
         """Whether an array may be an input of `run_program`."""
         return self.program_way is not None
 
     def run_program(
-        self, program: Any, dtype: str, inputs: Sequence[Sequence[Array]], scalars: Sequence[float]
+        self, program: Any, dtype: str, inputs: Sequence[Sequence[Array]], scalars: Sequence[float], compiled: bool
     ) -> list[list[Array]]:
         """Run a program over many arrays at once.
 
@@ -226,6 +252,7 @@ class Backend:
             dtype: the dtype to compute in.
             inputs: for each input of the program, one array for each parameter.
             scalars: what the host evaluated.
+            compiled: whether the library's compiler is asked for, where it is not what runs programs anyway.
 
         Returns:
             For each output of the program, new arrays, one for each parameter.

@@ -32,6 +32,16 @@ _GENERIC: dict[int, Backend] = {}
 _LONGEST_SHOWN = 300
 
 
+def compiler_graph() -> Any:
+    """If torch's compiler is reading the code that calls, what puts whole steps into its graph; else None."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.compiler.is_dynamo_compiling():
+        return None
+    from . import torch_graph
+
+    return torch_graph
+
+
 def _torch() -> Backend:
     if "torch" not in _BACKENDS:
         from .torch import TorchBackend

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy
 
-from .base import Array, Backend
+from .base import Array, Backend, elements_overlap
 from .reductions import has_numba, sum_of_squares
 
 
@@ -49,6 +49,8 @@ class NumpyBackend(Backend):
             return "it is a NumPy scalar: use a 0-d array"
         if not array.flags.writeable:
             return "it is read-only: pass a writable copy"
+        if elements_overlap(array.shape, array.strides, array.itemsize):
+            return "its elements share memory: pass a copy"
         return None
 
     def arithmetic(self) -> AbstractContextManager[Any]:

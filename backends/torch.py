@@ -10,10 +10,10 @@ from typing import Any
 import array_api_compat.torch
 import torch
 
-from .base import FLOATING, Array, Backend
+from .base import FLOATING, Array, Backend, elements_overlap
 from .interpreter import interpret
 from .reductions import sum_of_squares
-from .torch_foreach import apply_to_lists
+from .torch_foreach import apply_to_lists, run_compiled
 from .torch_lookout import Lookout
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
@@ -32,10 +32,17 @@ def _readable(array: Array) -> Array:
     return array.float() if narrow else array.resolve_neg()
 
 
-def _repeats(array: Array) -> bool:
-    """Whether several elements lie in one place, as after `expand`; the strides of an empty tensor mean nothing."""
-    steps = zip(array.stride(), array.shape, strict=True)
-    return bool(array.numel() > 0 and any(stride == 0 and length > 1 for stride, length in steps))
+class _Functions:
+    """The standard's functions, as array-api-compat gives them but for one."""
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(array_api_compat.torch, name)
+        setattr(self, name, function)
+        return function
+
+    def sign(self, x: Array) -> Array:
+        """Not by assigning NaN to elements, which torch's compiler cannot read where there are no axes."""
+        return torch.where(torch.isnan(x), x, torch.sign(x))
 
 
 class TorchBackend(Backend):
@@ -43,7 +50,7 @@ class TorchBackend(Backend):
 
     name = "torch"
     writable = True
-    namespace = array_api_compat.torch
+    namespace = _Functions()
 
     def dtype(self, name: str) -> Any:
         """Torch's dtype of that name."""
@@ -101,7 +108,7 @@ class TorchBackend(Backend):
             return "it is the result of a differentiated operation: pass the leaf it was computed from, or its detach()"
         if array.is_inference() and not torch.is_inference_mode_enabled():
             return "it was made in inference mode: pass a clone"
-        if array.layout is torch.strided and _repeats(array):
+        if array.layout is torch.strided and elements_overlap(array.shape, array.stride()):
             return "its elements share memory: pass a clone"
         return None
 
@@ -133,6 +140,10 @@ class TorchBackend(Backend):
         if type(a) not in _PLAIN or type(b) not in _PLAIN:
             return True
         return bool(a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr())
+
+    def same_memory(self, a: Array, b: Array) -> bool:
+        """By data pointer and strides."""
+        return bool(a is b or (a.data_ptr() == b.data_ptr() and a.stride() == b.stride()))
 
     def fits_plainly(self, gradient: Array, parameter: Array) -> bool:
         """Two plain tensors of one dtype, shape and device."""
@@ -176,6 +187,7 @@ class TorchBackend(Backend):
         torch.autograd.graph.increment_version(list(arrays))
 
     program_way = "foreach"
+    compiled_way = "compiled"
 
     def takes_programs(self, array: Array) -> bool:
         """Plain tensors on devices: on the CPU, multi-tensor functions gain nothing."""
@@ -183,10 +195,12 @@ class TorchBackend(Backend):
         return plain and array.device.type != "cpu" and not _is_functorch_wrapped(array)
 
     def run_program(
-        self, program: Any, dtype: str, inputs: Sequence[Sequence[Array]], scalars: Sequence[float]
+        self, program: Any, dtype: str, inputs: Sequence[Sequence[Array]], scalars: Sequence[float], compiled: bool
     ) -> list[list[Array]]:
-        """By `torch._foreach_*` functions: a launch for each operation, not for each parameter."""
+        """By `torch._foreach_*` functions, a launch for each operation, not for each parameter; or by the compiler."""
         wide = [[tensor.detach().to(_DTYPES[dtype]) for tensor in tensors] for tensors in inputs]
+        if compiled:
+            return run_compiled(program, wide, scalars)
         return interpret(program, wide, scalars, functools.partial(apply_to_lists, like=wide[0]))
 
     def sum_of_squares(self, array: Array) -> Array:

@@ -42,19 +42,22 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
             steps in which it had a gradient.
         slot_dtype: the dtype in which slots are stored. Default: float32 for 16-bit parameters, else the parameter's.
         jit_compile: how imperative steps run. "auto": NumPy arrays and torch CPU tensors in one pass over memory, where
-            Numba is installed and the rule can be recorded; otherwise by whole arrays. False: always by whole arrays.
-            True: an error where it cannot be one pass.
+            Numba is installed and the rule can be recorded; torch tensors on devices by multi-tensor functions;
+            otherwise by whole arrays. False: always by whole arrays. True: an error where it cannot be one pass; on
+            devices by torch's compiler.
         maximize: climb the gradient; in convention "torch".
         **older: `lr` for `learning_rate`; `decay`, which divides the rate by 1 + `decay` * the number of `apply` calls.
 
     Raises:
-        ValueError: if an argument is unknown, out of its range, or has no meaning in the convention.
+        ValueError: if an argument is unknown, out of its range, or has no meaning in the convention; the value at which
+            it changes nothing is allowed everywhere.
 
     NaN and infinity in a gradient are not searched for: they go through the formula to the same element of the
-    parameter and of its slots, and to no other. NaN makes the element NaN; an infinity makes it infinite in SGD and NaN
-    in all others, where it is divided by its own size. `clipvalue` limits an infinity. Clipping by norms spreads: with
-    `clipnorm` an infinite norm leaves NaN where the gradient was infinite and 0 in the rest of that gradient, and a NaN
-    norm makes all of that gradient NaN; with a global norm either makes every gradient NaN.
+    parameter and of its slots, and to no other. NaN makes the element NaN; an infinity makes it infinite in SGD (NaN
+    where its weight is 0) and NaN in all others, where it is divided by its own size. `clipvalue` limits an infinity.
+    Clipping by norms spreads: with `clipnorm` an infinite norm leaves NaN where the gradient was infinite and 0 in the
+    rest of that gradient, and a NaN norm makes all of that gradient NaN; with a global norm either makes every gradient
+    NaN.
 
     Example:
         >>> import numpy as np

@@ -10,16 +10,16 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ..backends import HOST, NUMPY, Backend, Variable, backend_of, compute_dtype, describe, is_number
+from ..backends import HOST, NUMPY, Backend, Variable, backend_of, compute_dtype, describe, handle_of, is_number
 from .checks import as_list, check_one_backend, check_parameter
 
 STRUCTURE = (
     "_iterations", "_rate", "_records", "_parameters", "_index", "_grouped", "_numbers", "_counts", "_shared",
-    "_pristine", "_templates", "_fusion", "built", "_building", "_off_when_built",
+    "_pristine", "_templates", "_fusion", "_handle", "built", "_building", "_off_when_built",
 )  # fmt: skip
 """Attributes that belong to a built instance and not to its configuration."""
 
-_NOT_COPIED = ("_index", "_templates", "_fusion")
+_NOT_COPIED = ("_index", "_templates", "_fusion", "_handle")
 """Attributes that hold for one object and not for its copy."""
 
 
@@ -54,6 +54,7 @@ class CellKeeper:
         self._steps: list[Variable] = []
         self._shared: list[Variable] = []
         self._templates: dict[Any, Any] = {}
+        self._handle = handle_of(self)
         self._pristine: dict[str, Any] | None = None
         self.built = False
         self._building = False

@@ -10,7 +10,20 @@ import contextlib
 import threading
 from typing import Any, NamedTuple
 
-from ..backends import HOST, NUMPY, Array, Backend, BuildScope, Scope, Tree, Variable, backend_of, ops, value_of
+from ..backends import (
+    HOST,
+    NUMPY,
+    Array,
+    Backend,
+    BuildScope,
+    Scope,
+    Tree,
+    Variable,
+    backend_of,
+    compiler_graph,
+    ops,
+    value_of,
+)
 from .cells import configuration, frozen
 from .checks import (
     check_gradient,
@@ -95,6 +108,9 @@ class FunctionalOptimizer(UpdateRule):
         Raises:
             TypeError, ValueError: if trees, shapes or libraries do not fit.
         """
+        graph = compiler_graph()
+        if graph is not None:
+            return graph.pure_step(self._handle, params, grads, state, learning_rate)  # type: ignore[no-any-return]  # as here
         tree = Tree(params)
         backend = _check_leaves(tree)
         gradients = [value_of(gradient) for gradient in tree.match(grads, "gradients")]

@@ -114,7 +114,7 @@ class Fusion:
                 for index in indices
             ])  # fmt: skip
             if not plain:
-                self._run_in_library(way, members, lines, backend)
+                self._run_in_library(way, members, lines, backend, compiled=rule.jit_compile is True)
             elif not narrow:
                 self._run_in_memory(way, members, lines, backend)
             else:
@@ -183,7 +183,9 @@ class Fusion:
                     backend.write(entry.arrays[target], arrays[target])
             backend.wrote([entry.arrays[target] for target in way.targets if target not in entry.narrow])
 
-    def _run_in_library(self, way: Way, members: list[_Member], lines: list[dict[str, Any]], backend: Any) -> None:
+    def _run_in_library(
+        self, way: Way, members: list[_Member], lines: list[dict[str, Any]], backend: Any, compiled: bool
+    ) -> None:
         """By the library's own functions over many arrays; parameters whose scalars differ apart."""
         apart: dict[Any, list[_Member]] = {}
         for number, member in enumerate(members):
@@ -192,7 +194,7 @@ class Fusion:
             cells = [self._entries[index].cells for index, _, _ in together]
             columns = [[cell.value for cell in column] for column in zip(*cells, strict=True)]
             columns.append([gradient for _, _, gradient in together])
-            results = backend.run_program(way.whole.program, way.dtype, columns, scalars)
+            results = backend.run_program(way.whole.program, way.dtype, columns, scalars, compiled)
             for target, arrays in zip(way.targets, results, strict=True):
                 for row, array in zip(cells, arrays, strict=True):
                     row[target].assign(array)
@@ -283,7 +285,9 @@ class Fusion:
 
     def _name_of(self, rule: Any, index: int) -> str:
         if not self._entries[index].plain:
-            return str(rule._parameters[0].backend.program_way)
+            backend = rule._parameters[0].backend
+            compiled = rule.jit_compile is True and backend.compiled_way is not None
+            return str(backend.compiled_way if compiled else backend.program_way)
         return "fused" if has_numba() else "blocks"
 
     def program_of(self, index: int) -> Program | None:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..backends import HOST, NUMPY, Scope, Variable, backend_of, commit, describe, shown, value_of
+from ..backends import HOST, NUMPY, Scope, Variable, backend_of, commit, compiler_graph, describe, shown, value_of
 from .checks import (
     as_list,
     check_array,
@@ -25,14 +25,14 @@ from .update import UpdateRule
 class ImperativeOptimizer(UpdateRule):
     """Applies gradients in place and keeps the state in itself. The base of `Optimizer`."""
 
-    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> int:
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> int | None:
         """One step from pairs of a gradient and its parameter.
 
         Args:
             grads_and_vars: such as `zip(grads, variables)`.
 
         Returns:
-            The number of calls made so far.
+            As `apply`.
 
         Raises:
             As `apply`.
@@ -42,7 +42,7 @@ class ImperativeOptimizer(UpdateRule):
             raise TypeError("Expected pairs of a gradient and its variable, such as zip(gradients, variables) gives.")
         return self.apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
 
-    def apply(self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None = None) -> int:
+    def apply(self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None = None) -> int | None:
         """One step: change the parameters by their gradients.
 
         The first call builds the optimizer for the parameters given. Everything is checked before anything is written.
@@ -52,12 +52,21 @@ class ImperativeOptimizer(UpdateRule):
             trainable_variables: NumPy arrays, torch tensors or `Variable`s, in the order of the gradients. They may be
                 a part of those the optimizer was built for. Default: all of those, in their order.
 
+        Inside of `torch.compile` the step is one operator of the compiled code, which neither a step nor a rate
+        compiles again; the optimizer must be built before.
+
         Returns:
-            The number of calls made so far. An empty list of gradients does nothing.
+            The number of calls made so far; None inside of `torch.compile`, where it is not known. An empty list of
+            gradients does nothing.
 
         Raises:
             TypeError, ValueError: if gradients and parameters do not fit; nothing has changed then.
+            RuntimeError: inside of `torch.compile`, if the optimizer is not built.
         """
+        graph = compiler_graph()
+        if graph is not None:
+            self._apply_in_graph(graph, grads, trainable_variables)
+            return None
         lane = self._fusion.lane
         if lane is not None and lane.step(self, grads, trainable_variables):
             return int(self._iterations.value)
@@ -81,14 +90,72 @@ class ImperativeOptimizer(UpdateRule):
         aligned: list[Any] = [None] * len(self._parameters)
         for position, gradient in zip(positions, gradients, strict=True):
             aligned[position] = gradient
-        scalars = [self._iterations, *self._host_scalars(), *(cell for cells in self._numbers for cell in cells)]
         with self._parameters[0].backend.arithmetic():
-            with Scope((cell, cell.value) for cell in scalars) as scope:
+            with Scope((cell, cell.value) for cell in self._step_scalars()) as scope:
                 self._run(aligned)
             commit(scope)
         if self._fusion.lane is not None:
             self._fusion.lane.arrange(self, positions)
         return int(self._iterations.value)
+
+    def _apply_in_graph(self, graph: Any, grads: Any, trainable_variables: Any) -> None:
+        """`apply`, read by torch's compiler: written in what that understands."""
+        if not self.built:
+            raise RuntimeError(f"Optimizer {self.name!r} is not built: call build(variables) before torch.compile.")
+        gradients = [value_of(gradient) for gradient in grads]
+        variables = list(self._parameters if trainable_variables is None else trainable_variables)
+        if len(variables) != len(gradients):
+            raise ValueError(f"Received {len(gradients)} gradients for {len(variables)} variables.")
+        positions: list[int] = []
+        given: list[Any] = []
+        arrays: list[Any] = []
+        for gradient, variable in zip(gradients, variables, strict=True):
+            if gradient is not None:
+                position = self._position_in_graph(variable, len(positions))
+                positions.append(position)
+                given.append(gradient)
+                arrays += [cell._array for cell in self._grouped[position]]
+        graph.step_in_place(self._handle, given, arrays, positions)
+
+    def _position_in_graph(self, variable: Any, likely: int) -> int:
+        order = [likely, *range(likely), *range(likely + 1, len(self._parameters))]
+        for position in order:
+            cell = self._parameters[position]
+            if variable is cell or variable is cell._array:
+                return int(position)
+        raise ValueError(f"Optimizer {self.name!r} was not built for one of the variables.")
+
+    def step_on(self, gradients: Sequence[Any], arrays: Sequence[Any], positions: Sequence[int]) -> None:
+        """One step as compiled code makes it. Not for users.
+
+        Args:
+            gradients: of the parameters at some positions.
+            arrays: for each of these parameters its array and those of its slots: its own, or copies that the compiled
+                code puts back.
+            positions: at which the parameters were built.
+        """
+        cells = [cell for position in positions for cell in self._grouped[position]]
+        backend = self._parameters[0].backend
+        if all(backend.same_memory(cell._array, array) for cell, array in zip(cells, arrays, strict=True)):
+            self.apply(list(gradients), [self._parameters[position] for position in positions])
+            return
+        aligned: list[Any] = [None] * len(self._parameters)
+        for position, gradient in zip(positions, gradients, strict=True):
+            aligned[position] = gradient
+        place = {id(cell): array for cell, array in zip(cells, arrays, strict=True)}
+        held = [(cell, place.get(id(cell), cell._array)) for group in self._grouped for cell in group]
+        with backend.arithmetic():
+            with Scope([*held, *((cell, cell.value) for cell in self._step_scalars())]) as scope:
+                self._run(aligned)
+            for cell, value in scope.writes():
+                if id(cell) in place:
+                    backend.write(place[id(cell)], value)
+                else:
+                    cell.assign(value)
+
+    def _step_scalars(self) -> list[Variable]:
+        """The numbers on the host that a step may change."""
+        return [self._iterations, *self._host_scalars(), *(cell for cells in self._numbers for cell in cells)]
 
     def _parameters_given(self, gradients: list[Any], trainable_variables: Iterable[Any] | None) -> list[Any]:
         if trainable_variables is None:

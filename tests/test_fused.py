@@ -200,7 +200,7 @@ def test_multi_tensor_functions_agree(algorithm, options, monkeypatch):
     expected = train(algorithm(0.1, jit_compile=False, **options), lambda array: torch.tensor(array), np.float32)
     monkeypatch.setattr(TorchBackend, "address", lambda self, array, dtype, write: None)
     monkeypatch.setattr(TorchBackend, "takes_programs", lambda self, array: True)
-    optimizer = algorithm(0.1, jit_compile=True, **options)
+    optimizer = algorithm(0.1, **options)
     result = train(optimizer, lambda array: torch.tensor(array), np.float32)
     assert {group.way for group in optimizer.execution_report()} == {"foreach"}
     assert distances(result, expected) <= 4
@@ -229,7 +229,7 @@ def test_device_tensors_run_by_multi_tensor_functions():
     import torch
 
     w = torch.empty(5, device="meta")
-    optimizer = Adam(0.1, jit_compile=True)
+    optimizer = Adam(0.1)
     optimizer.apply([w], [w])
     assert [group.way for group in optimizer.execution_report()] == ["foreach"]
     clipped = Adam(0.1, clipnorm=1.0)

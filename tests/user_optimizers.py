@@ -62,3 +62,21 @@ class Alternating(Optimizer):
             lambda: self.assign_sub(variable, ops.sign(gradient) * learning_rate),
             lambda: self.assign_sub(variable, gradient * learning_rate),
         )
+
+
+class Lamb(Optimizer):
+    """Adam's direction, with a layer's rate."""
+
+    def build(self, variables):
+        super().build(variables)
+        self.means, self.squares = self.add_optimizer_variables(variables, ["mean", "square"])
+
+    def update_step(self, gradient, variable, learning_rate):
+        index = self._get_variable_index(variable)
+        mean, square = self.means[index], self.squares[index]
+        self.assign(mean, ops.moving_average(mean, gradient, 0.9))
+        self.assign(square, ops.moving_average(square, ops.square(gradient), 0.99))
+        direction = mean / (ops.sqrt(square) + 1e-6)
+        own, other = ops.norm(variable), ops.norm(direction)
+        ratio = ops.where(own > 0.0, ops.where(other > 0.0, own / (other + 1e-12), 1.0), 1.0)
+        self.assign_sub(variable, direction * (learning_rate * ratio))
