@@ -78,7 +78,11 @@ class Engine:
         self._complex = [parameter for parameter in self._parameters if parameter.is_complex()]
         self._addresses = [parameter.data_ptr() for parameter in self._complex]
         # The group's copy of the rate that a schedule of the core gives.
-        self._shown = None if self._rule.learning_rate_schedule is None else float(self._rule.learning_rate)
+        self._shown: float | None = None
+        if self._rule.learning_rate_schedule is not None:
+            for scalars in self._scalars:
+                scalars.pull()
+            self._shown = float(self._rule.learning_rate)
         self._read = operator.itemgetter(*row.hyperparameters)
         self._live = False
         self._values: Any = None

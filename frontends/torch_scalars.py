@@ -38,8 +38,8 @@ class Scalars:
         self._tensors = list(tensors)
         self._counts = isinstance(cells[0]._array, int)
         self._buffer = _common_buffer(self._tensors)
-        self._seen: list[Any] = []
-        self.pull()
+        # Nothing is read before it is needed: the tensors may lie on a device.
+        self._seen: list[Any] | None = None
 
     def pairs(self) -> list[tuple[Variable, torch.Tensor]]:
         """The cells with their tensors."""

@@ -159,6 +159,27 @@ def test_meta_tensors(name):
     assert all(v.device.type == "meta" for k, v in optimizer.state[given[0]].items() if k not in ("step", "mu_product"))
 
 
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "NAdam", "RMSprop", "Adamax", "Adadelta"])
+def test_no_value_on_a_device_is_read(name):
+    """Tensors on the meta device have no values: reading one, as waiting for a device would, raises."""
+    import torch
+
+    given = [torch.empty(3, 2, device="meta", requires_grad=True)]
+    given[0].grad = torch.empty(3, 2, device="meta")
+    more = {"betas": (torch.tensor(0.9, device="meta"), torch.tensor(0.99, device="meta"))} if name == "Adam" else {}
+    rate = torch.tensor(0.1, device="meta")
+    for arguments in ({"capturable": True}, {"capturable": True, "weight_decay": 0.1, "maximize": True}):
+        optimizer = ours(name)(given, **arguments)
+        optimizer.param_groups[0].update(lr=rate, **more)
+        for _ in range(3):
+            optimizer.step()
+        assert all(value.device.type == "meta" for value in optimizer.state[given[0]].values())
+    optimizer = ours(name)(given)
+    optimizer.param_groups[0]["lr"] = rate
+    optimizer.step()
+    assert optimizer.state[given[0]]["step"].device.type == "cpu"
+
+
 # -------------------------------------------------------------------- groups and hyperparameters
 
 
