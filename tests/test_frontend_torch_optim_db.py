@@ -19,7 +19,6 @@ pytestmark = [
     pytest.mark.torch,
     # torch.testing._internal, and the schedulers without arguments that its table makes, warn on their own account.
     pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:Sparse invariant checks are implicitly disabled"),
     pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step"),
 ]
 
@@ -266,7 +265,7 @@ def test_rosenbrock_sparse(info):
 
     if not info.supports_sparse:
         w = torch.nn.Parameter(torch.ones(2))
-        w.grad = torch.sparse_coo_tensor([[0]], [1.0], (2,))
+        w.grad = torch.sparse_coo_tensor([[0]], [1.0], (2,), check_invariants=True)
         with pytest.raises(RuntimeError, match="does not support sparse gradients"):
             info.optim_cls([w]).step()
         return
@@ -284,8 +283,9 @@ def test_rosenbrock_sparse(info):
     for step in range(1800):
         place = step % 2
         value = slope(sparse, place)
-        sparse.grad = torch.sparse_coo_tensor([[place, place]], [value / 4, value - value / 4], (2,))
-        dense.grad = torch.sparse_coo_tensor([[place, place]], [value / 4, value - value / 4], (2,)).to_dense()
+        entries = [value / 4, value - value / 4]
+        sparse.grad = torch.sparse_coo_tensor([[place, place]], entries, (2,), check_invariants=True)
+        dense.grad = sparse.grad.to_dense()
         a.step()
         b.step()
         for scheduler in schedulers:
