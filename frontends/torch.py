@@ -3,6 +3,17 @@
 `from gradwise.frontends import torch as optim`, then `optim.Adam(model.parameters(), lr=1e-3)`. Each class has torch's
 name, arguments, group keys and state keys, and is a row of a table: the formula is the core class's, in convention
 "torch".
+
+What all classes have:
+
+- `lr` >= 0, and where torch has them `betas` in [0, 1): numbers, or tensors of one element, which are read in every step.
+- `weight_decay` >= 0, through the gradient unless the class says otherwise; `maximize` climbs.
+- `foreach` and `fused` are hints: on the CPU a step is one compiled pass over memory, elsewhere multi-tensor functions.
+- `capturable` keeps step counts beside the parameters, for CUDA graphs; `differentiable` lets autograd follow the step.
+
+A gradient may have another dtype than its parameter. Values are checked, also those of groups and those that are changed
+later; torch checks those of the constructor only. Where torch.optim is at fault, the result is that of the stated
+mathematics (tests/test_frontend_torch_defects.py has them all).
 """
 
 from __future__ import annotations
@@ -34,6 +45,18 @@ _ADAM_NAMES: Names = {**_BETAS, "amsgrad": "amsgrad", "decoupled_weight_decay": 
 class SGD(Adapter):
     """`gradwise.optimizers.SGD` in convention "torch", as torch.optim.SGD.
 
+    Args:
+        params: parameters, named ones, or groups.
+        lr: 0.001.
+        momentum: in [0, 1]. 0 keeps no buffer. torch allows more than 1.
+        dampening: in [0, 1]. 0. torch allows any number.
+        weight_decay: 0.
+        nesterov: needs a momentum and no dampening. False.
+        maximize, foreach, differentiable, fused: see the module.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: see `Adapter`.
+
     Sparse gradients are taken as dense ones. A parameter's step count, which torch does not keep, is not stored either.
     """
 
@@ -49,7 +72,21 @@ class SGD(Adapter):
 
 
 class Adam(Adapter):
-    """`gradwise.optimizers.Adam` in convention "torch", as torch.optim.Adam."""
+    """`gradwise.optimizers.Adam` in convention "torch", as torch.optim.Adam.
+
+    Args:
+        params: parameters, named ones, or groups.
+        lr: 0.001.
+        betas: (0.9, 0.999). torch refuses integers.
+        eps: >= 0. 1e-8.
+        weight_decay: 0.
+        amsgrad: False. It may be switched on later.
+        foreach, maximize, capturable, differentiable, fused: see the module.
+        decoupled_weight_decay: let the decay act on the parameter, as in `AdamW`. False.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: see `Adapter`.
+    """
 
     row: ClassVar[Row] = Row(
         core.Adam,
@@ -62,7 +99,16 @@ class Adam(Adapter):
 
 
 class AdamW(Adam):
-    """`gradwise.optimizers.AdamW` in convention "torch", as torch.optim.AdamW."""
+    """`gradwise.optimizers.AdamW` in convention "torch", as torch.optim.AdamW.
+
+    Args:
+        params, lr, betas, eps, amsgrad: as in `Adam`.
+        weight_decay: on the parameter, times the rate. 0.01.
+        maximize, foreach, capturable, differentiable, fused: see the module.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: see `Adapter`.
+    """
 
     row: ClassVar[Row] = Row(
         core.Adam,
@@ -77,6 +123,19 @@ class AdamW(Adam):
 
 class NAdam(Adapter):
     """`gradwise.optimizers.Nadam` in convention "torch", as torch.optim.NAdam.
+
+    Args:
+        params: parameters, named ones, or groups.
+        lr: 0.002.
+        betas: (0.9, 0.999).
+        eps: >= 0. 1e-8.
+        weight_decay: 0.
+        momentum_decay: >= 0. 0.004.
+        decoupled_weight_decay: let the decay act on the parameter. False.
+        foreach, maximize, capturable, differentiable: see the module.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: see `Adapter`.
 
     `mu_product` is kept in float64, so that training goes on after loading as if it had not been interrupted.
     """
@@ -95,7 +154,19 @@ class NAdam(Adapter):
 
 
 class Adamax(Adapter):
-    """`gradwise.optimizers.Adamax` in convention "torch", as torch.optim.Adamax."""
+    """`gradwise.optimizers.Adamax` in convention "torch", as torch.optim.Adamax.
+
+    Args:
+        params: parameters, named ones, or groups.
+        lr: 0.002.
+        betas: (0.9, 0.999).
+        eps: >= 0. 1e-8.
+        weight_decay: 0.
+        foreach, maximize, differentiable, capturable: see the module.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: see `Adapter`.
+    """
 
     row: ClassVar[Row] = Row(
         core.Adamax,
@@ -110,6 +181,18 @@ class Adamax(Adapter):
 
 class Adagrad(Adapter):
     """`gradwise.optimizers.Adagrad` in convention "torch", as torch.optim.Adagrad.
+
+    Args:
+        params: parameters, named ones, or groups.
+        lr: 0.01.
+        lr_decay: >= 0. 0.
+        weight_decay: 0. Not with sparse gradients.
+        initial_accumulator_value: >= 0. 0.
+        eps: >= 0. 1e-10.
+        foreach, maximize, differentiable, fused: see the module.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: see `Adapter`.
 
     State exists from the start, also that of groups added later. Sparse gradients are taken as dense ones.
     """
@@ -138,7 +221,19 @@ class Adagrad(Adapter):
 
 
 class Adadelta(Adapter):
-    """`gradwise.optimizers.Adadelta` in convention "torch", as torch.optim.Adadelta."""
+    """`gradwise.optimizers.Adadelta` in convention "torch", as torch.optim.Adadelta.
+
+    Args:
+        params: parameters, named ones, or groups.
+        lr: 1.
+        rho: in [0, 1]. 0.9.
+        eps: >= 0. 1e-6.
+        weight_decay: 0.
+        foreach, capturable, maximize, differentiable: see the module.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: see `Adapter`.
+    """
 
     row: ClassVar[Row] = Row(
         core.Adadelta,
@@ -151,7 +246,23 @@ class Adadelta(Adapter):
 
 
 class RMSprop(Adapter):
-    """`gradwise.optimizers.RMSprop` in convention "torch", as torch.optim.RMSprop."""
+    """`gradwise.optimizers.RMSprop` in convention "torch", as torch.optim.RMSprop.
+
+    Args:
+        params: parameters, named ones, or groups.
+        lr: 0.01.
+        alpha: in [0, 1]. 0.99. torch allows more than 1.
+        eps: >= 0. 1e-8.
+        weight_decay: 0.
+        momentum: in [0, 1]. 0 keeps no buffer. torch allows more than 1.
+        centered: divide by the standard deviation. False.
+        capturable, foreach, maximize, differentiable: see the module.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: see `Adapter`.
+
+    A variance that rounding makes negative counts as 0, where torch goes on with NaN.
+    """
 
     row: ClassVar[Row] = Row(
         core.RMSprop,
