@@ -6,13 +6,13 @@ name, arguments, group keys and state keys, and is a row of a table: the formula
 
 What all classes have:
 
-- `lr` >= 0, and where torch has them `betas` in [0, 1): numbers, or tensors of one element, which are read in every step.
+- `lr` >= 0, and where torch has them `betas` in [0, 1): numbers, or tensors of one element, read in every step.
 - `weight_decay` >= 0, through the gradient unless the class says otherwise; `maximize` climbs.
 - `foreach` and `fused` are hints: on the CPU a step is one compiled pass over memory, elsewhere multi-tensor functions.
 - `capturable` keeps step counts beside the parameters, for CUDA graphs; `differentiable` lets autograd follow the step.
 
-A gradient may have another dtype than its parameter. Values are checked, also those of groups and those that are changed
-later; torch checks those of the constructor only. Where torch.optim is at fault, the result is that of the stated
+A gradient may have another dtype than its parameter. Values are checked, also those of groups and those that are
+changed later; torch checks those of the constructor only. Where torch.optim is at fault, the result is that of the stated
 mathematics (tests/test_frontend_torch_defects.py has them all).
 """
 

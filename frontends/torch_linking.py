@@ -76,13 +76,13 @@ class Linker:
     def _build(self) -> tuple[Optimizer, Initial]:
         rule = self._make()
         everyone = range(len(self._views))
-        if not any(self._stored):
+        if not any(self._stored) or not self._row.builds_on_shapes:
             return rule, self._build_for(rule, self._views, everyone)
         try:
             # Slots without memory: most of them are about to be replaced by what is stored.
             self._build_for(rule, [torch.empty_like(view, device="meta") for view in self._views], everyone)
         except (RuntimeError, TypeError, ValueError, NotImplementedError):
-            # A rule that reads values while it is built, or tensors that have no meta form.
+            # Tensors that have no meta form.
             rule = self._make()
             return rule, self._build_for(rule, self._views, everyone)
         for cell, view in zip(rule._parameters, self._views, strict=True):

@@ -40,6 +40,9 @@ class Row:
     iterations: str | None = None
     """The key under which the number of calls is stored, or None."""
 
+    builds_on_shapes = True
+    """Whether `build` needs no more of the parameters than shapes, so that stored slots take no memory twice."""
+
     slot_dtype: str | None = None
     """The name of the dtype of slots; None is float32 for 16-bit parameters, else the parameter's."""
 
@@ -146,6 +149,8 @@ class OwnRow(Row):
     Args:
         template: the optimizer. It is copied, and does not change.
     """
+
+    builds_on_shapes = False
 
     def __init__(self, template: Optimizer) -> None:
         self.template = template._unbuilt_copy()
