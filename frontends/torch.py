@@ -12,8 +12,9 @@ What all classes have:
 - `capturable` keeps step counts beside the parameters, for CUDA graphs; `differentiable` lets autograd follow the step.
 
 A gradient may have another dtype than its parameter. Values are checked, also those of groups and those that are
-changed later; torch checks those of the constructor only. Where torch.optim is at fault, the result is that of the stated
-mathematics (tests/test_frontend_torch_defects.py has them all).
+changed later; torch checks those of the constructor only. Where torch.optim is at fault, the result is that of the
+stated mathematics (tests/test_frontend_torch_defects.py). A first step whose rate and gradients are all 0 makes the
+state and counts no step: so torch's distributed checkpoints ask for state before training.
 """
 
 from __future__ import annotations

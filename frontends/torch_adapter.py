@@ -172,7 +172,7 @@ class Adapter(torch.optim.Optimizer):
         if engine.needs_tensors(group):
             with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
                 engine.step_on_tensors(gradients, present)
-        else:
+        elif not engine.only_makes_state(gradients):
             engine.step(gradients, present, group)
 
     def _engine(

@@ -72,6 +72,7 @@ class Engine:
             bool(group.get("capturable")),
         )
         self._rule, self._scalars = linker.link()
+        self._first = linker.nothing_stored
         self._cells = self._rule._parameters
         self._some_cells: dict[tuple[int, ...], list[Variable]] = {}
         self._tensors = _contents(state, self._parameters)
@@ -131,6 +132,12 @@ class Engine:
         # What a tensor holds may change at any time: it is read in every step.
         self._live = any(isinstance(value, torch.Tensor) for value in _flat(self._values))
         return True
+
+    def only_makes_state(self, gradients: Sequence[torch.Tensor]) -> bool:
+        """Whether this is a first step with a rate and gradients of 0, by which torch asks for the state."""
+        first, self._first = self._first, False
+        rate = self._rule._rate._array
+        return first and isinstance(rate, float) and rate == 0.0 and not any(bool(g.any()) for g in gradients)
 
     def needs_tensors(self, group: Mapping[str, Any]) -> bool:
         """Whether numbers of this step lie on a device or are differentiated, so that the host cannot read them."""

@@ -56,6 +56,7 @@ class Linker:
             for parameter in parameters
         ]
         self._made: list[dict[str, Any]] = [{} for _ in parameters]
+        self.nothing_stored = not any(self._stored)
 
     def link(self) -> tuple[Optimizer, list[Scalars]]:
         """The built core, and its numbers paired with the state's.
@@ -76,7 +77,7 @@ class Linker:
     def _build(self) -> tuple[Optimizer, Initial]:
         rule = self._make()
         everyone = range(len(self._views))
-        if not any(self._stored) or not self._row.builds_on_shapes:
+        if self.nothing_stored or not self._row.builds_on_shapes:
             return rule, self._build_for(rule, self._views, everyone)
         try:
             # Slots without memory: most of them are about to be replaced by what is stored.

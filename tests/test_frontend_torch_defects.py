@@ -185,3 +185,45 @@ def test_adam_on_float16_parameters(whose):
     optimizer.step()
     # The true step is lr * 1e-5 / (1e-5 + 1e-8); in float16 the square of the gradient and epsilon are 0.
     assert float(w.detach()) == (float("-inf") if whose is theirs else pytest.approx(0.75, rel=1e-3))
+
+
+@BOTH
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "Adamax", "NAdam"])
+def test_asking_for_the_state_by_name_before_training(whose, name):
+    """torch's distributed checkpoints make the state by a step with a rate and gradients of 0."""
+    import torch
+    from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
+
+    ends = []
+    for asked in (False, True):
+        torch.manual_seed(0)
+        model = torch.nn.Linear(3, 1)
+        optimizer = whose(name)(model.parameters(), lr=0.1, weight_decay=0.5)
+        if asked:
+            state = get_optimizer_state_dict(model, optimizer)
+            assert {"step", "exp_avg"} <= set(state["state"]["weight"])
+        for _ in range(3):
+            optimizer.zero_grad()
+            model(torch.ones(2, 3)).sum().backward()
+            optimizer.step()
+        ends.append(model.weight.detach().clone())
+    assert torch.equal(*ends) is (whose is ours)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_gradients_of_another_dtype_than_their_parameter(dtype):
+    """torch's own classes raise."""
+    import torch
+
+    given, other = getattr(torch, dtype), torch.float32 if dtype == "bfloat16" else torch.bfloat16
+    for whose in (theirs, ours):
+        w = torch.ones(4, dtype=given, requires_grad=True)
+        w.grad_dtype = None
+        w.grad = torch.ones(4, dtype=other)
+        optimizer = whose("Adam")([w], lr=0.5)
+        if whose is theirs:
+            with pytest.raises(RuntimeError, match="dtype"):
+                optimizer.step()
+        else:
+            optimizer.step()
+            assert w.tolist() == [0.5] * 4

@@ -187,6 +187,27 @@ def test_slot_dtype_and_names():
     assert optimizer.state[layer.bias]["momentum"].dtype is torch.bfloat16
 
 
+@pytest.mark.parametrize("followed", [False, True])
+def test_inside_torch_compile(followed, monkeypatch):
+    import torch
+
+    from gradwise.frontends import torch_adapter
+
+    if followed:
+        monkeypatch.setattr(torch_adapter, "runs_compiled", lambda groups: False)
+    torch._dynamo.reset()
+    one, two = parameters(), parameters()
+    a, b = wrap(MAKERS["everything"](0.1), one), wrap(MAKERS["everything"](0.1), two)
+    step = torch.compile(a.step, backend="eager")
+    for grads in gradients(one, 4):
+        for given in (one, two):
+            give(given, [torch.zeros_like(p) if g is None else g for p, g in zip(given, grads, strict=True)])
+        step()
+        b.step()
+    for x, y in zip(one, two, strict=True):
+        torch.testing.assert_close(x, y)
+
+
 def test_errors():
     given = parameters()
     with pytest.raises(TypeError, match=r"wrap takes an optimizer of gradwise.optimizers, received SGD"):
