@@ -227,6 +227,10 @@ class Backend:
         """A plain array as a one-dimensional NumPy array over the same memory."""
         raise TypeError(f"{self.name} arrays lie in no memory that can be shared.")
 
+    def threads(self) -> Any:
+        """Threads of the library that compiled passes over its arrays should use, or None for gradwise's own."""
+        return None
+
     def wrote(self, arrays: Sequence[Array]) -> None:
         """Told of arrays that compiled code has written."""
 

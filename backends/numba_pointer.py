@@ -1,9 +1,10 @@
-"""An address as a pointer inside Numba's compiled code."""
+"""Addresses inside Numba's compiled code: as pointers, and as counters that threads share."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from llvmlite import ir  # type: ignore[import-untyped]  # it has no types
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -20,3 +21,16 @@ def _pointer(typing_context: Any, address: Any) -> Any:
 
 # Called with the address alone; the context is Numba's.
 pointer: Any = intrinsic(_pointer)
+
+
+def _taken(typing_context: Any, address: Any) -> Any:
+    """The integer at an address, which is one more afterwards, whatever other threads do at the same time."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+        return builder.atomic_rmw("add", place, ir.Constant(ir.IntType(64), 1), "monotonic")
+
+    return types.int64(types.int64), generate
+
+
+taken: Any = intrinsic(_taken)

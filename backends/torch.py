@@ -15,6 +15,7 @@ from .interpreter import interpret
 from .reductions import sum_of_squares
 from .torch_foreach import apply_to_lists, run_compiled
 from .torch_lookout import Lookout
+from .torch_threads import torch_threads
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 _DTYPES = {name: getattr(torch, name) for name in FLOATING}
@@ -181,6 +182,10 @@ class TorchBackend(Backend):
     def flat_view(self, array: Array) -> Any:
         """Through NumPy, which shares the memory of CPU tensors."""
         return array.detach().view(-1).numpy()
+
+    def threads(self) -> Any:
+        """Torch's, which would otherwise be in the way."""
+        return torch_threads()
 
     def wrote(self, arrays: Sequence[Array]) -> None:
         """Autograd refuses a graph that saved an older version."""

@@ -140,7 +140,7 @@ class Fusion:
             if look is None:
                 return
             rows = [[*entry.addresses, address] for entry, (_, address, _) in zip(entries, members, strict=True)]
-            parts.append((way, indices, table_of(rows, [entry.size for entry in entries], way.dtype), look))
+            parts.append((way, indices, table_of(rows, [entry.size for entry in entries], way.dtype, backend), look))
         entries = [self._entries[index] for index in gradients.present]
         memory = intervals_of([bound for entry in entries for bound in entry.bounds()])
         written = [array for entry in entries for array in entry.written()]
@@ -151,7 +151,7 @@ class Fusion:
         entries = [self._entries[index] for index, _, _ in members]
         if has_numba():
             rows = [[*entry.addresses, address] for entry, (_, address, _) in zip(entries, members, strict=True)]
-            way.run(table_of(rows, [entry.size for entry in entries], way.dtype), lines)
+            way.run(table_of(rows, [entry.size for entry in entries], way.dtype, backend), lines)
         else:
             way.run_by_blocks(
                 [[backend.flat_view(array) for array in (*entry.arrays, gradient)]
@@ -173,7 +173,7 @@ class Fusion:
             copies.append(arrays)
             rows.append([backend.address(array, way.dtype, write=False) for array in arrays])
         if has_numba():
-            way.run(table_of(rows, [self._entries[index].size for index, *_ in members], way.dtype), lines)
+            way.run(table_of(rows, [self._entries[index].size for index, *_ in members], way.dtype, backend), lines)
         else:
             way.run_by_blocks([[backend.flat_view(array) for array in arrays] for arrays in copies], lines)
         for (index, _, _), arrays in zip(members, copies, strict=True):

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from ..backends import HOST, Variable
+from ..backends import HOST, Backend, Variable
 from ..backends.interpreter import BlockRunner
 from ..backends.passes import passes_of, with_sums_inside
 from ..backends.program import Program, scalar_evaluator
@@ -127,7 +127,8 @@ class Begin:
         for stage in self._reading:
             for passes in _alike(stage):
                 first = passes[0][1]
-                table = table_of([rows[k][0] for k, _ in passes], [rows[k][1] for k, _ in passes], first.dtype)
+                backend = rule._parameters[0].backend
+                table = table_of([rows[k][0] for k, _ in passes], [rows[k][1] for k, _ in passes], first.dtype, backend)
                 found = table.read(first.program, [each.evaluate(values) for _, each in passes])
                 for (_, each), sums in zip(passes, found, strict=True):
                     values.update(zip(each.sums, sums, strict=True))
@@ -148,11 +149,11 @@ def _alike(stage: list[tuple[int, _Pass]]) -> list[list[tuple[int, _Pass]]]:
     return list(groups.values())
 
 
-def table_of(rows: Sequence[Sequence[int]], sizes: Sequence[int], dtype: str) -> Any:
+def table_of(rows: Sequence[Sequence[int]], sizes: Sequence[int], dtype: str, backend: Backend) -> Any:
     """Memory that Numba's kernels run over; Numba is imported when there is some."""
     from ..backends.numba_lowering import Table
 
-    return Table(rows, sizes, dtype)
+    return Table(rows, sizes, dtype, backend.threads)
 
 
 def intervals_of(bounds: Sequence[tuple[int, int]]) -> Any:

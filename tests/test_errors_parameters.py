@@ -70,7 +70,7 @@ def test_tensors_whose_elements_share_memory():
 def test_arrays_whose_elements_share_memory():
     shared = np.lib.stride_tricks.as_strided(np.zeros(4), (3, 2), (8, 8))
     refuses([np.ones(2), shared], TypeError, "variable_1", "(3, 2)", "memory", "copy")
-    for fine in (np.zeros((4, 3)).T, np.zeros((4, 6))[:, ::2], np.zeros(5)[::-1], np.zeros((0, 3)), np.zeros((1, 3, 1))):
+    for fine in (np.zeros((4, 3)).T, np.zeros((4, 6))[:, ::2], np.zeros(5)[::-1], np.zeros((0, 3)), np.zeros((1, 3))):
         SGD(0.1).apply([np.ones(fine.shape)], [fine])
         assert (fine == -0.1).all()
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gradwise import schedules
-from gradwise.backends import Variable, numba_lowering, ops
+from gradwise.backends import Variable, numba_kernels, numba_lowering, ops
 from gradwise.optimizers import SGD, Adam, Nadam, Optimizer, RMSprop
 from gradwise.optimizers.registry import ALGORITHMS
 
@@ -455,8 +455,8 @@ def test_a_beta_that_changes_every_step_compiles_nothing():
         optimizer.beta_1 = eager.beta_1 = 0.5 + step / 20
         optimizer.apply([np.full(3, 0.3)], [w])
         eager.apply([np.full(3, 0.3)], [expected])
-        kernels = kernels or len(numba_lowering._KERNELS)
-        assert len(numba_lowering._KERNELS) == kernels
+        kernels = kernels or len(numba_kernels._KERNELS)
+        assert len(numba_kernels._KERNELS) == kernels
     assert w.tobytes() == expected.tobytes()
 
 
