@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ..backends import HOST, Variable, backend_of
+from ..backends import Variable
 from ..optimizers.hyperparameter import LEARNING_RATE
 from .torch_linking import Linker, real_view
 from .torch_table import Row
@@ -143,11 +143,10 @@ class Engine:
         """Whether numbers of this step lie on a device or are differentiated, so that the host cannot read them."""
         if group.get("differentiable") or group.get("capturable"):
             return True
-        return self._live and any(
-            backend_of(self._rule._rate._array if name == "learning_rate" else getattr(self._rule, name)) is not HOST
-            for name in self._row.attributes(group)
-            if name == "learning_rate" or getattr(self._rule, name) is not None
-        )
+        if not self._live:
+            return False
+        attributes = vars(self._rule) | {"learning_rate": self._rule._rate._array}
+        return any(isinstance(attributes[name], torch.Tensor) for name in self._row.attributes(group))
 
     # ---------------------------------------------------------------- steps
 
