@@ -268,6 +268,20 @@ def test_a_step_that_torch_compiles_itself(name, monkeypatch):
         assert "step" not in a.state[x] or float(a.state[x]["step"]) == 5
 
 
+def test_functions_of_torch_read_cells():
+    """So does its compiler, which knows no other way to what an operator gets beside a tensor."""
+    import torch
+
+    from gradwise.backends import Variable
+
+    cell, other = Variable(torch.tensor([1.0, 2.0])), torch.tensor([3.0, 4.0])
+    assert torch.add(other, cell, alpha=2).tolist() == [5.0, 8.0]
+    assert (other * cell).tolist() == (cell * other).tolist() == [3.0, 8.0]
+    assert torch.where(other > 3, other, cell).tolist() == [1.0, 4.0]
+    compiled = torch.compile(lambda tensor: cell * tensor - tensor / cell, backend="eager", fullgraph=True)
+    assert compiled(other).tolist() == [0.0, 6.0]
+
+
 # -------------------------------------------------------------------- differentiation
 
 
