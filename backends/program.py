@@ -67,6 +67,11 @@ class Program(NamedTuple):
         """Bytes moved for each element in one pass: what is read and what is written."""
         return item_size * (len(self.read) + len(self.outputs))
 
+    @property
+    def work(self) -> int:
+        """Operations for each element; each sum of squares is two."""
+        return len(self.operations) + 2 * len(self.reductions)
+
     def __str__(self) -> str:
         names = [*self.scalar_inputs, *(f"{constant:.17g}" for constant in self.constants)]
         first = len(names)

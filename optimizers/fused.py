@@ -291,8 +291,8 @@ class Fusion:
         return "fused" if has_numba() else "blocks"
 
     def program_of(self, index: int) -> Program | None:
-        """The program of a parameter in the current plan."""
-        way = self._entries[index].way if index < len(self._entries) else None
+        """The program that a parameter's last update was run as."""
+        way = self._entries[index].way if index in self._ways and self._ways[index] is None else None
         return None if way is None else way.program
 
     # ---------------------------------------------------------------- memory

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, overload
 
 from ..backends import HOST, Array, Scope, Variable, backend_of, commit, compute_dtype, describe, ops, shown
+from ..backends.program import Program
 from .cells import CellKeeper
 from .checks import as_list
 from .clipping import global_norm, global_norm_factor, norm_factor
@@ -213,6 +214,19 @@ class UpdateRule(CellKeeper):
     def execution_report(self) -> ExecutionReport:
         """How each group of parameters was updated in the last imperative step, and why not in one pass if not."""
         return self._fusion.report(self)
+
+    def program_of(self, variable: Any) -> Program | None:
+        """The program that a parameter's update was recorded as: it can be printed, compared, hashed and counted.
+
+        None before the first imperative step, and for updates by whole arrays; `execution_report` says why.
+
+        Args:
+            variable: a parameter that the optimizer was built for.
+
+        Raises:
+            ValueError: if it is unknown.
+        """
+        return self._fusion.program_of(self._get_variable_index(variable))
 
     # ---------------------------------------------------------------- weight decay
 

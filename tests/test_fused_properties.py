@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from unittest import mock
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -26,16 +27,43 @@ SETTINGS = st.fixed_dictionaries(
 
 def same_bits(a, b):
     """Equal bits; NaNs are equal whatever they carry."""
-    same = a.view(f"u{a.itemsize}") == b.view(f"u{b.itemsize}")
+    same = np.ascontiguousarray(a).view(f"u{a.itemsize}") == np.ascontiguousarray(b).view(f"u{b.itemsize}")
+    same = same.reshape(a.shape)
     return a.dtype == b.dtype and bool(np.all(same | (a != a) & (b != b)))
 
 
-def run(make, shapes, dtype, draw, steps):
+def contiguous(array):
+    return array
+
+
+def strided(array):
+    """Every other element of a longer array."""
+    longer = np.zeros((*array.shape[:-1], 2 * array.shape[-1]) if array.ndim else (), array.dtype)
+    part = longer[..., ::2] if array.ndim else longer
+    part[...] = array
+    return part
+
+
+def unaligned(array):
+    memory = np.zeros(array.nbytes + 1, np.uint8)
+    part = memory[1:].view(array.dtype).reshape(array.shape)
+    part[...] = array
+    return part
+
+
+def column_major(array):
+    return np.array(array, order="F")
+
+
+LAYOUTS = (contiguous, strided, column_major, unaligned)
+
+
+def run(make, shapes, dtype, draw, steps, layouts=(contiguous, contiguous)):
     optimizer = make()
-    parameters = [draw(shape, dtype, position) for position, shape in enumerate(shapes)]
+    parameters = [layouts[0](draw(shape, dtype, position)) for position, shape in enumerate(shapes)]
     for step in range(steps):
         gradients = [draw(shape, dtype, 100 * (step + 1) + position) for position, shape in enumerate(shapes)]
-        optimizer.apply(gradients, parameters)
+        optimizer.apply([layouts[1](gradient) for gradient in gradients], parameters)
     return [*parameters, *(np.asarray(cell) for cell in optimizer.variables)]
 
 
@@ -59,18 +87,21 @@ def drawer(seed, special):
     algorithm=st.sampled_from(ALGORITHMS),
     keywords=SETTINGS,
     shapes=SHAPES,
-    dtype=st.sampled_from([np.float32, np.float64]),
+    dtype=st.sampled_from([np.float32, np.float64, np.float16, ml_dtypes.bfloat16]),
     seed=st.integers(0, 2**31),
     special=st.booleans(),
     threads=st.integers(1, 4),
+    layouts=st.tuples(st.sampled_from(LAYOUTS), st.sampled_from(LAYOUTS)),
 )
-def test_every_algorithm(algorithm, keywords, shapes, dtype, seed, special, threads):
+def test_every_algorithm(algorithm, keywords, shapes, dtype, seed, special, threads, layouts):
     expected = run(lambda: algorithm(jit_compile=False, **keywords), shapes, dtype, drawer(seed, special), 3)
+    # Parameters that do not lie plainly are updated by whole arrays; gradients are copied.
+    fused = True if layouts[0] is contiguous else "auto"
     with (
         mock.patch.object(numba_lowering, "_THREADED_FROM", 1),
         mock.patch.object(numba_lowering, "thread_count", lambda: threads),
     ):
-        result = run(lambda: algorithm(jit_compile=True, **keywords), shapes, dtype, drawer(seed, special), 3)
+        result = run(lambda: algorithm(jit_compile=fused, **keywords), shapes, dtype, drawer(seed, special), 3, layouts)
     assert all(map(same_bits, result, expected))
 
 

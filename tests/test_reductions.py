@@ -137,10 +137,10 @@ def test_jax_adds_up_inside_its_compiled_step(rule):
 
 @pytest.mark.parametrize("step", range(1, 3))
 def test_passes_are_counted_and_printed(step):
-    optimizer, _ = run(Lamb, steps=step)
+    optimizer, weights = run(Lamb, steps=step)
     # Reading takes parameter, gradient and two slots; writing reads them again and writes three.
     assert optimizer.execution_report()[0].bytes_per_parameter == 4 * (4 + 4 + 3)
-    printed = str(optimizer._fusion.program_of(0))
+    printed = str(optimizer.program_of(weights[0]))
     assert "sum_of_squares_0 = sum_of_squares(a0)" in printed and "write a0 <- " in printed
 
 
