@@ -57,7 +57,7 @@ class Lane:
         self._backend = rule._parameters[0].backend
         self._parts = [
             _Part(way, indices, table, look,
-                  [rule._numbers[index] for index in indices] if rule._numbers[indices[0]] else None)
+                  [rule._numbers[index] for index in indices] if way.uses_numbers else None)
             for way, indices, table, look in parts
         ]  # fmt: skip
         self._counts = [count for index in present for count in rule._counts[index]] if rule._counts else []
@@ -145,5 +145,4 @@ class Lane:
         return lines_of(values, [[factors.get(index), *each] for index, each in zip(part.indices, held, strict=True)])
 
     def _scalars(self, rule: Any) -> list[Any]:
-        numbers = [cell for part in self._parts for cells in part.numbers or () for cell in cells]
-        return [*rule._host_scalars(), *numbers]
+        return [*rule._host_scalars(), *(cell for index in self._present for cell in rule._numbers[index])]

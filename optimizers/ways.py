@@ -43,10 +43,16 @@ class Way:
     def __init__(self, program: Program, dtype: str) -> None:
         self.program = program
         self.dtype = dtype
-        *reading, writing = passes_of([program]) if program.reductions else [[(0, program)]]
+        *reading, writing = passes_of([program])
         self._reading = [_Pass(each, dtype) for stage in reading for _, each in stage]
         self._writing = [_Pass(each, dtype) for _, each in writing]
         self.targets = [target for target, _ in program.outputs]
+
+    @functools.cached_property
+    def uses_numbers(self) -> bool:
+        """Whether anything depends on a parameter's own numbers."""
+        names = [name for each in (*self._reading, *self._writing) for name in each.program.scalar_inputs]
+        return any(name.startswith("number") for name in names)
 
     @functools.cached_property
     def whole(self) -> _Pass:
