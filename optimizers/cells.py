@@ -194,7 +194,7 @@ class CellKeeper:
         """
         index = self._get_variable_index(reference_variable)
         parameter = self._parameters[index]
-        dtype = self.slot_dtype or compute_dtype(parameter.dtype_name)
+        dtype = self._stored_dtype(name) or compute_dtype(parameter.dtype_name)
         reference, backend = parameter.value, parameter.backend
         fill = _constant(initializer)
         if fill is not None:
@@ -258,7 +258,7 @@ class CellKeeper:
                 f'add_variable takes the initializers "zeros", "ones" or a number, received {initializer!r}.'
             )
         first = self._parameters[0]
-        kind = dtype or self.slot_dtype or compute_dtype(first.dtype_name)
+        kind = dtype or self._stored_dtype(name) or compute_dtype(first.dtype_name)
         array = first.backend.full(tuple(shape), fill, kind, first.value)
         return self._recorded(Variable.owning(array, name), name, None)
 
@@ -274,6 +274,11 @@ class CellKeeper:
         """
         position = None if variable is None else self._get_variable_index(variable)
         return self._recorded(Variable.scalar(initial, name), name, position)
+
+    def _stored_dtype(self, name: str) -> str | None:
+        """The dtype that was asked for slots of a name."""
+        chosen: str | None = self.slot_dtype.get(name) if isinstance(self.slot_dtype, dict) else self.slot_dtype
+        return chosen
 
     def _recorded(self, cell: Variable, name: str, position: int | None) -> Variable:
         taken = {record.name for record in self._records if record.position == position}
