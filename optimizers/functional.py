@@ -83,10 +83,12 @@ class FunctionalOptimizer(UpdateRule):
         scalars: dict[str, Any] = {}
         for record in template._all_records():
             value = scope.get(record.cell)
+            if backend_of(value) is HOST:
+                value = backend.number(value, like)
             if record.position is not None:
                 slots.setdefault(record.name, [None] * len(tree.leaves))[record.position] = value
             else:
-                scalars[record.name] = backend.number(value, like) if backend_of(value) is HOST else value
+                scalars[record.name] = value
         rate = None if self._schedule is not None else _carried(self._rate.value, backend, like)
         return OptimizerState(
             backend.number(0, like), rate, {name: tree.build(leaves) for name, leaves in slots.items()}, scalars

@@ -16,7 +16,7 @@ from ... import optimizers
 from ...backends import describe, is_number
 from ...optimizers.cells import frozen
 from ...optimizers.functional import OptimizerState
-from .transformation import Rule, Transformation, number_of, run, shape_of
+from .transformation import Rule, Transformation, number_of, run, slots_of
 from .trees import Leaves
 
 _DTYPES = ("mu_dtype", "accumulator_dtype")
@@ -253,7 +253,7 @@ class RowRule(Rule):
                     fields[name] = jax.numpy.zeros([], jax.numpy.int32)
                 else:
                     slot = piece.slots[name].lstrip("-")
-                    built = leaves.build(state.slots[slot]) if slot in self._kept else _zeros(leaves)
+                    built = leaves.build(state.slots[slot]) if slot in state.slots else _zeros(leaves)
                     fields[name] = jax.tree.map(jax.numpy.negative, built) if piece.slots[name][0] == "-" else built
             states.append(self._wrapped(piece, piece.kind(**fields)))
         return tuple(states)
@@ -267,7 +267,7 @@ class RowRule(Rule):
         slots, count = {}, 0
         for piece, part in pieces:
             for name, slot in piece.slots.items():
-                if slot.lstrip("-") in self._kept:
+                if leaves.names and slot.lstrip("-") in self._kept:
                     slots[slot.lstrip("-")] = leaves.named(_signed(slot, leaves.match(getattr(part, name))))
                     # A tuple has a method of that name.
                     count = part.count if "count" in part._fields else count
@@ -291,7 +291,7 @@ class RowRule(Rule):
 
         A field without one keeps its zeros.
         """
-        return set(self.core.init({"": shape_of((0,), "float32")}).slots)
+        return set(slots_of(self.core))
 
     def _wrapped(self, piece: Piece, state: Any) -> Any:
         masked = self._mask is not None and piece in (DECAY, DECAY_SCHEDULE)

@@ -67,13 +67,13 @@ class Transformation(optax.GradientTransformationExtraArgs):  # type: ignore[mis
 
     def __new__(cls, rule: Rule) -> Transformation:
         self: Transformation = super().__new__(cls, rule.init, rule.update)
-        vars(self)["_rule"] = rule
+        self.__dict__["_rule"] = rule
         return self
 
     @property
     def rule(self) -> Rule:
         """What it does."""
-        rule: Rule = vars(self)["_rule"]
+        rule: Rule = self.__dict__["_rule"]
         return rule
 
     @classmethod
@@ -169,6 +169,11 @@ def _shapes(leaves: Leaves, gradients: list[Any], state: OptimizerState) -> list
     return found
 
 
+def slots_of(core: Optimizer) -> list[str]:
+    """The names of an optimizer's slots."""
+    return list(core.init({"": shape_of((0,), "float32")}).slots)
+
+
 def shape_of(shape: tuple[int, ...], dtype: Any) -> Any:
     """An array without values."""
     return jax.ShapeDtypeStruct(shape, dtype)  # type: ignore[no-untyped-call]  # JAX declares no types here
@@ -226,17 +231,19 @@ class CoreRule(Rule):
         """The optimizer's state, in trees of the parameters' structure."""
         leaves = Leaves(params)
         state = self.core.init(leaves.named(leaves.leaves))
-        slots = {name: leaves.build(slot) for name, slot in state.slots.items()}
+        # Without parameters, as optax.tree.map_params has it, there is still a place for each slot.
+        slots = {name: leaves.build(state.slots.get(name, {})) for name in slots_of(self.core)}
         return CoreState(jax.numpy.asarray(state.iterations), state.learning_rate, slots, state.scalars)
 
     def update(self, updates: Any, state: CoreState, params: Any = None, **extra_args: Any) -> tuple[Any, CoreState]:
         """As `Optimizer.delta`."""
         like = params if params is not None else next(iter(state.slots.values()), updates)
         leaves = Leaves(like)
-        slots = {name: leaves.named(leaves.match(slot)) for name, slot in state.slots.items()}
+        # An optimizer of no parameters has no slots.
+        slots = {name: leaves.named(leaves.match(slot)) for name, slot in state.slots.items()} if leaves.names else {}
         given = OptimizerState(state.count, state.learning_rate, slots, state.scalars)
         deltas, after = run(self.core, leaves, updates, given, params, None)
-        built = {name: leaves.build(slot) for name, slot in after.slots.items()}
+        built = {name: leaves.build(after.slots.get(name, {})) for name in state.slots}
         return deltas, CoreState(after.iterations, after.learning_rate, built, after.scalars)
 
     def __reduce__(self) -> Any:
