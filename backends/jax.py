@@ -82,7 +82,9 @@ class JaxBackend(Backend):
 
     def widest_float(self, scalar: Array) -> Array:
         """Weakly typed, so that a double-precision scalar does not widen the arrays it meets."""
-        return scalar * 1.0
+        # A count times a number is what strict promotion forbids; there is no other way to a weak type.
+        with jax.numpy_dtype_promotion("standard"):
+            return scalar * 1.0
 
     def cond(
         self, predicate: Array, true: Callable[[Sequence[Any]], Any], false: Callable[[Sequence[Any]], Any],
