@@ -52,7 +52,9 @@ class JaxBackend(Backend):
         return None
 
     def cast(self, array: Array, name: str) -> Array:
-        """The array in that dtype, never weakly typed."""
+        """The array in that dtype, never weakly typed; a shape without values keeps having none."""
+        if isinstance(array, jax.ShapeDtypeStruct):
+            return jax.ShapeDtypeStruct(array.shape, self.dtype(name))  # type: ignore[no-untyped-call]  # as JAX has it
         return jax.lax.convert_element_type(array, self.dtype(name))
 
     def to_numpy(self, array: Array) -> Any:

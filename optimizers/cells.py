@@ -246,20 +246,23 @@ class CellKeeper:
 
         Args:
             shape: its shape.
-            initializer: "zeros", "ones" or a number. Default "zeros".
+            initializer: "zeros", "ones", a number, or an array of that shape. Default "zeros".
             dtype: the name of a dtype. Default: the first parameter's slot dtype.
             name: its key in functional state.
         """
         if not self._parameters:
             raise RuntimeError("add_variable works inside build(variables), once there is a parameter.")
-        fill = _constant(initializer)
-        if fill is None:
-            raise ValueError(
-                f'add_variable takes the initializers "zeros", "ones" or a number, received {initializer!r}.'
-            )
-        first = self._parameters[0]
+        fill, first = _constant(initializer), self._parameters[0]
         kind = dtype or self._stored_dtype(name) or compute_dtype(first.dtype_name)
-        array = first.backend.full(tuple(shape), fill, kind, first.value)
+        if fill is not None:
+            array = first.backend.full(tuple(shape), fill, kind, first.value)
+        elif backend_of(initializer) is first.backend and first.backend.shape(initializer) == tuple(shape):
+            array = first.backend.cast(first.backend.copy(initializer), kind)
+        else:
+            raise ValueError(
+                f'add_variable takes the initializers "zeros", "ones", a number or a {first.backend.name} array of '
+                f"shape {tuple(shape)}, received {describe(initializer)}."
+            )
         return self._recorded(Variable.owning(array, name), name, None)
 
     def add_scalar(self, name: str, initial: float, variable: Any = None) -> Variable:

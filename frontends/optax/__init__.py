@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .optimizer import TransformationOptimizer, to_optimizer
 from .table import ROWS, function_of
 from .transformation import CoreState, Transformation, from_optimizer
 
@@ -30,4 +31,6 @@ nadamw: _Function = function_of(ROWS["nadamw"])
 rmsprop: _Function = function_of(ROWS["rmsprop"])
 sgd: _Function = function_of(ROWS["sgd"])
 
-__all__ = [*ROWS, "CoreState", "Transformation", "from_optimizer"]
+__all__ = [
+    *ROWS, "CoreState", "Transformation", "TransformationOptimizer", "from_optimizer", "to_optimizer",
+]  # fmt: skip

@@ -100,13 +100,6 @@ class Transformation(optax.GradientTransformationExtraArgs):  # type: ignore[mis
         return repr(self.rule)
 
 
-jax.tree_util.register_pytree_node(
-    Transformation,
-    lambda transformation: (tuple(transformation.rule.numbers.values()), _Static(transformation.rule)),
-    lambda static, values: Transformation(static.rule.with_numbers(values)),
-)
-
-
 class _Static:
     """What JAX keeps of a transformation beside its numbers; it compares by that."""
 
@@ -119,6 +112,17 @@ class _Static:
 
     def __hash__(self) -> int:
         return hash(self._key)
+
+
+def _flatten(transformation: Transformation) -> tuple[tuple[Any, ...], _Static]:
+    return tuple(transformation.rule.numbers.values()), _Static(transformation.rule)
+
+
+def _unflatten(static: _Static, values: Iterable[Any]) -> Transformation:
+    return Transformation(static.rule.with_numbers(values))
+
+
+jax.tree_util.register_pytree_node(Transformation, _flatten, _unflatten)
 
 
 def number_of(value: Any) -> Any:
