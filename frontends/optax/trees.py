@@ -12,6 +12,8 @@ from typing import Any
 import jax
 import numpy
 
+from ...backends import is_number
+
 
 class Leaves:
     """A tree of parameters, or of what has their structure, taken apart.
@@ -54,7 +56,8 @@ class Leaves:
 
 
 def strong(leaf: Any) -> Any:
-    """A leaf as an array of JAX: NumPy arrays and Python numbers become one, of no weak type; others stay."""
-    if isinstance(leaf, (int, float, numpy.ndarray, numpy.generic)):
-        return jax.numpy.asarray(leaf, dtype=jax.numpy.result_type(leaf))
-    return leaf
+    """A leaf as an array of JAX: NumPy arrays become one, and Python numbers one of floating point; others stay."""
+    if isinstance(leaf, (numpy.ndarray, numpy.generic)):
+        return jax.numpy.asarray(leaf)
+    # With a dtype the type is not weak, so that the next update does not compile anew.
+    return jax.numpy.asarray(leaf, dtype=jax.numpy.result_type(float)) if is_number(leaf) else leaf
