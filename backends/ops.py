@@ -339,9 +339,11 @@ def one_minus_power(base: Any, exponent: Any) -> Array:
     logarithm = log(base)
     if is_number(logarithm) and logarithm == -math.inf:
         return 1.0
-    if backend_of(exponent) is not HOST:
-        exponent = backend_for(exponent).widest_float(exponent)
-    return -expm1(exponent * logarithm)
+    if backend_of(exponent) is HOST:
+        return -expm1(exponent * logarithm)
+    backend = backend_for(exponent)
+    exponent = backend.widest_float(exponent)
+    return backend.one_minus_exp(exponent, logarithm) if is_number(logarithm) else -expm1(exponent * logarithm)
 
 
 abs = absolute
