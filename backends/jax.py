@@ -9,10 +9,13 @@ from typing import Any
 
 import jax
 import jax.numpy
+from jax.experimental.shard_alike import shard_alike
+from jax.sharding import NamedSharding, PartitionSpec
 
 from .base import Array, Backend
 from .interpreter import OPERATORS, interpret
 from .program import Program
+from .scope import build_scope
 
 _SERIES = 12
 """Terms of the series of exp, enough for float32 up to 1."""
@@ -81,8 +84,21 @@ class JaxBackend(Backend):
         return numpy.array(array)
 
     def number(self, value: float | int, like: Array) -> Array:
-        """A 0-d array of JAX's default width, strongly typed, so that the second step compiles no differently."""
-        return jax.numpy.asarray(value, dtype=self.dtype("int64" if isinstance(value, int) else "float64"))
+        """A 0-d array of JAX's default width, as the first step will return it: the second compiles no differently.
+
+        It is strongly typed, and where the parameters lie on a mesh it is replicated over that.
+        """
+        number = jax.numpy.asarray(value, dtype=self.dtype("int64" if isinstance(value, int) else "float64"))
+        sharding = getattr(like, "sharding", None) if like is not None and not self.traced(like) else None
+        if not isinstance(like, jax.Array) or not isinstance(sharding, NamedSharding) or self.traced(number):
+            return number
+        return jax.device_put(number, NamedSharding(sharding.mesh, PartitionSpec()))
+
+    def full_like(self, array: Array, value: Any, name: str | None = None) -> Array:
+        """In the array's place; while slots are made, also where that is known only once it is compiled."""
+        filled = super().full_like(array, value, name)
+        # Zeros do not depend on the array: a compiled init would put them all on one device.
+        return shard_alike(filled, array)[0] if build_scope() is not None and self.traced(array) else filled
 
     def concrete(self, array: Array) -> bool:
         """Everything but tracers and shape placeholders."""

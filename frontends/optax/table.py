@@ -178,25 +178,20 @@ class RowRule(Rule):
 
     Args:
         row: which optimizer of optax it is.
-        arguments: all of optax's arguments, by name.
-
-    Raises:
-        ValueError: as the core's class.
+        numbers: those of optax's arguments that JAX may trace, by name.
+        others: the other arguments.
     """
 
-    def __init__(self, row: Row, arguments: Mapping[str, Any]) -> None:
+    def __init__(self, row: Row, numbers: Mapping[str, Any], others: Mapping[str, Any]) -> None:
         self.row = row
-        self._arguments = dict(arguments)
-        numbers = {name: value for name, value in arguments.items() if _is_hyperparameter(name, value)}
-        rest = {name: value for name, value in arguments.items() if name not in numbers}
-        super().__init__(numbers, (row.name, frozen(rest)))
+        self._others = others
+        self._arguments = {**others, **numbers}
+        super().__init__(numbers, (row.name, frozen(dict(others))))
 
     def with_numbers(self, values: Iterable[Any]) -> RowRule:
         """The same with other numbers."""
-        other = RowRule(self.row, self._arguments)
-        other.numbers = dict(zip(self.numbers, values, strict=True))
-        other._arguments.update(other.numbers)
-        return other
+        # JAX and others put anything into a tree: which arguments are numbers is not asked of the new values.
+        return RowRule(self.row, dict(zip(self.numbers, values, strict=True)), self._others)
 
     # ---------------------------------------------------------------- the optimizer
 
@@ -250,7 +245,8 @@ class RowRule(Rule):
             fields = {}
             for name in piece.kind._fields:
                 if name == "count":
-                    fields[name] = jax.numpy.zeros([], jax.numpy.int32)
+                    # A new array each time: no buffer may be in a state twice, or it cannot be donated.
+                    fields[name] = jax.numpy.array(state.iterations, jax.numpy.int32)
                 else:
                     slot = piece.slots[name].lstrip("-")
                     built = leaves.build(state.slots[slot]) if slot in state.slots else _zeros(leaves)
@@ -315,14 +311,15 @@ class RowRule(Rule):
         return list(zip(pieces, inner, strict=True))
 
     def __reduce__(self) -> Any:
-        return _rule_of, (self.row.name, self._arguments)
+        return _rule_of, (self.row.name, self.numbers, self._others)
 
     def __repr__(self) -> str:
-        return f"{self.row.name}({', '.join(f'{name}={value!r}' for name, value in self._arguments.items())})"
+        arguments = [f"{name}={self._arguments[name]!r}" for name in self.row.signature.parameters]
+        return f"{self.row.name}({', '.join(arguments)})"
 
 
-def _rule_of(name: str, arguments: Mapping[str, Any]) -> RowRule:
-    return RowRule(ROWS[name], arguments)
+def _rule_of(name: str, numbers: Mapping[str, Any], others: Mapping[str, Any]) -> RowRule:
+    return RowRule(ROWS[name], numbers, others)
 
 
 def _zeros(leaves: Leaves) -> Any:
@@ -357,11 +354,9 @@ def function_of(row: Row) -> Callable[..., Transformation]:
     def make(*positional: Any, **keywords: Any) -> Transformation:
         bound = row.signature.bind(*positional, **keywords)
         bound.apply_defaults()
-        numbers = {
-            name: number_of(value) if _is_hyperparameter(name, value) else value
-            for name, value in bound.arguments.items()
-        }
-        rule = RowRule(row, numbers)
+        given = bound.arguments
+        numbers = {name: number_of(value) for name, value in given.items() if _is_hyperparameter(name, value)}
+        rule = RowRule(row, numbers, {name: value for name, value in given.items() if name not in numbers})
         # Arguments are checked here rather than at the first update.
         _ = rule.core
         return Transformation(rule)
