@@ -13,7 +13,7 @@ from typing import Any
 
 from .base import Array
 from .detect import HOST, backend_of
-from .scope import Scope, build_scope, scope_holding
+from .scope import Scope, build_scope, is_written, scope_holding
 from .variable import Variable, value_of
 
 
@@ -54,7 +54,7 @@ class DeltaVariable(Variable):
             raise UnknownValueError(
                 f"The update rule reads parameter {self.name!r}, whose value was not given: give the parameters too."
             )
-        return start + self.delta.value
+        return start + self.delta.value if is_written(self.delta) else start
 
     @property
     def dtype(self) -> Any:
@@ -80,11 +80,18 @@ class DeltaVariable(Variable):
 
     def assign_add(self, delta: Any) -> None:
         """Add to the cell's delta."""
-        self.delta.assign_add(delta)
+        delta = value_of(delta)
+        # The first is not added to zeros: compilers may not drop these, because of the sign of zero.
+        self.delta.assign(delta) if self._is_first(delta) else self.delta.assign_add(delta)
 
     def assign_sub(self, delta: Any) -> None:
         """Subtract from the cell's delta."""
-        self.delta.assign_sub(delta)
+        delta = value_of(delta)
+        self.delta.assign(-delta) if self._is_first(delta) else self.delta.assign_sub(delta)
+
+    def _is_first(self, delta: Any) -> bool:
+        backend = backend_of(delta)
+        return not is_written(self.delta) and (backend is None or backend.shape(delta) == self.shape)
 
     def hold_in(self, scope: Scope, dtype: str) -> None:
         """Hold in a scope what is held now, in another dtype."""

@@ -92,13 +92,16 @@ class JaxBackend(Backend):
         sharding = getattr(like, "sharding", None) if like is not None and not self.traced(like) else None
         if not isinstance(like, jax.Array) or not isinstance(sharding, NamedSharding) or self.traced(number):
             return number
-        return jax.device_put(number, NamedSharding(sharding.mesh, PartitionSpec()))
+        everywhere = PartitionSpec()  # type: ignore[no-untyped-call]  # JAX declares no types here
+        return jax.device_put(number, NamedSharding(sharding.mesh, everywhere))
 
     def full_like(self, array: Array, value: Any, name: str | None = None) -> Array:
         """In the array's place; while slots are made, also where that is known only once it is compiled."""
         filled = super().full_like(array, value, name)
         # Zeros do not depend on the array: a compiled init would put them all on one device.
-        return shard_alike(filled, array)[0] if build_scope() is not None and self.traced(array) else filled
+        if build_scope() is not None and self.traced(array):
+            filled, _ = shard_alike(filled, array)  # type: ignore[no-untyped-call]  # JAX declares no types here
+        return filled
 
     def concrete(self, array: Array) -> bool:
         """Everything but tracers and shape placeholders."""
@@ -125,7 +128,7 @@ class JaxBackend(Backend):
         """In float32 to 1.5e-7, where XLA's expm1 alone is 3.2e-7 off on the CPU, and the rounded product 1.2e-7."""
         if count.dtype != "float32":
             return super().one_minus_exp(count, rate)
-        return _one_minus_exp(count, rate)  # type: ignore[no-any-return]  # jit hides what the function gives
+        return _one_minus_exp(count, rate)
 
     def cond(
         self, predicate: Array, true: Callable[[Sequence[Any]], Any], false: Callable[[Sequence[Any]], Any],

@@ -92,6 +92,12 @@ def scope_holding(cell: Any) -> Scope | None:
     return None
 
 
+def is_written(cell: Any) -> bool:
+    """Whether the cell was written in a scope of this thread that still runs."""
+    key = id(cell)
+    return any(key in scope.written for scope in _STACK.scopes)
+
+
 def build_scope() -> BuildScope | None:
     """The innermost build scope of this thread, or None."""
     for scope in reversed(_STACK.scopes):
