@@ -30,7 +30,7 @@ class Piece:
 
     Attributes:
         like: makes that transformation; only its kind of state is looked at.
-        slots: the core's slot for each field but `count`; with a minus, the slot's negative.
+        slots: the core's slot for each field but `count`.
     """
 
     like: Callable[[], optax.GradientTransformation]
@@ -88,8 +88,6 @@ VARIANCES = {
     )
     for corrected in (False, True)
 }
-# optax's RMSprop gathers what it adds to the parameters, the core what it subtracts.
-NEGATIVE_TRACE = Piece(TRACE.like, {"trace": "-momentum"})
 
 
 def _rate(arguments: Mapping[str, Any]) -> Piece:
@@ -102,7 +100,7 @@ def _decay(arguments: Mapping[str, Any]) -> Piece:
 
 def _rms(arguments: Mapping[str, Any]) -> tuple[Piece, ...]:
     squares = (VARIANCES if arguments["centered"] else MEAN_SQUARES)[bool(arguments["bias_correction"])]
-    return squares, _rate(arguments), NOTHING if arguments["momentum"] is None else NEGATIVE_TRACE
+    return squares, _rate(arguments), NOTHING if arguments["momentum"] is None else TRACE
 
 
 _BETAS = {"b1": "beta_1", "b2": "beta_2", "eps": "epsilon"}
@@ -248,9 +246,8 @@ class RowRule(Rule):
                     # A new array each time: no buffer may be in a state twice, or it cannot be donated.
                     fields[name] = jax.numpy.array(state.iterations, jax.numpy.int32)
                 else:
-                    slot = piece.slots[name].lstrip("-")
-                    built = leaves.build(state.slots[slot]) if slot in state.slots else _zeros(leaves)
-                    fields[name] = jax.tree.map(jax.numpy.negative, built) if piece.slots[name][0] == "-" else built
+                    slot = piece.slots[name]
+                    fields[name] = leaves.build(state.slots[slot]) if slot in state.slots else _zeros(leaves)
             states.append(self._wrapped(piece, piece.kind(**fields)))
         return tuple(states)
 
@@ -263,8 +260,8 @@ class RowRule(Rule):
         slots, count = {}, 0
         for piece, part in pieces:
             for name, slot in piece.slots.items():
-                if leaves.names and slot.lstrip("-") in self._kept:
-                    slots[slot.lstrip("-")] = leaves.named(_signed(slot, leaves.match(getattr(part, name))))
+                if leaves.names and slot in self._kept:
+                    slots[slot] = leaves.named(leaves.match(getattr(part, name)))
                     # A tuple has a method of that name.
                     count = part.count if "count" in part._fields else count
         schedule, rate = self._arguments["learning_rate"], None
@@ -275,9 +272,8 @@ class RowRule(Rule):
         for piece, part in pieces:
             changed = {"count": optax.safe_increment(part.count)} if "count" in piece.kind._fields else {}
             for name, slot in piece.slots.items():
-                if slot.lstrip("-") in slots:
-                    values = leaves.match(leaves.build(after.slots[slot.lstrip("-")]))
-                    changed[name] = leaves.build(leaves.named(_signed(slot, values)))
+                if slot in slots:
+                    changed[name] = leaves.build(after.slots[slot])
             states.append(self._wrapped(piece, part._replace(**changed)))
         return deltas, tuple(states)
 
@@ -325,10 +321,6 @@ def _rule_of(name: str, numbers: Mapping[str, Any], others: Mapping[str, Any]) -
 def _zeros(leaves: Leaves) -> Any:
     zeros = [jax.numpy.zeros_like(leaf, jax.numpy.promote_types(leaf.dtype, "float32")) for leaf in leaves.leaves]
     return leaves.build(leaves.named(zeros))
-
-
-def _signed(slot: str, values: list[Any]) -> list[Any]:
-    return [-value for value in values] if slot.startswith("-") else values
 
 
 def _is_hyperparameter(name: str, value: Any) -> bool:
