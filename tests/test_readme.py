@@ -15,6 +15,7 @@ SHOWN = {
     "imperative.py": (),
     "functional.py": (pytest.mark.jax,),
     "own_rule.py": (pytest.mark.torch,),
+    "optax_dialect.py": (pytest.mark.jax,),
 }
 
 
