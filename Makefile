@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 FLOORS_VENV ?= .venv-floors
+JAX_FRAMEWORKS_VENV ?= .venv-jax-frameworks
 BACKENDS ?= all
 OPTIMIZER ?= adam
 
@@ -18,7 +19,7 @@ BENCH_ENV := $(VENV)/.installed-$(call join_extras,all bench)
 FRAMEWORKS_ENV := $(VENV)/.installed-$(call join_extras,all bench dev examples frameworks test)
 PIP_INSTALL := -m pip install -qq --disable-pip-version-check
 
-.PHONY: help demo bench parity mutants test frameworks lint wheel wheel-files floors clean
+.PHONY: help demo bench parity mutants test frameworks jax-frameworks lint wheel wheel-files floors clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1|/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -61,6 +62,9 @@ wheel-files: $(TEST_ENV)  ## rewrite tests/wheel_files.txt after an intended cha
 floors: $(FLOORS_VENV)/.installed  ## the NumPy part of the tests on the oldest supported versions (Python 3.11 or 3.12)
 	@$(FLOORS_VENV)/bin/python -m pytest -n 2 -m "not torch and not jax and not keras and not fast"
 
+jax-frameworks: $(JAX_FRAMEWORKS_VENV)/.installed  ## the loops of flax, equinox, optimistix and orbax, with our transformations
+	@$(JAX_FRAMEWORKS_VENV)/bin/python -m pytest tests/jax_frameworks
+
 clean:  ## remove what builds and checks leave behind; the environments stay
 	@rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -path './.*' -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -78,8 +82,13 @@ $(FLOORS_VENV)/.installed: $(FLOORS_VENV)/.created pyproject.toml constraints-fl
 	@$(FLOORS_VENV)/bin/python $(PIP_INSTALL) -c constraints-floors.txt -e '.[examples,test]'
 	@touch $@
 
+$(JAX_FRAMEWORKS_VENV)/.installed: $(JAX_FRAMEWORKS_VENV)/.created pyproject.toml constraints.txt
+	@echo "Installing gradwise[jax-frameworks] into $(JAX_FRAMEWORKS_VENV)"
+	@$(JAX_FRAMEWORKS_VENV)/bin/python $(PIP_INSTALL) -c constraints.txt -e '.[jax-frameworks]'
+	@touch $@
+
 # A stamp rather than the interpreter itself: creating an environment can fail after it has put that there.
-$(VENV)/.created $(FLOORS_VENV)/.created:
+$(VENV)/.created $(FLOORS_VENV)/.created $(JAX_FRAMEWORKS_VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	  { echo "gradwise needs Python 3.11 or newer, and '$(PYTHON)' is not: name another with 'make PYTHON=...'" >&2; exit 1; }
 	@$(PYTHON) -m venv $(@D)

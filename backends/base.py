@@ -143,6 +143,10 @@ class Backend:
         """A 0-d array as floating point, as wide as it can be without widening the arrays it will meet."""
         return self.cast(scalar, "float64")
 
+    def one_minus_exp(self, count: Array, rate: float) -> Array:
+        """1 - exp(count * rate) of a 0-d array >= 1 and a number < 0, without cancellation."""
+        return -self.namespace.expm1(count * rate)
+
     # ---------------------------------------------------------------- checks
 
     def why_not_variable(self, array: Array) -> str | None:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy
+from jax.experimental.shard_alike import shard_alike
+from jax.sharding import NamedSharding, PartitionSpec
 
 from .base import Array, Backend
 from .interpreter import OPERATORS, interpret
 from .program import Program
+from .scope import build_scope
+
+_SERIES = 12
+"""Terms of the series of exp, enough for float32 up to 1."""
 
 _FUNCTIONS: dict[str, Any] = {
     "sum_of_squares": lambda x: jax.numpy.sum(jax.numpy.square(x.astype(jax.dtypes.canonicalize_dtype("float64")))),
@@ -38,6 +45,19 @@ def _run_jitted(structure: Any, dtype: str, inputs: Any, scalars: Any) -> list[l
     return [list(column) for column in zip(*results, strict=True)]
 
 
+# Compiled apart, it is traced once for all parameters, and not once for each.
+@functools.partial(jax.jit, static_argnums=1)
+def _one_minus_exp(count: Array, rate: float) -> Array:
+    # Of the rate's first twelve bits the product is exact up to a count of 4096.
+    fraction, exponent = math.frexp(rate)
+    high = math.ldexp(round(fraction * 4096) / 4096, exponent)
+    x = count * high + count * (rate - high)
+    series = 1.0
+    for n in range(_SERIES, 1, -1):
+        series = x * (1 / n) * series + 1.0
+    return jax.numpy.where(x > -1.0, -x * series, 1.0 - jax.numpy.exp(x))
+
+
 class JaxBackend(Backend):
     """JAX arrays, tracers, and (for `init`) ShapeDtypeStructs."""
 
@@ -53,7 +73,9 @@ class JaxBackend(Backend):
         return None
 
     def cast(self, array: Array, name: str) -> Array:
-        """The array in that dtype, never weakly typed."""
+        """The array in that dtype, never weakly typed; a shape without values keeps having none."""
+        if isinstance(array, jax.ShapeDtypeStruct):
+            return jax.ShapeDtypeStruct(array.shape, self.dtype(name))  # type: ignore[no-untyped-call]  # as JAX has it
         return jax.lax.convert_element_type(array, self.dtype(name))
 
     def to_numpy(self, array: Array) -> Any:
@@ -63,8 +85,24 @@ class JaxBackend(Backend):
         return numpy.array(array)
 
     def number(self, value: float | int, like: Array) -> Array:
-        """A 0-d array of JAX's default width, strongly typed, so that the second step compiles no differently."""
-        return jax.numpy.asarray(value, dtype=self.dtype("int64" if isinstance(value, int) else "float64"))
+        """A 0-d array of JAX's default width, as the first step will return it: the second compiles no differently.
+
+        It is strongly typed, and where the parameters lie on a mesh it is replicated over that.
+        """
+        number = jax.numpy.asarray(value, dtype=self.dtype("int64" if isinstance(value, int) else "float64"))
+        sharding = getattr(like, "sharding", None) if like is not None and not self.traced(like) else None
+        if not isinstance(like, jax.Array) or not isinstance(sharding, NamedSharding) or self.traced(number):
+            return number
+        everywhere = PartitionSpec()  # type: ignore[no-untyped-call]  # JAX declares no types here
+        return jax.device_put(number, NamedSharding(sharding.mesh, everywhere))
+
+    def full_like(self, array: Array, value: Any, name: str | None = None) -> Array:
+        """In the array's place; while slots are made, also where that is known only once it is compiled."""
+        filled = super().full_like(array, value, name)
+        # Zeros do not depend on the array: a compiled init would put them all on one device.
+        if build_scope() is not None and self.traced(array):
+            filled, _ = shard_alike(filled, array)  # type: ignore[no-untyped-call]  # JAX declares no types here
+        return filled
 
     def concrete(self, array: Array) -> bool:
         """Everything but tracers and shape placeholders."""
@@ -83,7 +121,15 @@ class JaxBackend(Backend):
 
     def widest_float(self, scalar: Array) -> Array:
         """Weakly typed, so that a double-precision scalar does not widen the arrays it meets."""
-        return scalar * 1.0
+        # A count times a number is what strict promotion forbids; there is no other way to a weak type.
+        with jax.numpy_dtype_promotion("standard"):
+            return scalar * 1.0
+
+    def one_minus_exp(self, count: Array, rate: float) -> Array:
+        """In float32 to 1.5e-7, where XLA's expm1 alone is 3.2e-7 off on the CPU, and the rounded product 1.2e-7."""
+        if count.dtype != "float32":
+            return super().one_minus_exp(count, rate)
+        return _one_minus_exp(count, rate)
 
     def cond(
         self, predicate: Array, true: Callable[[Sequence[Any]], Any], false: Callable[[Sequence[Any]], Any],

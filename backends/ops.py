@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .base import Array, is_number
+from .deltas import DeltaVariable
 from .detect import HOST, backend_for, backend_of
 from .scope import held_cells, run_in_branch
 from .variable import value_of
@@ -205,7 +206,8 @@ def cond(predicate: Any, true: Callable[[], Any], false: Callable[[], Any]) -> A
     backend = backend_for(predicate)
     if backend is HOST or backend.concrete(predicate):
         return true() if predicate else false()
-    cells = held_cells()
+    # A cell that collects its changes is not written itself; the cell with their sum is held beside it.
+    cells = [cell for cell in held_cells() if not isinstance(cell, DeltaVariable)]
     written: set[int] = set()
 
     def branch(function: Callable[[], Any]) -> Callable[[Any], tuple[Any, list[Any]]]:
@@ -337,9 +339,11 @@ def one_minus_power(base: Any, exponent: Any) -> Array:
     logarithm = log(base)
     if is_number(logarithm) and logarithm == -math.inf:
         return 1.0
-    if backend_of(exponent) is not HOST:
-        exponent = backend_for(exponent).widest_float(exponent)
-    return -expm1(exponent * logarithm)
+    if backend_of(exponent) is HOST:
+        return -expm1(exponent * logarithm)
+    backend = backend_for(exponent)
+    exponent = backend.widest_float(exponent)
+    return backend.one_minus_exp(exponent, logarithm) if is_number(logarithm) else -expm1(exponent * logarithm)
 
 
 abs = absolute

@@ -97,6 +97,12 @@ def any_scope() -> bool:
     return bool(_STACK.scopes)
 
 
+def is_written(cell: Any) -> bool:
+    """Whether the cell was written in a scope of this thread that still runs."""
+    key = id(cell)
+    return any(key in scope.written for scope in _STACK.scopes)
+
+
 def build_scope() -> BuildScope | None:
     """The innermost build scope of this thread, or None."""
     for scope in reversed(_STACK.scopes):

@@ -11,7 +11,6 @@ import torch
 
 from .base import Array
 
-
 # Calls of methods through `map` take half as long as in a loop, and this is most of a small step.
 _data_ptr, _is_contiguous, _is_neg = torch.Tensor.data_ptr, torch.Tensor.is_contiguous, torch.Tensor.is_neg
 _kind = operator.attrgetter("dtype", "is_cpu", "shape")

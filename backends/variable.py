@@ -177,6 +177,10 @@ class Variable:
         assert backend is not None
         return NUMPY.copy(backend.to_numpy(value))
 
+    def hold_in(self, scope: Scope, dtype: str) -> None:
+        """Hold in a scope what the cell holds now, in another dtype."""
+        scope.hold(self, self._backend.cast(self.value, dtype))
+
     # ---------------------------------------------------------------- writing
 
     def assign(self, value: Any) -> None:

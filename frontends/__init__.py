@@ -1,1 +1,1 @@
-"""gradwise in the dialect of a host: one module for each host, imported by whoever uses that host."""
+"""The dialects of hosts, each in a module of its own that imports its host: `from gradwise.frontends import optax`."""

@@ -11,7 +11,17 @@ from typing import Any, ClassVar, cast
 from ..backends import FLOATING, Variable, describe, is_number, shown
 from ..schedules import registry as schedule_registry
 from .functional import FunctionalOptimizer
-from .hyperparameter import LEARNING_RATE, Choice, Convention, Count, Fixed, Flag, Number, hyperparameters
+from .hyperparameter import (
+    LEARNING_RATE,
+    Choice,
+    ChoiceForEach,
+    Convention,
+    Count,
+    Fixed,
+    Flag,
+    Number,
+    hyperparameters,
+)
 from .imperative import ImperativeOptimizer
 
 _LATER = ("convention", "slot_dtype", "jit_compile", "maximize", "decay")
@@ -40,7 +50,8 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
         convention: whose formula to follow: "keras" (Keras 3), "keras2" (Keras 2.2), "torch" (torch.optim 2.13) or
             "optax" (optax 0.2.8). In "torch" each parameter has a step count of its own, of the
             steps in which it had a gradient.
-        slot_dtype: the dtype in which slots are stored. Default: float32 for 16-bit parameters, else the parameter's.
+        slot_dtype: the dtype in which slots are stored, or a dict of dtypes by slot name, such as
+            {"momentum": "bfloat16"}. Default: float32 for 16-bit parameters, else the parameter's.
         jit_compile: how imperative steps run. "auto": NumPy arrays and torch CPU tensors in one pass over memory, where
             Numba is installed and the rule can be recorded; torch tensors on devices by multi-tensor functions;
             otherwise by whole arrays. False: always by whole arrays. True: an error where it cannot be one pass; on
@@ -94,7 +105,7 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
     ema_overwrite_frequency = Count(1, optional=True)
     loss_scale_factor = Number("(0, inf)", optional=True)
     gradient_accumulation_steps = Count(2, optional=True)
-    slot_dtype = Choice(FLOATING, optional=True)
+    slot_dtype = ChoiceForEach(FLOATING, optional=True)
     jit_compile = Choice(("auto", True, False))
     decay = Number("[0, inf)")
 
@@ -121,7 +132,7 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
         name: str | None = None,
         *,
         convention: str = "keras",
-        slot_dtype: str | None = None,
+        slot_dtype: str | dict[str, str] | None = None,
         jit_compile: bool | str = "auto",
         maximize: bool = False,
         **older: Any,

@@ -195,7 +195,7 @@ class CellKeeper:
         """
         index = self._get_variable_index(reference_variable)
         parameter = self._parameters[index]
-        dtype = self.slot_dtype or compute_dtype(parameter.dtype_name)
+        dtype = self._stored_dtype(name) or compute_dtype(parameter.dtype_name)
         reference, backend = parameter.value, parameter.backend
         fill = _constant(initializer)
         if fill is not None:
@@ -247,20 +247,23 @@ class CellKeeper:
 
         Args:
             shape: its shape.
-            initializer: "zeros", "ones" or a number. Default "zeros".
+            initializer: "zeros", "ones", a number, or an array of that shape. Default "zeros".
             dtype: the name of a dtype. Default: the first parameter's slot dtype.
             name: its key in functional state.
         """
         if not self._parameters:
             raise RuntimeError("add_variable works inside build(variables), once there is a parameter.")
-        fill = _constant(initializer)
-        if fill is None:
+        fill, first = _constant(initializer), self._parameters[0]
+        kind = dtype or self._stored_dtype(name) or compute_dtype(first.dtype_name)
+        if fill is not None:
+            array = first.backend.full(tuple(shape), fill, kind, first.value)
+        elif backend_of(initializer) is first.backend and first.backend.shape(initializer) == tuple(shape):
+            array = first.backend.cast(first.backend.copy(initializer), kind)
+        else:
             raise ValueError(
-                f'add_variable takes the initializers "zeros", "ones" or a number, received {initializer!r}.'
+                f'add_variable takes the initializers "zeros", "ones", a number or a {first.backend.name} array of '
+                f"shape {tuple(shape)}, received {describe(initializer)}."
             )
-        first = self._parameters[0]
-        kind = dtype or self.slot_dtype or compute_dtype(first.dtype_name)
-        array = first.backend.full(tuple(shape), fill, kind, first.value)
         return self._recorded(Variable.owning(array, name), name, None)
 
     def add_scalar(self, name: str, initial: float, variable: Any = None) -> Variable:
@@ -275,6 +278,11 @@ class CellKeeper:
         """
         position = None if variable is None else self._get_variable_index(variable)
         return self._recorded(Variable.scalar(initial, name), name, position)
+
+    def _stored_dtype(self, name: str) -> str | None:
+        """The dtype that was asked for slots of a name."""
+        chosen: str | None = self.slot_dtype.get(name) if isinstance(self.slot_dtype, dict) else self.slot_dtype
+        return chosen
 
     def _recorded(self, cell: Variable, name: str, position: int | None) -> Variable:
         taken = {record.name for record in self._records if record.position == position}

@@ -16,11 +16,13 @@ from ..backends import (
     Array,
     Backend,
     BuildScope,
+    DeltaVariable,
     Scope,
     Tree,
     Variable,
     backend_of,
     compiler_graph,
+    compute_dtype,
     ops,
     value_of,
 )
@@ -74,18 +76,20 @@ class FunctionalOptimizer(UpdateRule):
         """
         tree = Tree(params)
         backend = _check_leaves(tree)
-        template, scope = self._new_template(tree)
+        template, scope = self._new_template(tree, Variable)
         with _LOCK:
-            self._keep_template(self._key_of(tree, backend), template)
+            self._keep_template(self._key_of(tree, backend, Variable), template)
         like = tree.leaves[0] if tree.leaves else None
         slots: dict[str, list[Any]] = {}
         scalars: dict[str, Any] = {}
         for record in template._all_records():
             value = scope.get(record.cell)
+            if backend_of(value) is HOST:
+                value = backend.number(value, like)
             if record.position is not None:
                 slots.setdefault(record.name, [None] * len(tree.leaves))[record.position] = value
             else:
-                scalars[record.name] = backend.number(value, like) if backend_of(value) is HOST else value
+                scalars[record.name] = value
         rate = None if self._schedule is not None else _carried(self._rate.value, backend, like)
         return OptimizerState(
             backend.number(0, like), rate, {name: tree.build(leaves) for name, leaves in slots.items()}, scalars
@@ -112,39 +116,69 @@ class FunctionalOptimizer(UpdateRule):
         if graph is not None:
             return graph.pure_step(self._handle, params, grads, state, learning_rate)  # type: ignore[no-any-return]  # as here
         tree = Tree(params)
+        return self._stepped(tree, tree.leaves, grads, state, learning_rate, Variable)
+
+    def delta(
+        self, params: Any, grads: Any, state: OptimizerState, learning_rate: Any = None
+    ) -> tuple[Any, OptimizerState]:
+        """What `step` would add to the parameters, before it is rounded to them: the sum of the rule's own deltas.
+
+        Args:
+            params: as in `step`; with JAX a leaf may be a ShapeDtypeStruct if the rule does not read its value.
+            grads, state, learning_rate: as in `step`.
+
+        Returns:
+            Deltas, in the dtype that is computed in (float32 for 16-bit parameters) and None where the gradient is
+            None; and the state after the step.
+
+        Raises:
+            UnknownValueError: if the rule reads a parameter that has no value.
+            TypeError, ValueError: as `step`.
+        """
+        tree = Tree(params)
+        backend = _check_leaves(tree)
+        zeros = [backend.full_like(leaf, 0.0, compute_dtype(backend.dtype_name(leaf))) for leaf in tree.leaves]
+        deltas, state = self._stepped(tree, zeros, grads, state, learning_rate, DeltaVariable)
+        missing = [gradient is None for gradient in tree.match(grads, "gradients")]
+        leaves = tree.match(deltas, "deltas")
+        return tree.build([None if none else leaf for none, leaf in zip(missing, leaves, strict=True)]), state
+
+    def _stepped(
+        self, tree: Tree, starts: list[Array], grads: Any, state: OptimizerState, learning_rate: Any, kind: Any
+    ) -> tuple[Any, OptimizerState]:
+        """A step on cells of a kind: for each parameter what its cell, or the cell of its delta, holds at the end."""
         backend = _check_leaves(tree)
         gradients = [value_of(gradient) for gradient in tree.match(grads, "gradients")]
         for gradient, leaf, name in zip(gradients, tree.leaves, tree.names, strict=True):
             if gradient is not None:
                 check_gradient(gradient, leaf, backend, backend.shape(leaf), name)
         check_some_gradient(gradients, tree.names)
-        template = self._template_for(tree, backend)
+        template = self._template_for(tree, backend, kind)
         cells, values, beside = _state_cells(template, tree, state)
         rate = None if learning_rate is None else _checked_rate(self, learning_rate)
         counters = template._counters()
-        called = [f"Parameter {name!r}" for name in tree.names]
-        held = [
-            *(checked_value(*each) for each in zip(template._parameters, tree.leaves, called, strict=True)),
-            *(
-                checked_value(cell, value, f"The state's {_key_of_cell(cell, template)}", cell in counters, place)
-                for cell, value, place in zip(cells, values, beside, strict=True)
-            ),
-        ]
-        cells = [*template._parameters, *cells]
-        values = [*tree.leaves, *values]
-        with Scope(zip(cells, held, strict=True)) as scope:
+        scope = Scope()
+        for parameter, leaf, start, name in zip(template._parameters, tree.leaves, starts, tree.names, strict=True):
+            if kind is Variable:
+                scope.hold(parameter, checked_value(parameter, leaf, f"Parameter {name!r}"))
+            else:
+                scope.hold(parameter, leaf)
+                scope.hold(parameter.delta, start)
+        for cell, value, place in zip(cells, values, beside, strict=True):
+            what = f"The state's {_key_of_cell(cell, template)}"
+            scope.hold(cell, checked_value(cell, value, what, cell in counters, place))
+        moved = template._parameters if kind is Variable else [parameter.delta for parameter in template._parameters]
+        with scope:
             if self._schedule is not None or state.learning_rate is None:
                 scope.hold(template._rate, self._rate.value)
             with _arithmetic(backend):
                 template._run(gradients, rate)
-            results = [restored(cell.value, value) for cell, value in zip(cells, values, strict=True)]
+            results = [restored(cell.value, start) for cell, start in zip(moved, starts, strict=True)]
+            after = [restored(cell.value, value) for cell, value in zip(cells, values, strict=True)]
         inputs = {id(array) for array in (*gradients, *tree.leaves)}
-        count = len(tree.leaves)
-        for position, value in enumerate(results[count:], count):
-            # State must not be the caller's own array under another name: it would change with it.
-            if id(value) in inputs:
-                results[position] = backend.copy(value)
-        return tree.build(results[:count]), _state_of(template, tree, state, results[count:])
+        # State must not be the caller's own array under another name: it would change with it.
+        after = [backend.copy(value) if id(value) in inputs else value for value in after]
+        return tree.build(results), _state_of(template, tree, state, after)
 
     # ---------------------------------------------------------------- reading and changing state
 
@@ -186,29 +220,29 @@ class FunctionalOptimizer(UpdateRule):
 
     # ---------------------------------------------------------------- templates
 
-    def _template_for(self, tree: Tree, backend: Backend) -> Any:
-        key = self._key_of(tree, backend)
+    def _template_for(self, tree: Tree, backend: Backend, kind: type[Variable]) -> Any:
+        key = self._key_of(tree, backend, kind)
         with _LOCK:
             template = self._templates.get(key)
         if template is None:
-            template, _ = self._new_template(tree)
+            template, _ = self._new_template(tree, kind)
             with _LOCK:
                 self._keep_template(key, template)
         return template
 
-    def _key_of(self, tree: Tree, backend: Backend) -> Any:
+    def _key_of(self, tree: Tree, backend: Backend, kind: type[Variable]) -> Any:
         leaves = tuple((backend.shape(leaf), backend.dtype_name(leaf)) for leaf in tree.leaves)
-        return backend.name, tree.definition, tuple(tree.names), leaves, frozen(configuration(self))
+        return kind, backend.name, tree.definition, tuple(tree.names), leaves, frozen(configuration(self))
 
     def _keep_template(self, key: Any, template: Any) -> None:
         self._templates[key] = template
         while len(self._templates) > _KEPT_TEMPLATES:
             del self._templates[next(iter(self._templates))]
 
-    def _new_template(self, tree: Tree) -> tuple[Any, BuildScope]:
+    def _new_template(self, tree: Tree, kind: type[Variable]) -> tuple[Any, BuildScope]:
         """An unbuilt copy, built on placeholders; and a scope with the initial values of its cells."""
         template = self._unbuilt_copy()
-        cells = [Variable.placeholder(leaf, name) for leaf, name in zip(tree.leaves, tree.names, strict=True)]
+        cells = [kind.placeholder(leaf, name) for leaf, name in zip(tree.leaves, tree.names, strict=True)]
         scope = BuildScope(zip(cells, tree.leaves, strict=True))
         with scope:
             template.build(cells)

@@ -174,6 +174,18 @@ class Choice(Hyperparameter):
         return value
 
 
+class ChoiceForEach(Choice):
+    """One of a few names for all, or a dict with one of them for each of some keys."""
+
+    def checked(self, value: Any, owner: str) -> Any:
+        """The name, or a dict of names."""
+        if not isinstance(value, dict):
+            return super().checked(value, owner)
+        if not all(isinstance(key, str) for key in value):
+            raise self.refused(value, owner, "a dict with names as keys")
+        return {key: super(ChoiceForEach, self).checked(item, owner) for key, item in value.items()}
+
+
 class Convention(Choice):
     """The name of a convention the class has; chosen once, because slots and defaults follow from it."""
 

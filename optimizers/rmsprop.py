@@ -41,8 +41,8 @@ class RMSprop(Optimizer):
     Conventions: "keras" is the formula above. "keras2" has $\sqrt{v_t} + \epsilon$, and neither `momentum` nor
     `centered`. "torch" has $\sqrt{v_t} + \epsilon$ and the rate outside of the momentum:
     $m_t = \mu m_{t-1} + g_t / (\sqrt{v_t} + \epsilon)$ and $\theta_t = \theta_{t-1} - \eta m_t$. "optax" is as "keras"
-    with four options more, but has no weight decay. Rounding can bring $v_t - a_t^2$ below zero, where Keras, torch and
-    optax go on with NaN; here it counts as zero.
+    with four options more, but has no weight decay; its slot holds $-m_t$, which is added to the parameters. Rounding
+    can bring $v_t - a_t^2$ below zero, where Keras, torch and optax go on with NaN; here it counts as zero.
 
     References:
         Hinton, Srivastava and Swersky, Neural Networks for Machine Learning, lecture 6e, 2012;
@@ -135,6 +135,10 @@ class RMSprop(Optimizer):
         increment = gradient / denominator if rate_outside else gradient * learning_rate / denominator
         if in_use(self.momentum):
             momentum = self.momentums[index]
+            if self.convention == "optax":
+                self.assign(momentum, momentum * self.momentum - increment)
+                self.assign_add(variable, momentum * self.momentum - increment if self.nesterov else momentum.value)
+                return
             self.assign(momentum, momentum * self.momentum + increment)
-            increment = momentum * self.momentum + increment if self.nesterov else momentum.value
+            increment = momentum.value
         self.assign_sub(variable, increment * learning_rate if rate_outside else increment)

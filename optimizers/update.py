@@ -203,7 +203,7 @@ class UpdateRule(CellKeeper):
         backend, dtype = parameter.backend, compute_dtype(parameter.dtype_name)
         scope = Scope()
         for cell in self._grouped[index]:
-            scope.hold(cell, backend.cast(cell.value, dtype))
+            cell.hold_in(scope, dtype)
         for cell in (*self._host_scalars(), *self._numbers[index]):
             value = cell.value
             if backend_of(value) is not HOST and "float" in backend.dtype_name(value):

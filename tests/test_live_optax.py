@@ -61,7 +61,6 @@ class Peer:
         fixed: what gradwise's class is told besides.
         names: what optax calls the arguments, where it is something else.
         slots: what optax calls the state, by gradwise's names.
-        sign: of optax's state, where it is the other one.
     """
 
     algorithm: str
@@ -69,11 +68,10 @@ class Peer:
     fixed: Mapping[str, Any]
     names: Mapping[str, str]
     slots: Mapping[str, str]
-    sign: Mapping[str, float]
 
 
-def peer(algorithm: str, drawn: Any, fixed: Any = None, names: Any = None, slots: Any = None, sign: Any = None) -> Peer:
-    return Peer(algorithm, drawn, fixed or {}, names or ADAM_NAMES, slots or ADAM_SLOTS, sign or {})
+def peer(algorithm: str, drawn: Any, fixed: Any = None, names: Any = None, slots: Any = None) -> Peer:
+    return Peer(algorithm, drawn, fixed or {}, names or ADAM_NAMES, slots or ADAM_SLOTS)
 
 
 AMSGRAD = {"bias_correction_mu": FLAG, "bias_correction_nu": FLAG}
@@ -86,7 +84,6 @@ PEERS = {
          "momentum": MOMENTA, "nesterov": FLAG, "bias_correction": FLAG},
         names={"rho": "decay", "epsilon": "eps"},
         slots={"velocity": "nu", "average_gradient": "mu", "momentum": "trace"},
-        sign={"momentum": -1.0},
     ),
     "adagrad": peer(
         "Adagrad", {"initial_accumulator_value": DECAYS, "epsilon": EPSILONS}, slots={"accumulator": "sum_of_squares"}
@@ -152,13 +149,7 @@ class Theirs:
         """optax's state, by gradwise's names."""
         import optax
 
-        return {
-            name: {
-                key: self.peer.sign.get(name, 1.0) * value
-                for key, value in optax.tree.get(self.state, self.peer.slots[name]).items()
-            }
-            for name in ours
-        }
+        return {name: dict(optax.tree.get(self.state, self.peer.slots[name])) for name in ours}
 
 
 def gradwise_run(step: Any, state: Any, run: Run) -> Iterator[Tensors]:

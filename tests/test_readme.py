@@ -16,6 +16,7 @@ SHOWN = {
     "functional.py": (pytest.mark.jax,),
     "own_rule.py": (pytest.mark.torch,),
     "torch_frontend.py": (pytest.mark.torch,),
+    "optax_dialect.py": (pytest.mark.jax,),
 }
 
 

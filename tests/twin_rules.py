@@ -142,9 +142,11 @@ def rmsprop(now: Now, s: Slots, g: Any) -> Any:
     if now.convention == "torch":
         s["momentum"] = momentum * s["momentum"] + direction
         return rate * s["momentum"]
+    if now.convention == "optax":
+        # What is added to the parameters.
+        s["momentum"] = momentum * s["momentum"] - rate * direction
+        return rate * direction - momentum * s["momentum"] if h["nesterov"] else -s["momentum"]
     s["momentum"] = momentum * s["momentum"] + rate * direction
-    if now.convention == "optax" and h["nesterov"]:
-        return rate * direction + momentum * s["momentum"]
     return s["momentum"]
 
 

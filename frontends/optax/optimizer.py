@@ -1,0 +1,120 @@
+"""optax's transformations as optimizers of the core."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import jax
+import optax  # type: ignore[import-untyped]  # it shows mypy no types
+
+from ...backends import Array, Variable, compute_dtype, ops
+from ...optimizers.base import Optimizer
+
+
+class _HandedOver(threading.local):
+    """What `begin_step` leaves for the `update_step`s of the same step, on the same thread."""
+
+    def __init__(self) -> None:
+        self.updates: dict[int, Array] = {}
+
+
+_HANDED_OVER = _HandedOver()
+
+
+class TransformationOptimizer(Optimizer):
+    """An optimizer that makes the updates of an optax transformation, on JAX arrays.
+
+    The transformation's state is the optimizer's: its arrays are kept in the order of their leaves, and what is small
+    and shared goes with them. 16-bit parameters and their gradients are shown to it in float32.
+
+    Args:
+        transformation: with its own learning rate.
+        learning_rate: a factor of every update: a number >= 0, a schedule or a callable. 1.
+        **keywords: see `Optimizer`.
+
+    Raises:
+        TypeError: if the transformation has no `init` and `update`.
+        ValueError: see `Optimizer`; in a step, if a parameter has no gradient, since transformations see all together.
+    """
+
+    conventions: ClassVar[dict[str, dict[str, Any]]] = {"optax": {}}
+    weight_decay_forms: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, transformation: Any, learning_rate: Any = 1.0, **keywords: Any) -> None:
+        if not (callable(getattr(transformation, "init", None)) and callable(getattr(transformation, "update", None))):
+            raise TypeError(
+                "to_optimizer takes a transformation of optax, with init and update; received a "
+                f"{type(transformation).__name__}."
+            )
+        super().__init__(learning_rate, **{"convention": "optax", "jit_compile": False, **keywords})
+        self.transformation = optax.with_extra_args_support(transformation)
+
+    def build(self, variables: Sequence[Any]) -> None:
+        """Create the transformation's state."""
+        super().build(variables)
+        state = self.transformation.init([_wide(cell) for cell in variables])
+        leaves, self.definition = jax.tree.flatten(state)
+        # Typed random keys are kept as the integers that they stand for.
+        self.keys = {i: jax.random.key_impl(leaf) for i, leaf in enumerate(leaves) if _is_key(leaf)}
+        self.cells = []
+        for position, leaf in enumerate(map(_plain, leaves)):
+            self.cells.append(self.add_variable(leaf.shape, leaf, str(leaf.dtype), f"state_{position}"))
+
+    def begin_step(self, gradients: Sequence[Array], variables: Sequence[Variable], learning_rate: Any) -> None:
+        """Run the transformation on the whole list of gradients."""
+        if len(variables) != len(self._parameters):
+            raise ValueError(
+                f"{self.name!r} runs an optax transformation, which needs a gradient for each of the "
+                f"{len(self._parameters)} parameters; {len(variables)} have one."
+            )
+        values = [cell.value for cell in self.cells]
+        for position, kind in self.keys.items():
+            values[position] = jax.random.wrap_key_data(values[position], impl=kind)
+        state = jax.tree.unflatten(self.definition, values)
+        updates, state = self.transformation.update(list(gradients), state, [_wide(cell) for cell in variables])
+        for cell, leaf in zip(self.cells, jax.tree.leaves(state), strict=True):
+            self.assign(cell, _plain(leaf))
+        _HANDED_OVER.updates = {self._get_variable_index(cell): u for cell, u in zip(variables, updates, strict=True)}
+
+    def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
+        """One step of one parameter."""
+        update = _HANDED_OVER.updates.pop(self._get_variable_index(variable))
+        self.assign_add(variable, ops.cast(update, gradient.dtype) * learning_rate)
+
+    def get_config(self) -> dict[str, Any]:
+        """Not to be had: a transformation is made of functions.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(f"{self.name!r} runs an optax transformation, which cannot be written down as a configuration.")
+
+
+def _is_key(leaf: Array) -> bool:
+    return bool(jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key))
+
+
+def _plain(leaf: Array) -> Array:
+    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+
+
+def _wide(cell: Variable) -> Array:
+    """A parameter in the dtype that is computed in."""
+    return cell.backend.cast(cell.value, compute_dtype(cell.dtype_name))
+
+
+def to_optimizer(transformation: Any, learning_rate: Any = 1.0, **keywords: Any) -> TransformationOptimizer:
+    """Any optax transformation as an optimizer of the core, for JAX arrays and `Variable`s that hold them.
+
+    Args:
+        transformation: with its own learning rate, such as `optax.lion(1e-4)` or a chain.
+        learning_rate: a factor of every update: a number >= 0, a schedule or a callable. 1.
+        **keywords: see `gradwise.optimizers.Optimizer`: clipping, accumulation, averages, loss scaling.
+
+    Raises:
+        TypeError: if it is no transformation.
+        ValueError: see `gradwise.optimizers.Optimizer`.
+    """
+    return TransformationOptimizer(transformation, learning_rate, **keywords)

@@ -1,0 +1,365 @@
+"""Each of optax's optimizers as a row: which core class it is, and where its arguments and states are there."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import optax  # type: ignore[import-untyped]  # it shows mypy no types
+
+from ... import optimizers
+from ...backends import describe, is_number
+from ...optimizers.cells import frozen
+from ...optimizers.functional import OptimizerState
+from .transformation import Rule, Transformation, number_of, run, slots_of
+from .trees import Leaves
+
+_DTYPES = ("mu_dtype", "accumulator_dtype")
+"""What optax calls the dtype of the core's slot "momentum"."""
+_MASKS = ("mask", "weight_decay_mask")
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """The state of one of the transformations that optax's optimizer is a chain of.
+
+    Attributes:
+        like: makes that transformation; only its kind of state is looked at.
+        slots: the core's slot for each field but `count`.
+    """
+
+    like: Callable[[], optax.GradientTransformation]
+    slots: Mapping[str, str] = field(default_factory=dict)
+
+    @functools.cached_property
+    def kind(self) -> Any:
+        """The NamedTuple."""
+        return type(jax.eval_shape(self.like().init, ()))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One of optax's optimizers.
+
+    Attributes:
+        name: its name in optax, where its signature and its defaults come from.
+        algorithm: the core's class.
+        arguments: for each of optax's arguments what the core calls it.
+        pieces: the parts of its state, for given arguments.
+        fixed: what the core is told besides.
+    """
+
+    name: str
+    algorithm: type[optimizers.Optimizer]
+    arguments: Mapping[str, str]
+    pieces: Callable[[Mapping[str, Any]], tuple[Piece, ...]]
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+    @functools.cached_property
+    def signature(self) -> inspect.Signature:
+        """optax's."""
+        signature = inspect.signature(getattr(optax, self.name))
+        return signature.replace(return_annotation=Transformation)
+
+
+NOTHING = Piece(optax.identity)
+DECAY = Piece(optax.identity)
+TRACE = Piece(lambda: optax.trace(0.9), {"trace": "momentum"})
+SCHEDULE = Piece(lambda: optax.scale_by_schedule(float))
+DECAY_SCHEDULE = Piece(lambda: optax.add_decayed_weights(float))
+MOMENTS = Piece(optax.scale_by_adam, {"mu": "momentum", "nu": "velocity"})
+MAXIMA = Piece(optax.scale_by_amsgrad, {"mu": "momentum", "nu": "velocity", "nu_max": "velocity_hat"})
+INFINITY_MOMENTS = Piece(optax.scale_by_adamax, {"mu": "momentum", "nu": "norm"})
+SQUARES = Piece(optax.scale_by_rss, {"sum_of_squares": "accumulator"})
+SQUARES_AND_STEPS = Piece(optax.scale_by_adadelta, {"e_g": "accumulated_grad", "e_x": "accumulated_delta_var"})
+MEAN_SQUARES = {
+    corrected: Piece(functools.partial(optax.scale_by_rms, bias_correction=corrected), {"nu": "velocity"})
+    for corrected in (False, True)
+}
+VARIANCES = {
+    corrected: Piece(
+        functools.partial(optax.scale_by_stddev, bias_correction=corrected),
+        {"mu": "average_gradient", "nu": "velocity"},
+    )
+    for corrected in (False, True)
+}
+
+
+def _rate(arguments: Mapping[str, Any]) -> Piece:
+    return SCHEDULE if callable(arguments["learning_rate"]) else NOTHING
+
+
+def _decay(arguments: Mapping[str, Any]) -> Piece:
+    return DECAY_SCHEDULE if callable(arguments["weight_decay"]) else DECAY
+
+
+def _rms(arguments: Mapping[str, Any]) -> tuple[Piece, ...]:
+    squares = (VARIANCES if arguments["centered"] else MEAN_SQUARES)[bool(arguments["bias_correction"])]
+    return squares, _rate(arguments), NOTHING if arguments["momentum"] is None else TRACE
+
+
+_BETAS = {"b1": "beta_1", "b2": "beta_2", "eps": "epsilon"}
+_ADAM = {**_BETAS, "eps_root": "eps_root", "nesterov": "nesterov"}
+_DECAYED = {"weight_decay": "weight_decay"}
+
+ROWS = {
+    row.name: row
+    for row in (
+        Row(
+            "sgd",
+            optimizers.SGD,
+            {"momentum": "momentum", "nesterov": "nesterov"},
+            lambda given: (NOTHING if given["momentum"] is None else TRACE, _rate(given)),
+        ),
+        Row("adam", optimizers.Adam, _ADAM, lambda given: (MOMENTS, _rate(given))),
+        Row("adamw", optimizers.AdamW, {**_ADAM, **_DECAYED}, lambda given: (MOMENTS, _decay(given), _rate(given))),
+        Row("nadam", optimizers.Adam, _ADAM, lambda given: (MOMENTS, _rate(given))),
+        Row("nadamw", optimizers.AdamW, {**_ADAM, **_DECAYED}, lambda given: (MOMENTS, _decay(given), _rate(given))),
+        Row(
+            "amsgrad",
+            optimizers.Adam,
+            {
+                **_BETAS,
+                "eps_root": "eps_root",
+                "bias_correction_mu": "bias_correction_mu",
+                "bias_correction_nu": "bias_correction_nu",
+            },
+            lambda given: (MAXIMA, _rate(given)),
+            {"amsgrad": True},
+        ),
+        Row("adamax", optimizers.Adamax, _BETAS, lambda given: (INFINITY_MOMENTS, _rate(given))),
+        Row(
+            "adamaxw",
+            optimizers.Adamax,
+            {**_BETAS, **_DECAYED},
+            lambda given: (INFINITY_MOMENTS, _decay(given), _rate(given)),
+        ),
+        Row(
+            "adagrad",
+            optimizers.Adagrad,
+            {"initial_accumulator_value": "initial_accumulator_value", "eps": "epsilon"},
+            lambda given: (SQUARES, _rate(given)),
+        ),
+        Row(
+            "adadelta",
+            optimizers.Adadelta,
+            {"rho": "rho", "eps": "epsilon", **_DECAYED},
+            lambda given: (_decay(given), SQUARES_AND_STEPS, _rate(given)),
+        ),
+        Row(
+            "rmsprop",
+            optimizers.RMSprop,
+            {
+                "decay": "rho",
+                "eps": "epsilon",
+                "initial_scale": "initial_scale",
+                "eps_in_sqrt": "eps_in_sqrt",
+                "centered": "centered",
+                "momentum": "momentum",
+                "nesterov": "nesterov",
+                "bias_correction": "bias_correction",
+            },
+            _rms,
+        ),
+    )
+}
+"""By optax's name."""
+
+
+class RowRule(Rule):
+    """A row with its arguments.
+
+    Args:
+        row: which optimizer of optax it is.
+        numbers: those of optax's arguments that JAX may trace, by name.
+        others: the other arguments.
+    """
+
+    def __init__(self, row: Row, numbers: Mapping[str, Any], others: Mapping[str, Any]) -> None:
+        self.row = row
+        self._others = others
+        self._arguments = {**others, **numbers}
+        super().__init__(numbers, (row.name, frozen(dict(others))))
+
+    def with_numbers(self, values: Iterable[Any]) -> RowRule:
+        """The same with other numbers."""
+        # JAX and others put anything into a tree: which arguments are numbers is not asked of the new values.
+        return RowRule(self.row, dict(zip(self.numbers, values, strict=True)), self._others)
+
+    # ---------------------------------------------------------------- the optimizer
+
+    @functools.cached_property
+    def core(self) -> optimizers.Optimizer:
+        """The core's optimizer, its weight decay as it is before the first update."""
+        decay = self._arguments.get("weight_decay")
+        return self._core(0.0 if callable(decay) else decay)
+
+    def _core(self, weight_decay: Any) -> optimizers.Optimizer:
+        given = {**self._arguments, "weight_decay": weight_decay}
+        named = {ours: given[theirs] for theirs, ours in self.row.arguments.items()}
+        dtypes = [given[name] for name in _DTYPES if given.get(name) is not None]
+        rate = given["learning_rate"]
+        return self.row.algorithm(
+            # Without one, optax's adadelta climbs: the minus comes with the rate. The paper's rate is 1.
+            1.0 if rate is None else rate,
+            **{name: value for name, value in named.items() if value is not None},
+            **self.row.fixed,
+            convention="optax",
+            slot_dtype={"momentum": _dtype_name(dtypes[0])} if dtypes else None,
+        )
+
+    def _core_at(self, pieces: list[Any], leaves: Leaves, updates: Any) -> optimizers.Optimizer:
+        """The core's optimizer with the weight decay of this update."""
+        decay, core = self._arguments.get("weight_decay"), self.core
+        if callable(decay):
+            [count] = [state.count for piece, state in pieces if piece is DECAY_SCHEDULE]
+            core = self._core(decay(count))
+        mask = self._mask
+        if mask is not None:
+            flags = leaves.flags(mask(updates) if _is_function(mask) else mask)
+            core = core._unbuilt_copy()
+            core.exclude_from_weight_decay(
+                var_names=[f"^{re.escape(name)}$" for name, decays in flags.items() if not decays]
+            )
+        return core
+
+    @property
+    def _mask(self) -> Any:
+        return next((self._arguments[name] for name in _MASKS if self._arguments.get(name) is not None), None)
+
+    # ---------------------------------------------------------------- states
+
+    def init(self, params: Any) -> Any:
+        """A tuple of optax's own states."""
+        leaves = Leaves(params)
+        state = self.core.init(leaves.named(leaves.leaves))
+        states = []
+        for piece in self.row.pieces(self._arguments):
+            fields = {}
+            for name in piece.kind._fields:
+                if name == "count":
+                    # A new array each time: no buffer may be in a state twice, or it cannot be donated.
+                    fields[name] = jax.numpy.array(state.iterations, jax.numpy.int32)
+                else:
+                    slot = piece.slots[name]
+                    fields[name] = leaves.build(state.slots[slot]) if slot in state.slots else _zeros(leaves)
+            states.append(self._wrapped(piece, piece.kind(**fields)))
+        return tuple(states)
+
+    def update(self, updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
+        """As `Optimizer.delta`; arguments that the rule does not know are ignored, as in optax."""
+        pieces = self._unwrapped(state)
+        trees = [getattr(part, name) for piece, part in pieces for name in piece.slots]
+        leaves = Leaves(params if params is not None else next(iter(trees), updates))
+        core = self._core_at(pieces, leaves, updates)
+        slots, count = {}, 0
+        for piece, part in pieces:
+            for name, slot in piece.slots.items():
+                if leaves.names and slot in self._kept:
+                    slots[slot] = leaves.named(leaves.match(getattr(part, name)))
+                    # A tuple has a method of that name.
+                    count = part.count if "count" in part._fields else count
+        schedule, rate = self._arguments["learning_rate"], None
+        if callable(schedule):
+            [rate] = [schedule(part.count) for piece, part in pieces if piece is SCHEDULE]
+        deltas, after = run(core, leaves, updates, OptimizerState(count, None, slots, {}), params, rate)
+        states = []
+        for piece, part in pieces:
+            changed = {"count": optax.safe_increment(part.count)} if "count" in piece.kind._fields else {}
+            for name, slot in piece.slots.items():
+                if slot in slots:
+                    changed[name] = leaves.build(after.slots[slot])
+            states.append(self._wrapped(piece, part._replace(**changed)))
+        return deltas, tuple(states)
+
+    @functools.cached_property
+    def _kept(self) -> set[str]:
+        """The slots that the core has for these arguments: none for a momentum of 0, which optax gathers all the same.
+
+        A field without one keeps its zeros.
+        """
+        return set(slots_of(self.core))
+
+    def _wrapped(self, piece: Piece, state: Any) -> Any:
+        masked = self._mask is not None and piece in (DECAY, DECAY_SCHEDULE)
+        return optax.MaskedState(inner_state=state) if masked else state
+
+    def _unwrapped(self, states: Any) -> list[tuple[Piece, Any]]:
+        """The pieces with their states."""
+        pieces = self.row.pieces(self._arguments)
+        if not isinstance(states, tuple) or len(states) != len(pieces):
+            raise ValueError(
+                f"The state of {self.row.name} is a tuple of {len(pieces)} states, received {describe(states)}: "
+                "make it with init(params)."
+            )
+        inner = [state.inner_state if isinstance(state, optax.MaskedState) else state for state in states]
+        for piece, state in zip(pieces, inner, strict=True):
+            if getattr(state, "_fields", None) != piece.kind._fields:
+                raise ValueError(
+                    f"The state of {self.row.name} has a {piece.kind.__name__} where {describe(state)} was received: "
+                    "make it with init(params) and the same options."
+                )
+        return list(zip(pieces, inner, strict=True))
+
+    def __reduce__(self) -> Any:
+        return _rule_of, (self.row.name, self.numbers, self._others)
+
+    def __repr__(self) -> str:
+        arguments = [f"{name}={self._arguments[name]!r}" for name in self.row.signature.parameters]
+        return f"{self.row.name}({', '.join(arguments)})"
+
+
+def _rule_of(name: str, numbers: Mapping[str, Any], others: Mapping[str, Any]) -> RowRule:
+    return RowRule(ROWS[name], numbers, others)
+
+
+def _zeros(leaves: Leaves) -> Any:
+    zeros = [jax.numpy.zeros_like(leaf, jax.numpy.promote_types(leaf.dtype, "float32")) for leaf in leaves.leaves]
+    return leaves.build(leaves.named(zeros))
+
+
+def _is_hyperparameter(name: str, value: Any) -> bool:
+    """Whether JAX may trace an argument: a number, and not one that stands for a choice."""
+    scalar = is_number(value) or getattr(value, "shape", None) == ()
+    return scalar and not isinstance(value, bool) and name not in _MASKS
+
+
+def _is_function(mask: Any) -> bool:
+    """Whether a mask is a function of the tree; one that is itself a tree of bools may be callable, as modules are."""
+    leaves = jax.tree.leaves(mask)
+    return bool(leaves) and all(map(callable, leaves))
+
+
+def _dtype_name(dtype: Any) -> str:
+    """A dtype by its name, as JAX would store it."""
+    return str(jax.dtypes.canonicalize_dtype(dtype).name)
+
+
+def function_of(row: Row) -> Callable[..., Transformation]:
+    """optax's function of that name, with its signature and its defaults."""
+
+    def make(*positional: Any, **keywords: Any) -> Transformation:
+        bound = row.signature.bind(*positional, **keywords)
+        bound.apply_defaults()
+        given = bound.arguments
+        numbers = {name: number_of(value) for name, value in given.items() if _is_hyperparameter(name, value)}
+        rule = RowRule(row, numbers, {name: value for name, value in given.items() if name not in numbers})
+        # Arguments are checked here rather than at the first update.
+        _ = rule.core
+        return Transformation(rule)
+
+    make.__name__ = make.__qualname__ = row.name
+    make.__signature__ = row.signature  # type: ignore[attr-defined]  # read by inspect.signature
+    names = ", ".join(f"`{theirs}` is `{ours}`" for theirs, ours in row.arguments.items() if theirs != ours)
+    make.__doc__ = (
+        f'As `optax.{row.name}`: `gradwise.optimizers.{row.algorithm.__name__}` in convention "optax".\n\n'
+        f"The arguments and their defaults are optax's; in the core {names or 'they are called the same'}. Slots of "
+        "16-bit parameters are float32 unless a dtype is given.\n\n"
+        f"Raises:\n    ValueError: as `gradwise.optimizers.{row.algorithm.__name__}`.\n"
+    )
+    return make

@@ -1,0 +1,273 @@
+"""Optimizers of the core as optax's transformations: `init` gives optax's states, `update` what is to be added.
+
+A `Rule` is what a transformation does; a `Transformation` is what optax, JAX and their users see of it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import optax  # type: ignore[import-untyped]  # it shows mypy no types
+
+from ...backends import UnknownValueError, ops
+from ...optimizers.base import Optimizer
+from ...optimizers.cells import configuration, frozen
+from ...optimizers.functional import OptimizerState
+from ...optimizers.hyperparameter import Number, hyperparameters
+from .trees import Leaves
+
+_NO_PARAMS = (
+    "You are using a transformation that requires the current value of parameters, but you are not passing `params` "
+    "when calling `update`."
+)
+
+
+class Rule:
+    """What a transformation does, as a value: two rules of the same kind with the same numbers are equal.
+
+    Args:
+        numbers: the hyperparameters that JAX may trace, by name.
+        rest: a hashable value for all others.
+    """
+
+    def __init__(self, numbers: Mapping[str, Any], rest: Any) -> None:
+        self.numbers = dict(numbers)
+        self.rest = rest
+
+    def with_numbers(self, values: Iterable[Any]) -> Rule:
+        """The same with other numbers; they are looked at when they are used."""
+        raise NotImplementedError
+
+    def init(self, params: Any) -> Any:
+        """The state before the first update; see `optax.GradientTransformation`."""
+        raise NotImplementedError
+
+    def update(self, updates: Any, state: Any, params: Any = None, **extra_args: Any) -> tuple[Any, Any]:
+        """What is to be added to the parameters, and the next state; see `optax.GradientTransformation`."""
+        raise NotImplementedError
+
+    @property
+    def key(self) -> Any:
+        """What makes it equal to others."""
+        return type(self), self.rest, frozen(self.numbers)
+
+
+class Transformation(optax.GradientTransformationExtraArgs):  # type: ignore[misc]  # of a class without types
+    """A transformation that compares and hashes by value and cannot change, and a pytree of its hyperparameters.
+
+    So it may be an argument of a jitted function, static or not: another rate compiles nothing anew, derivatives with
+    respect to hyperparameters exist, and `vmap` maps over them.
+
+    Args:
+        rule: what it does.
+    """
+
+    def __new__(cls, rule: Rule) -> Transformation:
+        self: Transformation = super().__new__(cls, rule.init, rule.update)
+        self.__dict__["_rule"] = rule
+        return self
+
+    @property
+    def rule(self) -> Rule:
+        """What it does."""
+        rule: Rule = self.__dict__["_rule"]
+        return rule
+
+    @classmethod
+    def _make(cls, iterable: Iterable[Any]) -> Any:
+        # What `_replace` gives is no longer this rule.
+        return optax.GradientTransformationExtraArgs(*iterable)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"A transformation cannot change: make another one to set {name!r}.")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Transformation) and self.rule.key == other.rule.key
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self.rule.key)
+
+    def __reduce__(self) -> Any:
+        return Transformation, (self.rule,)
+
+    def __repr__(self) -> str:
+        return repr(self.rule)
+
+
+class _Static:
+    """What JAX keeps of a transformation beside its numbers; it compares by that."""
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self._key = (type(rule), rule.rest, tuple(rule.numbers))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Static) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+
+def _flatten(transformation: Transformation) -> tuple[tuple[Any, ...], _Static]:
+    return tuple(transformation.rule.numbers.values()), _Static(transformation.rule)
+
+
+def _unflatten(static: _Static, values: Iterable[Any]) -> Transformation:
+    return Transformation(static.rule.with_numbers(values))
+
+
+jax.tree_util.register_pytree_node(Transformation, _flatten, _unflatten)
+
+
+def number_of(value: Any) -> Any:
+    """A hyperparameter as the core keeps it: a float where the host can read it."""
+    value = ops.convert_to_number(value)
+    return float(value) if isinstance(value, int) else value
+
+
+def run(core: Optimizer, leaves: Leaves, updates: Any, state: OptimizerState, params: Any, rate: Any) -> Any:
+    """One update by an optimizer of the core.
+
+    Args:
+        core: the optimizer.
+        leaves: what has the parameters' structure.
+        updates: the gradients, in a tree.
+        state: the core's, its slots by the names of `leaves`.
+        params: the parameters in a tree, or None.
+        rate: the learning rate of this update, or None for the core's own.
+
+    Returns:
+        The updates in a tree, in the wider dtype of gradient and parameter; and the core's next state.
+
+    Raises:
+        ValueError: in optax's words, if the rule reads parameters and there are none.
+    """
+    gradients = leaves.match(updates)
+    given = leaves.match(params) if params is not None else _shapes(leaves, gradients, state)
+    try:
+        deltas, state = core.delta(leaves.named(given), leaves.named(gradients), state, rate)
+    except UnknownValueError:
+        raise ValueError(_NO_PARAMS) from None
+    found = []
+    for delta, gradient, parameter in zip(deltas.values(), gradients, given, strict=True):
+        if delta is not None:
+            beside = gradient if params is None else parameter
+            delta = jax.lax.convert_element_type(delta, jax.numpy.promote_types(gradient.dtype, beside.dtype))
+        found.append(delta)
+    return leaves.build(leaves.named(found)), state
+
+
+def _shapes(leaves: Leaves, gradients: list[Any], state: OptimizerState) -> list[Any]:
+    """Stand-ins for parameters that were not given, as wide as the gradients and slots beside them."""
+    found = []
+    for name, leaf, gradient in zip(leaves.names, leaves.leaves, gradients, strict=True):
+        beside = [slot[name].dtype for slot in state.slots.values() if slot[name] is not None]
+        dtypes = [*beside, (leaf if gradient is None else gradient).dtype]
+        found.append(shape_of(leaf.shape, functools.reduce(jax.numpy.promote_types, dtypes)))
+    return found
+
+
+def slots_of(core: Optimizer) -> list[str]:
+    """The names of an optimizer's slots."""
+    return list(core.init({"": shape_of((0,), "float32")}).slots)
+
+
+def shape_of(shape: tuple[int, ...], dtype: Any) -> Any:
+    """An array without values."""
+    return jax.ShapeDtypeStruct(shape, dtype)  # type: ignore[no-untyped-call]  # JAX declares no types here
+
+
+class CoreState(NamedTuple):
+    """The state of a transformation made by `from_optimizer`.
+
+    Attributes:
+        count: the number of updates made.
+        learning_rate: 0-d; None if the optimizer's rate is a schedule.
+        slots: for each slot name of the optimizer a tree shaped like the parameters.
+        scalars: what a whole step shares, by name.
+    """
+
+    count: Any
+    learning_rate: Any
+    slots: dict[str, Any]
+    scalars: dict[str, Any]
+
+
+class CoreRule(Rule):
+    """An optimizer of the core, with a state of its own.
+
+    Args:
+        optimizer: an unbuilt one that no one else changes.
+        numbers: what stands in place of its numbers.
+    """
+
+    def __init__(self, optimizer: Any, numbers: Mapping[str, Any] | None = None) -> None:
+        self._optimizer = optimizer
+        own = {
+            name: getattr(optimizer, name)
+            for name, kind in hyperparameters(type(optimizer)).items()
+            if isinstance(kind, Number) and getattr(optimizer, name) is not None
+        }
+        if optimizer.learning_rate_schedule is None:
+            own["learning_rate"] = optimizer._rate.value
+        others = {name: value for name, value in configuration(optimizer).items() if name not in own}
+        super().__init__(own if numbers is None else numbers, (type(optimizer), frozen(others)))
+
+    def with_numbers(self, values: Iterable[Any]) -> CoreRule:
+        """The same with other numbers."""
+        return CoreRule(self._optimizer, dict(zip(self.numbers, values, strict=True)))
+
+    @functools.cached_property
+    def core(self) -> Any:
+        """The optimizer with the numbers."""
+        core = self._optimizer._unbuilt_copy()
+        for name, value in self.numbers.items():
+            setattr(core, name, value)
+        return core
+
+    def init(self, params: Any) -> CoreState:
+        """The optimizer's state, in trees of the parameters' structure."""
+        leaves = Leaves(params)
+        state = self.core.init(leaves.named(leaves.leaves))
+        # Without parameters, as optax.tree.map_params has it, there is still a place for each slot.
+        slots = {name: leaves.build(state.slots.get(name, {})) for name in slots_of(self.core)}
+        return CoreState(jax.numpy.asarray(state.iterations), state.learning_rate, slots, state.scalars)
+
+    def update(self, updates: Any, state: CoreState, params: Any = None, **extra_args: Any) -> tuple[Any, CoreState]:
+        """As `Optimizer.delta`."""
+        like = params if params is not None else next(iter(state.slots.values()), updates)
+        leaves = Leaves(like)
+        # An optimizer of no parameters has no slots.
+        slots = {name: leaves.named(leaves.match(slot)) for name, slot in state.slots.items()} if leaves.names else {}
+        given = OptimizerState(state.count, state.learning_rate, slots, state.scalars)
+        deltas, after = run(self.core, leaves, updates, given, params, None)
+        built = {name: leaves.build(after.slots.get(name, {})) for name in state.slots}
+        return deltas, CoreState(after.iterations, after.learning_rate, built, after.scalars)
+
+    def __reduce__(self) -> Any:
+        return CoreRule, (self._optimizer, self.numbers)
+
+    def __repr__(self) -> str:
+        return f"from_optimizer({self._optimizer!r})"
+
+
+def from_optimizer(optimizer: Optimizer) -> Transformation:
+    """Any optimizer of the core as optax's transformation.
+
+    Args:
+        optimizer: any; what happens to it afterwards does not change the transformation.
+
+    Returns:
+        A transformation whose state is a `CoreState`. Its `update` needs `params` if the rule, weight decay or a moving
+        average reads them. A scheduled or settable rate stays the optimizer's: `optax.tree.set(state,
+        learning_rate=...)` sets it.
+    """
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"from_optimizer takes a gradwise Optimizer, received a {type(optimizer).__name__}.")
+    return Transformation(CoreRule(optimizer._unbuilt_copy()))

@@ -1,0 +1,132 @@
+"""What `test_jax_sharding.py` asks of a process of its own, which has eight devices: one JSON object of findings."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+# Before JAX starts.
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from gradwise import optimizers
+from gradwise.frontends import optax as goptax
+from gradwise.optimizers.registry import ALGORITHMS
+
+MESH = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+SPECS = {"kernel": ("data", "model"), "rows": ("data",), "bias": ()}
+
+
+def placed(tree: Any, specs: Any) -> Any:
+    return {name: jax.device_put(leaf, NamedSharding(MESH, PartitionSpec(*specs[name]))) for name, leaf in tree.items()}
+
+
+def specs_of(tree: Any) -> Any:
+    return {name: tuple(leaf.sharding.spec) for name, leaf in tree.items()}
+
+
+def on_one_device(tree: Any) -> int:
+    """The bytes of a tree that lie on the first device."""
+    first = jax.devices()[0]
+    shards = [shard for leaf in jax.tree.leaves(tree) for shard in leaf.addressable_shards]
+    return sum(shard.data.nbytes for shard in shards if shard.device == first)
+
+
+def trees() -> tuple[Any, Any]:
+    rng = np.random.default_rng(0)
+    shapes = {"kernel": (64, 32), "rows": (64, 8), "bias": (32,)}
+    made = [{name: jnp.asarray(rng.normal(size=shape), jnp.float32) for name, shape in shapes.items()} for _ in "pg"]
+    return made[0], made[1]
+
+
+def far(a: Any, b: Any) -> float:
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return max(float(np.max(np.abs(np.asarray(x) - np.asarray(y)))) for x, y in pairs)
+
+
+def sharded_steps(optimizer: Any) -> dict[str, Any]:
+    """Steps of sharded parameters beside the same steps on one device."""
+    params, grads = trees()
+    # A replicated array may share the memory of the one it was made from, which is donated below.
+    expected = trees()[0]
+    expected_state = optimizer.init(expected)
+    sharded, sharded_grads = placed(params, SPECS), placed(grads, SPECS)
+    states = {"eager": optimizer.init(sharded), "jit": jax.jit(optimizer.init)(sharded)}
+    found: dict[str, Any] = {
+        kind: all(specs_of(slot) == SPECS for slot in state.slots.values()) for kind, state in states.items()
+    }
+    step, plain = jax.jit(optimizer.step, donate_argnums=(0, 2)), jax.jit(optimizer.step)
+    # A compiled init leaves the count, which no parameter is beside, on one device: its first step compiles apart.
+    state = states["eager"]
+    for _ in range(3):
+        sharded, state = step(sharded, sharded_grads, state)
+        expected, expected_state = plain(expected, grads, expected_state)
+    found["step"] = specs_of(sharded) == SPECS and all(specs_of(slot) == SPECS for slot in state.slots.values())
+    found["compiled"] = step._cache_size()
+    found["distance"] = far((sharded, state.slots), (expected, expected_state.slots))
+    return found
+
+
+def zero(transformation: Any) -> dict[str, Any]:
+    """Parameters on every device, optimizer state spread over the data axis."""
+    params, grads = trees()
+    everywhere = {name: () for name in SPECS}
+    spread = {"kernel": ("data",), "rows": ("data",), "bias": ("data",)}
+    params, grads = placed(params, everywhere), placed(grads, everywhere)
+
+    def where(name: Any) -> Any:
+        return NamedSharding(MESH, PartitionSpec(*spread[name]))
+
+    replicated = NamedSharding(MESH, PartitionSpec())
+    shapes = jax.eval_shape(transformation.init, params)
+    places = optax.tree.map_params(
+        transformation,
+        lambda leaf, place: place,
+        shapes,
+        {name: where(name) for name in SPECS},
+        transform_non_params=lambda leaf: replicated,
+    )
+    state = jax.jit(transformation.init, out_shardings=places)(params)
+
+    def step(params: Any, grads: Any, state: Any) -> Any:
+        updates, state = transformation.update(grads, state, params)
+        return optax.apply_updates(params, updates), state
+
+    whole = {name: replicated for name in SPECS}
+    compiled = jax.jit(step, donate_argnums=(0, 2), out_shardings=(whole, places))
+    expected, expected_state = trees()[0], transformation.init(trees()[0])
+    copied = transformation.init(params)
+    for _ in range(3):
+        params, state = compiled(params, grads, state)
+        updates, expected_state = transformation.update(trees()[1], expected_state, expected)
+        expected = optax.apply_updates(expected, updates)
+    moments = optax.tree.get(state, "mu"), optax.tree.get(state, "nu")
+    return {
+        "params": specs_of(params) == everywhere,
+        "state": all(specs_of(moment) == spread for moment in moments),
+        "distance": far(params, expected),
+        "compiled": compiled._cache_size(),
+        "replicated_bytes": on_one_device(copied),
+        "bytes": on_one_device(state),
+    }
+
+
+if __name__ == "__main__":
+    result = {
+        "steps": {
+            f"{kind.__name__} {convention}": sharded_steps(kind(0.1, convention=convention))
+            for kind in ALGORITHMS
+            for convention in ("keras", "optax")
+        },
+        "clipped": sharded_steps(optimizers.Adam(0.1, global_clipnorm=1.0, use_ema=True)),
+        "zero": {name: zero(getattr(goptax, name)(0.1)) for name in ("adam", "adamw", "adamax")},
+    }
+    json.dump(result, sys.stdout)

@@ -1,0 +1,261 @@
+"""The functional path of every algorithm under JAX: branches, rematerialization, donation, deltas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gradwise import optimizers
+from gradwise.backends import UnknownValueError, Variable
+from gradwise.optimizers import SGD, Adam, AdamW, Nadam
+from gradwise.optimizers.registry import ALGORITHMS
+
+pytestmark = pytest.mark.jax
+
+EVERY = [(kind, convention) for kind in ALGORITHMS for convention in kind.conventions]
+
+
+def called(each: Any) -> str:
+    return each.__name__ if isinstance(each, type) else str(each)
+
+
+def trees() -> tuple[Any, Any]:
+    import jax.numpy as jnp
+
+    params = {"w": jnp.asarray([[1.0, -2.0], [0.5, 3.0]], jnp.float32), "b": jnp.asarray(0.25, jnp.float32)}
+    grads = {"w": jnp.asarray([[0.5, 1e-3], [-2.0, 4.0]], jnp.float32), "b": jnp.asarray(-1.0, jnp.float32)}
+    return params, grads
+
+
+def kinds(tree: Any) -> Any:
+    import jax
+
+    return jax.tree.structure(tree), [(leaf.shape, leaf.dtype, leaf.weak_type) for leaf in jax.tree.leaves(tree)]
+
+
+def close(a: Any, b: Any, tolerance: float = 1e-5) -> None:
+    import jax
+
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_allclose(x, y, rtol=tolerance, atol=1e-7)
+
+
+@pytest.mark.parametrize(("kind", "convention"), EVERY, ids=called)
+def test_in_a_branch_of_a_loop_that_is_rematerialized(kind: Any, convention: str) -> None:
+    """scan, cond and remat together; the state keeps its types, or JAX would refuse it."""
+    import jax
+
+    params, grads = trees()
+    optimizer = kind(0.1, convention=convention, use_ema=True)
+
+    @jax.checkpoint
+    def step(carry: Any, skipped: Any) -> Any:
+        return jax.lax.cond(skipped, lambda: carry, lambda: optimizer.step(carry[0], grads, carry[1])), None
+
+    start = (params, optimizer.init(params))
+    skips = jax.numpy.asarray([False, True, False])
+    (looped, state), _ = jax.jit(lambda: jax.lax.scan(step, start, skips))()
+    for _ in range(2):
+        params, start = optimizer.step(
+            params, grads, start[1] if isinstance(start, tuple) and len(start) == 2 else start
+        )
+    close(looped, params)
+    assert int(state.iterations) == 2
+
+
+@pytest.mark.parametrize(("kind", "convention"), EVERY, ids=called)
+def test_donation_of_parameters_and_state(kind: Any, convention: str) -> None:
+    """No buffer is in there twice, and JAX uses every one: a donated array that it cannot use is a warning."""
+    import jax
+
+    params, grads = trees()
+    optimizer = kind(0.1, convention=convention, use_ema=True, gradient_accumulation_steps=2)
+    state = optimizer.init(params)
+    step = jax.jit(optimizer.step, donate_argnums=(0, 2))
+    before = kinds((params, state))
+    given = jax.tree.leaves((params, state))
+    for _ in range(3):
+        params, state = step(params, grads, state)
+    assert all(leaf.is_deleted() for leaf in given)
+    assert kinds((params, state)) == before and step._cache_size() == 1
+
+
+def test_vmap_over_seeds() -> None:
+    """One model for each seed, each with a count of its own."""
+    import jax
+    import jax.numpy as jnp
+
+    optimizer = Nadam(0.1, global_clipnorm=1.0)
+
+    def trained(seed: Any) -> Any:
+        params = jax.random.normal(jax.random.key(seed), (3,))
+        state = optimizer.init(params)
+        return jax.lax.scan(
+            lambda c, _: (optimizer.step(c[0], c[0] ** 3, c[1]), None), (params, state), None, length=4
+        )[0]
+
+    mapped = jax.vmap(trained)(jnp.arange(3))
+    assert mapped[1].iterations.shape == (3,)
+    for seed in range(3):
+        close(jax.tree.map(lambda leaf, seed=seed: leaf[seed], mapped), trained(seed))
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=called)
+def test_meta_learning_through_three_steps(algorithm: Any) -> None:
+    """The derivative of a loss after three steps, with respect to the first parameters, against differences."""
+    import jax
+    import jax.numpy as jnp
+
+    optimizer = algorithm(0.1)
+
+    def loss(scale: Any) -> Any:
+        params = jnp.asarray([1.0, -2.0]) * scale
+        state = optimizer.init(params)
+        for _ in range(3):
+            params, state = optimizer.step(params, jax.grad(lambda v: jnp.sum(v**4 + v**2))(params), state)
+        return jnp.sum(params**2)
+
+    with jax.enable_x64(True):
+        slope = jax.jit(jax.grad(loss))(jnp.asarray(1.0))
+        difference = (loss(1.0 + 1e-5) - loss(1.0 - 1e-5)) / 2e-5
+        assert float(slope) == pytest.approx(float(difference), rel=1e-5)
+
+
+def test_init_takes_what_has_no_leaves() -> None:
+    import jax
+    import optax
+
+    for tree in (None, {}, {"a": None}, optax.MaskedNode(), {"a": (), "b": [None]}):
+        optimizer = Adam(0.1)
+        state = optimizer.init(tree)
+        params, after = optimizer.step(tree, tree, state)
+        assert jax.tree.structure(params) == jax.tree.structure(tree) and int(after.iterations) == 1
+
+
+def test_numbers_of_each_parameter_are_arrays_from_the_start() -> None:
+    """In a convention with a step count for each parameter jit sees the same types at the first step and later."""
+    import jax
+
+    params, grads = trees()
+    optimizer = Nadam(0.1, convention="torch")
+    state = optimizer.init(params)
+    assert kinds(state) == kinds(jax.jit(optimizer.init)(params))
+    step = jax.jit(optimizer.step)
+    for _ in range(3):
+        params, state = step(params, grads, state)
+    assert step._cache_size() == 1
+
+
+@pytest.mark.parametrize(("kind", "convention"), EVERY, ids=called)
+def test_bfloat16_parameters_with_float32_gradients(kind: Any, convention: str) -> None:
+    import jax
+    import jax.numpy as jnp
+
+    params, grads = trees()
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), params)
+    optimizer = kind(0.1, convention=convention)
+    state = optimizer.init(params)
+    after = jax.jit(optimizer.step)(params, grads, state)
+    assert kinds(after) == kinds((params, state))
+
+
+@pytest.mark.parametrize(("kind", "convention"), [each for each in EVERY if each[1] != "keras2"], ids=called)
+def test_strict_promotion(kind: Any, convention: str) -> None:
+    import jax
+
+    if kind is Nadam and convention != "optax":
+        pytest.skip("Nadam's momentum schedule multiplies a count by a number, which strict promotion forbids")
+    params, grads = trees()
+    optimizer = kind(0.1, convention=convention)
+    with jax.numpy_dtype_promotion("strict"):
+        jax.jit(optimizer.step)(params, grads, optimizer.init(params))
+
+
+# ---------------------------------------------------------------- deltas
+
+
+@pytest.mark.parametrize(("kind", "convention"), EVERY, ids=called)
+def test_delta_is_what_step_adds(kind: Any, convention: str) -> None:
+    import jax
+
+    params, grads = trees()
+    decay = {"weight_decay": 0.1} if convention in kind.weight_decay_forms else {}
+    optimizer = kind(0.1, convention=convention, clipnorm=1.0, **decay)
+    state = optimizer.init(params)
+    for method in (optimizer.delta, jax.jit(optimizer.delta)):
+        deltas, after = method(params, grads, state)
+        stepped, expected = optimizer.step(params, grads, state)
+        close(jax.tree.map(lambda a, b: a + b, params, deltas), stepped, 1e-6)
+        close(after, expected, 1e-6)
+        assert kinds(after) == kinds(expected)
+
+
+def test_delta_with_averages_that_overwrite_and_accumulation() -> None:
+    """In a traced branch the sum of the deltas comes out of the branch that ran."""
+    import jax
+
+    params, grads = trees()
+    optimizer = Adam(0.1, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=2, gradient_accumulation_steps=2)
+    state = optimizer.init(params)
+    delta, moved = jax.jit(optimizer.delta), params
+    for count in range(6):
+        deltas, after = delta(moved, grads, state)
+        params, state = optimizer.step(params, grads, state)
+        moved = jax.tree.map(lambda a, b: a + b, moved, deltas)
+        close((moved, after), (params, state), 1e-5)
+        assert count % 2 or not np.any(deltas["w"])
+
+
+def test_delta_is_not_rounded_to_the_parameter() -> None:
+    import jax.numpy as jnp
+
+    params = {"w": jnp.full(2, 256.0, jnp.bfloat16)}
+    optimizer = SGD(0.5)
+    deltas, _ = optimizer.delta(params, {"w": jnp.ones(2, jnp.bfloat16)}, optimizer.init(params))
+    assert deltas["w"].dtype == jnp.float32 and np.all(deltas["w"] == -0.5)
+    stepped, _ = optimizer.step(params, {"w": jnp.ones(2, jnp.bfloat16)}, optimizer.init(params))
+    assert np.all(stepped["w"] == 256.0)
+
+
+def test_delta_without_values_of_the_parameters() -> None:
+    import jax
+
+    params, grads = trees()
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), params)
+    optimizer = Adam(0.1)
+    close(
+        optimizer.delta(shapes, grads, optimizer.init(params)), optimizer.delta(params, grads, optimizer.init(params))
+    )
+    optimizer = AdamW(0.1)
+    with pytest.raises(UnknownValueError, match="reads parameter 'b', whose value was not given"):
+        optimizer.delta(shapes, grads, optimizer.init(params))
+
+
+def test_delta_on_numpy() -> None:
+    params, grads = {"a": np.ones(2), "b": np.ones(3)}, {"a": np.full(2, 0.5), "b": None}
+    optimizer = SGD(0.5, weight_decay=0.1)
+    deltas, state = optimizer.delta(params, grads, optimizer.init(params))
+    assert deltas["b"] is None and state.iterations == 1
+    np.testing.assert_allclose(deltas["a"], -0.05 - 0.25)
+    np.testing.assert_array_equal(params["a"], 1.0)
+
+
+def test_slots_in_dtypes_of_their_own() -> None:
+    import jax.numpy as jnp
+
+    params, grads = trees()
+    optimizer = Adam(0.1, slot_dtype={"momentum": "bfloat16"})
+    state = optimizer.init(params)
+    _, after = optimizer.step(params, grads, state)
+    assert kinds(after) == kinds(state)
+    assert state.slots["momentum"]["w"].dtype == jnp.bfloat16 and state.slots["velocity"]["w"].dtype == jnp.float32
+    assert optimizers.get(optimizers.serialize(optimizer)).slot_dtype == {"momentum": "bfloat16"}
+    for wrong in ({"momentum": "int8"}, {1: "float32"}):
+        with pytest.raises(ValueError, match="`slot_dtype` must be"):
+            Adam(0.1, slot_dtype=wrong)
+    cell = Variable(params["w"])
+    optimizer.build([cell])
+    assert optimizer.momentums[0].dtype_name == "bfloat16"

@@ -1,0 +1,51 @@
+"""Several devices: parameters, and state, that are spread over eight of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.jax
+TESTS = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def found() -> Any:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(TESTS / "sharding_process.py")],
+        env={**os.environ, "PYTHONPATH": str(TESTS.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+
+def test_shardings_are_kept_by_init_and_by_steps(found: Any) -> None:
+    """Also by a compiled init, which in optax puts all state on one device; one compilation serves all steps."""
+    for name, each in {**found["steps"], "clipped": found["clipped"]}.items():
+        assert each["eager"] and each["jit"] and each["step"], name
+        assert each["compiled"] == 1, name
+
+
+def test_results_are_those_of_one_device(found: Any) -> None:
+    """Equal where each element is updated by itself; a global norm is summed in another order."""
+    for name, each in found["steps"].items():
+        assert each["distance"] <= 1e-6, name
+    assert found["clipped"]["distance"] <= 1e-5
+
+
+def test_state_spread_over_the_data_axis(found: Any) -> None:
+    """ZeRO: each of four groups of devices holds a quarter of the state, and the count."""
+    for name, each in found["zero"].items():
+        assert each["params"] and each["state"] and each["compiled"] == 1, name
+        assert each["distance"] <= 1e-6, name
+        print(f"{name}: {each['replicated_bytes']} bytes a device replicated, {each['bytes']} spread")
+        assert each["bytes"] <= each["replicated_bytes"] / 4 + 8
