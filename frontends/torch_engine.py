@@ -75,7 +75,8 @@ class Engine:
         self._first = linker.nothing_stored
         self._cells = self._rule._parameters
         self._some_cells: dict[tuple[int, ...], list[Variable]] = {}
-        self._tensors = _contents(state, self._parameters)
+        self._remember_entries()
+        self._tensors = self._contents()
         self._complex = [parameter for parameter in self._parameters if parameter.is_complex()]
         self._addresses = [parameter.data_ptr() for parameter in self._complex]
         # The group's copy of the rate that a schedule of the core gives.
@@ -107,12 +108,24 @@ class Engine:
             return False
         if present != self.positions and not self._place.keys() >= set(present):
             return False
-        tensors = _contents(state, self._parameters)
+        tensors = self._contents()
         if len(tensors) != len(self._tensors) or not all(map(operator.is_, tensors, self._tensors)):
             return False
         if self._complex and [parameter.data_ptr() for parameter in self._complex] != self._addresses:
             return False
         return (not self._live and self._read(group) == self._values) or self._follow(group)
+
+    def _remember_entries(self) -> None:
+        """The state's own dictionaries: to look a parameter up in it takes longer than to see that all are the same."""
+        self._entries = list(self._state.values())
+        self._own_entries = [entry for entry in map(self._state.get, self._parameters) if entry]
+
+    def _contents(self) -> list[Any]:
+        """All that the state holds for the parameters that take part."""
+        entries = self._state.values()
+        if len(entries) != len(self._entries) or not all(map(operator.is_, entries, self._entries)):
+            self._remember_entries()
+        return [*itertools.chain.from_iterable(map(dict.values, self._own_entries))]
 
     def _follow(self, group: Mapping[str, Any]) -> bool:
         """Take over the group's hyperparameters. False if they need slots that were not made."""
@@ -240,11 +253,6 @@ class Engine:
                     old.copy_(new)
             elif cell is not self._rule._iterations:
                 cell._array = new
-
-
-def _contents(state: Any, parameters: list[torch.Tensor]) -> list[Any]:
-    """All that the state holds for these parameters."""
-    return [*itertools.chain.from_iterable(map(dict.values, filter(None, map(state.get, parameters))))]
 
 
 def _flat(values: Any) -> list[Any]:

@@ -134,9 +134,11 @@ def condition(optimizer: Any, parameters: Tensors, gradient: Any, state: Any, ra
     generator = np.random.default_rng(0)
 
     def rounded(value: Any, rounding: float) -> Any:
-        if value is None or isinstance(value, (int, float)):  # no gradient; a count
+        if value is None:
             return value
         value = read(value)
+        if value.dtype != np.float32:  # a count, or another number in double precision
+            return value
         return np.asarray(value * (1.0 + rounding * generator.choice([-1.0, 1.0], size=value.shape)))
 
     def after(rounding: float) -> Tensors:
