@@ -115,6 +115,29 @@ def _definition() -> str:
     return hashlib.sha256(Path(__file__).with_name("numba_reductions.py").read_bytes()).hexdigest()[:16]
 
 
+class Kernels:
+    """The kernels of a program, looked up when they are first needed.
+
+    Args:
+        program: which writes, or reads for its sums.
+        dtype: "float32" or "float64".
+    """
+
+    def __init__(self, program: Program, dtype: str) -> None:
+        self.program = program
+        self.dtype = dtype
+
+    @functools.cached_property
+    def plain(self) -> Any:
+        """As a function of Python."""
+        return kernel_of(self.program, self.dtype)
+
+    @functools.cached_property
+    def team(self) -> int:
+        """As a function of C: its address."""
+        return int(kernel_of(self.program, self.dtype, team=True).address)
+
+
 def kernel_of(program: Program, dtype: str, team: bool = False) -> Any:
     """The compiled kernel, from memory, from disk, or made now.
 

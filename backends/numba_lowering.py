@@ -17,8 +17,7 @@ from typing import Any, Protocol
 import numpy
 
 from .numba_arrays import move_gradients
-from .numba_kernels import kernel_of
-from .program import Program
+from .numba_kernels import Kernels
 from .reductions import BLOCK, added_in_order
 
 _THREADED_FROM = 100_000
@@ -87,31 +86,31 @@ class Table:
         size = 8 if self.dtype == "float64" else 4
         return bool(move_gradients(self.addresses, addresses, self.sizes, size, written.starts, written.ends))
 
-    def write(self, program: Program, scalars: Sequence[Sequence[float]]) -> None:
+    def write(self, kernels: Kernels, scalars: Sequence[Sequence[float]]) -> None:
         """Run a program that writes; return when all is written.
 
         Args:
-            program: without reductions.
+            kernels: of a program without reductions.
             scalars: one line for all parameters, or one for each.
         """
-        self._run(program, scalars, _NO_SUMS, whole_blocks=False)
+        self._run(kernels, scalars, _NO_SUMS, whole_blocks=False)
 
-    def read(self, program: Program, scalars: Sequence[Sequence[float]]) -> list[list[float]]:
+    def read(self, kernels: Kernels, scalars: Sequence[Sequence[float]]) -> list[list[float]]:
         """Run a program that reads; for each parameter its sums.
 
         Args:
-            program: with reductions and without outputs.
+            kernels: of a program with reductions and without outputs.
             scalars: one line for all parameters, or one for each.
         """
-        sums = numpy.empty((int((-(-self.sizes // BLOCK)).sum()), len(program.reductions)))
-        self._run(program, scalars, sums, whole_blocks=True)
+        sums = numpy.empty((int((-(-self.sizes // BLOCK)).sum()), len(kernels.program.reductions)))
+        self._run(kernels, scalars, sums, whole_blocks=True)
         ends = [*self.work[1:, 3].tolist(), len(sums)]
         return [
             [added_in_order(column) for column in sums[first:end].T.tolist()]
             for first, end in zip(self.work[:, 3].tolist(), ends, strict=True)
         ]
 
-    def _run(self, program: Program, scalars: Sequence[Sequence[float]], sums: Any, whole_blocks: bool) -> None:
+    def _run(self, kernels: Kernels, scalars: Sequence[Sequence[float]], sums: Any, whole_blocks: bool) -> None:
         lines, addresses = numpy.array(scalars, dtype=numpy.float64), self.addresses
         team = self.lent() if self.total >= _THREADED_FROM else None
         threads = 1
@@ -119,11 +118,11 @@ class Table:
             threads = thread_count() if team is None else team.size()
         shares = self._in_shares(threads, whole_blocks)
         if threads == 1:
-            kernel_of(program, self.dtype)(shares[0], addresses, lines, sums)
+            kernels.plain(shares[0], addresses, lines, sums)
         elif team is not None:
-            team.run(kernel_of(program, self.dtype, team=True).address, shares, addresses, lines, sums, threads)
+            team.run(kernels.team, shares, addresses, lines, sums, threads)
         else:
-            kernel = kernel_of(program, self.dtype)
+            kernel = kernels.plain
             _together([lambda share=share: kernel(share, addresses, lines, sums) for share in shares])  # type: ignore[misc]  # a default is how each keeps its own
 
     def _in_shares(self, threads: int, whole_blocks: bool) -> list[Any]:

@@ -14,7 +14,7 @@ from .base import Array
 # Calls of methods through `map` take half as long as in a loop, and this is most of a small step.
 _data_ptr, _is_contiguous, _is_neg = torch.Tensor.data_ptr, torch.Tensor.is_contiguous, torch.Tensor.is_neg
 _kind = operator.attrgetter("dtype", "is_cpu", "shape")
-_shape = operator.attrgetter("shape")
+_numel = torch.Tensor.numel
 _ONLY_TENSORS = {torch.Tensor}
 
 
@@ -30,8 +30,8 @@ class Lookout:
         self._held = [tensor for row in held for tensor in row]
         self._addresses = [tensor.data_ptr() for tensor in self._held]
         self._parameters = [row[0] for row in held]
-        self._shapes = [tensor.shape for tensor in self._parameters]
-        self._kinds = [(dtype, True, shape) for shape in self._shapes]
+        self._sizes = [tensor.numel() for tensor in self._parameters]
+        self._kinds = [(dtype, True, tensor.shape) for tensor in self._parameters]
 
     def __call__(self, gradients: Sequence[Any]) -> Any:
         """The addresses of gradients, or None."""
@@ -44,7 +44,7 @@ class Lookout:
             if (
                 list(map(_data_ptr, held)) != self._addresses
                 or list(map(_kind, gradients)) != self._kinds
-                or list(map(_shape, self._parameters)) != self._shapes
+                or list(map(_numel, self._parameters)) != self._sizes
                 or not all(map(_is_contiguous, held))
                 or not all(map(_is_contiguous, gradients))
                 or any(map(_is_neg, gradients))

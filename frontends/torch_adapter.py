@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
+import itertools
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -150,9 +152,10 @@ class Adapter(torch.optim.Optimizer):
             self._accelerator_graph_capture_health_check()
         for index, group in enumerate(groups):
             gradients = [parameter.grad for parameter in group["params"]]
-            present = [place for place, gradient in enumerate(gradients) if gradient is not None]
-            if len(present) != len(gradients):
-                gradients = [gradient for gradient in gradients if gradient is not None]
+            present = list(range(len(gradients)))
+            if any(map(operator.is_, gradients, itertools.repeat(None))):
+                present = [place for place in present if gradients[place] is not None]
+                gradients = [gradients[place] for place in present]
             if present:
                 yield index, gradients, present
 

@@ -69,7 +69,7 @@ class ImperativeOptimizer(UpdateRule):
             return None
         lane = self._fusion.lane
         if lane is not None and lane.step(self, grads, trainable_variables):
-            return int(self._iterations.value)
+            return int(self._iterations._array)
         gradients = [value_of(gradient) for gradient in as_list(grads, "gradients")]
         if not gradients:
             return int(self._iterations.value)

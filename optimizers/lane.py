@@ -97,7 +97,7 @@ class Lane:
                 return False
         rate = rule._rate_at(rule._iterations._array, rule._rate._array)
         factors = self._factors(rule, gradients)
-        if type(rate) not in _NUMBERS or any(type(factor) not in _NUMBERS for factor in factors.values()):
+        if type(rate) not in _NUMBERS or (factors and any(type(each) not in _NUMBERS for each in factors.values())):
             return False
         pending: list[Any] = []
         if self._begin is None:

@@ -26,6 +26,13 @@ class _Pass:
         """For memory that is shared, without a compiler."""
         return BlockRunner(self.program, self.dtype)
 
+    @functools.cached_property
+    def kernels(self) -> Any:
+        """For memory that is shared, with Numba."""
+        from ..backends.numba_kernels import Kernels
+
+        return Kernels(self.program, self.dtype)
+
     @property
     def sums(self) -> list[str]:
         """The names of what it adds up."""
@@ -72,11 +79,11 @@ class Way:
         """
         lines = self._for_each(lines, len(table.sizes))
         for reading in self._reading:
-            found = table.read(reading.program, [reading.evaluate(line) for line in lines])
+            found = table.read(reading.kernels, [reading.evaluate(line) for line in lines])
             for line, sums in zip(lines, found, strict=True):
                 line.update(zip(reading.sums, sums, strict=True))
         for writing in self._writing:
-            table.write(writing.program, [writing.evaluate(line) for line in lines])
+            table.write(writing.kernels, [writing.evaluate(line) for line in lines])
 
     def run_by_blocks(self, rows: list[list[Any]], lines: list[dict[str, Any]]) -> None:
         """Run it over flat arrays, a row of them for each parameter."""
@@ -135,7 +142,7 @@ class Begin:
                 first = passes[0][1]
                 backend = rule._parameters[0].backend
                 table = table_of([rows[k][0] for k, _ in passes], [rows[k][1] for k, _ in passes], first.dtype, backend)
-                found = table.read(first.program, [each.evaluate(values) for _, each in passes])
+                found = table.read(first.kernels, [each.evaluate(values) for _, each in passes])
                 for (_, each), sums in zip(passes, found, strict=True):
                     values.update(zip(each.sums, sums, strict=True))
         return list(zip(self._cells(rule), self._results(values), strict=True))
@@ -172,7 +179,9 @@ def intervals_of(bounds: Sequence[tuple[int, int]]) -> Any:
 def step_values(rule: Any, rate: Any) -> dict[str, Any]:
     """This step's scalars, by the names under which they were recorded."""
     values = {"rate": rate, "base_rate": rule._rate.value, "count": rule._iterations.value, "factor": None}
-    return values | {f"shared{k}": cell.value for k, cell in enumerate(rule._shared) if cell.backend is HOST}
+    if rule._shared:
+        values |= {f"shared{k}": cell.value for k, cell in enumerate(rule._shared) if cell.backend is HOST}
+    return values
 
 
 def lines_of(values: dict[str, Any], own: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
