@@ -213,8 +213,8 @@ class Backend:
 
         Returns:
             A function of one gradient for each parameter. It gives their addresses as an int64 array, if they are plain
-            arrays of this dtype and their parameters' shapes, and if what is held lies where it did, in the same shape,
-            and can be written; else None, and the arrays must be looked at one after another. None if there is no
+            arrays of this dtype and their parameters' shapes, and if what is held lies where it did and can be written;
+            else None, and the arrays must be looked at one after another. None if there is no
             quick way.
         """
         return None

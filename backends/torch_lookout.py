@@ -14,7 +14,6 @@ from .base import Array
 # Calls of methods through `map` take half as long as in a loop, and this is most of a small step.
 _data_ptr, _is_contiguous, _is_neg = torch.Tensor.data_ptr, torch.Tensor.is_contiguous, torch.Tensor.is_neg
 _kind = operator.attrgetter("dtype", "is_cpu", "shape")
-_numel = torch.Tensor.numel
 _ONLY_TENSORS = {torch.Tensor}
 
 
@@ -29,9 +28,7 @@ class Lookout:
     def __init__(self, held: Sequence[Sequence[Array]], dtype: Any) -> None:
         self._held = [tensor for row in held for tensor in row]
         self._addresses = [tensor.data_ptr() for tensor in self._held]
-        self._parameters = [row[0] for row in held]
-        self._sizes = [tensor.numel() for tensor in self._parameters]
-        self._kinds = [(dtype, True, tensor.shape) for tensor in self._parameters]
+        self._kinds = [(dtype, True, row[0].shape) for row in held]
 
     def __call__(self, gradients: Sequence[Any]) -> Any:
         """The addresses of gradients, or None."""
@@ -40,11 +37,11 @@ class Lookout:
         held = self._held
         try:
             # The data of a tensor may have been replaced or transposed, and a transposed tensor starts in the same
-            # place. What has no memory that can be read (sparse, wrapped by a transformation) raises.
+            # place. A shape that changed in place shows in the next gradient. What has no memory that can be read
+            # (sparse, wrapped by a transformation) raises.
             if (
                 list(map(_data_ptr, held)) != self._addresses
                 or list(map(_kind, gradients)) != self._kinds
-                or list(map(_numel, self._parameters)) != self._sizes
                 or not all(map(_is_contiguous, held))
                 or not all(map(_is_contiguous, gradients))
                 or any(map(_is_neg, gradients))

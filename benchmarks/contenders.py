@@ -96,6 +96,7 @@ KINDS = {
     "numpy": Kind("gradwise, NumPy", ("own", "OnNumpy"), ("numba",)),
     "numpy-eager": Kind("gradwise, NumPy, not fused", ("own", "OnNumpy"), options={"jit_compile": False}),
     "torch": Kind("gradwise, torch", ("own", "OnTorch"), ("numba", "torch")),
+    "torch-frontend": Kind("gradwise, torch front end", ("own", "TorchFrontend"), ("numba", "torch")),
     "jax": Kind("gradwise, JAX", ("own", "OnJax"), ("jax",), reference="optax"),
     "torch-fused": _torch("torch.optim, fused", "fused", fused=True),
     "torch-foreach": _torch("torch.optim, foreach", "foreach", foreach=True),

@@ -41,6 +41,21 @@ class OnTorch(TorchArrays):
         return [variable.value for variable in self.optimizer.variables]
 
 
+class TorchFrontend(TorchArrays):
+    """`gradwise.frontends.torch`, as a model is trained with it."""
+
+    def prepare(self) -> None:
+        from gradwise.frontends import torch as optim
+
+        self.optimizer = getattr(optim, self.algorithm.torch_name)(self.parameters, **self.algorithm.options)
+
+    def step(self) -> None:
+        self.optimizer.step()
+
+    def state(self) -> list[Any]:
+        return [value for slots in self.optimizer.state.values() for value in slots.values()]
+
+
 class OnJax(JaxArrays):
     """The functional path."""
 

@@ -33,20 +33,22 @@ def _steps(result: dict[str, Any]) -> Iterator[_Claim]:
     ratios = {name: contender["ratio"] for name, contender in result["contenders"].items()}
     if tiny and fused:
         yield "numpy", "step / torch fused", 0.4, ratios.get("numpy")
+        yield "torch-frontend", "step / torch fused", 1.0, ratios.get("torch-frontend")
     elif not tiny:
         if result["algorithm"] == "adam":
             yield "numpy", "step / torch fused", 1.05, ratios.get("numpy")
         else:
             yield "numpy", "step / what its bytes and Adam's time predict", 1.15, result["over_prediction"]
-        if fused:
-            yield "torch", "step / torch fused", 1.05, ratios.get("torch")
-        else:
-            yield "torch", "step / torch foreach", 0.35, ratios.get("torch")
+        for name in ("torch", "torch-frontend"):
+            if fused:
+                yield name, "step / torch fused", 1.05, ratios.get(name)
+            else:
+                yield name, "step / torch foreach", 0.35, ratios.get(name)
     yield "jax", "step / optax", 1.05, ratios.get("jax")
 
 
 def _memory(result: dict[str, Any]) -> Iterator[_Claim]:
-    for name in ("numpy", "torch"):
+    for name in ("numpy", "torch", "torch-frontend"):
         memory = result["contenders"].get(name, {}).get("memory")
         if memory and memory["peak_bytes"]:
             yield name, "memory / arrays", 1.02, _single(memory["peak_bytes"] / memory["held_bytes"])

@@ -25,6 +25,8 @@ _HOOKS = (
 """Where torch keeps the hooks of an instance."""
 
 
+_NOTHING = itertools.repeat(None)
+
 # A name, because torch.compile warns of functions that are cached.
 _WITH_NUMBA = has_numba()
 
@@ -153,7 +155,7 @@ class Adapter(torch.optim.Optimizer):
         for index, group in enumerate(groups):
             gradients = [parameter.grad for parameter in group["params"]]
             present = list(range(len(gradients)))
-            if any(map(operator.is_, gradients, itertools.repeat(None))):
+            if any(map(operator.is_, gradients, _NOTHING)):
                 present = [place for place in present if gradients[place] is not None]
                 gradients = [gradients[place] for place in present]
             if present:

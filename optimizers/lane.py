@@ -52,6 +52,7 @@ class Lane:
         self._present = present
         self._seen = seen
         self._begin = begin
+        self._clipped = rule.clipnorm is not None or rule.global_clipnorm is not None
         self._memory = memory
         self._written = written
         self._backend = rule._parameters[0].backend
@@ -96,7 +97,7 @@ class Lane:
             if found is None or not part.table.move_gradients(found, self._memory):
                 return False
         rate = rule._rate_at(rule._iterations._array, rule._rate._array)
-        factors = self._factors(rule, gradients)
+        factors = self._factors(rule, gradients) if self._clipped else {}
         if type(rate) not in _NUMBERS or (factors and any(type(each) not in _NUMBERS for each in factors.values())):
             return False
         pending: list[Any] = []
@@ -121,9 +122,7 @@ class Lane:
         return True
 
     def _factors(self, rule: Any, gradients: Sequence[Any]) -> dict[int, Any]:
-        """What each gradient is multiplied by, if it is clipped by a norm."""
-        if rule.clipnorm is None and rule.global_clipnorm is None:
-            return {}
+        """What each gradient, clipped by a norm, is multiplied by."""
         aligned: list[Any] = [None] * len(rule._parameters)
         for index, gradient in zip(self._order, gradients, strict=True):
             aligned[index] = gradient

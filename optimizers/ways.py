@@ -6,7 +6,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from ..backends import HOST, Backend, Variable
+from ..backends import HOST, Backend, Variable, any_scope
 from ..backends.interpreter import BlockRunner
 from ..backends.passes import passes_of, with_sums_inside
 from ..backends.program import Program, scalar_evaluator
@@ -178,7 +178,11 @@ def intervals_of(bounds: Sequence[tuple[int, int]]) -> Any:
 
 def step_values(rule: Any, rate: Any) -> dict[str, Any]:
     """This step's scalars, by the names under which they were recorded."""
-    values = {"rate": rate, "base_rate": rule._rate.value, "count": rule._iterations.value, "factor": None}
+    base_rate, count = rule._rate, rule._iterations
+    if any_scope():
+        values = {"rate": rate, "base_rate": base_rate.value, "count": count.value, "factor": None}
+    else:
+        values = {"rate": rate, "base_rate": base_rate._array, "count": count._array, "factor": None}
     if rule._shared:
         values |= {f"shared{k}": cell.value for k, cell in enumerate(rule._shared) if cell.backend is HOST}
     return values
