@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from .base import Array, Backend, is_number
 from .detect import HOST, register_type
@@ -211,12 +211,16 @@ def apply(name: str, *operands: Any) -> Symbol:
     return recorder.record(name, symbols)
 
 
+_Listed: TypeAlias = tuple[dict[int, int], tuple[str, ...], tuple[float, ...], tuple[tuple[str, tuple[int, ...]], ...]]
+
+
 class Scalars:
     """The scalars of a recording: inputs, constants, and what follows from them."""
 
     def __init__(self) -> None:
         self._nodes: list[Any] = []
         self._known: dict[Any, Symbol] = {}
+        self._listed: _Listed | None = None
         self._reductions: dict[tuple[int, int], tuple[str, Recorder]] = {}
 
     def named(self, name: str) -> Symbol:
@@ -248,10 +252,11 @@ class Scalars:
             self._nodes.append(node)
         return self._known[key]
 
-    def listed(
-        self,
-    ) -> tuple[dict[int, int], tuple[str, ...], tuple[float, ...], tuple[tuple[str, tuple[int, ...]], ...]]:
+    def listed(self) -> _Listed:
         """Where each node is found in the three lists, counted through: inputs, constants, operations."""
+        # Programs recorded together share them: each of hundreds of parameters would have thousands of its own.
+        if self._listed is not None and len(self._listed[0]) == len(self._nodes):
+            return self._listed
         kinds = {"input": 0, "constant": 1}
         ordered = sorted(range(len(self._nodes)), key=lambda number: kinds.get(self._nodes[number][0], 2))
         place = {number: position for position, number in enumerate(ordered)}
@@ -262,7 +267,8 @@ class Scalars:
             for node in self._nodes
             if node[0] not in kinds
         )
-        return place, inputs, constants, operations
+        self._listed = place, inputs, constants, operations
+        return self._listed
 
 
 class Recorder:
