@@ -8,10 +8,7 @@ fused multiply-add, no reassociation, so the bits are those of the same operatio
 from __future__ import annotations
 
 import itertools
-import os
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Protocol
 
 import numpy
@@ -19,13 +16,12 @@ import numpy
 from .numba_arrays import move_gradients
 from .numba_kernels import Kernels
 from .reductions import BLOCK, added_in_order
+from .threads import thread_count, together
 
 _THREADED_FROM = 100_000
 """Below so many elements, threads only cost."""
 
 _NO_SUMS = numpy.empty((0, 0))
-_LOCK = threading.Lock()
-_POOL: list[ThreadPoolExecutor] = []
 
 
 class Team(Protocol):
@@ -123,7 +119,7 @@ class Table:
             team.run(kernels.team, shares, addresses, lines, sums, threads)
         else:
             kernel = kernels.plain
-            _together([lambda share=share: kernel(share, addresses, lines, sums) for share in shares])  # type: ignore[misc]  # a default is how each keeps its own
+            together([lambda share=share: kernel(share, addresses, lines, sums) for share in shares])  # type: ignore[misc]  # a default is how each keeps its own
 
     def _in_shares(self, threads: int, whole_blocks: bool) -> list[Any]:
         """The work in as many shares as there are threads worth starting for it."""
@@ -138,19 +134,7 @@ def share_out(task: Callable[[int, int], None], count: int, elements: int) -> No
     """Run `task(first, last)` over 0..count in as many threads as so many elements are worth."""
     threads = min(thread_count(), count) if elements >= _THREADED_FROM else 1
     bounds = [count * share // max(threads, 1) for share in range(threads + 1)]
-    _together([lambda low=low, high=high: task(low, high) for low, high in itertools.pairwise(bounds)])  # type: ignore[misc]
-
-
-def _together(tasks: list[Callable[[], None]]) -> None:
-    """Run all tasks at once, the first in this thread; return when the last has ended."""
-    futures: list[Future[None]] = [_pool().submit(task) for task in tasks[1:]]
-    try:
-        tasks[0]()
-    finally:
-        # Memory may not be let go, nor an interruption pass on, while another thread still writes.
-        wait(futures)
-    for future in futures:
-        future.result()
+    together([lambda low=low, high=high: task(low, high) for low, high in itertools.pairwise(bounds)])  # type: ignore[misc]
 
 
 def split(work: Any, shares: int, step: int = 1) -> list[Any]:
@@ -169,31 +153,3 @@ def split(work: Any, shares: int, step: int = 1) -> list[Any]:
             position += length
         result.append(numpy.array(pieces, dtype=numpy.int64).reshape(-1, 4))
     return result
-
-
-def thread_count() -> int:
-    """How many threads share one pass: the processors this process may use, at most 8, or GRADWISE_NUM_THREADS."""
-    asked = os.environ.get("GRADWISE_NUM_THREADS")
-    if asked is not None:
-        return max(1, int(asked))
-    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-
-
-def _pool() -> ThreadPoolExecutor:
-    with _LOCK:
-        if not _POOL:
-            _POOL.append(ThreadPoolExecutor(max(1, thread_count() - 1), thread_name_prefix="gradwise"))
-        return _POOL[0]
-
-
-def _after_fork() -> None:
-    # Threads do not survive a fork, and a lock may have been held by one of them.
-    global _LOCK
-    _POOL.clear()
-    _LOCK = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-

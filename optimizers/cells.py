@@ -7,10 +7,11 @@ nothing themselves (functional). Rules create their slots there and find them ag
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
-from ..backends import HOST, NUMPY, Backend, Variable, backend_of, compute_dtype, describe, handle_of, is_number
+from ..backends import HOST, NUMPY, Backend, Variable, backend_of, compute_dtype, describe, handle_of
 from .checks import as_list, check_one_backend, check_parameter
 
 STRUCTURE = (
@@ -406,26 +407,43 @@ def _unbuilt(value: Any) -> Any:
     return {key: _unbuilt(item) for key, item in value.items()} if type(value) is dict else value
 
 
-def frozen(value: Any) -> Any:
-    """A hashable stand-in for a configuration value, equal if and only if the values are, nested ones included."""
+def frozen(value: Any, outer: tuple[int, ...] = (), objects: int = 2) -> Any:
+    """A hashable stand-in for a configuration value, equal if and only if the values are, nested ones included.
+
+    Args:
+        value: what is read: numbers, text, containers and objects of any kind. Functions count by identity, as do cells
+            and arrays that cannot change; arrays of other libraries by their versions where they count these.
+        outer: the identities of what it stands in.
+        objects: how many objects deep to look. One may know all others of a program, as a logger does.
+    """
     if isinstance(value, CellKeeper):
         return (type(value), frozen(configuration(value)), frozen(value._rate._array))
-    if isinstance(value, (list, tuple)):
-        return (type(value), *map(frozen, value))
-    if isinstance(value, dict):
-        return (dict, *((key, frozen(item)) for key, item in value.items()))
-    if isinstance(value, (set, frozenset)):
-        return (set, frozenset(value))
     if value is None or isinstance(value, (int, float, str, bytes)):
         return (type(value), value)
     backend = backend_of(value)
-    if backend is NUMPY and backend.shape(value) == ():
-        return (NUMPY.dtype_name(value), NUMPY.to_numpy(value).tobytes())
-    attributes = getattr(value, "__dict__", None)
-    if isinstance(value, Variable) or callable(value) or backend is not None or type(attributes) is not dict:
+    if backend is NUMPY:
+        array = NUMPY.to_numpy(value)
+        # An array of objects has no values of its own that could be compared.
+        return _Same(value) if array.dtype.hasobject else (array.dtype.str, array.shape, array.tobytes())
+    if isinstance(value, Variable) or callable(value) or backend is not None or isinstance(value, type):
+        return _Same(value), getattr(value, "_version", None)
+    if id(value) in outer or (objects == 0 and not isinstance(value, (Mapping, Set, Sequence, deque))):
         return _Same(value)
-    # An object of the user's: by what it holds, but not deeper.
-    return _Same(value), *((name, item if is_number(item) else _Same(item)) for name, item in attributes.items())
+    outer = (*outer, id(value))
+    if isinstance(value, Mapping):
+        items = ((key, frozen(item, outer, objects)) for key, item in value.items())
+        return (type(value), *((frozen(key, outer, objects), item) for key, item in items))
+    if isinstance(value, Set):
+        return (type(value), frozenset(frozen(item, outer, objects) for item in value))
+    if isinstance(value, (Sequence, deque)):
+        return (type(value), *(frozen(item, outer, objects) for item in value))
+    # An object of the user's: by what it holds.
+    held = dict(getattr(value, "__dict__", {}))
+    for kind in type(value).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        names = (slots,) if isinstance(slots, str) else slots
+        held |= {name: getattr(value, name) for name in names if name[:2] != "__" and hasattr(value, name)}
+    return _Same(value), *((name, frozen(item, outer, objects - 1)) for name, item in held.items())
 
 
 class _Same:

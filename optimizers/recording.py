@@ -16,6 +16,7 @@ from ..backends.program import Program, Recorder, Scalars, Symbol, Unrecordable
 from .cells import STRUCTURE, CellKeeper, frozen, restore, snapshot
 
 _PLAIN = (float, int, str, bool)
+_OURS = __name__.rpartition(".")[0]
 
 _Recorded = TypeVar("_Recorded")
 
@@ -179,7 +180,7 @@ class Seen:
         divisor: of its gradients.
     """
 
-    __slots__ = ("_count", "_divisor", "_lists", "_plain", "_plain_values", "_rest")
+    __slots__ = ("_classes", "_count", "_divisor", "_lists", "_plain", "_plain_values", "_rest")
 
     def __init__(self, rule: CellKeeper, divisor: Any) -> None:
         attributes = {name: value for name, value in vars(rule).items() if name not in STRUCTURE}
@@ -191,6 +192,7 @@ class Seen:
         others = {name: value for name, value in attributes.items() if name not in plain}
         self._lists = [(name, value, len(value)) for name, value in others.items() if _is_list_of_cells(value)]
         self._rest = [(name, _frozen(value)) for name, value in others.items() if not _is_list_of_cells(value)]
+        self._classes = _of_classes(rule)
 
     def still(self, rule: CellKeeper, divisor: Any) -> bool:
         """Whether all has the same value."""
@@ -200,7 +202,15 @@ class Seen:
         for name, cells, length in self._lists:
             if attributes[name] is not cells or len(cells) != length:
                 return False
+        if self._classes and _of_classes(rule) != self._classes:
+            return False
         return all([_frozen(attributes[name]) == value for name, value in self._rest])
+
+
+def _of_classes(rule: CellKeeper) -> list[Any]:
+    """What the user's own classes hold: methods by identity, values by value."""
+    own = [kind for kind in type(rule).__mro__ if not kind.__module__.startswith(_OURS) and kind is not object]
+    return [frozen(dict(vars(kind))) for kind in own]
 
 
 def _is_list_of_cells(value: Any) -> bool:
