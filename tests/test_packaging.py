@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
 WHEEL_FILES = Path(__file__).with_name("wheel_files.txt")
 NOT_PACKAGED = {"tests", "examples", "benchmarks"}
-FRAMEWORKS = {"torch", "jax", "jaxlib", "optax", "keras", "numba", "array_api_strict"}
+FRAMEWORKS = {"torch", "jax", "jaxlib", "optax", "keras", "numba", "scipy", "array_api_strict"}
 IMPORT = """
 import json, sys
 import gradwise
