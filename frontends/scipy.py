@@ -227,7 +227,8 @@ class _Box(NamedTuple):
     def projected(self, point: _Point) -> _Array:
         """The gradient without what points out of the box, as in L-BFGS-B."""
         gradient = np.maximum(point.jac, point.x - self.upper)
-        return np.minimum(gradient, point.x - self.lower)
+        projected: _Array = np.minimum(gradient, point.x - self.lower)
+        return projected
 
 
 def _sides(pairs: Sequence[Any], count: int) -> tuple[list[float], list[float]]:
@@ -258,9 +259,10 @@ class _Function:
     def value(self, x: _Array) -> Any:
         """The objective, called with a copy because users may change what they are given."""
         self.values += 1
-        value = self._fun(x.copy(), *self._args)
+        value: Any = self._fun(x.copy(), *self._args)
         try:
-            value = value if np.isscalar(value) else np.asarray(value).item()
+            if not np.isscalar(value):
+                value = np.asarray(value).item()
             float(value)
         except (TypeError, ValueError):
             raise ValueError("The user-provided objective function must return a scalar value.") from None

@@ -17,6 +17,7 @@ SHOWN = {
     "own_rule.py": (pytest.mark.torch,),
     "torch_frontend.py": (pytest.mark.torch,),
     "optax_dialect.py": (pytest.mark.jax,),
+    "scipy_method.py": (),
 }
 
 
