@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ __all__ = ["minimize_method"]
 
 _Array = npt.NDArray[Any]
 
+_DTYPES = ("float16", "float32", "float64")
 _SCHEMES = ("2-point", "3-point")
 _SUCCESS, _MAXITER, _INFINITE, _NAN, _STOPPED = 0, 1, 2, 3, 99
 _MESSAGES = {
@@ -212,7 +213,7 @@ class _Box(NamedTuple):
         if isinstance(bounds, Bounds):
             lower, upper = bounds.lb, bounds.ub
         else:
-            lower, upper = _sides(list(bounds), len(start))
+            lower, upper = _sides(bounds, len(start))
         try:
             box = cls(*(np.broadcast_to(side, start.shape).astype(start.dtype) for side in (lower, upper)))
         except ValueError:
@@ -231,13 +232,17 @@ class _Box(NamedTuple):
         return projected
 
 
-def _sides(pairs: Sequence[Any], count: int) -> tuple[list[float], list[float]]:
+def _sides(bounds: Iterable[Any], count: int) -> tuple[_Array, _Array]:
     """The lower and the upper bounds of SciPy's older form: (min, max) pairs, None for no bound."""
+    try:
+        # None becomes NaN.
+        pairs = [[np.asarray(side, float).item() for side in (low, high)] for low, high in bounds]
+    except (TypeError, ValueError):
+        raise ValueError("`bounds` must be a `Bounds` or a sequence of (min, max) pairs of numbers or None.") from None
     if len(pairs) != count:
         raise ValueError("The number of bounds is not compatible with the length of `x0`.")
-    lower = [-np.inf if low is None else low for low, _ in pairs]
-    upper = [np.inf if high is None else high for _, high in pairs]
-    return lower, upper
+    lower, upper = np.reshape(pairs, (count, 2)).T
+    return np.where(np.isnan(lower), -np.inf, lower), np.where(np.isnan(upper), np.inf, upper)
 
 
 class _Function:
@@ -278,6 +283,8 @@ def _gradient_function(jac: Any, scheme: str, eps: Any, box: _Box) -> Callable[.
         raise ValueError(f"`finite_diff_scheme` must be {known}, received {shown(scheme)}.")
 
     def by_differences(function: _Function, x: _Array, value: Any, args: tuple[Any, ...]) -> _Array:
+        if not (np.isfinite(value) and np.isfinite(x).all()):
+            return np.full(x.shape, np.nan)
         if scheme == "2-point":
             return _quotients(function, x, value, box.clip(x + _one_sided(x, _steps(x, eps, 1 / 2), box)))
         steps = _steps(x, eps, 1 / 3)
@@ -297,8 +304,12 @@ def _steps(x: _Array, eps: Any, power: float) -> _Array:
     relative = resolution * np.where(x >= 0, 1.0, -1.0) * np.maximum(1.0, abs(x))
     # As in BFGS, which has an absolute step for "2-point" only.
     own = np.full(x.shape, resolution) if power == 1 / 2 else relative
-    steps = own if eps is None else np.broadcast_to(eps, x.shape)
-    steps = steps.astype(x.dtype)
+    try:
+        steps = np.broadcast_to(own if eps is None else np.asarray(eps, float), x.shape).astype(x.dtype)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"`eps` must be a number or one for each of the {len(x)} components of x, received {describe(eps)}."
+        ) from None
     return np.where(x + steps == x, relative, steps).astype(x.dtype)
 
 
@@ -324,9 +335,9 @@ def _quotients(function: _Function, x: _Array, value: Any, moved: _Array) -> _Ar
 
 def _verdict(point: _Point, box: _Box, gtol: float, exhausted: bool) -> int | None:
     """The status to stop with, or None to go on."""
-    for status, found in ((_NAN, np.isnan), (_INFINITE, np.isinf)):
-        if found(point.fun) or found(point.jac).any() or found(point.x).any():
-            return status
+    for values in (point.fun, point.x, point.jac):
+        if not np.isfinite(values).all():
+            return _NAN if np.isnan(values).any() else _INFINITE
     if np.max(abs(box.projected(point)), initial=0.0) <= gtol:
         return _SUCCESS
     return _MAXITER if exhausted else None
@@ -345,7 +356,10 @@ def _checked_start(x0: Any) -> _Array:
     start = np.atleast_1d(np.asarray(x0))
     if start.ndim != 1:
         raise ValueError("'x0' must only have one dimension.")
-    return start.astype(float) if start.dtype.kind in "biu" else start
+    start = start.astype(float) if start.dtype.kind in "biuO" else start
+    if start.dtype not in _DTYPES:
+        raise ValueError(f"`x0` has dtype {start.dtype}; it must be {', '.join(_DTYPES)} or made of integers.")
+    return start
 
 
 def _number_from(name: str, value: Any, default: Any) -> Any:

@@ -247,6 +247,15 @@ def test_functions_that_change_what_they_get_change_nothing() -> None:
 
         return called
 
+    buffer = np.empty(3)
+
+    def reused(x: Any) -> Any:
+        buffer[:] = slope(x)
+        return buffer
+
+    options = {"return_best": True}
+    assert run(adam(1.0), jac=reused, options=options).jac.tobytes() == run(adam(1.0), options=options).jac.tobytes()
+
     start = START.copy()
     callback = spoiled(lambda x: None)
     result = run(fun=spoiled(quadratic), jac=spoiled(slope), x0=start, callback=callback, options={"return_all": True})
@@ -267,6 +276,11 @@ def test_functions_that_change_what_they_get_change_nothing() -> None:
         ({"jac": None, "options": {"finite_diff_scheme": "4-point"}}, "'2-point' or '3-point', received '4-point'"),
         ({"bounds": [(0, 1)]}, "number of bounds is not compatible"),
         ({"bounds": [(1, 0)] * 3}, "upper bound is less than"),
+        ({"bounds": [(0, 1), (0,), (0, 1)]}, "`bounds` must be a `Bounds` or a sequence"),
+        ({"jac": None, "options": {"eps": [1e-6, 1e-6]}}, "`eps` must be a number or one for each of the 3"),
+        ({"x0": START.astype("complex128")}, "`x0` has dtype complex128"),
+        ({"x0": START.astype("longdouble")}, "`x0` has dtype"),
+        ({"x0": ["a"]}, "`x0` has dtype"),
     ],
 )
 def test_errors(arguments: dict[str, Any], message: str) -> None:
@@ -366,6 +380,13 @@ def test_values_that_are_not_finite(fun: Any, jac: Any, status: int, word: str) 
     result = run(fun=fun, jac=jac)
     assert not result.success and result.status == status and result.message.startswith(word)
     assert result.nit < 10
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_start_that_is_not_finite(value: float) -> None:
+    with np.errstate(all="raise", invalid="ignore"):
+        result = run(x0=[value, 0.0, 1.0], jac=None)
+    assert result.status in (2, 3) and result.nit == 0 and result.nfev == 1
 
 
 def test_divergence_ends() -> None:
