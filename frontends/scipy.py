@@ -49,8 +49,8 @@ def minimize_method(core_optimizer: Any) -> Callable[..., OptimizeResult]:
         arguments:
 
         - `x0`: float16, float32 and float64 stay what they are; integers become float64.
-        - `jac`: a callable or True. Otherwise finite differences; `minimize` tells no method of its caller whether
-          `jac` was None or "3-point", so the scheme is an option.
+        - `jac`: a callable or True. Otherwise finite differences; their scheme is an option, because `minimize` turns
+          "3-point" into None for any method that is not its own.
         - `bounds`: `x` is clipped to them at the start and after every step. Finite differences keep within them.
         - `constraints`, `hess` and `hessp` are not used: a RuntimeWarning.
         - `callback`: called after every iteration, as `callback(x)` or `callback(intermediate_result=...)` with `x` and
