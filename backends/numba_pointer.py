@@ -1,4 +1,4 @@
-"""Addresses inside Numba's compiled code: as pointers, and as counters that threads share."""
+"""Addresses inside Numba's compiled code: as pointers, as counters that threads share, as memory needed soon."""
 
 from __future__ import annotations
 
@@ -34,3 +34,21 @@ def _taken(typing_context: Any, address: Any) -> Any:
 
 
 taken: Any = intrinsic(_taken)
+
+
+def _prefetch(typing_context: Any, address: Any) -> Any:
+    """Have the processor fetch the line of memory at an address, which any integer may be."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = builder.inttoptr(arguments[0], cgutils.voidptr_t)
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        # To be read, kept as near as can be, data.
+        builder.call(function, [place, *(ir.Constant(number, choice) for choice in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.none(types.int64), generate
+
+
+prefetch: Any = intrinsic(_prefetch)
