@@ -6,11 +6,11 @@ from .deltas import DeltaVariable, UnknownValueError
 from .detect import HOST, NUMPY, backend_of, compiler_graph, describe, shown
 from .handles import handle_of
 from .scope import BuildScope, Scope, any_scope, build_scope, scope_holding
-from .trees import Tree
+from .trees import Tree, register_node
 from .variable import Variable, commit, value_of
 
 __all__ = [
     "FLOATING", "HOST", "NUMPY", "SIXTEEN_BIT", "Array", "Backend", "BuildScope", "DeltaVariable", "Scope", "Tree",
     "UnknownValueError", "Variable", "any_scope", "backend_of", "build_scope", "commit", "compiler_graph",
-    "compute_dtype", "describe", "handle_of", "is_number", "ops", "scope_holding", "shown", "value_of",
+    "compute_dtype", "describe", "handle_of", "is_number", "ops", "register_node", "scope_holding", "shown", "value_of",
 ]  # fmt: skip

@@ -43,9 +43,9 @@ def _prefetch(typing_context: Any, address: Any) -> Any:
         place = builder.inttoptr(arguments[0], cgutils.voidptr_t)
         number = ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [place.type, number, number, number])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        prefetching = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")  # type: ignore[no-untyped-call]
         # To be read, kept as near as can be, data.
-        builder.call(function, [place, *(ir.Constant(number, choice) for choice in (0, 3, 1))])
+        builder.call(prefetching, [place, *(ir.Constant(number, choice) for choice in (0, 3, 1))])
         return context.get_dummy_value()
 
     return types.none(types.int64), generate

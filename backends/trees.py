@@ -7,10 +7,31 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import optree
+
+_LOCK = threading.Lock()
+_NODES: set[type] = set()
+
+
+def register_node(kind: type, flatten: Callable[..., Any], unflatten: Callable[..., Any]) -> None:
+    """Let JAX, if it is there, take objects of a class apart.
+
+    Args:
+        kind: the class. Asking again changes nothing.
+        flatten: gives the parts of an object, and the rest, which is hashable.
+        unflatten: puts an object together from the rest and the parts.
+    """
+    register = getattr(getattr(sys.modules.get("jax"), "tree_util", None), "register_pytree_node", None)
+    if register is None or kind in _NODES:
+        return
+    with _LOCK:
+        if kind not in _NODES:
+            register(kind, flatten, unflatten)
+            _NODES.add(kind)
 
 
 def _path_name(path: Sequence[Any]) -> str:

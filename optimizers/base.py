@@ -23,12 +23,13 @@ from .hyperparameter import (
     hyperparameters,
 )
 from .imperative import ImperativeOptimizer
+from .value import ComparedByValue
 
 _LATER = ("convention", "slot_dtype", "jit_compile", "maximize", "decay")
 """Configuration that Keras does not know; it stands behind what Keras knows."""
 
 
-class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
+class Optimizer(ComparedByValue, ImperativeOptimizer, FunctionalOptimizer):
     r"""The base of every optimizer: subclass it, create slots in `build`, write the rule in `update_step`.
 
     Args:
@@ -69,6 +70,11 @@ class Optimizer(ImperativeOptimizer, FunctionalOptimizer):
     Clipping by norms spreads: with `clipnorm` an infinite norm leaves NaN where the gradient was infinite and 0 in the
     rest of that gradient, and a NaN norm makes all of that gradient NaN; with a global norm either makes every gradient
     NaN.
+
+    Two optimizers are equal, and hash alike, if they are of one class and were made with equal arguments, whatever they
+    have learned. So one may be a static argument of `jax.jit`; after it was hashed, it refuses changes. One that is
+    made once JAX is imported is also a node of JAX's trees, with its numbers (rate, betas, ...) for leaves: as an
+    argument that is not static, other numbers compile nothing anew, and it can be mapped over and differentiated.
 
     Example:
         >>> import numpy as np

@@ -12,15 +12,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from ..backends import HOST, NUMPY, Backend, Variable, backend_of, compute_dtype, describe, handle_of
+from ..schedules.base import LearningRateSchedule
 from .checks import as_list, check_one_backend, check_parameter
 
 STRUCTURE = (
     "_iterations", "_rate", "_records", "_parameters", "_index", "_grouped", "_numbers", "_counts", "_shared",
-    "_pristine", "_templates", "_fusion", "_handle", "built", "_building", "_off_when_built",
+    "_pristine", "_templates", "_fusion", "_handle", "_hashed", "built", "_building", "_off_when_built",
 )  # fmt: skip
 """Attributes that belong to a built instance and not to its configuration."""
 
-_NOT_COPIED = ("_index", "_templates", "_fusion", "_handle")
+_NOT_COPIED = ("_index", "_templates", "_fusion", "_handle", "_hashed")
 """Attributes that hold for one object and not for its copy."""
 
 
@@ -60,6 +61,7 @@ class CellKeeper:
         self.built = False
         self._building = False
         self._off_when_built: set[str] = set()
+        self._hashed = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in _NOT_COPIED}
@@ -71,6 +73,14 @@ class CellKeeper:
         for position, cell in enumerate(self._parameters):
             self._index[id(cell)] = position
             self._index[id(cell._array)] = position
+
+    def _refuse_change(self, name: str) -> None:
+        """Raise if the optimizer was hashed and what would change belongs to its value."""
+        if vars(self).get("_hashed") and name not in STRUCTURE:
+            raise RuntimeError(
+                f"{self.name!r} cannot change its {name} any more, because it was hashed, as static arguments of "
+                "jax.jit and keys of dictionaries are: change a copy (copy.copy(optimizer)) instead."
+            )
 
     # ---------------------------------------------------------------- building
 
@@ -420,6 +430,8 @@ def frozen(value: Any, outer: tuple[int, ...] = (), objects: int = 2) -> Any:
         return (type(value), frozen(configuration(value)), frozen(value._rate._array))
     if value is None or isinstance(value, (int, float, str, bytes)):
         return (type(value), value)
+    if isinstance(value, LearningRateSchedule):
+        return type(value), frozen(vars(value), outer, objects)
     backend = backend_of(value)
     if backend is NUMPY:
         array = NUMPY.to_numpy(value)

@@ -257,6 +257,7 @@ class UpdateRule(CellKeeper):
                 raise ValueError(
                     f"var_names holds {shown(expression)}, which is no regular expression: {error}."
                 ) from None
+        self._refuse_change("exclusions from weight decay")
         self._excluded = excluded
         self._excluded_names = tuple(names)
 

@@ -1,0 +1,106 @@
+"""Optimizers as values: they compare and hash by what they were made with, and are nodes of JAX's trees.
+
+A jitted function keeps its static arguments by hash and calls no rule again for an equal one. So whoever has been
+hashed cannot change any more. As a node of a tree an optimizer has its numbers for leaves, so it may also be an
+argument that is not static, be mapped over and be differentiated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..backends import HOST, Variable, backend_of, ops, register_node
+from .cells import CellKeeper, frozen
+from .hyperparameter import Number, hyperparameters
+
+_RATE = "learning_rate"
+_ELSEWHERE = "a leaf"
+
+
+class ComparedByValue(CellKeeper):
+    """Equality, hash and tree of an optimizer. A base of `Optimizer`."""
+
+    def __new__(cls, *arguments: Any, **keywords: Any) -> Any:
+        """Make the class known to JAX, if JAX is there."""
+        register_node(cls, _flatten, _unflatten)
+        return super().__new__(cls)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are of one class and were made with equal arguments; what they have learned does not count."""
+        if self is other:
+            return True
+        return type(self) is type(other) and frozen(self) == frozen(other)
+
+    def __hash__(self) -> int:
+        """By value. From now on the optimizer refuses changes."""
+        number = hash(frozen(self))
+        self._hashed = True
+        return number
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name[0] != "_":
+            self._refuse_change(name)
+        object.__setattr__(self, name, value)
+
+
+class _Rest:
+    """An optimizer without its numbers; it compares by what remains."""
+
+    __slots__ = ("optimizer", "value")
+
+    def __init__(self, optimizer: ComparedByValue) -> None:
+        self.optimizer = optimizer
+        self.value = frozen(optimizer)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Rest) and self.value == other.value
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+
+def _numbers_of(keeper: Any) -> list[str]:
+    """The names of the numbers in use. One that is off stays off, with the slots it does not need."""
+    attributes = vars(keeper)
+    found = [
+        name
+        for name, kind in hyperparameters(type(keeper)).items()
+        if isinstance(kind, Number) and name in attributes and not kind._is_off(attributes[name])
+    ]
+    return found if keeper._schedule is not None else [_RATE, *found]
+
+
+def _flatten(optimizer: Any) -> tuple[list[Any], _Rest]:
+    rest = optimizer._unbuilt_copy()
+    leaves = []
+    for keeper in rest._all_keepers():
+        for name in _numbers_of(keeper):
+            if name == _RATE:
+                leaves.append(keeper._rate.value)
+                keeper._rate = Variable.scalar(0.0, _RATE)
+            else:
+                leaves.append(vars(keeper)[name])
+                vars(keeper)[name] = _ELSEWHERE
+    return leaves, _Rest(rest)
+
+
+def _unflatten(rest: _Rest, leaves: Iterable[Any]) -> Any:
+    optimizer = rest.optimizer._unbuilt_copy()
+    # JAX also puts trees together from derivatives, batches and objects of its own: nothing is checked.
+    remaining = map(_number_of, leaves)
+    for keeper in optimizer._all_keepers():
+        if keeper._schedule is None:
+            keeper._rate._array = next(remaining)
+        for name in hyperparameters(type(keeper)):
+            if vars(keeper).get(name) is _ELSEWHERE:
+                vars(keeper)[name] = next(remaining)
+    return optimizer
+
+
+def _number_of(leaf: Any) -> Any:
+    """A leaf as a float where the host can read one."""
+    backend = backend_of(leaf)
+    if backend in (None, HOST) or backend.shape(leaf) != ():
+        return leaf
+    return ops.convert_to_number(leaf)
