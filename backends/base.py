@@ -157,6 +157,10 @@ class Backend:
         """Whether a glance shows that a gradient fits its parameter; what is less plain is looked at closely."""
         return False
 
+    def traced_alike(self, a: Array, b: Array) -> bool:
+        """Whether two arrays belong to one and the same trace, so that wherever one may be used, so may the other."""
+        return False
+
     def why_no_values(self, array: Array) -> str | None:
         """Why an array has no values to compute with, or None if it has."""
         return None
@@ -280,6 +284,10 @@ class Backend:
         other_result, other_values = false(operands)
         chosen = [self.select(predicate, a, b) for a, b in zip(values, other_values, strict=True)]
         return (None if result is None else self.select(predicate, result, other_result)), chosen
+
+    def kept_elsewhere(self, array: Array) -> Array:
+        """An array that is an operand here and a result there, for the operation that takes it."""
+        return array
 
     def select(self, predicate: Array, a: Array, b: Array) -> Array:
         """Elementwise `a` where the predicate holds, else `b`; either may be a Python number.

@@ -14,6 +14,7 @@ from typing import Any
 from .base import Array, is_number
 from .deltas import DeltaVariable
 from .detect import HOST, backend_for, backend_of
+from .once import once
 from .scope import held_cells, run_in_branch
 from .variable import value_of
 
@@ -342,8 +343,10 @@ def one_minus_power(base: Any, exponent: Any) -> Array:
     if backend_of(exponent) is HOST:
         return -expm1(exponent * logarithm)
     backend = backend_for(exponent)
-    exponent = backend.widest_float(exponent)
-    return backend.one_minus_exp(exponent, logarithm) if is_number(logarithm) else -expm1(exponent * logarithm)
+    count = once("widest float", exponent, lambda: backend.widest_float(exponent))
+    if not is_number(logarithm):
+        return -expm1(count * logarithm)
+    return once(("one minus exp", logarithm), count, lambda: backend.one_minus_exp(count, logarithm))
 
 
 abs = absolute

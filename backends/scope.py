@@ -77,6 +77,20 @@ class Scope:
         _STACK.scopes.remove(self)
 
 
+class StepScope(Scope):
+    """The scope of a whole functional step.
+
+    Attributes:
+        computed: what was computed from traced scalars, with these. See `once`.
+    """
+
+    __slots__ = ("computed",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.computed: dict[Any, tuple[Any, Any]] = {}
+
+
 class BuildScope(Scope):
     """A scope in which new cells keep their initial value here and own no array themselves."""
 
@@ -107,6 +121,14 @@ def build_scope() -> BuildScope | None:
     """The innermost build scope of this thread, or None."""
     for scope in reversed(_STACK.scopes):
         if isinstance(scope, BuildScope):
+            return scope
+    return None
+
+
+def innermost_step() -> StepScope | None:
+    """The innermost functional step of this thread, or None."""
+    for scope in reversed(_STACK.scopes):
+        if isinstance(scope, StepScope):
             return scope
     return None
 

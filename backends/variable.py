@@ -11,6 +11,13 @@ from .detect import HOST, NUMPY, backend_of, describe
 from .scope import Scope, build_scope, scope_holding
 
 
+def _addend(delta: Any) -> Any:
+    """What is added or subtracted; if it is the value of another cell, as its library best computes with it."""
+    value = value_of(delta)
+    backend = backend_of(value) if isinstance(delta, Variable) else None
+    return value if backend is None else backend.kept_elsewhere(value)
+
+
 def value_of(value: Any) -> Any:
     """What a cell holds now; anything else unchanged."""
     return value.value if isinstance(value, Variable) else value
@@ -203,11 +210,11 @@ class Variable:
 
     def assign_add(self, delta: Any) -> None:
         """Add `delta` to what the cell holds."""
-        self.assign(self.value + value_of(delta))
+        self.assign(self.value + _addend(delta))
 
     def assign_sub(self, delta: Any) -> None:
         """Subtract `delta` from what the cell holds."""
-        self.assign(self.value - value_of(delta))
+        self.assign(self.value - _addend(delta))
 
     def _fitting(self, value: Any, current: Any) -> Any:
         """`value` with the library, shape and dtype of `current`."""

@@ -17,7 +17,7 @@ from ..backends import (
     Backend,
     BuildScope,
     DeltaVariable,
-    Scope,
+    StepScope,
     Tree,
     Variable,
     backend_of,
@@ -157,7 +157,7 @@ class FunctionalOptimizer(UpdateRule):
         cells, values, beside = _state_cells(template, tree, state)
         rate = None if learning_rate is None else _checked_rate(self, learning_rate)
         counters = template._counters()
-        scope = Scope()
+        scope = StepScope()
         for parameter, leaf, start, name in zip(template._parameters, tree.leaves, starts, tree.names, strict=True):
             if kind is Variable:
                 scope.hold(parameter, checked_value(parameter, leaf, f"Parameter {name!r}"))

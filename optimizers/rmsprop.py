@@ -132,13 +132,13 @@ class RMSprop(Optimizer):
         denominator = ops.sqrt(spread + self.epsilon) if self.eps_in_sqrt else ops.sqrt(spread) + self.epsilon
 
         rate_outside = self.convention == "torch"
-        increment = gradient / denominator if rate_outside else gradient * learning_rate / denominator
+        increment: Any = gradient / denominator if rate_outside else gradient * learning_rate / denominator
         if in_use(self.momentum):
             momentum = self.momentums[index]
             if self.convention == "optax":
                 self.assign(momentum, momentum * self.momentum - increment)
-                self.assign_add(variable, momentum * self.momentum - increment if self.nesterov else momentum.value)
+                self.assign_add(variable, momentum * self.momentum - increment if self.nesterov else momentum)
                 return
             self.assign(momentum, momentum * self.momentum + increment)
-            increment = momentum.value
+            increment = momentum
         self.assign_sub(variable, increment * learning_rate if rate_outside else increment)

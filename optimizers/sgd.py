@@ -92,7 +92,7 @@ class SGD(Optimizer):
             return
         descent = gradient * learning_rate
         self.assign(velocity, velocity * self.momentum - descent)
-        self.assign_add(variable, velocity * self.momentum - descent if self.nesterov else velocity.value)
+        self.assign_add(variable, velocity * self.momentum - descent if self.nesterov else velocity)
 
     def _dampened(self, gradient: Array, variable: Variable) -> Array:
         if not in_use(self.dampening):

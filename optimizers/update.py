@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, overload
 
-from ..backends import HOST, Array, Scope, Variable, backend_of, commit, compute_dtype, describe, ops, shown
+from ..backends import HOST, Array, Scope, Variable, backend_of, commit, compute_dtype, describe, once, ops, shown
 from ..backends.program import Program
 from .cells import CellKeeper
 from .checks import as_list
@@ -71,14 +71,15 @@ class UpdateRule(CellKeeper):
 
         In convention "torch" the updates in which the parameter had a gradient count, elsewhere all updates.
         """
-        return self._steps[self._get_variable_index(variable)] + 1 if self._steps else self.iterations + 1
+        count = self._steps[self._get_variable_index(variable)].value if self._steps else self.iterations
+        return once("next", count, lambda: count + 1)
 
     @property
     def iterations(self) -> Any:
         """The number of updates made so far: `apply` calls divided by `gradient_accumulation_steps`, rounded down."""
         count = self._iterations.value
         every = self.gradient_accumulation_steps
-        return count if every is None else count // every
+        return count if every is None else once(("whole", every), count, lambda: count // every)
 
     # ---------------------------------------------------------------- slots of the base
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from gradwise import optimizers
-from gradwise.backends import UnknownValueError, Variable
-from gradwise.optimizers import SGD, Adam, AdamW, Nadam
+from gradwise.backends import UnknownValueError, Variable, ops
+from gradwise.optimizers import SGD, Adam, AdamW, Nadam, Optimizer, RMSprop
 from gradwise.optimizers.registry import ALGORITHMS
 
 pytestmark = pytest.mark.jax
@@ -259,3 +259,52 @@ def test_slots_in_dtypes_of_their_own() -> None:
     cell = Variable(params["w"])
     optimizer.build([cell])
     assert optimizer.momentums[0].dtype_name == "bfloat16"
+
+
+@pytest.mark.parametrize("kind", [Adam, Nadam])
+def test_bias_corrections_are_traced_once_for_all_parameters(kind: Any) -> None:
+    import jax
+    import jax.numpy as jnp
+
+    def corrections(count: int) -> int:
+        params = [jnp.ones(3)] * count
+        optimizer = kind()
+        return str(jax.make_jaxpr(optimizer.step)(params, params, optimizer.init(params))).count("name=_one_minus_exp")
+
+    assert corrections(5) == corrections(1) > 0
+
+
+def test_what_a_rule_computes_inside_a_branch_stays_there() -> None:
+    """A bias correction that was first asked for in a branch of JAX's own is not known outside."""
+    import jax
+    import jax.numpy as jnp
+
+    class Branching(Optimizer):
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            def correction() -> Any:
+                return ops.one_minus_power(0.9, self.step_of(variable)) * jnp.ones(())
+
+            doubled = jax.lax.cond(jnp.sum(gradient) > 0, lambda: 2 * correction(), lambda: 3 * correction())
+            self.assign_sub(variable, gradient * learning_rate * doubled * correction())
+
+    optimizer, params = Branching(0.1), [jnp.ones(2), jnp.ones(3)]
+    ends, _ = jax.jit(optimizer.step)(params, params, optimizer.init(params))
+    for end in ends:
+        np.testing.assert_allclose(end, 1 - 0.1 * 2 * 0.1 * 0.1, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [SGD(0.1, momentum=0.9), RMSprop(0.1, momentum=0.9), RMSprop(0.1, momentum=0.9, convention="optax")],
+    ids=str,
+)
+def test_no_addition_stands_alone(optimizer: Any) -> None:
+    """XLA's compiler for CPUs vectorizes what stands alone over the last axis only."""
+    import jax
+    import jax.numpy as jnp
+
+    params = jnp.ones((64, 64, 3, 3))
+    lowered = jax.jit(optimizer.step, donate_argnums=(0, 2)).lower(params, params, optimizer.init(params))
+    entry = lowered.compile().as_text().split("ENTRY")[1]
+    assert "fusion(" in entry
+    assert not [line for line in entry.splitlines() if " add(f32[64" in line or " subtract(f32[64" in line]
