@@ -131,7 +131,8 @@ class Link:
         """
         aligned: list[Any] = [None] * len(self.variables)
         for position, gradient in zip(positions or range(len(gradients)), gradients, strict=True):
-            aligned[position] = gradient
+            # On JAX it may be a NumPy array, or a sparse one.
+            aligned[position] = keras.ops.convert_to_tensor(gradient, sparse=False)
         own = [iterations, *([] if rate is None else [rate])]
         state = [*own, *(self.made[record.cell] for record in self.core._all_records())]
         changed, after = self.core.stateless_apply(
