@@ -10,12 +10,12 @@ from types import FrameType
 from typing import Any, ClassVar
 
 import keras
-from keras.src.backend.common.stateless_scope import in_stateless_scope
 
-from ...backends import HOST, compute_dtype
+from ...backends import HOST, compiler_graph, compute_dtype
 from ...optimizers import Optimizer
 from ...optimizers.cells import Record
 from ...optimizers.hyperparameter import LEARNING_RATE
+from .host import in_stateless_scope, outside_of_compiler
 from .linking import Link
 from .schedules import as_keras, plain, rate_of
 from .table import COMMON, Row
@@ -160,6 +160,12 @@ class Adapter(keras.optimizers.Optimizer):
         Raises:
             TypeError, ValueError: if gradients and variables do not fit; nothing has changed then.
         """
+        if compiler_graph() is None:
+            self._apply(grads, trainable_variables)
+        else:
+            self._apply_outside(grads, trainable_variables)
+
+    def _apply(self, grads: Iterable[Any], trainable_variables: Iterable[keras.Variable] | None) -> None:
         grads = list(grads)
         if not grads:
             return
@@ -178,6 +184,8 @@ class Adapter(keras.optimizers.Optimizer):
         in_place = keras.backend.backend() == "torch" and not in_stateless_scope()
         step = self._link.step_in_place if in_place else self._link.step_on_values
         step(grads, places, self._iterations, rate)
+
+    _apply_outside = outside_of_compiler(_apply)
 
     def _variables_of(self, grads: Sequence[Any], given: Iterable[keras.Variable] | None) -> list[keras.Variable]:
         """The variables of the gradients, which the optimizer is built for if it is not yet."""

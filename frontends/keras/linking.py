@@ -11,6 +11,7 @@ import keras
 from ...backends import HOST, BuildScope, Variable
 from ...optimizers import Optimizer
 from ...optimizers.cells import Record
+from .host import held_in_scope
 from .schedules import plain
 
 Make = Callable[[Record, Any], keras.Variable]
@@ -131,16 +132,25 @@ class Link:
         """
         aligned: list[Any] = [None] * len(self.variables)
         for position, gradient in zip(positions or range(len(gradients)), gradients, strict=True):
-            # On JAX it may be a NumPy array, or a sparse one.
+            # It may be a NumPy array or, on JAX, a sparse one.
             aligned[position] = keras.ops.convert_to_tensor(gradient, sparse=False)
         own = [iterations, *([] if rate is None else [rate])]
         state = [*own, *(self.made[record.cell] for record in self.core._all_records())]
-        changed, after = self.core.stateless_apply(
-            [plain(variable) for variable in state], aligned, [plain(variable) for variable in self.variables]
-        )
+        values = [self._value_at(position) for position in range(len(self.variables))]
+        changed, after = self.core.stateless_apply([plain(variable) for variable in state], aligned, values)
         for variable, gradient, value in zip(self.variables, aligned, changed, strict=True):
-            if gradient is not None or self.core.use_ema:
+            if gradient is not None or (self.core.use_ema and held_in_scope(variable)):
                 variable.assign(value)
         for variable, value in zip(state, after, strict=True):
             if variable is not rate:
                 variable.assign(value)
+
+    def _value_at(self, position: int) -> Any:
+        """The value of a variable, or what stands for it where a layer is frozen and its values are not given."""
+        variable = self.variables[position]
+        if held_in_scope(variable):
+            return plain(variable)
+        if self.core.use_ema:
+            # So that the average stays as it is.
+            return keras.ops.cast(plain(self.made[self.core._averages[position]]), variable.dtype)
+        return keras.ops.zeros(variable.shape, variable.dtype)

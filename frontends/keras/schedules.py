@@ -199,7 +199,7 @@ class CoreSchedule(Adapter):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> CoreSchedule:
         """A schedule from what `get_config` gave; a user's own class must be registered with Keras."""
-        return cls(core.deserialize(config["schedule"], custom_classes(core.LearningRateSchedule)))
+        return cls(core.deserialize(config["schedule"], custom_classes(config, core.LearningRateSchedule)))
 
 
 def wrap(schedule: core.LearningRateSchedule) -> LearningRateSchedule:

@@ -8,6 +8,7 @@ import keras
 
 from ... import optimizers
 from ...optimizers import Optimizer
+from ...schedules import LearningRateSchedule
 from .adapter import Adapter
 from .registration import custom_classes, registered
 
@@ -40,7 +41,8 @@ class CoreOptimizer(Adapter):
             config: the arguments; it does not change.
             custom_objects: classes of optimizers and schedules by name, for those not registered with Keras.
         """
-        known = custom_classes(object) | dict(custom_objects or {})
+        known = custom_classes(config, Optimizer, custom_objects)
+        known |= custom_classes(config, LearningRateSchedule, custom_objects)
         return cls(optimizers.deserialize(config["optimizer"], known), config["name"])
 
 

@@ -1,0 +1,27 @@
+"""What the front end needs of Keras and its backend beside their public names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import keras
+from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
+
+__all__ = ["held_in_scope", "in_stateless_scope", "outside_of_compiler"]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def outside_of_compiler(function: _Function) -> _Function:
+    """A function that torch.compile calls rather than reads: a step is compiled already."""
+    if keras.backend.backend() == "torch":
+        from torch._compile import _disable_dynamo
+
+        return cast(_Function, _disable_dynamo(function))
+    return function
+
+
+def held_in_scope(variable: keras.Variable) -> bool:
+    """Whether a variable has a value: inside of a stateless scope one that was given to it there."""
+    return not in_stateless_scope() or get_stateless_scope().get_current_value(variable) is not None
