@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import operator
-import sys
 from collections.abc import Iterable, Sequence
 from itertools import repeat
-from types import FrameType
 from typing import Any, ClassVar
 
 import keras
@@ -15,13 +13,10 @@ from ...backends import HOST, compiler_graph, compute_dtype
 from ...optimizers import Optimizer
 from ...optimizers.cells import Record
 from ...optimizers.hyperparameter import LEARNING_RATE
-from .host import in_stateless_scope, outside_of_compiler
+from .host import in_stateless_scope, model_starting_to_train, outside_of_compiler
 from .linking import Link
 from .schedules import as_keras, plain, rate_of
 from .table import COMMON, Row
-
-_FRAMES = 12
-"""How far up a model's training step is looked for: Keras's own conditionals and loss scaling lie between."""
 
 
 class _OfCore:
@@ -147,6 +142,20 @@ class Adapter(keras.optimizers.Optimizer):
         self._track_variable(variable)
         return variable
 
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All state: step count, learning rate (unless it is a schedule), then slots in the order of Keras's class.
+
+        Raises:
+            ValueError: to the training loop of a model that the optimizer was not built for.
+        """
+        model = model_starting_to_train()
+        if model is not None and self.built:
+            # Later, on values alone, nothing would tell two models of the same shapes apart.
+            self._check_model(model.trainable_variables)
+        own: list[keras.Variable] = super().variables
+        return own
+
     # ---------------------------------------------------------------- steps
 
     def apply(self, grads: Iterable[Any], trainable_variables: Iterable[keras.Variable] | None = None) -> None:
@@ -250,9 +259,6 @@ class Adapter(keras.optimizers.Optimizer):
     def _variables_with_values(self, values: Sequence[Any]) -> list[keras.Variable]:
         """The variables that some values are those of."""
         known: list[keras.Variable] = self._trainable_variables
-        model = _calling_model(self)
-        if model is not None:
-            self._check_model(model.trainable_variables)
         if len(values) == len(known):
             return known
         # Of a model with layers that were frozen after the optimizer was built come the others only.
@@ -336,7 +342,8 @@ class Adapter(keras.optimizers.Optimizer):
         for variable in trainable_variables:
             average = self._model_variables_moving_average[self._get_variable_index(variable)]
             if average is not None:
-                variable.assign(average)
+                # On JAX two variables must not share an array, which both would give away in the next step.
+                variable.assign(keras.ops.copy(average))
 
     # ---------------------------------------------------------------- configuration
 
@@ -357,20 +364,3 @@ class Adapter(keras.optimizers.Optimizer):
             custom_objects: classes by name, for schedules that Keras does not know.
         """
         return super().from_config(dict(config), custom_objects)
-
-
-def _calling_model(optimizer: Adapter) -> Any:
-    """The model whose training step is running with this optimizer, or None.
-
-    A step on values is told nothing about where they come from, and two models may have the same shapes.
-    """
-    frame: FrameType | None = sys._getframe(2)
-    for _ in range(_FRAMES):
-        if frame is None:
-            return None
-        model = frame.f_locals.get("self")
-        if isinstance(model, keras.Model):
-            used = getattr(model, "optimizer", None)
-            return model if optimizer in (used, getattr(used, "inner_optimizer", None)) else None
-        frame = frame.f_back
-    return None

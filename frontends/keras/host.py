@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any, TypeVar, cast
 
 import keras
 from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
 
-__all__ = ["held_in_scope", "in_stateless_scope", "outside_of_compiler"]
+__all__ = ["held_in_scope", "in_stateless_scope", "model_starting_to_train", "outside_of_compiler"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -25,3 +27,17 @@ def outside_of_compiler(function: _Function) -> _Function:
 def held_in_scope(variable: keras.Variable) -> bool:
     """Whether a variable has a value: inside of a stateless scope one that was given to it there."""
     return not in_stateless_scope() or get_stateless_scope().get_current_value(variable) is not None
+
+
+def model_starting_to_train() -> Any:
+    """The model whose training loop on JAX is collecting the optimizer's values, called by a method or property.
+
+    None if none is: for Keras's loop does not say so otherwise.
+    """
+    frame: FrameType | None = sys._getframe(2)
+    # A LossScaleOptimizer may lie between.
+    for _ in range(2):
+        if frame is not None and frame.f_code.co_name == "_get_jax_state":
+            return frame.f_locals.get("self")
+        frame = frame and frame.f_back
+    return None
