@@ -97,6 +97,10 @@ class Adapter(keras.optimizers.Optimizer):
         # What is kept here must not count as a variable of the optimizer.
         set_untracked = object.__setattr__
         variables = list(variables)
+        positions = {self._var_key(variable): position for position, variable in enumerate(variables)}
+        for position, variable in enumerate(variables):
+            if positions[self._var_key(variable)] != position:
+                raise ValueError(f"Variable {variable.path!r} was given twice: give each variable once.")
         plainly = [variable for variable in variables if not self._overwrite_variable_with_gradient(variable)]
         link = Link(self.core, plainly, self._made)
         averages = iter(link.made[cell] for cell in self.core._averages)
@@ -115,7 +119,6 @@ class Adapter(keras.optimizers.Optimizer):
                 for v in variables
             ]
             set_untracked(self, "_accumulated_gradients", own)
-        positions = {self._var_key(variable): position for position, variable in enumerate(variables)}
         set_untracked(self, "_trainable_variables_indices", positions)
         set_untracked(self, "_places", {self._var_key(variable): place for place, variable in enumerate(plainly)})
         set_untracked(self, "_trainable_variables", variables)
@@ -124,21 +127,20 @@ class Adapter(keras.optimizers.Optimizer):
 
     def _made(self, record: Record, initial: Any) -> keras.Variable:
         """A Keras Variable for a cell of the core."""
-        cell = record.cell
-        if cell.backend is HOST:
-            return self._made_number(record, initial)
-        reference = None if record.position is None else self.core._parameters[record.position]
+        dtype = record.cell.dtype_name
+        if record.cell.backend is HOST:
+            kinds = {compute_dtype(cell.dtype_name) for cell in self.core._parameters[:1]} or {keras.config.floatx()}
+            dtype = "int" if isinstance(initial, int) else kinds.pop()
+            if record.position is None:
+                # Keras's Nadam gives its product no name.
+                variable = keras.Variable(initial, dtype=dtype, trainable=False)
+                self._track_variable(variable)
+                return variable
         name = record.name.replace("/", "_")
-        if reference is not None:
-            name = f"{reference.name.replace('/', '_')}_{name}"
+        if record.position is not None:
+            name = f"{self.core._parameters[record.position].name.replace('/', '_')}_{name}"
         with keras.name_scope(self.name, caller=self):
-            variable = keras.Variable(initial, dtype=cell.dtype_name, trainable=False, name=name)
-        self._track_variable(variable)
-        return variable
-
-    def _made_number(self, record: Record, initial: Any) -> keras.Variable:
-        kinds = {compute_dtype(cell.dtype_name) for cell in self.core._parameters[:1]} or {keras.config.floatx()}
-        variable = keras.Variable(initial, dtype="int" if isinstance(initial, int) else kinds.pop(), trainable=False)
+            variable = keras.Variable(initial, dtype=dtype, trainable=False, name=name)
         self._track_variable(variable)
         return variable
 
@@ -208,7 +210,8 @@ class Adapter(keras.optimizers.Optimizer):
         else:
             variables = list(given)
             if not self.built:
-                self.build(variables)
+                with keras.name_scope(self.name, caller=self):
+                    self.build(variables)
             known = self._trainable_variables
             if len(variables) == len(known) and all(map(operator.is_, variables, known)):
                 variables = known
