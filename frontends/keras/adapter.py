@@ -125,22 +125,24 @@ class Adapter(keras.optimizers.Optimizer):
         self._exclude()
         self.built = True
 
-    def _made(self, record: Record, initial: Any) -> keras.Variable:
-        """A Keras Variable for a cell of the core."""
+    def _made(self, record: Record, initial: Any, reference: keras.Variable | None) -> keras.Variable:
+        """A Keras Variable for a cell of the core, which may belong to one of the model's."""
         dtype = record.cell.dtype_name
         if record.cell.backend is HOST:
             kinds = {compute_dtype(cell.dtype_name) for cell in self.core._parameters[:1]} or {keras.config.floatx()}
             dtype = "int" if isinstance(initial, int) else kinds.pop()
-            if record.position is None:
+            if reference is None:
                 # Keras's Nadam gives its product no name.
                 variable = keras.Variable(initial, dtype=dtype, trainable=False)
                 self._track_variable(variable)
                 return variable
         name = record.name.replace("/", "_")
-        if record.position is not None:
-            name = f"{self.core._parameters[record.position].name.replace('/', '_')}_{name}"
+        if reference is not None:
+            name = f"{reference.path.replace('/', '_')}_{name}"
+        # A slot is spread over devices as its variable.
+        layout = getattr(reference, "_layout", None) if record.cell.backend is not HOST else None
         with keras.name_scope(self.name, caller=self):
-            variable = keras.Variable(initial, dtype=dtype, trainable=False, name=name)
+            variable = keras.Variable(initial, dtype=dtype, trainable=False, name=name, layout=layout)
         self._track_variable(variable)
         return variable
 
@@ -151,7 +153,7 @@ class Adapter(keras.optimizers.Optimizer):
         Raises:
             ValueError: to the training loop of a model that the optimizer was not built for.
         """
-        model = model_starting_to_train()
+        model = model_starting_to_train(self)
         if model is not None and self.built:
             # Later, on values alone, nothing would tell two models of the same shapes apart.
             self._check_model(model.trainable_variables)

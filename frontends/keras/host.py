@@ -29,15 +29,19 @@ def held_in_scope(variable: keras.Variable) -> bool:
     return not in_stateless_scope() or get_stateless_scope().get_current_value(variable) is not None
 
 
-def model_starting_to_train() -> Any:
-    """The model whose training loop on JAX is collecting the optimizer's values, called by a method or property.
+def model_starting_to_train(optimizer: Any) -> Any:
+    """The model whose training loop on JAX is collecting the values of its optimizer, from a property of that.
 
-    None if none is: for Keras's loop does not say so otherwise.
+    None if none is. Keras's loop does not say which model it is, and has no other way to ask for all values.
+
+    Args:
+        optimizer: the model's, or the one inside of its LossScaleOptimizer.
     """
     frame: FrameType | None = sys._getframe(2)
-    # A LossScaleOptimizer may lie between.
     for _ in range(2):
         if frame is not None and frame.f_code.co_name == "_get_jax_state":
-            return frame.f_locals.get("self")
+            model = frame.f_locals.get("self")
+            used = getattr(model, "optimizer", None)
+            return model if optimizer in (used, getattr(used, "inner_optimizer", None)) else None
         frame = frame and frame.f_back
     return None

@@ -14,8 +14,8 @@ from ...optimizers.cells import Record
 from .host import held_in_scope
 from .schedules import plain
 
-Make = Callable[[Record, Any], keras.Variable]
-"""Makes a Keras Variable for a record of the core, with a first value."""
+Make = Callable[[Record, Any, "keras.Variable | None"], keras.Variable]
+"""Makes a Keras Variable for a record of the core, with a first value and the model's Variable that it belongs to."""
 
 
 class _Slot(NamedTuple):
@@ -73,7 +73,8 @@ class Link:
         self._numbers: list[_Number] = []
         for record in core._all_records():
             initial = scope.get(record.cell)
-            variable = self.made[record.cell] = make(record, initial)
+            reference = None if record.position is None else self.variables[record.position]
+            variable = self.made[record.cell] = make(record, initial, reference)
             if record.cell.backend is HOST:
                 record.cell._array = initial
                 self._numbers.append(_Number(record.cell, variable))
