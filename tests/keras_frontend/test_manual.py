@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from small import LABELS, TRAINS, X, Y, losses, model
+from small import LABELS, TRAINS, Y, losses, model
 
 from gradwise.frontends import keras as optimizers
 

@@ -124,5 +124,5 @@ def test_schedules_in_compiled_training(name: str) -> None:
 
 
 def test_wrap_takes_schedules_of_the_core_only() -> None:
-    with pytest.raises(TypeError, match="Expected a schedule of gradwise.schedules, received float"):
+    with pytest.raises(TypeError, match=r"Expected a schedule of gradwise\.schedules, received float"):
         gkeras.schedules.wrap(0.5)
