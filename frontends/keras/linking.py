@@ -139,12 +139,17 @@ class Link:
         state = [*own, *(self.made[record.cell] for record in self.core._all_records())]
         values = [self._value_at(position) for position in range(len(self.variables))]
         changed, after = self.core.stateless_apply([plain(variable) for variable in state], aligned, values)
-        for variable, gradient, value in zip(self.variables, aligned, changed, strict=True):
-            if gradient is not None or (self.core.use_ema and held_in_scope(variable)):
-                variable.assign(value)
-        for variable, value in zip(state, after, strict=True):
-            if variable is not rate:
-                variable.assign(value)
+        pairs = [
+            (variable, value)
+            for variable, gradient, value in zip(self.variables, aligned, changed, strict=True)
+            if gradient is not None or (self.core.use_ema and held_in_scope(variable))
+        ]
+        pairs += [(variable, value) for variable, value in zip(state, after, strict=True) if variable is not rate]
+        given: set[int] = set()
+        for variable, value in pairs:
+            # JAX takes an array away from all that share it.
+            variable.assign(keras.ops.copy(value) if id(value) in given else value)
+            given.add(id(value))
 
     def _value_at(self, position: int) -> Any:
         """The value of a variable, or what stands for it where a layer is frozen and its values are not given."""
