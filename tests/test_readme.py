@@ -17,6 +17,7 @@ SHOWN = {
     "own_rule.py": (pytest.mark.torch,),
     "torch_frontend.py": (pytest.mark.torch,),
     "optax_dialect.py": (pytest.mark.jax,),
+    "keras_frontend.py": (pytest.mark.keras, pytest.mark.torch),
 }
 
 
@@ -35,7 +36,7 @@ def test_the_files_print_what_they_say(name):
     path = ROOT / "examples" / name
     done = subprocess.run(
         [sys.executable, "-W", "error", str(path)], check=True, capture_output=True, text=True, cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "torch"},
     )  # fmt: skip
     promised = path.read_text().rstrip().rpartition("  # ")[2]
     assert done.stdout.strip() == promised
