@@ -47,7 +47,10 @@ class Adapter(keras.optimizers.Optimizer):
         TypeError, ValueError: if an argument is unknown or out of its range.
 
     Where hosts differ: hyperparameters are checked, at any time. Slots of float16 and bfloat16 parameters are float32.
-    Constraints act before the moving average is taken, and both only when parameters change.
+    Constraints act before the moving average is taken, and both only when parameters change; they are those that
+    variables have when the optimizer is built. A parameter without a gradient in the last step of an accumulation keeps
+    what it has for the next window. Where a layer is frozen, averages stay as they are on JAX; on torch they go on
+    towards the parameters. Sparse gradients of JAX are taken as dense ones.
     """
 
     row: ClassVar[Row]

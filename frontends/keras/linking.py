@@ -118,8 +118,6 @@ class Link:
         self._shared = [variable.value for variable in self._owners]
         for (cell, _), tensor in zip(pairs, self._shared, strict=True):
             cell._array = tensor
-            self.core._index[id(tensor)] = -1
-        self.core._index.update({id(cell._array): at for at, cell in enumerate(self.core._parameters)})
 
     # ---------------------------------------------------------------- pure steps
 
