@@ -9,7 +9,7 @@ What all classes have, beside their own arguments:
 - `learning_rate`: a number >= 0, a schedule of Keras, of `schedules` here or of `gradwise.schedules`, or a callable.
 - `weight_decay`, `clipnorm`, `clipvalue`, `global_clipnorm`, `use_ema`, `ema_momentum`, `ema_overwrite_frequency`,
   `loss_scale_factor`, `gradient_accumulation_steps` and `name`: see `gradwise.optimizers.Optimizer`.
-- the older `lr`, for `learning_rate`, and `decay`, which divides the rate by 1 + `decay` * the number of steps made.
+- the older `lr`, for `learning_rate`, `epsilon=None`, for its default, and `decay`, which divides the rate by 1 + `decay` * the number of steps made.
 
 Importing this module registers the classes, so that Keras finds them by name: `compile(optimizer="gradwise>adam")`.
 """
@@ -168,6 +168,7 @@ class Nadam(Adapter):
         beta_2: in [0, 1). 0.999.
         epsilon: >= 0. 1e-7.
         *common: see the module.
+        schedule_decay: >= 0, keyword only; 0.004 is Keras 2's. Default 1.0, which is what Keras 3 does.
 
     Raises:
         TypeError, ValueError: see `Adapter`.

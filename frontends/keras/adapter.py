@@ -18,6 +18,8 @@ from .linking import Link
 from .schedules import as_keras, plain, rate_of
 from .table import COMMON, Row
 
+_BACKENDS = ("torch", "jax", "numpy")
+
 
 class _OfCore:
     """An attribute of the core, under the same name; checked whenever it is set."""
@@ -67,7 +69,7 @@ class Adapter(keras.optimizers.Optimizer):
         super().__init_subclass__(**keywords)
         if "row" in vars(cls):
             cls.__signature__ = cls.row.signature  # read by inspect.signature
-            for name in cls.row.fields:
+            for name in (*cls.row.fields, *cls.row.fixed):
                 attribute = _OfCore()
                 attribute.__set_name__(cls, name)
                 setattr(cls, name, attribute)
@@ -94,9 +96,15 @@ class Adapter(keras.optimizers.Optimizer):
 
         Raises:
             ValueError: if one is given twice, or has a dtype that cannot be optimized.
+            RuntimeError: on another backend of Keras than torch, JAX and NumPy.
         """
         if self.built:
             return
+        if keras.backend.backend() not in _BACKENDS:
+            raise RuntimeError(
+                f"{type(self).__name__} runs on Keras's backends {', '.join(_BACKENDS)}, and the backend is "
+                f"{keras.backend.backend()}: set KERAS_BACKEND before Keras is imported."
+            )
         # What is kept here must not count as a variable of the optimizer.
         set_untracked = object.__setattr__
         variables = list(variables)
@@ -356,11 +364,13 @@ class Adapter(keras.optimizers.Optimizer):
     # ---------------------------------------------------------------- configuration
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this optimizer again, those of Keras's class; `decay` if it is in use."""
+        """The arguments that make this optimizer again, those of Keras's class; older ones if they are in use."""
         config: dict[str, Any] = super().get_config()
         config.update({name: getattr(self.core, name) for name in self.row.fields})
-        if self.decay:
-            config["decay"] = self.decay
+        # What Keras does not know stands there only if it changes something.
+        older = {"decay": 0.0, **self.row.fixed}
+        held = {name: getattr(self.core, name) for name in older}
+        config.update({name: value for name, value in held.items() if value != older[name]})
         return config
 
     @classmethod

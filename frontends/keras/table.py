@@ -28,7 +28,8 @@ class Row:
     Args:
         core: the core class.
         host: Keras's class.
-        **fixed: arguments of the core that Keras does not have, with the values at which it behaves as Keras.
+        **fixed: arguments of the core that Keras 3 does not have, with the values at which it behaves as Keras 3. They
+            can be given, as in Keras 2.
     """
 
     def __init__(self, core: type[Optimizer], host: type[keras.optimizers.Optimizer], **fixed: Any) -> None:
@@ -55,7 +56,8 @@ class Row:
         if rest.get("lr") is not None:
             found["learning_rate"] = rest["lr"]
         found["decay"] = rest.get("decay")
-        unknown = {name: value for name, value in rest.items() if name not in _OLDER}
+        found.update({name: rest.get(name, value) for name, value in self.fixed.items()})
+        unknown = {name: value for name, value in rest.items() if name not in (*_OLDER, *self.fixed)}
         if unknown:
             # In Keras's words.
             raise ValueError(f"Argument(s) not recognized: {unknown}")
@@ -64,4 +66,4 @@ class Row:
     def make(self, values: Mapping[str, Any]) -> Optimizer:
         """An unbuilt core optimizer."""
         named = {name: value for name, value in values.items() if name != "learning_rate"}
-        return self.core(rate_of(values["learning_rate"]), **named, **self.fixed)
+        return self.core(rate_of(values["learning_rate"]), **named)

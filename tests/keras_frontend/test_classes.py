@@ -9,8 +9,9 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from small import distance, gradients, values, variables
+from small import BACKEND, distance, gradients, values, variables
 
+from gradwise import optimizers
 from gradwise.frontends import keras as gkeras
 
 COMMON = {
@@ -37,7 +38,9 @@ OWN: dict[str, list[dict[str, Any]]] = {
     "Nadam": [{"beta_1": 0.5, "beta_2": 0.75, "epsilon": 1e-3}],
 }  # fmt: skip
 CASES = [(name, arguments) for name, rows in OWN.items() for arguments in ({}, *rows)]
-CASES += [(name, arguments) for name in ("SGD", "Adam") for arguments in COMMON.values() if arguments]
+# On JAX, where every operation is compiled, for some.
+EVERYWHERE = ("SGD", "Adam") if BACKEND == "jax" else OWN
+CASES += [(name, arguments) for name in EVERYWHERE for arguments in COMMON.values() if arguments]
 
 BOUND = 1e-5
 """Keras computes bias corrections in single precision."""
@@ -98,7 +101,6 @@ def test_stateless_steps_change_nothing_and_are_the_same(name: str) -> None:
 
 
 def test_older_arguments_mean_what_they_meant() -> None:
-    own, own_parameters = trajectory(gkeras.SGD, {"learning_rate": 0.0, "name": "a"})
     own = gkeras.SGD(lr=0.5, decay=0.25, momentum=0.5)
     own_parameters, parameters = variables(), variables()
     theirs = keras.optimizers.SGD(keras.optimizers.schedules.InverseTimeDecay(0.5, 1, 0.25), momentum=0.5)
@@ -108,6 +110,24 @@ def test_older_arguments_mean_what_they_meant() -> None:
     assert distance(values(own_parameters), values(parameters)) <= BOUND
     assert float(own.learning_rate.numpy()) == 0.5
     assert gkeras.SGD.from_config(own.get_config()).decay == 0.25
+
+
+def test_nadam_of_keras_2() -> None:
+    own = gkeras.Nadam(lr=0.125, beta_1=0.9, beta_2=0.999, epsilon=None, schedule_decay=0.004)
+    core = gkeras.wrap(optimizers.Nadam(0.125, schedule_decay=0.004))
+    own_parameters, parameters = variables(), variables()
+    for row in gradients(3):
+        own.apply(row, own_parameters)
+        core.apply(row, parameters)
+    assert distance(values(own_parameters), values(parameters)) == 0.0
+    assert gkeras.Nadam.from_config(own.get_config()).schedule_decay == 0.004
+    assert own.epsilon == 1e-7
+
+
+def test_other_backends_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keras.backend, "backend", lambda: "tensorflow")
+    with pytest.raises(RuntimeError, match="runs on Keras's backends torch, jax, numpy, and the backend is tensorflow"):
+        gkeras.SGD().build([])
 
 
 def test_hyperparameters_may_change_between_steps() -> None:
