@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.keras, pytest.mark.torch]
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, str(ROOT / "examples" / "fit_keras.py"), *arguments]
-    environment = {**os.environ, "PYTHONPATH": path, "COLUMNS": "100"}
+    environment = {**os.environ, "KERAS_HOME": str(folder / "keras"), "PYTHONPATH": path, "COLUMNS": "100"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
@@ -87,12 +87,11 @@ def test_what_cannot_be_done_is_said_before_training(arguments: list[str], messa
 def test_other_curves_fail(tmp_path: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv.pop(1)); import fit_keras; fit_keras.BOUND = 0.0; "
-        "fit_keras.app(['--epochs', '2'])"
+        "fit_keras.app(['--epochs', '1'])"
     )
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(ROOT / "examples")],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
-    )  # fmt: skip
+    environment = {**os.environ, "KERAS_HOME": str(tmp_path), "PYTHONPATH": path}
+    command = [sys.executable, "-c", code, str(ROOT / "examples")]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 1
     assert "NOT the same curve" in done.stdout

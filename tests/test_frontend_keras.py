@@ -18,11 +18,12 @@ HERE = Path(__file__).parent
 BOUND = 2e-5
 
 
-def run(backend: str, *arguments: str, **environment: str) -> str:
-    """The output of a program in tests/, or a failure that shows it."""
+def run(backend: str, home: Path, *arguments: str, **environment: str) -> str:
+    """The output of a program in tests/, with Keras's settings in a folder, or a failure that shows it."""
     path = os.pathsep.join([str(HERE.parent), str(HERE), os.environ.get("PYTHONPATH", "")])
-    # Two of these run at a time, and TensorFlow is not looked for.
-    settings = {"KERAS_BACKEND": backend, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **environment}
+    # Two of these run at a time.
+    settings = {"KERAS_BACKEND": backend, "KERAS_HOME": str(home), "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    settings.update(environment)
     done = subprocess.run(
         [sys.executable, *arguments], env={**os.environ, **settings}, cwd=HERE.parent, capture_output=True, text=True
     )
@@ -31,9 +32,9 @@ def run(backend: str, *arguments: str, **environment: str) -> str:
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch", "numpy"])
-def test_on(backend: str) -> None:
+def test_on(backend: str, tmp_path: Path) -> None:
     options = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", str(HERE / "keras_frontend")]
-    output = run(backend, *options, GRADWISE_KERAS_TESTS="1")
+    output = run(backend, tmp_path, *options, GRADWISE_KERAS_TESTS="1")
     summary = output.strip().splitlines()[-1]
     assert " passed" in summary
     assert "failed" not in summary
@@ -41,15 +42,16 @@ def test_on(backend: str) -> None:
 
 # -------------------------------------------------------------------- files
 
-JOURNEYS = [("torch", "load", "jax"), ("jax", "load", "torch"), ("torch", "keras", "torch")]
+JOURNEYS = {"torch": [("load", "jax"), ("keras", "torch")], "jax": [("load", "torch")]}
 
 
-@pytest.mark.parametrize(("saved", "action", "loaded"), JOURNEYS)
-def test_training_goes_on_on_another_backend(saved: str, action: str, loaded: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("saved", JOURNEYS)
+def test_training_goes_on_on_another_backend(saved: str, tmp_path: Path) -> None:
     program = str(HERE / "keras_file_process.py")
-    expected = json.loads(run(saved, program, "save", str(tmp_path)).splitlines()[-1])[0]
-    for found in json.loads(run(loaded, program, action, str(tmp_path)).splitlines()[-1]):
-        np.testing.assert_allclose(found, expected, atol=BOUND)
+    expected = json.loads(run(saved, tmp_path, program, "save", str(tmp_path)).splitlines()[-1])[0]
+    for action, loaded in JOURNEYS[saved]:
+        for found in json.loads(run(loaded, tmp_path, program, action, str(tmp_path)).splitlines()[-1]):
+            np.testing.assert_allclose(found, expected, atol=BOUND)
 
 
 # -------------------------------------------------------------------- Keras's own tests
@@ -108,9 +110,9 @@ PASSED = {"torch": 188, "jax": 202}
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_kerass_own_tests(backend: str) -> None:
+def test_kerass_own_tests(backend: str, tmp_path: Path) -> None:
     files = [*ALGORITHM_FILES, *AROUND_FILES, SPARSE_FILE]
-    output = run(backend, str(HERE / "keras_own_process.py"), *files)
+    output = run(backend, tmp_path, str(HERE / "keras_own_process.py"), *files)
     found = json.loads(output.splitlines()[-1])
     failed = {name: text for name, (outcome, text) in found.items() if outcome == "failed"}
     skipped = {name: text for name, (outcome, text) in found.items() if outcome == "skipped"}

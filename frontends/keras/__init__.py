@@ -9,9 +9,12 @@ What all classes have, beside their own arguments:
 - `learning_rate`: a number >= 0, a schedule of Keras, of `schedules` here or of `gradwise.schedules`, or a callable.
 - `weight_decay`, `clipnorm`, `clipvalue`, `global_clipnorm`, `use_ema`, `ema_momentum`, `ema_overwrite_frequency`,
   `loss_scale_factor`, `gradient_accumulation_steps` and `name`: see `gradwise.optimizers.Optimizer`.
-- the older `lr`, for `learning_rate`, `epsilon=None`, for its default, and `decay`, which divides the rate by 1 + `decay` * the number of steps made.
+- the older `lr`, for `learning_rate`; `epsilon=None`, for its default; and `decay`, which divides the rate by
+  1 + `decay` * the number of steps made.
 
-Importing this module registers the classes, so that Keras finds them by name: `compile(optimizer="gradwise>adam")`.
+Importing this module registers the classes, so that Keras finds them by name: `compile(optimizer="gradwise>adam")`, and
+`keras.models.load_model` in files. Where gradwise is not imported, Keras's own classes take up the training:
+`load_model(path, custom_objects={"gradwise>Adam": keras.optimizers.Adam})`.
 """
 
 from __future__ import annotations
