@@ -22,8 +22,8 @@ pytestmark = [pytest.mark.keras, pytest.mark.torch]
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, str(ROOT / "examples" / "fit_keras.py"), *arguments]
-    environment = {**os.environ, "KERAS_HOME": str(folder / "keras"), "PYTHONPATH": path, "COLUMNS": "100"}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    settings = {"KERAS_HOME": str(folder / "keras"), "PYTHONPATH": path, "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=folder, env={**os.environ, **settings}, capture_output=True, text=True)
 
 
 def idx_file(path: Path, array: numpy.ndarray) -> None:
@@ -90,7 +90,7 @@ def test_other_curves_fail(tmp_path: Path) -> None:
         "fit_keras.app(['--epochs', '1'])"
     )
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "KERAS_HOME": str(tmp_path), "PYTHONPATH": path}
+    environment = {**os.environ, "KERAS_HOME": str(tmp_path), "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", code, str(ROOT / "examples")]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 1
