@@ -113,6 +113,7 @@ class Adapter(keras.optimizers.Optimizer):
             if positions[self._var_key(variable)] != position:
                 raise ValueError(f"Variable {variable.path!r} was given twice: give each variable once.")
         plainly = [variable for variable in variables if not self._overwrite_variable_with_gradient(variable)]
+        before = len(self._variables)
         link = Link(self.core, plainly, self._made)
         averages = iter(link.made[cell] for cell in self.core._averages)
         accumulators = iter(link.made[cell] for cell in self.core._accumulators)
@@ -130,6 +131,9 @@ class Adapter(keras.optimizers.Optimizer):
                 for v in variables
             ]
             set_untracked(self, "_accumulated_gradients", own)
+            # Keras has those of all variables before the algorithm's slots.
+            begin, accumulated = before + len(self.core._averages), set(map(id, own))
+            self._variables[begin:] = [*own, *(v for v in self._variables[begin:] if id(v) not in accumulated)]
         set_untracked(self, "_trainable_variables_indices", positions)
         set_untracked(self, "_places", {self._var_key(variable): place for place, variable in enumerate(plainly)})
         set_untracked(self, "_trainable_variables", variables)

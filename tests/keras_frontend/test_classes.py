@@ -167,6 +167,19 @@ def test_a_part_of_the_variables() -> None:
     assert distance(*found) <= BOUND
 
 
+def test_variables_that_are_overwritten_with_gradients() -> None:
+    found, described = [], []
+    for kind in (gkeras.Adam, keras.optimizers.Adam):
+        optimizer, parameters = kind(0.125, gradient_accumulation_steps=2, use_ema=True, name="same"), variables()
+        parameters[1].overwrite_with_gradient = True
+        for row in gradients(4):
+            optimizer.apply(row, parameters)
+        found.append(values([*parameters, *optimizer.variables]))
+        described.append([(variable.path, tuple(variable.shape)) for variable in optimizer.variables])
+    assert described[0] == described[1]
+    assert distance(*found) <= BOUND
+
+
 def test_constraints() -> None:
     optimizer, parameters = gkeras.SGD(0.125), variables()
     parameters[0].constraint = keras.constraints.NonNeg()
