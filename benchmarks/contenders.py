@@ -87,9 +87,14 @@ def _torch(label: str, argument: str = "params", **options: Any) -> Kind:
     )
 
 
-def _keras(label: str, kind: str, backend: str, *needs: str) -> Kind:
+def _keras(label: str, kind: str, backend: str, *needs: str, **options: Any) -> Kind:
     environment = {"KERAS_BACKEND": backend}
-    return Kind(label, ("peers", kind), ("keras", *needs), own_process=True, environment=environment)
+    # The front end's unit is Keras itself.
+    reference = f"keras-{backend}" if options else None
+    return Kind(
+        label, ("peers", kind), ("keras", *needs), options, own_process=True, environment=environment,
+        reference=reference,
+    )  # fmt: skip
 
 
 KINDS = {
@@ -98,6 +103,10 @@ KINDS = {
     "torch": Kind("gradwise, torch", ("own", "OnTorch"), ("numba", "torch")),
     "torch-frontend": Kind("gradwise, torch front end", ("own", "TorchFrontend"), ("numba", "torch")),
     "jax": Kind("gradwise, JAX", ("own", "OnJax"), ("jax",), reference="optax"),
+    "keras-frontend-torch": _keras(
+        "gradwise, Keras front end, torch", "KerasInPlace", "torch", "numba", "torch", own=True
+    ),
+    "keras-frontend-jax": _keras("gradwise, Keras front end, JAX", "KerasOnJax", "jax", "jax", own=True),
     "torch-fused": _torch("torch.optim, fused", "fused", fused=True),
     "torch-foreach": _torch("torch.optim, foreach", "foreach", foreach=True),
     "torch-loop": _torch("torch.optim, default"),

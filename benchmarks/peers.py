@@ -54,10 +54,14 @@ class Optax(JaxArrays):
         self.slots = self.optimizer.init(self.parameters)
 
 
-def _keras_optimizer(algorithm: Algorithm) -> Any:
+def _keras_optimizer(algorithm: Algorithm, own: bool = False) -> Any:
+    """Keras's, or gradwise's for Keras."""
     import keras
 
-    return getattr(keras.optimizers, algorithm.keras_name)(**algorithm.options)
+    kinds = keras.optimizers
+    if own:
+        from gradwise.frontends import keras as kinds
+    return getattr(kinds, algorithm.keras_name)(**algorithm.options)
 
 
 class KerasInPlace(InPlace):
@@ -72,7 +76,7 @@ class KerasInPlace(InPlace):
         import keras
 
         self.parameters = [keras.Variable(array) for array in self.parameters]
-        self.optimizer = _keras_optimizer(self.algorithm)
+        self.optimizer = _keras_optimizer(self.algorithm, **self.options)
 
     def renew(self) -> None:
         import keras
@@ -98,7 +102,7 @@ class KerasOnJax(JaxArrays):
         import keras
 
         variables = [keras.Variable(array) for array in self.parameters]
-        optimizer = _keras_optimizer(self.algorithm)
+        optimizer = _keras_optimizer(self.algorithm, **self.options)
         optimizer.build(variables)
         self.slots = [variable.value for variable in optimizer.variables]
 

@@ -45,6 +45,8 @@ def _steps(result: dict[str, Any]) -> Iterator[_Claim]:
             else:
                 yield name, "step / torch foreach", 0.35, ratios.get(name)
     yield "jax", "step / optax", 1.05, ratios.get("jax")
+    yield "keras-frontend-torch", "step / Keras", 1.0, ratios.get("keras-frontend-torch")
+    yield "keras-frontend-jax", "step / Keras", 1.05, ratios.get("keras-frontend-jax")
 
 
 def _memory(result: dict[str, Any]) -> Iterator[_Claim]:

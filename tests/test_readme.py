@@ -18,6 +18,7 @@ SHOWN = {
     "torch_frontend.py": (pytest.mark.torch,),
     "optax_dialect.py": (pytest.mark.jax,),
     "scipy_method.py": (),
+    "keras_frontend.py": (pytest.mark.keras, pytest.mark.torch),
 }
 
 
@@ -32,11 +33,12 @@ def test_every_python_block_is_a_file():
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=marks) for name, marks in SHOWN.items()])
-def test_the_files_print_what_they_say(name):
+def test_the_files_print_what_they_say(name, tmp_path):
     path = ROOT / "examples" / name
+    keras = {"KERAS_BACKEND": "torch", "KERAS_HOME": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-W", "error", str(path)], check=True, capture_output=True, text=True, cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **keras},
     )  # fmt: skip
     promised = path.read_text().rstrip().rpartition("  # ")[2]
     assert done.stdout.strip() == promised

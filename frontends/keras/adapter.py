@@ -1,0 +1,388 @@
+"""A keras.optimizers.Optimizer whose steps are those of a core optimizer."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Sequence
+from itertools import repeat
+from typing import Any, ClassVar
+
+import keras
+
+from ...backends import HOST, compiler_graph, compute_dtype
+from ...optimizers import Optimizer
+from ...optimizers.cells import Record
+from ...optimizers.hyperparameter import LEARNING_RATE
+from .host import in_stateless_scope, model_starting_to_train, outside_of_compiler
+from .linking import Link
+from .schedules import as_keras, plain, rate_of
+from .table import COMMON, Row
+
+_BACKENDS = ("torch", "jax", "numpy")
+
+
+class _OfCore:
+    """An attribute of the core, under the same name; checked whenever it is set."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else getattr(instance.core, self._name)
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        setattr(instance.core, self._name, plain(value))
+
+
+class Adapter(keras.optimizers.Optimizer):
+    """Runs a core optimizer on Keras Variables. The base of all classes here.
+
+    All of a step, from loss scale and accumulation to the moving average and constraints, is the core's; all state lies
+    in Keras Variables with the names, shapes and order of Keras's own class, so that files of either load in the other.
+    On torch parameters change in place; on JAX, and wherever values are traced, steps are pure.
+
+    Args:
+        *arguments, **keywords: those of Keras's class, and the older `lr` and `decay`: the rate is divided by
+            1 + `decay` * the number of steps made.
+
+    Raises:
+        TypeError, ValueError: if an argument is unknown or out of its range.
+
+    Where hosts differ: hyperparameters are checked, at any time. Slots of float16 and bfloat16 parameters are float32.
+    Constraints act before the moving average is taken, and both only when parameters change; they are those that
+    variables have when the optimizer is built. A parameter without a gradient in the last step of an accumulation keeps
+    what it has for the next window. Where a layer is frozen, averages stay as they are on JAX; on torch they go on
+    towards the parameters. Sparse gradients of JAX are taken as dense ones.
+    """
+
+    row: ClassVar[Row]
+
+    weight_decay, clipnorm, clipvalue, global_clipnorm = _OfCore(), _OfCore(), _OfCore(), _OfCore()
+    use_ema, ema_momentum, ema_overwrite_frequency = _OfCore(), _OfCore(), _OfCore()
+    loss_scale_factor, gradient_accumulation_steps, decay = _OfCore(), _OfCore(), _OfCore()
+
+    core: Optimizer
+    built: bool
+    _learning_rate: Any
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if "row" in vars(cls):
+            cls.__signature__ = cls.row.signature  # read by inspect.signature
+            for name in (*cls.row.fields, *cls.row.fixed):
+                attribute = _OfCore()
+                attribute.__set_name__(cls, name)
+                setattr(cls, name, attribute)
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        given = self.row.bound(arguments, keywords)
+        self._start(self.row.make(given), given["learning_rate"], given["name"])
+
+    def _start(self, core: Optimizer, rate: Any, name: str | None) -> None:
+        # Before Keras's own constructor, which sets what the core holds.
+        object.__setattr__(self, "core", core)
+        object.__setattr__(self, "_link", None)
+        rate = as_keras(rate) if callable(rate) and not isinstance(rate, keras.Variable) else float(core.learning_rate)
+        super().__init__(rate, **{name: getattr(core, name) for name in COMMON}, name=name)
+        core.name = self.name
+
+    # ---------------------------------------------------------------- building
+
+    def build(self, variables: Sequence[keras.Variable]) -> None:
+        """Create the state for these variables. Later calls do nothing.
+
+        Args:
+            variables: of a model.
+
+        Raises:
+            ValueError: if one is given twice, or has a dtype that cannot be optimized.
+            RuntimeError: on another backend of Keras than torch, JAX and NumPy.
+        """
+        if self.built:
+            return
+        if keras.backend.backend() not in _BACKENDS:
+            raise RuntimeError(
+                f"{type(self).__name__} runs on Keras's backends {', '.join(_BACKENDS)}, and the backend is "
+                f"{keras.backend.backend()}: set KERAS_BACKEND before Keras is imported."
+            )
+        # What is kept here must not count as a variable of the optimizer.
+        set_untracked = object.__setattr__
+        variables = list(variables)
+        positions = {self._var_key(variable): position for position, variable in enumerate(variables)}
+        for position, variable in enumerate(variables):
+            if positions[self._var_key(variable)] != position:
+                raise ValueError(f"Variable {variable.path!r} was given twice: give each variable once.")
+        plainly = [variable for variable in variables if not self._overwrite_variable_with_gradient(variable)]
+        before = len(self._variables)
+        link = Link(self.core, plainly, self._made)
+        averages = iter(link.made[cell] for cell in self.core._averages)
+        accumulators = iter(link.made[cell] for cell in self.core._accumulators)
+        overwritten = len(plainly) != len(variables)
+        set_untracked(self, "_overwritten", overwritten)
+        set_untracked(self, "_link", link)
+        if self.use_ema:
+            own = [None if self._overwrite_variable_with_gradient(v) else next(averages) for v in variables]
+            set_untracked(self, "_model_variables_moving_average", own)
+        if self.gradient_accumulation_steps:
+            own = [
+                self.add_variable_from_reference(v, "gradient_accumulator")
+                if self._overwrite_variable_with_gradient(v)
+                else next(accumulators)
+                for v in variables
+            ]
+            set_untracked(self, "_accumulated_gradients", own)
+            # Keras has those of all variables before the algorithm's slots.
+            begin, accumulated = before + len(self.core._averages), set(map(id, own))
+            self._variables[begin:] = [*own, *(v for v in self._variables[begin:] if id(v) not in accumulated)]
+        set_untracked(self, "_trainable_variables_indices", positions)
+        set_untracked(self, "_places", {self._var_key(variable): place for place, variable in enumerate(plainly)})
+        set_untracked(self, "_trainable_variables", variables)
+        self._exclude()
+        self.built = True
+
+    def _made(self, record: Record, initial: Any, reference: keras.Variable | None) -> keras.Variable:
+        """A Keras Variable for a cell of the core, which may belong to one of the model's."""
+        dtype = record.cell.dtype_name
+        if record.cell.backend is HOST:
+            kinds = {compute_dtype(cell.dtype_name) for cell in self.core._parameters[:1]} or {keras.config.floatx()}
+            dtype = "int" if isinstance(initial, int) else kinds.pop()
+            if reference is None:
+                # Keras's Nadam gives its product no name.
+                variable = keras.Variable(initial, dtype=dtype, trainable=False)
+                self._track_variable(variable)
+                return variable
+        name = record.name.replace("/", "_")
+        if reference is not None:
+            name = f"{reference.path.replace('/', '_')}_{name}"
+        # A slot is spread over devices as its variable.
+        layout = getattr(reference, "_layout", None) if record.cell.backend is not HOST else None
+        with keras.name_scope(self.name, caller=self):
+            variable = keras.Variable(initial, dtype=dtype, trainable=False, name=name, layout=layout)
+        self._track_variable(variable)
+        return variable
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All state: step count, learning rate (unless it is a schedule), then slots in the order of Keras's class.
+
+        Raises:
+            ValueError: to the training loop of a model that the optimizer was not built for.
+        """
+        model = model_starting_to_train(self)
+        if model is not None and self.built:
+            # Later, on values alone, nothing would tell two models of the same shapes apart.
+            self._check_model(model.trainable_variables)
+        own: list[keras.Variable] = super().variables
+        return own
+
+    # ---------------------------------------------------------------- steps
+
+    def apply(self, grads: Iterable[Any], trainable_variables: Iterable[keras.Variable] | None = None) -> None:
+        """One step: change variables by their gradients.
+
+        Args:
+            grads: one gradient for each variable; None leaves it as it is.
+            trainable_variables: those the optimizer was built for, or some of them; the first call builds for them.
+                Default: all.
+
+        Raises:
+            TypeError, ValueError: if gradients and variables do not fit; nothing has changed then.
+        """
+        if compiler_graph() is None:
+            self._apply(grads, trainable_variables)
+        else:
+            self._apply_outside(grads, trainable_variables)
+
+    def _apply(self, grads: Iterable[Any], trainable_variables: Iterable[keras.Variable] | None) -> None:
+        grads = list(grads)
+        if not grads:
+            return
+        variables = self._variables_of(grads, trainable_variables)
+        if any(map(operator.is_, grads, repeat(None))):
+            grads, variables = self._filter_empty_gradients(grads, variables)
+        if self._overwritten:
+            grads, variables = self._overwrite_variables_directly_with_gradients(grads, variables)
+        if not grads:
+            self._iterations.assign_add(1)
+            return
+        places: list[int] | None = None
+        if variables is not self._trainable_variables:
+            places = [self._places[id(variable)] for variable in variables]
+        rate = self._learning_rate if isinstance(self._learning_rate, keras.Variable) else None
+        in_place = keras.backend.backend() == "torch" and not in_stateless_scope()
+        step = self._link.step_in_place if in_place else self._link.step_on_values
+        step(grads, places, self._iterations, rate)
+
+    _apply_outside = outside_of_compiler(_apply)
+
+    def _variables_of(self, grads: Sequence[Any], given: Iterable[keras.Variable] | None) -> list[keras.Variable]:
+        """The variables of the gradients, which the optimizer is built for if it is not yet."""
+        if given is None:
+            if not self.built:
+                raise ValueError(
+                    "When passing `grads` without `variables`, the optimizer must already be built on a list of "
+                    "variables. Call `optimizer.build(trainable_variables)` first."
+                )
+            variables: list[keras.Variable] = self._trainable_variables
+        else:
+            variables = list(given)
+            if not self.built:
+                with keras.name_scope(self.name, caller=self):
+                    self.build(variables)
+            known = self._trainable_variables
+            if len(variables) == len(known) and all(map(operator.is_, variables, known)):
+                variables = known
+            else:
+                self._check_variables_are_known(variables)
+        if len(variables) != len(grads):
+            raise ValueError(
+                f"Received {len(grads)} gradients for {len(variables)} variables: they must match one to one (None for "
+                "a variable without a gradient)."
+            )
+        return variables
+
+    def stateless_apply(
+        self, optimizer_variables: Sequence[Any], grads: Sequence[Any], trainable_variables: Sequence[Any]
+    ) -> tuple[list[Any], list[Any]]:
+        """One step on given values; neither they nor the optimizer change.
+
+        Args:
+            optimizer_variables: values in the order of `variables`.
+            grads: a gradient, or None, for each trainable variable.
+            trainable_variables: values of those the optimizer was built for. Those of frozen layers may be left out.
+
+        Returns:
+            The new values of the trainable variables, and those of the optimizer's.
+
+        Raises:
+            ValueError: if the optimizer is not built, or built for another model, or a number of values differs.
+        """
+        self._check_super_called()
+        if not self.built:
+            raise ValueError(
+                f"To call `stateless_apply`, {type(self).__name__} must be built (i.e. its variables must have been "
+                "created). You can build it via `optimizer.build(trainable_variables)`."
+            )
+        own = self.variables
+        if len(optimizer_variables) != len(own):
+            raise ValueError(
+                f"Argument `optimizer_variables` must be a list of tensors corresponding 1:1 to "
+                f"{type(self).__name__}().variables. Received list with length {len(optimizer_variables)}, but "
+                f"expected {len(own)} variables."
+            )
+        variables = self._variables_with_values(trainable_variables)
+        mapping = [*zip(variables, trainable_variables, strict=True), *zip(own, optimizer_variables, strict=True)]
+        with keras.StatelessScope(state_mapping=mapping) as scope:
+            self.apply(grads, variables)
+        return [scope.get_current_value(v) for v in variables], [scope.get_current_value(v) for v in own]
+
+    def _variables_with_values(self, values: Sequence[Any]) -> list[keras.Variable]:
+        """The variables that some values are those of."""
+        known: list[keras.Variable] = self._trainable_variables
+        if len(values) == len(known):
+            return known
+        # Of a model with layers that were frozen after the optimizer was built come the others only.
+        unfrozen = [variable for variable in known if variable.trainable]
+        if len(values) == len(unfrozen):
+            return unfrozen
+        raise ValueError(
+            f"Argument `trainable_variables` must be a list of tensors corresponding 1:1 to the trainable variables "
+            f"that the optimizer was built with. Received {len(values)} tensors; optimizer {self.name!r} was built for "
+            f"{len(known)} variables, of which {len(unfrozen)} are not frozen."
+        )
+
+    def _check_model(self, variables: Sequence[keras.Variable]) -> None:
+        unknown = [v.path for v in variables if self._var_key(v) not in self._trainable_variables_indices]
+        if unknown:
+            raise ValueError(
+                f"Unknown variable: {unknown[0]!r} is not one of the {len(self._trainable_variables)} variables that "
+                f"optimizer {self.name!r} was built for. An optimizer serves one model, and layers that were not "
+                "trainable before need a new one too: make a new optimizer and compile again."
+            )
+
+    def _check_variables_are_known(self, variables: Sequence[keras.Variable]) -> None:
+        self._check_model(variables)
+
+    # ---------------------------------------------------------------- learning rate
+
+    @property
+    def learning_rate(self) -> Any:
+        """The learning rate of the next step, before `decay`: a Keras Variable, or what a schedule gives.
+
+        Set it to a number >= 0 as long as it is a Variable; to a schedule, of Keras or of the core, or a callable of
+        nothing or of the step at any time. After that it stays one.
+        """
+        return self._get_current_learning_rate()
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        held = self._learning_rate
+        if callable(value) and not isinstance(value, keras.Variable):
+            self.core.learning_rate = rate_of(value)
+            self._learning_rate = as_keras(value)
+            if isinstance(held, keras.Variable):
+                self._untrack_variable(held)
+        elif isinstance(held, keras.Variable):
+            LEARNING_RATE.checked(plain(value), type(self).__name__)
+            held.assign(value)
+        else:
+            raise TypeError(
+                "This optimizer was created with a `LearningRateSchedule` object or a callable as its `learning_rate`, "
+                "hence its learning rate is not settable. If you need the learning rate to be settable, you should "
+                "instantiate the optimizer with a float `learning_rate` argument."
+            )
+
+    def _get_current_learning_rate(self) -> Any:
+        if callable(self._learning_rate) and not isinstance(self._learning_rate, keras.Variable):
+            return keras.ops.convert_to_tensor(self.core._base_rate_at(plain(self._iterations), None))
+        return self._learning_rate
+
+    # ---------------------------------------------------------------- around training
+
+    def exclude_from_weight_decay(
+        self, var_list: Sequence[keras.Variable] | None = None, var_names: Sequence[str] | None = None
+    ) -> None:
+        """Leave variables out of weight decay. Each call replaces the last; it may come before or after `build`.
+
+        Args:
+            var_list: variables, by identity.
+            var_names: regular expressions, searched in the variable's name, such as "bias".
+        """
+        super().exclude_from_weight_decay(var_list, var_names)
+        self._exclude()
+
+    def _exclude(self) -> None:
+        if self._link is not None:
+            pairs = zip(self.core._parameters, self._link.variables, strict=True)
+            self.core.exclude_from_weight_decay([cell for cell, v in pairs if not self._use_weight_decay(v)])
+
+    def _overwrite_model_variables_with_average_value(self, trainable_variables: Sequence[keras.Variable]) -> None:
+        # By identity, because of frozen layers not all variables may be given.
+        self._check_model(trainable_variables)
+        for variable in trainable_variables:
+            average = self._model_variables_moving_average[self._get_variable_index(variable)]
+            if average is not None:
+                # On JAX two variables must not share an array, which both would give away in the next step.
+                variable.assign(keras.ops.copy(average))
+
+    # ---------------------------------------------------------------- configuration
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this optimizer again, those of Keras's class; older ones if they are in use."""
+        config: dict[str, Any] = super().get_config()
+        config.update({name: getattr(self.core, name) for name in self.row.fields})
+        # What Keras does not know stands there only if it changes something.
+        older = {"decay": 0.0, **self.row.fixed}
+        held = {name: getattr(self.core, name) for name in older}
+        config.update({name: value for name, value in held.items() if value != older[name]})
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
+        """An optimizer from what `get_config` gave, also that of Keras's class; `config` does not change.
+
+        Args:
+            config: the arguments.
+            custom_objects: classes by name, for schedules that Keras does not know.
+        """
+        return super().from_config(dict(config), custom_objects)

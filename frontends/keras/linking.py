@@ -1,0 +1,160 @@
+"""A core optimizer whose state lies in Keras Variables."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import keras
+
+from ...backends import HOST, BuildScope, Variable
+from ...optimizers import Optimizer
+from ...optimizers.cells import Record
+from .host import held_in_scope
+from .schedules import plain
+
+Make = Callable[[Record, Any, "keras.Variable | None"], keras.Variable]
+"""Makes a Keras Variable for a record of the core, with a first value and the model's Variable that it belongs to."""
+
+
+class _Slot(NamedTuple):
+    """An array of the core's state, and the Keras Variable that holds it."""
+
+    cell: Variable
+    variable: keras.Variable
+
+
+class _Number:
+    """A number that the core keeps on the host in double precision, and the Keras Variable that holds it too."""
+
+    __slots__ = ("_seen", "cell", "variable")
+
+    def __init__(self, cell: Variable, variable: keras.Variable) -> None:
+        self.cell, self.variable = cell, variable
+        self._seen: Any = None
+
+    def pull(self) -> None:
+        """Take over what somebody else has written to the Keras Variable, such as what was loaded."""
+        held = self.variable.value.item()
+        if held != self._seen:
+            self.cell._array = held
+
+    def push(self) -> None:
+        """Write to the Keras Variable what the core counted."""
+        tensor = self.variable.value
+        tensor.fill_(self.cell._array)
+        self._seen = tensor.item()
+
+
+class Link:
+    """A built core paired with Keras Variables, and the two ways to make its steps.
+
+    Args:
+        core: an unbuilt core optimizer.
+        variables: the model's Variables that it shall be built for.
+        make: gives a Keras Variable for each cell of its state.
+    """
+
+    def __init__(self, core: Optimizer, variables: Sequence[keras.Variable], make: Make) -> None:
+        self.core = core
+        self.variables = list(variables)
+        values = [variable.value for variable in variables]
+        cells = [
+            Variable.placeholder(value, variable.path) for value, variable in zip(values, variables, strict=True)
+        ]
+        for cell, variable in zip(cells, variables, strict=True):
+            cell.constraint = variable.constraint
+        # The core's cells hold nothing themselves: the Keras Variables own all arrays.
+        with BuildScope(zip(cells, values, strict=True)) as scope:
+            core.build(cells)
+        self.made: dict[Variable, keras.Variable] = {}
+        self._slots: list[_Slot] = []
+        self._numbers: list[_Number] = []
+        for record in core._all_records():
+            initial = scope.get(record.cell)
+            reference = None if record.position is None else self.variables[record.position]
+            variable = self.made[record.cell] = make(record, initial, reference)
+            if record.cell.backend is HOST:
+                record.cell._array = initial
+                self._numbers.append(_Number(record.cell, variable))
+            else:
+                self._slots.append(_Slot(record.cell, variable))
+        self._shared: list[Any] = []
+        self._owners: list[keras.Variable] = []
+
+    # ---------------------------------------------------------------- steps in place
+
+    def step_in_place(
+        self, gradients: Sequence[Any], positions: Sequence[int] | None, iterations: keras.Variable, rate: Any
+    ) -> None:
+        """One step on tensors that change in place.
+
+        Args:
+            gradients: one for each position.
+            positions: of the variables in the order of the gradients. None is all, in their order.
+            iterations: counts the calls.
+            rate: the Keras Variable of the rate, or None if the core has a schedule.
+        """
+        core = self.core
+        held = [variable._value for variable in self._owners]
+        if not self._shared or not all(map(operator.is_, held, self._shared)):
+            self._share()
+        count = iterations.value
+        core._iterations._array = count.item()
+        if rate is not None:
+            core._rate._array = rate.value.item()
+        for number in self._numbers:
+            number.pull()
+        core.apply(gradients, None if positions is None else [core._parameters[position] for position in positions])
+        for number in self._numbers:
+            number.push()
+        count.fill_(core._iterations._array)
+
+    def _share(self) -> None:
+        """Let the core's cells hold the tensors of the Keras Variables."""
+        pairs = [*zip(self.core._parameters, self.variables, strict=True), *self._slots]
+        self._owners = [variable for _, variable in pairs]
+        self._shared = [variable.value for variable in self._owners]
+        for (cell, _), tensor in zip(pairs, self._shared, strict=True):
+            cell._array = tensor
+
+    # ---------------------------------------------------------------- pure steps
+
+    def step_on_values(
+        self, gradients: Sequence[Any], positions: Sequence[int] | None, iterations: keras.Variable, rate: Any
+    ) -> None:
+        """One step on what the Keras Variables hold now, traced values included; they are given new ones.
+
+        Args:
+            gradients, positions, iterations, rate: as in `step_in_place`.
+        """
+        aligned: list[Any] = [None] * len(self.variables)
+        for position, gradient in zip(positions or range(len(gradients)), gradients, strict=True):
+            # It may be a NumPy array or, on JAX, a sparse one.
+            aligned[position] = keras.ops.convert_to_tensor(gradient, sparse=False)
+        own = [iterations, *([] if rate is None else [rate])]
+        state = [*own, *(self.made[record.cell] for record in self.core._all_records())]
+        values = [self._value_at(position) for position in range(len(self.variables))]
+        changed, after = self.core.stateless_apply([plain(variable) for variable in state], aligned, values)
+        pairs = [
+            (variable, value)
+            for variable, gradient, value in zip(self.variables, aligned, changed, strict=True)
+            if gradient is not None or (self.core.use_ema and held_in_scope(variable))
+        ]
+        pairs += [(variable, value) for variable, value in zip(state, after, strict=True) if variable is not rate]
+        given: set[int] = set()
+        for variable, value in pairs:
+            # JAX takes an array away from all that share it.
+            variable.assign(keras.ops.copy(value) if id(value) in given else value)
+            given.add(id(value))
+
+    def _value_at(self, position: int) -> Any:
+        """The value of a variable, or what stands for it where a layer is frozen and its values are not given."""
+        variable = self.variables[position]
+        if held_in_scope(variable):
+            return plain(variable)
+        if self.core.use_ema:
+            # So that the average stays as it is.
+            return keras.ops.cast(plain(self.made[self.core._averages[position]]), variable.dtype)
+        return keras.ops.zeros(variable.shape, variable.dtype)

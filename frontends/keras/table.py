@@ -1,0 +1,69 @@
+"""How a class of keras.optimizers is made from a core class."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from ...optimizers import Optimizer
+from .schedules import rate_of
+
+COMMON = (
+    "weight_decay", "clipnorm", "clipvalue", "global_clipnorm", "use_ema", "ema_momentum", "ema_overwrite_frequency",
+    "loss_scale_factor", "gradient_accumulation_steps",
+)  # fmt: skip
+"""The arguments that all of Keras's optimizers have, beside the rate and the name."""
+
+_OLDER = ("lr", "decay")
+
+
+class Row:
+    """A class of keras.optimizers as it is made from a core class in convention "keras".
+
+    Arguments, their order and their defaults are read from Keras's class; the core calls them the same.
+
+    Args:
+        core: the core class.
+        host: Keras's class.
+        **fixed: arguments of the core that Keras 3 does not have, with the values at which it behaves as Keras 3. They
+            can be given, as in Keras 2.
+    """
+
+    def __init__(self, core: type[Optimizer], host: type[keras.optimizers.Optimizer], **fixed: Any) -> None:
+        self.core, self.fixed = core, fixed
+        parameters = list(inspect.signature(host.__init__).parameters.values())[1:]
+        self.signature = inspect.Signature(parameters)
+        taken = ("learning_rate", "name", *COMMON)
+        named = [p.name for p in parameters if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+        self.fields = tuple(name for name in named if name not in taken)
+
+    def bound(self, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of a call by name, with Keras's defaults.
+
+        Raises:
+            TypeError: if there are too many, or one is given twice.
+            ValueError: if the rate is given under both of its names.
+        """
+        given = self.signature.bind(*arguments, **keywords)
+        if "lr" in keywords and "learning_rate" in given.arguments:
+            raise ValueError(f"{self.core.__name__}: give `learning_rate` or its older name `lr`, not both.")
+        given.apply_defaults()
+        found = dict(given.arguments)
+        rest = found.pop("kwargs", {})
+        if rest.get("lr") is not None:
+            found["learning_rate"] = rest["lr"]
+        found["decay"] = rest.get("decay")
+        found.update({name: rest.get(name, value) for name, value in self.fixed.items()})
+        unknown = {name: value for name, value in rest.items() if name not in (*_OLDER, *self.fixed)}
+        if unknown:
+            # In Keras's words.
+            raise ValueError(f"Argument(s) not recognized: {unknown}")
+        return found
+
+    def make(self, values: Mapping[str, Any]) -> Optimizer:
+        """An unbuilt core optimizer."""
+        named = {name: value for name, value in values.items() if name != "learning_rate"}
+        return self.core(rate_of(values["learning_rate"]), **named)

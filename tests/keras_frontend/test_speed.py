@@ -1,0 +1,85 @@
+"""A step takes no longer than Keras's own: by the clock on torch, by what is compiled on JAX.
+
+On torch the medians of pairs are far below the limit, 0.1 to 0.6 on a quiet machine.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from small import BACKEND
+
+from gradwise.frontends import keras as gkeras
+
+NAMES = ("SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "Adamax", "Nadam")
+OPTIONS: dict[str, dict[str, Any]] = {"SGD": {"momentum": 0.5}}
+SHAPES = {"tiny": [(10, 10), (10,)] * 10, "large": [(500, 250)] * 4}
+
+
+def built(kind: Any, name: str, shapes: Any) -> tuple[Any, list[Any], list[Any]]:
+    draw = np.random.default_rng(0)
+    variables = [keras.Variable(draw.normal(size=shape).astype("float32")) for shape in shapes]
+    gradients = [keras.ops.convert_to_tensor(draw.normal(size=shape).astype("float32")) for shape in shapes]
+    optimizer = kind(**OPTIONS.get(name, {}))
+    optimizer.build(variables)
+    return optimizer, gradients, variables
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other would measure who else is busy."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.skipif(BACKEND != "torch", reason="here the compiler's work is compared instead")
+@pytest.mark.parametrize("size", SHAPES)
+@pytest.mark.parametrize("name", NAMES)
+def test_steps_on_torch_are_not_slower(name: str, size: str) -> None:
+    def stepper(kind: Any) -> Callable[[], None]:
+        optimizer, gradients, variables = built(kind, name, SHAPES[size])
+        return lambda: optimizer.apply(gradients, variables)
+
+    own, theirs = stepper(getattr(gkeras, name)), stepper(getattr(keras.optimizers, name))
+
+    def seconds(step: Callable[[], None]) -> float:
+        begin = time.perf_counter()
+        for _ in range(5 if size == "tiny" else 1):
+            step()
+        return time.perf_counter() - begin
+
+    for step in (own, theirs):
+        seconds(step)
+    # Whoever else keeps the machine busy does so for both.
+    ratios = [seconds(own) / seconds(theirs) for _ in range(11)]
+    assert statistics.median(ratios) < 1.0, ratios
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="there is nothing compiled to look at")
+@pytest.mark.parametrize("name", NAMES)
+def test_compiled_steps_on_jax_do_no_more(name: str) -> None:
+    import jax
+
+    def cost(kind: Any) -> dict[str, float]:
+        optimizer, gradients, variables = built(kind, name, [(256, 64), (64,)])
+        compiled = jax.jit(optimizer.stateless_apply, donate_argnums=(0, 2)).lower(
+            [variable.value for variable in optimizer.variables], gradients, [variable.value for variable in variables]
+        )
+        found: dict[str, float] = compiled.compile().cost_analysis()
+        return found
+
+    own, theirs = cost(getattr(gkeras, name)), cost(getattr(keras.optimizers, name))
+    # What differs are a few operations on scalars.
+    assert own["bytes accessed"] <= theirs["bytes accessed"] + 256
+    assert own["flops"] <= theirs["flops"] + 256, (own, theirs)
