@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from ..backends import Array, Variable, ops
+from ..schedules.base import as_float
 from .hyperparameter import Number
 from .moments import AdaptiveMoments
 
@@ -86,7 +87,7 @@ class Nadam(AdaptiveMoments):
             self.assign(product, product * self._momentum_at(self.step_of(variable)))
 
     def _momentum_at(self, step: Any) -> Any:
-        return self.beta_1 * (1.0 - 0.5 * ops.power(0.96, step * self.schedule_decay))
+        return self.beta_1 * (1.0 - 0.5 * ops.power(0.96, as_float(step) * self.schedule_decay))
 
     def _weights(self, variable: Variable) -> tuple[Any, Any]:
         if self.schedule_decay is None:

@@ -13,6 +13,7 @@ from typing import Any, overload
 
 from ..backends import HOST, Array, Scope, Variable, backend_of, commit, compute_dtype, describe, once, ops, shown
 from ..backends.program import Program
+from ..schedules.base import as_float
 from .cells import CellKeeper
 from .checks import as_list
 from .clipping import global_norm, global_norm_factor, norm_factor
@@ -101,7 +102,7 @@ class UpdateRule(CellKeeper):
     def _rate_at(self, count: Any, rate: Any) -> Any:
         """The learning rate that holds at a count of `apply` calls, given the settable one."""
         rate = self._base_rate_at(count, rate)
-        return rate / (1.0 + self.decay * count) if in_use(self.decay) else rate
+        return rate / (1.0 + self.decay * as_float(count)) if in_use(self.decay) else rate
 
     def _base_rate_at(self, count: Any, rate: Any) -> Any:
         """The rate before `decay`, which a schedule or callable may give."""
