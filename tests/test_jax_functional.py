@@ -311,13 +311,12 @@ def test_no_addition_stands_alone(optimizer: Any) -> None:
     assert not re.findall(r"%wrapped_(?:add|subtract)\S* = f32.*", entry)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize(("kind", "convention"), EVERY, ids=called)
-def test_under_strict_promotion(kind: Any, convention: str, dtype: str) -> None:
+def test_under_strict_promotion(kind: Any, convention: str) -> None:
     """No two dtypes meet that the user did not bring together."""
     import jax
 
-    params, grads = (jax.tree.map(lambda leaf: leaf.astype(dtype), tree) for tree in trees())
+    params, grads = ({**tree, "h": tree["w"].astype("bfloat16")} for tree in trees())
     clip = "clipnorm" if convention == "keras2" else "global_clipnorm"
     optimizer = kind(
         0.1, use_ema=True, gradient_accumulation_steps=2, convention=convention, loss_scale_factor=8.0,
