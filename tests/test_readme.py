@@ -17,8 +17,8 @@ SHOWN = {
     "own_rule.py": (pytest.mark.torch,),
     "torch_frontend.py": (pytest.mark.torch,),
     "optax_dialect.py": (pytest.mark.jax,),
-    "scipy_method.py": (),
     "keras_frontend.py": (pytest.mark.keras, pytest.mark.torch),
+    "scipy_method.py": (),
 }
 
 
