@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
+import numpy
+
 Array: TypeAlias = Any
 """An array of any library, or a Python number."""
 
@@ -19,7 +21,7 @@ SIXTEEN_BIT = ("float16", "bfloat16")
 
 def is_number(value: Any) -> bool:
     """Whether a value is a Python number; NumPy's float64 scalar, which is also a float, is an array."""
-    return isinstance(value, (int, float)) and not hasattr(value, "dtype")
+    return isinstance(value, (int, float)) and not isinstance(value, numpy.generic)
 
 
 def compute_dtype(name: str) -> str:
@@ -142,6 +144,10 @@ class Backend:
     def widest_float(self, scalar: Array) -> Array:
         """A 0-d array as floating point, as wide as it can be without widening the arrays it will meet."""
         return self.cast(scalar, "float64")
+
+    def logarithm_in_compiled_code(self, number: float) -> Array | None:
+        """The natural logarithm as an array, where the host's would make the number a constant; None elsewhere."""
+        return None
 
     def one_minus_exp(self, count: Array, rate: float) -> Array:
         """1 - exp(count * rate) of a 0-d array >= 1 and a number < 0, without cancellation."""

@@ -15,7 +15,7 @@ from .base import Array, Backend
 def _total(function: Callable[[float], float], on_error: Callable[[float], float]) -> Callable[[float], float]:
     def total(x: float) -> float:
         try:
-            return float(function(x))
+            return function(x)
         except (ValueError, OverflowError):
             return on_error(x)
 

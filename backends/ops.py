@@ -337,7 +337,8 @@ def one_minus_power(base: Any, exponent: Any) -> Array:
         exponent: the count n >= 1; a number or a traced scalar.
     """
     base, exponent = value_of(base), value_of(exponent)
-    logarithm = log(base)
+    compiled = backend_for(exponent).logarithm_in_compiled_code(base) if is_number(base) else None
+    logarithm = log(base) if compiled is None else compiled
     if is_number(logarithm) and logarithm == -math.inf:
         return 1.0
     if backend_of(exponent) is HOST:

@@ -187,6 +187,12 @@ class TorchBackend(Backend):
         """Torch's, which would otherwise be in the way."""
         return torch_threads()
 
+    def logarithm_in_compiled_code(self, number: float) -> Array | None:
+        """While torch's compiler reads, which compiles `math.log` for one number only."""
+        if not torch.compiler.is_dynamo_compiling():
+            return None
+        return torch.log(torch.scalar_tensor(number, dtype=torch.float64))
+
     def wrote(self, arrays: Sequence[Array]) -> None:
         """Autograd refuses a graph that saved an older version."""
         torch.autograd.graph.increment_version(list(arrays))

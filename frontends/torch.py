@@ -11,8 +11,10 @@ What all classes have:
 - `foreach` and `fused` are hints: on the CPU a step is one compiled pass over memory, elsewhere multi-tensor functions.
 - `capturable` keeps step counts beside the parameters, for CUDA graphs; `differentiable` lets autograd follow the step.
 
-A gradient may have another dtype than its parameter. Values are checked, also those of groups and those that are
-changed later; torch checks those of the constructor only. Where torch.optim is at fault, the result is that of the
+A rate that is a tensor and comes from the constructor is the first group's; later groups have copies of it, and a
+parameter that stands twice in a group makes one step, not two. A gradient may have another dtype than its parameter.
+Values are checked, also those of groups and those that are changed later; torch checks those of the constructor only.
+Where torch.optim is at fault, the result is that of the
 stated mathematics (tests/test_frontend_torch_defects.py). A first step whose rate and gradients are all 0 makes the
 state and counts no step: so torch's distributed checkpoints ask for state before training.
 """
@@ -21,7 +23,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from torch.optim import Optimizer, lr_scheduler, swa_utils
+from torch.optim import Optimizer, lr_scheduler, swa_utils, swap_in_optimizer_params_and_state
 
 from .. import optimizers as core
 from ..optimizers.hyperparameter import Number
@@ -30,7 +32,7 @@ from .torch_table import Names, OwnRow, Row
 
 __all__ = [
     "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer", "RMSprop", "lr_scheduler",
-    "swa_utils", "wrap",
+    "swa_utils", "swap_in_optimizer_params_and_state", "wrap",
 ]  # fmt: skip
 
 _STEP = {"step": "step"}
@@ -71,6 +73,11 @@ class SGD(Adapter):
         densified=True,
     )
 
+    def _start(self, params: Any, defaults: dict[str, Any]) -> None:
+        if defaults["nesterov"] and (not defaults["momentum"] or defaults["dampening"]):
+            raise ValueError("Nesterov momentum requires a momentum and zero dampening")
+        super()._start(params, defaults)
+
 
 class Adam(Adapter):
     """`gradwise.optimizers.Adam` in convention "torch", as torch.optim.Adam.
@@ -95,6 +102,7 @@ class Adam(Adapter):
         {**_ADAM_FLAGS, "decoupled_weight_decay": False},
         _ADAM_NAMES,
         slots=_ADAM_STATE,
+        tensors_need_capturable=True,
         numbers=_STEP,
     )
 
@@ -117,6 +125,7 @@ class AdamW(Adam):
         {"maximize": False, **_ADAM_FLAGS},
         _ADAM_NAMES,
         slots=_ADAM_STATE,
+        tensors_need_capturable=True,
         numbers=_STEP,
         fixed={"decoupled_weight_decay": True},
     )
@@ -275,6 +284,7 @@ class RMSprop(Adapter):
         {**_COMMON, "alpha": "rho", "eps": "epsilon", "momentum": "momentum", "centered": "centered"},
         slots={"velocity": "square_avg", "momentum": "momentum_buffer", "average_gradient": "grad_avg"},
         numbers=_STEP,
+        added_later=["momentum"],
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from torch._compile import _disable_dynamo
 
 from ..backends.reductions import has_numba
 from .torch_engine import Engine, Inputs
-from .torch_loading import check_loaded_shapes, fit_state
+from .torch_loading import check_loaded, fit_state
 from .torch_table import Row
 
 _HOOKS = (
@@ -72,7 +72,7 @@ class Adapter(torch.optim.Optimizer):
         row.check(defaults)
         # The core knows which values do not go together.
         row.make(row.attributes(defaults))
-        _check_flags(defaults)
+        _check_flags(defaults, row)
         super().__init__(params, defaults)
 
     def _row(self) -> Row:
@@ -222,13 +222,13 @@ class Adapter(torch.optim.Optimizer):
             state_dict: from `state_dict`.
 
         Raises:
-            ValueError: if groups or shapes do not fit; nothing has changed then.
+            ValueError: if groups or shapes do not fit, or it is of another class; nothing has changed then.
         """
         loaded: list[dict[str, Any]] = []
 
         def before(optimizer: torch.optim.Optimizer, given: dict[str, Any]) -> None:
             # The last of the hooks sees what will be loaded.
-            check_loaded_shapes(given, self.param_groups, self._row())
+            check_loaded(given, self.param_groups, self._row())
             loaded.append(given)
 
         handle = self.register_load_state_dict_pre_hook(before)
@@ -246,8 +246,8 @@ class Adapter(torch.optim.Optimizer):
         defaults = self._row().defaults
         for group in self.param_groups:
             # Checkpoints of older versions of torch lack what came later.
-            for key, value in defaults.items():
-                group.setdefault(key, value)
+            for key in self._row().later:
+                group.setdefault(key, defaults[key])
             group.update(self._row().fixed)
         loaded = self.__dict__.get("_loading")
         fit_state(self.state, self.param_groups, self._row(), loaded[0] if loaded else None)
@@ -262,15 +262,15 @@ class Adapter(torch.optim.Optimizer):
         return twin
 
 
-def _check_flags(values: dict[str, Any]) -> None:
+def _check_flags(values: dict[str, Any], row: Row) -> None:
     """Raise, as torch does, for flags that exclude each other."""
     if values.get("fused") and values.get("differentiable"):
         raise RuntimeError("`fused` does not support `differentiable`")
     if values.get("fused") and values.get("foreach"):
         raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
-    if not values.get("foreach") or values.get("capturable"):
+    if not row.tensors_need_capturable or not values.get("foreach") or values.get("capturable"):
         return
-    if "capturable" in values and isinstance(values["lr"], torch.Tensor):
+    if isinstance(values["lr"], torch.Tensor):
         raise ValueError("lr as a Tensor is not supported for capturable=False and foreach=True")
     for index, beta in enumerate(values.get("betas", ())):
         if isinstance(beta, torch.Tensor):

@@ -189,7 +189,8 @@ class Engine:
     ) -> tuple[Sequence[torch.Tensor], Sequence[int]]:
         """Real gradients, and the places of their parameters among those that take part."""
         if self._complex:
-            gradients = list(map(real_view, gradients))
+            # A gradient may be a conjugate that was not computed yet.
+            gradients = [real_view(gradient.resolve_conj()) for gradient in gradients]
         if present == self.positions and not self._repeated:
             return gradients, range(len(self._cells))
         places = [self._place[position] for position in present]

@@ -23,13 +23,27 @@ def _indices(state_dict: Mapping[str, Any], groups: Groups) -> list[tuple[Any, t
     return list(zip(saved, own, strict=False))
 
 
-def check_loaded_shapes(state_dict: Mapping[str, Any], groups: Groups, row: Row) -> None:
-    """Raise ValueError if a slot has another shape than its parameter. Torch itself checks the groups."""
+def check_loaded(state_dict: Mapping[str, Any], groups: Groups, row: Row) -> None:
+    """Raise ValueError if it is of another class, or of other parameters. Torch itself checks the groups' lengths."""
     sizes = [len(group["params"]) for group in state_dict["param_groups"]]
     if sizes != [len(group["params"]) for group in groups]:
         return
+    for number, group in enumerate(state_dict["param_groups"]):
+        missing = [key for key in row.defaults if key not in group and key not in row.later]
+        if missing:
+            raise ValueError(
+                f"The loaded parameter group {number} has no {', '.join(map(repr, missing))}: it is the state of an "
+                f"optimizer of another class than {row.core.__name__}."
+            )
     for index, parameter in _indices(state_dict, groups):
-        for key, value in state_dict["state"].get(index, {}).items():
+        saved = state_dict["state"].get(index, {})
+        foreign = [key for key in saved if key in row.every_slot and key not in row.keys.values()]
+        if foreign:
+            raise ValueError(
+                f"The loaded state of parameter {index} has {', '.join(map(repr, foreign))}: it is the state of an "
+                f"optimizer of another class than {row.core.__name__}."
+            )
+        for key, value in saved.items():
             if key in row.slots and isinstance(value, torch.Tensor) and value.shape != parameter.shape:
                 raise ValueError(
                     f"The loaded {key!r} of parameter {index} has shape {tuple(value.shape)} and the parameter "

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 
@@ -35,7 +35,12 @@ class Row:
         densified: whether sparse gradients are taken, as dense ones.
         eager: whether state exists from the start, rather than from a parameter's first gradient.
         ranges: by the core's attributes, where torch allows less than the core.
+        added_later: hyperparameters that checkpoints of older versions of torch lack; all lack newer flags.
+        tensors_need_capturable: whether torch's multi-tensor functions take tensors for numbers only if capturable.
     """
+
+    every_slot: ClassVar[set[str]] = set()
+    """The keys of the slots of all rows."""
 
     iterations: str | None = None
     """The key under which the number of calls is stored, or None."""
@@ -58,13 +63,19 @@ class Row:
         densified: bool = False,
         eager: bool = False,
         ranges: Mapping[str, Number] | None = None,
+        added_later: Sequence[str] = (),
+        tensors_need_capturable: bool = False,
     ) -> None:
         self.core = core
+        self.tensors_need_capturable = tensors_need_capturable
         self.positional, self.keyword = dict(positional), dict(keyword)
         self.hyperparameters = dict(hyperparameters)
         self.keys = {**numbers, **slots}
         self.slots, self.numbers = frozenset(slots.values()), frozenset(numbers.values())
         self.fixed = dict(fixed or {})
+        self.later = [key for key, value in self.defaults.items() if value is None or isinstance(value, bool)]
+        self.later += [*added_later, *self.fixed]
+        self.every_slot.update(self.slots)
         self.densified = densified
         self.eager = eager
         self.ranges = {**hyperparameters_of(core), "learning_rate": LEARNING_RATE, **(ranges or {})}

@@ -445,7 +445,7 @@ def test_errors_are_those_of_torch():
             "SGD",
             {"momentum": 0.0, "nesterov": True},
             ValueError,
-            "`nesterov` needs a momentum above 0 and no dampening",
+            "Nesterov momentum requires a momentum and zero dampening",
         ),
         ("SGD", {"fused": True, "foreach": True}, RuntimeError, "`fused` and `foreach` cannot be `True` together"),
         ("Adagrad", {"fused": True, "differentiable": True}, RuntimeError, "`fused` does not support `differentiable`"),

@@ -324,3 +324,83 @@ def test_gradient_to_betas():
         optimizer.step()
     value.sum().backward()
     assert all(beta.grad is not None and float(beta.grad) != 0 for beta in betas)
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "values"),
+    [
+        ("Adam", "betas", [(0.9 - 0.01 * i, 0.999) for i in range(8)]),
+        ("NAdam", "betas", [(0.9 - 0.01 * i, 0.999) for i in range(8)]),
+        ("RMSprop", "alpha", [0.9 - 0.01 * i for i in range(8)]),
+        ("Adadelta", "rho", [0.9 - 0.01 * i for i in range(8)]),
+    ],
+)
+def test_numbers_that_a_scheduler_writes_compile_nothing_anew(name, key, values, monkeypatch):
+    """Where the step is part of the graph, as on devices, cyclic betas would be compiled at every step."""
+    import torch
+    from torch._dynamo.testing import CompileCounter
+
+    from gradwise.frontends import torch as gtorch
+    from gradwise.frontends import torch_adapter
+
+    monkeypatch.setattr(torch_adapter, "runs_compiled", lambda groups: False)
+    ends = []
+    for compiled in (False, True):
+        torch._dynamo.reset()
+        parameter = torch.nn.Parameter(torch.ones(3))
+        optimizer = getattr(gtorch, name)([parameter], lr=0.1)
+        counter = CompileCounter()
+        step = torch.compile(optimizer.step, backend=counter) if compiled else optimizer.step
+        for value in values:
+            parameter.grad = torch.ones(3)
+            optimizer.param_groups[0][key] = value
+            step()
+        ends.append(parameter.detach())
+    assert counter.frame_count <= 4
+    torch.testing.assert_close(*ends, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("name", ["RMSprop", "Adadelta", "Adamax", "NAdam"])
+def test_rates_that_are_tensors_with_foreach(name):
+    """Only Adam's multi-tensor functions need capturable for them."""
+    import torch
+
+    from gradwise.frontends import torch as gtorch
+
+    for module in (torch.optim, gtorch):
+        parameter = torch.nn.Parameter(torch.ones(3))
+        optimizer = getattr(module, name)([parameter], lr=torch.tensor(0.1), foreach=True)
+        parameter.grad = torch.ones(3)
+        optimizer.step()
+        assert (parameter < 1).all()
+
+
+def test_gradients_that_are_conjugates():
+    """As they come from a matrix product; of torch's classes only SGD takes them."""
+    import torch
+
+    from gradwise.frontends import torch as gtorch
+
+    for name in ("SGD", "Adam"):
+        ends = []
+        for conjugate in (True, False):
+            parameter = torch.nn.Parameter(torch.full((2, 2), 1 + 1j))
+            optimizer = getattr(gtorch, name)([parameter], lr=0.1)
+            (torch.ones(2, 2, dtype=torch.complex64) @ parameter.mH).abs().sum().backward()
+            assert parameter.grad.is_conj()
+            if not conjugate:
+                parameter.grad = parameter.grad.resolve_conj()
+            optimizer.step()
+            ends.append(parameter.detach())
+        assert torch.equal(*ends)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"momentum": 0.9, "dampening": 0.1}])
+def test_nesterov_without_momentum_is_refused_in_torchs_words(arguments):
+    import torch
+
+    from gradwise.frontends import torch as gtorch
+
+    for module in (torch.optim, gtorch):
+        with pytest.raises(ValueError, match="Nesterov momentum requires a momentum and zero dampening"):
+            module.SGD([torch.nn.Parameter(torch.ones(1))], nesterov=True, **arguments)

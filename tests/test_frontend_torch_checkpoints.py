@@ -262,3 +262,25 @@ def test_swap_in_params_and_state():
     assert float(state["state"][0]["step"]) == 2
     assert float(a.state[layer.weight]["step"]) == 1
     assert all(p.equal(before[name]) for name, p in layer.named_parameters())
+
+
+@pytest.mark.parametrize(
+    ("saved_by", "loaded_by", "words"),
+    [
+        ("Adam", "SGD", "group 0 has no 'momentum', 'dampening'"),
+        ("SGD", "Adam", "group 0 has no 'betas', 'eps'"),
+        ("Adamax", "Adam", "state of parameter 0 has 'exp_inf'"),
+        ("Adadelta", "RMSprop", "group 0 has no 'alpha'"),
+    ],
+)
+def test_the_state_of_another_class_is_refused(saved_by, loaded_by, words):
+    one = parameters("float32")
+    a = theirs(saved_by)(one, lr=0.1)
+    run(a, one, 2)
+    two = twins(one)
+    b = ours(loaded_by)(two, lr=0.1)
+    run(b, two, 1)
+    before = copy.deepcopy(b.state_dict())
+    with pytest.raises(ValueError, match=words):
+        b.load_state_dict(a.state_dict())
+    assert str(b.state_dict()) == str(before)

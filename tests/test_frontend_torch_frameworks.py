@@ -211,6 +211,9 @@ def test_accelerate(tmp_path, precision):
         accelerator.save_state(tmp_path / whose.__name__)
         before = [p.detach().clone() for p in model.parameters()]
         count = float(next(iter(optimizer.state.values()))["step"])
+        with torch.no_grad():
+            for changed in (*model.parameters(), *(state["step"] for state in optimizer.state.values())):
+                changed.zero_()
         accelerator.load_state(tmp_path / whose.__name__)
         assert all(torch.equal(x, y) for x, y in zip(before, model.parameters(), strict=True))
         assert float(next(iter(optimizer.state.values()))["step"]) == count == 6

@@ -14,7 +14,13 @@ What all classes have, beside their own arguments:
 
 Importing this module registers the classes, so that Keras finds them by name: `compile(optimizer="gradwise>adam")`, and
 `keras.models.load_model` in files. Where gradwise is not imported, Keras's own classes take up the training:
-`load_model(path, custom_objects={"gradwise>Adam": keras.optimizers.Adam})`.
+`load_model(path, custom_objects={"gradwise>Adam": keras.optimizers.Adam})`. The other way, a model that was trained
+with Keras's class goes on with ours from its weights: compile, `optimizer.build(model.trainable_variables)`,
+`load_weights` of a `.weights.h5` file.
+
+Two things go on otherwise than in Keras. With `use_ema` and `gradient_accumulation_steps` together, averages move when
+parameters do, not in every call. And Keras's `LossScaleOptimizer` does not save the product of its own Nadam, so under
+`mixed_float16` Nadam's files do not load from one into the other.
 """
 
 from __future__ import annotations

@@ -131,6 +131,9 @@ class Link:
         """
         aligned: list[Any] = [None] * len(self.variables)
         for position, gradient in zip(positions or range(len(gradients)), gradients, strict=True):
+            if aligned[position] is not None:
+                path = self.variables[position].path
+                raise ValueError(f"Variable {path!r} was given twice in one step: add up its gradients.")
             # It may be a NumPy array or, on JAX, a sparse one.
             aligned[position] = keras.ops.convert_to_tensor(gradient, sparse=False)
         own = [iterations, *([] if rate is None else [rate])]

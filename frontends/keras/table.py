@@ -45,7 +45,7 @@ class Row:
 
         Raises:
             TypeError: if there are too many, or one is given twice.
-            ValueError: if the rate is given under both of its names.
+            ValueError: if the rate is given under both of its names, or a number is None.
         """
         given = self.signature.bind(*arguments, **keywords)
         if "lr" in keywords and "learning_rate" in given.arguments:
@@ -53,6 +53,10 @@ class Row:
         given.apply_defaults()
         found = dict(given.arguments)
         rest = found.pop("kwargs", {})
+        for name, value in found.items():
+            # In Keras's words. None would be the default, or off, depending on the argument.
+            if value is None and name != "epsilon" and isinstance(self.signature.parameters[name].default, float):
+                raise ValueError(f"Argument `{name}` must be a float. Received: {name}=None")
         if rest.get("lr") is not None:
             found["learning_rate"] = rest["lr"]
         found["decay"] = rest.get("decay")

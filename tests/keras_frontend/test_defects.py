@@ -90,3 +90,18 @@ def test_a_rate_from_a_callable_cannot_be_set() -> None:
         gkeras.SGD(lambda: 0.5).learning_rate = 0.25
     with pytest.raises(AttributeError):
         keras.optimizers.SGD(lambda: 0.5).learning_rate = 0.25
+
+
+def test_a_variable_given_twice() -> None:
+    """Keras adds both up, loses one, or does neither, by backend; here one gradient would be lost."""
+    optimizer, (first, second) = gkeras.SGD(0.125), parameters(2)
+    optimizer.build([first, second])
+    with pytest.raises(ValueError, match="was given twice in one step: add up its gradients"):
+        optimizer.apply(ones(2), [first, first])
+    assert distance(values([first, second]), [np.ones(2)] * 2) == 0.0 and int(optimizer.iterations) == 0
+
+
+@pytest.mark.parametrize(("kind", "name"), [("AdamW", "weight_decay"), ("Adagrad", "initial_accumulator_value")])
+def test_a_number_that_is_none(kind: str, name: str) -> None:
+    with pytest.raises(ValueError, match=f"Argument `{name}` must be a float. Received: {name}=None"):
+        getattr(gkeras, kind)(**{name: None})
