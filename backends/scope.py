@@ -78,7 +78,7 @@ class Scope:
 
 
 class StepScope(Scope):
-    """The scope of a whole functional step.
+    """The scope of a whole functional step, or of one branch in it.
 
     Attributes:
         computed: what was computed from traced scalars, with these. See `once`.
@@ -86,8 +86,8 @@ class StepScope(Scope):
 
     __slots__ = ("computed",)
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, values: Iterable[tuple[Any, Any]] = ()) -> None:
+        super().__init__(values)
         self.computed: dict[Any, tuple[Any, Any]] = {}
 
 
@@ -143,6 +143,7 @@ def run_in_branch(
     function: Callable[[], Any], cells: list[Any], values: Iterable[Any]
 ) -> tuple[Any, list[Any], set[int]]:
     """Run `function` with `cells` holding `values`: its result, what the cells hold then, and which were written."""
-    with Scope(zip(cells, values, strict=True)) as scope:
+    # What is computed from the branch's own scalars may not outlive it.
+    with StepScope(zip(cells, values, strict=True)) as scope:
         result = function()
     return result, [scope.get(cell) for cell in cells], scope.written

@@ -17,11 +17,11 @@ from .checks import as_list, check_one_backend, check_parameter
 
 STRUCTURE = (
     "_iterations", "_rate", "_records", "_parameters", "_index", "_grouped", "_numbers", "_counts", "_shared",
-    "_pristine", "_templates", "_fusion", "_handle", "_hashed", "built", "_building", "_off_when_built",
+    "_pristine", "_templates", "_fusion", "_handle", "_hashed", "_tree", "built", "_building", "_off_when_built",
 )  # fmt: skip
 """Attributes that belong to a built instance and not to its configuration."""
 
-_NOT_COPIED = ("_index", "_templates", "_fusion", "_handle", "_hashed")
+_NOT_COPIED = ("_index", "_templates", "_fusion", "_handle", "_hashed", "_tree")
 """Attributes that hold for one object and not for its copy."""
 
 
@@ -62,6 +62,7 @@ class CellKeeper:
         self._building = False
         self._off_when_built: set[str] = set()
         self._hashed = False
+        self._tree: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in _NOT_COPIED}
@@ -143,6 +144,14 @@ class CellKeeper:
         counted = [keeper._steps for keeper in self._all_keepers() if keeper._steps]
         self._counts = [list(cells) for cells in zip(*counted, strict=True)]
         self._shared = [record.cell for record in records if record.position is None]
+
+    def as_tree(self, values: Sequence[Any]) -> Any:
+        """Values for all parameters in the tree that `init` was given; a list on the imperative path.
+
+        Args:
+            values: one for each parameter, in the order of `build`.
+        """
+        return list(values) if self._tree is None else self._tree.unflatten(values)
 
     def _counters(self) -> set[Variable]:
         """The cells that count steps."""

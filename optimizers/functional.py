@@ -242,6 +242,7 @@ class FunctionalOptimizer(UpdateRule):
     def _new_template(self, tree: Tree, kind: type[Variable]) -> tuple[Any, BuildScope]:
         """An unbuilt copy, built on placeholders; and a scope with the initial values of its cells."""
         template = self._unbuilt_copy()
+        template._tree = tree.definition
         cells = [kind.placeholder(leaf, name) for leaf, name in zip(tree.leaves, tree.names, strict=True)]
         scope = BuildScope(zip(cells, tree.leaves, strict=True))
         with scope:

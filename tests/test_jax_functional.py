@@ -315,3 +315,15 @@ def test_no_addition_stands_alone(optimizer: Any) -> None:
     entry = lowered.compile().as_text().split("ENTRY")[1]
     assert "fusion(" in entry
     assert not re.findall(r"%wrapped_(?:add|subtract)\S* = f32.*", entry)
+
+
+@pytest.mark.parametrize("options", [{}, {"use_ema": True}], ids=str)
+def test_no_tracer_is_kept(options: Any) -> None:
+    """What was computed inside the branch of an accumulated update ends with it."""
+    import jax
+
+    params, grads = trees()
+    optimizer = Adam(0.1, gradient_accumulation_steps=2, **options)
+    state = optimizer.init(params)
+    with jax.checking_leaks():
+        jax.jit(optimizer.step)(params, grads, state)

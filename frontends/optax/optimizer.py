@@ -54,10 +54,11 @@ class TransformationOptimizer(Optimizer):
     def build(self, variables: Sequence[Any]) -> None:
         """Create the transformation's state."""
         super().build(variables)
-        state = self.transformation.init([_wide(cell) for cell in variables])
+        state = self.transformation.init(self.as_tree([_wide(cell) for cell in variables]))
         leaves, self.definition = jax.tree.flatten(state)
-        # Typed random keys are kept as the integers that they stand for.
+        # Typed random keys are kept as the integers that they stand for, flags as 0 and 1.
         self.keys = {i: jax.random.key_impl(leaf) for i, leaf in enumerate(leaves) if _is_key(leaf)}
+        self.flags = {i for i, leaf in enumerate(leaves) if leaf.dtype == bool}
         self.cells = []
         for position, leaf in enumerate(map(_plain, leaves)):
             self.cells.append(self.add_variable(leaf.shape, leaf, str(leaf.dtype), f"state_{position}"))
@@ -72,8 +73,12 @@ class TransformationOptimizer(Optimizer):
         values = [cell.value for cell in self.cells]
         for position, kind in self.keys.items():
             values[position] = jax.random.wrap_key_data(values[position], impl=kind)
+        for position in self.flags:
+            values[position] = values[position] != 0
         state = jax.tree.unflatten(self.definition, values)
-        updates, state = self.transformation.update(list(gradients), state, [_wide(cell) for cell in variables])
+        given, beside = self.as_tree(gradients), self.as_tree([_wide(cell) for cell in variables])
+        tree, state = self.transformation.update(given, state, beside)
+        updates = jax.tree.leaves(tree)
         for cell, leaf in zip(self.cells, jax.tree.leaves(state), strict=True):
             self.assign(cell, _plain(leaf))
         _HANDED_OVER.updates = {self._get_variable_index(cell): u for cell, u in zip(variables, updates, strict=True)}
@@ -97,6 +102,8 @@ def _is_key(leaf: Array) -> bool:
 
 
 def _plain(leaf: Array) -> Array:
+    if leaf.dtype == bool:
+        return leaf.astype("int32")
     return jax.random.key_data(leaf) if _is_key(leaf) else leaf
 
 

@@ -188,13 +188,11 @@ class CoreState(NamedTuple):
 
     Attributes:
         count: the number of updates made.
-        learning_rate: 0-d; None if the optimizer's rate is a schedule.
         slots: for each slot name of the optimizer a tree shaped like the parameters.
         scalars: what a whole step shares, by name.
     """
 
     count: Any
-    learning_rate: Any
     slots: dict[str, Any]
     scalars: dict[str, Any]
 
@@ -212,7 +210,7 @@ class CoreRule(Rule):
         own = {
             name: getattr(optimizer, name)
             for name, kind in hyperparameters(type(optimizer)).items()
-            if isinstance(kind, Number) and getattr(optimizer, name) is not None
+            if isinstance(kind, Number) and not kind._is_off(getattr(optimizer, name))
         }
         if optimizer.learning_rate_schedule is None:
             own["learning_rate"] = optimizer._rate.value
@@ -237,24 +235,29 @@ class CoreRule(Rule):
         state = self.core.init(leaves.named(leaves.leaves))
         # Without parameters, as optax.tree.map_params has it, there is still a place for each slot.
         slots = {name: leaves.build(state.slots.get(name, {})) for name in slots_of(self.core)}
-        return CoreState(jax.numpy.asarray(state.iterations), state.learning_rate, slots, state.scalars)
+        return CoreState(jax.numpy.asarray(state.iterations), slots, state.scalars)
 
     def update(self, updates: Any, state: CoreState, params: Any = None, **extra_args: Any) -> tuple[Any, CoreState]:
         """As `Optimizer.delta`."""
-        like = params if params is not None else next(iter(state.slots.values()), updates)
+        # The largest has the parameters' shapes: slots may hold a number for each, updates may lack some.
+        like = params if params is not None else max((*state.slots.values(), updates), key=_size)
         leaves = Leaves(like)
         # An optimizer of no parameters has no slots.
         slots = {name: leaves.named(leaves.match(slot)) for name, slot in state.slots.items()} if leaves.names else {}
-        given = OptimizerState(state.count, state.learning_rate, slots, state.scalars)
+        given = OptimizerState(state.count, None, slots, state.scalars)
         deltas, after = run(self.core, leaves, updates, given, params, None)
         built = {name: leaves.build(after.slots.get(name, {})) for name in state.slots}
-        return deltas, CoreState(after.iterations, after.learning_rate, built, after.scalars)
+        return deltas, CoreState(after.iterations, built, after.scalars)
 
     def __reduce__(self) -> Any:
         return CoreRule, (self._optimizer, self.numbers)
 
     def __repr__(self) -> str:
         return f"from_optimizer({self._optimizer!r})"
+
+
+def _size(slot: Any) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(slot))
 
 
 def from_optimizer(optimizer: Optimizer) -> Transformation:
@@ -265,8 +268,8 @@ def from_optimizer(optimizer: Optimizer) -> Transformation:
 
     Returns:
         A transformation whose state is a `CoreState`. Its `update` needs `params` if the rule, weight decay or a moving
-        average reads them. A scheduled or settable rate stays the optimizer's: `optax.tree.set(state,
-        learning_rate=...)` sets it.
+        average reads them. The rate is the transformation's, as in optax, and not part of the state:
+        `optax.inject_hyperparams` makes it so.
     """
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"from_optimizer takes a gradwise Optimizer, received a {type(optimizer).__name__}.")

@@ -80,6 +80,8 @@ def test_compiled_steps_on_jax_do_no_more(name: str) -> None:
         return found
 
     own, theirs = cost(getattr(gkeras, name)), cost(getattr(keras.optimizers, name))
-    # What differs are a few operations on scalars.
+    # What differs are a few operations on scalars; and that a velocity which is stored and added is held between
+    # infinities, one operation for each element, without which XLA on the CPU takes longer (`kept_elsewhere`).
+    held = 256 * 64 + 64 if name == "SGD" else 0
     assert own["bytes accessed"] <= theirs["bytes accessed"] + 256
-    assert own["flops"] <= theirs["flops"] + 256, (own, theirs)
+    assert own["flops"] <= theirs["flops"] + held + 256, (own, theirs)
