@@ -663,3 +663,29 @@ def test_a_transformation_sees_the_tree_of_the_parameters() -> None:
             updates, their_state = transformation.update(grads, their_state, theirs)
             theirs = optax.apply_updates(theirs, updates)
             assert_close(ours, theirs, 1e-5)
+
+
+@pytest.mark.parametrize("name", ["sgd", "rmsprop"])
+def test_a_momentum_that_starts_at_0(name: str) -> None:
+    """The trace is kept, as in optax, whether the momentum is traced or not."""
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    params = {"w": jnp.ones(2)}
+    ends = []
+    for module, compiled in ((optax, False), (functions(), False), (functions(), True)):
+        transformation = optax.inject_hyperparams(getattr(module, name))(
+            learning_rate=0.5, momentum=lambda count: jnp.where(count < 2, 0.0, 0.9)
+        )
+        update = jax.jit(transformation.update) if compiled else transformation.update
+        moved, state = params, transformation.init(params)
+        for _ in range(4):
+            updates, state = update(params, state, moved)
+            moved = optax.apply_updates(moved, updates)
+        ends.append(moved)
+    assert_close(ends[1], ends[0], 1e-5)
+    assert_close(ends[2], ends[0], 1e-5)
+    plain = getattr(functions(), name)(0.5, momentum=0.0)
+    _, state = plain.update(params, plain.init(params), params)
+    assert float(optax.tree.get(state, "trace")["w"][0]) != 0

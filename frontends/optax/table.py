@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -202,6 +203,9 @@ class RowRule(Rule):
     def _core(self, weight_decay: Any) -> optimizers.Optimizer:
         given = {**self._arguments, "weight_decay": weight_decay}
         named = {ours: given[theirs] for theirs, ours in self.row.arguments.items()}
+        if is_number(named.get("momentum")) and named["momentum"] == 0:
+            # A momentum of 0 keeps a trace in optax, which counts when a schedule raises it. This is 0 for an array.
+            named["momentum"] = math.ulp(0.0)
         dtypes = [given[name] for name in _DTYPES if given.get(name) is not None]
         rate = given["learning_rate"]
         return self.row.algorithm(
@@ -279,10 +283,7 @@ class RowRule(Rule):
 
     @functools.cached_property
     def _kept(self) -> set[str]:
-        """The slots that the core has for these arguments: none for a momentum of 0, which optax gathers all the same.
-
-        A field without one keeps its zeros.
-        """
+        """The slots that the core has for these arguments. A field without one keeps its zeros."""
         return set(slots_of(self.core))
 
     def _wrapped(self, piece: Piece, state: Any) -> Any:
