@@ -102,12 +102,13 @@ def source_of(program: Program, dtype: str) -> str:
         body.append(f"    a{position} = {_EXPRESSIONS[name].format(*arguments)}")
     body += [f"    p{target}[i] = a{source}" for target, source in program.outputs]
     if not sums:
-        lines += ["        while start < stop:"]
-        soon = [f"if stop - start >= {(_AHEAD + _STRIDE) // size}:"]
-        soon += [f"    for byte in range({_AHEAD}, {_AHEAD + _STRIDE}, {_LINE}):"]
-        soon += [f"        prefetch(addresses[row, {number}] + start * {size} + byte)" for number in arrays]
-        stride = [f"count = min(stop - start, {_STRIDE // size})", *soon, *body, "start += count"]
+        # Only what is long is done in strides; what is left, and all that is short, in one loop.
+        lines += [f"        while stop - start >= {(_AHEAD + _STRIDE) // size}:"]
+        soon = [f"for byte in range({_AHEAD}, {_AHEAD + _STRIDE}, {_LINE}):"]
+        soon += [f"    prefetch(addresses[row, {number}] + start * {size} + byte)" for number in arrays]
+        stride = [f"count = {_STRIDE // size}", *soon, *body, f"start += {_STRIDE // size}"]
         lines += [" " * 12 + line for line in stride]
+        lines += [" " * 8 + line for line in ["count = stop - start", *body]]
         return _HEADER.format(imports="") + "\n".join(lines) + "\n"
     body += [f"    values[{number}, i] = a{source}" for number, source in enumerate(sums)]
     body += [f"sums[place, {number}] = block_sum(values[{number}, :count])" for number in range(len(sums))]
