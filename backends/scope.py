@@ -11,7 +11,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
+
+_Kind = TypeVar("_Kind", bound="Scope")
 
 
 class _Stack(threading.local):
@@ -119,18 +121,16 @@ def is_written(cell: Any) -> bool:
 
 def build_scope() -> BuildScope | None:
     """The innermost build scope of this thread, or None."""
-    for scope in reversed(_STACK.scopes):
-        if isinstance(scope, BuildScope):
-            return scope
-    return None
+    return _innermost(BuildScope)
 
 
 def innermost_step() -> StepScope | None:
     """The innermost functional step of this thread, or None."""
-    for scope in reversed(_STACK.scopes):
-        if isinstance(scope, StepScope):
-            return scope
-    return None
+    return _innermost(StepScope)
+
+
+def _innermost(kind: type[_Kind]) -> _Kind | None:
+    return next((scope for scope in reversed(_STACK.scopes) if isinstance(scope, kind)), None)
 
 
 def held_cells() -> list[Any]:

@@ -1,5 +1,9 @@
 """Keras's own way of training, with gradwise's optimizer; the README shows it."""
 
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "torch")  # or "jax"
+
 import keras
 
 from gradwise.frontends import keras as optimizers

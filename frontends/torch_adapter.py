@@ -55,6 +55,8 @@ class Adapter(torch.optim.Optimizer):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
+        if "row" in vars(cls):
+            Row.every_slot.update(cls.row.slots)
         # Read by inspect.signature; a user's subclass with arguments of its own has its own.
         if "__init__" in vars(cls):
             own = list(inspect.signature(cls.__init__).parameters.values())[1:]

@@ -40,7 +40,7 @@ class Row:
     """
 
     every_slot: ClassVar[set[str]] = set()
-    """The keys of the slots of all rows."""
+    """The keys of the slots of all classes; what a user's own optimizer calls its slots is not among them."""
 
     iterations: str | None = None
     """The key under which the number of calls is stored, or None."""
@@ -75,7 +75,6 @@ class Row:
         self.fixed = dict(fixed or {})
         self.later = [key for key, value in self.defaults.items() if value is None or isinstance(value, bool)]
         self.later += [*added_later, *self.fixed]
-        self.every_slot.update(self.slots)
         self.densified = densified
         self.eager = eager
         self.ranges = {**hyperparameters_of(core), "learning_rate": LEARNING_RATE, **(ranges or {})}

@@ -41,7 +41,7 @@ class Hyperparameter:
             raise AttributeError(
                 f"{type(instance).__name__} has no {self.name!r} yet: call super().__init__() first."
             ) from None
-        if attributes.get("_building") and self._is_off(value):
+        if attributes.get("_building") and self.is_off(value):
             attributes["_off_when_built"].add(self.name)
         return value
 
@@ -49,14 +49,15 @@ class Hyperparameter:
         if value is not None or not self.optional:
             value = self.checked(value, type(instance).__name__)
         instance._check_convention_has(self.name, value)
-        if self.name in vars(instance).get("_off_when_built", ()) and not self._is_off(value):
+        if self.name in vars(instance).get("_off_when_built", ()) and not self.is_off(value):
             raise RuntimeError(
                 f"{type(instance).__name__}: `{self.name}` was off when the optimizer was built, and its slots were "
                 "made without it: set it before the optimizer is built."
             )
         instance.__dict__[self.name] = value
 
-    def _is_off(self, value: Any) -> bool:
+    def is_off(self, value: Any) -> bool:
+        """Whether the value is the one at which the hyperparameter does nothing."""
         return value is None if self.optional else value is False or not in_use(value)
 
     def checked(self, value: Any, owner: str) -> Any:

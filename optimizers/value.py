@@ -60,27 +60,27 @@ class _Rest:
         return hash(self.value)
 
 
-def _numbers_of(keeper: Any) -> list[str]:
-    """The names of the numbers in use. One that is off stays off, with the slots it does not need."""
+def numbers_of(keeper: Any) -> dict[str, Any]:
+    """The numbers in use, the rate included if it is one. What is off stays off, with the slots it does not need."""
     attributes = vars(keeper)
-    found = [
-        name
+    rate = {_RATE: keeper._rate.value} if keeper._schedule is None else {}
+    return rate | {
+        name: attributes[name]
         for name, kind in hyperparameters(type(keeper)).items()
-        if isinstance(kind, Number) and name in attributes and not kind._is_off(attributes[name])
-    ]
-    return found if keeper._schedule is not None else [_RATE, *found]
+        if isinstance(kind, Number) and name in attributes and not kind.is_off(attributes[name])
+    }
 
 
 def _flatten(optimizer: Any) -> tuple[list[Any], _Rest]:
     rest = optimizer._unbuilt_copy()
-    leaves = []
+    leaves: list[Any] = []
     for keeper in rest._all_keepers():
-        for name in _numbers_of(keeper):
+        numbers = numbers_of(keeper)
+        leaves += numbers.values()
+        for name in numbers:
             if name == _RATE:
-                leaves.append(keeper._rate.value)
                 keeper._rate = Variable.scalar(0.0, _RATE)
             else:
-                leaves.append(vars(keeper)[name])
                 vars(keeper)[name] = _ELSEWHERE
     return leaves, _Rest(rest)
 

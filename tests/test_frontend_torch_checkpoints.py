@@ -284,3 +284,21 @@ def test_the_state_of_another_class_is_refused(saved_by, loaded_by, words):
     with pytest.raises(ValueError, match=words):
         b.load_state_dict(a.state_dict())
     assert str(b.state_dict()) == str(before)
+
+
+def test_what_users_call_their_slots_is_no_other_class():
+    """State that a user keeps beside the class's own loads, whatever was wrapped before."""
+    import torch
+
+    from gradwise import optimizers
+    from gradwise.frontends import torch as gtorch
+
+    gtorch.wrap(optimizers.SGD(0.1, momentum=0.9), parameters("float32"))
+    one = parameters("float32")
+    a = ours("Adam")(one, lr=0.1)
+    run(a, one, 1)
+    a.state[one[0]]["momentum"] = torch.ones_like(one[0])
+    two = twins(one)
+    b = ours("Adam")(two, lr=0.1)
+    b.load_state_dict(a.state_dict())
+    assert torch.equal(b.state[two[0]]["momentum"], torch.ones_like(one[0]))

@@ -17,7 +17,7 @@ from ... import optimizers
 from ...backends import describe, is_number
 from ...optimizers.cells import frozen
 from ...optimizers.functional import OptimizerState
-from .transformation import Rule, Transformation, number_of, run, slots_of
+from .transformation import Rule, Transformation, number_of, run
 from .trees import Leaves
 
 _DTYPES = ("mu_dtype", "accumulator_dtype")
@@ -250,8 +250,8 @@ class RowRule(Rule):
                     # A new array each time: no buffer may be in a state twice, or it cannot be donated.
                     fields[name] = jax.numpy.array(state.iterations, jax.numpy.int32)
                 else:
-                    slot = piece.slots[name]
-                    fields[name] = leaves.build(state.slots[slot]) if slot in state.slots else _zeros(leaves)
+                    # Without parameters the core has no slots.
+                    fields[name] = leaves.build(state.slots.get(piece.slots[name], {}))
             states.append(self._wrapped(piece, piece.kind(**fields)))
         return tuple(states)
 
@@ -264,7 +264,7 @@ class RowRule(Rule):
         slots, count = {}, 0
         for piece, part in pieces:
             for name, slot in piece.slots.items():
-                if leaves.names and slot in self._kept:
+                if leaves.names:
                     slots[slot] = leaves.named(leaves.match(getattr(part, name)))
                     # A tuple has a method of that name.
                     count = part.count if "count" in part._fields else count
@@ -280,11 +280,6 @@ class RowRule(Rule):
                     changed[name] = leaves.build(after.slots[slot])
             states.append(self._wrapped(piece, part._replace(**changed)))
         return deltas, tuple(states)
-
-    @functools.cached_property
-    def _kept(self) -> set[str]:
-        """The slots that the core has for these arguments. A field without one keeps its zeros."""
-        return set(slots_of(self.core))
 
     def _wrapped(self, piece: Piece, state: Any) -> Any:
         masked = self._mask is not None and piece in (DECAY, DECAY_SCHEDULE)
@@ -317,11 +312,6 @@ class RowRule(Rule):
 
 def _rule_of(name: str, numbers: Mapping[str, Any], others: Mapping[str, Any]) -> RowRule:
     return RowRule(ROWS[name], numbers, others)
-
-
-def _zeros(leaves: Leaves) -> Any:
-    zeros = [jax.numpy.zeros_like(leaf, jax.numpy.promote_types(leaf.dtype, "float32")) for leaf in leaves.leaves]
-    return leaves.build(leaves.named(zeros))
 
 
 def _is_hyperparameter(name: str, value: Any) -> bool:

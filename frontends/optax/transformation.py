@@ -16,7 +16,7 @@ from ...backends import UnknownValueError, ops
 from ...optimizers.base import Optimizer
 from ...optimizers.cells import configuration, frozen
 from ...optimizers.functional import OptimizerState
-from ...optimizers.hyperparameter import Number, hyperparameters
+from ...optimizers.value import numbers_of
 from .trees import Leaves
 
 _NO_PARAMS = (
@@ -207,13 +207,7 @@ class CoreRule(Rule):
 
     def __init__(self, optimizer: Any, numbers: Mapping[str, Any] | None = None) -> None:
         self._optimizer = optimizer
-        own = {
-            name: getattr(optimizer, name)
-            for name, kind in hyperparameters(type(optimizer)).items()
-            if isinstance(kind, Number) and not kind._is_off(getattr(optimizer, name))
-        }
-        if optimizer.learning_rate_schedule is None:
-            own["learning_rate"] = optimizer._rate.value
+        own = numbers_of(optimizer)
         others = {name: value for name, value in configuration(optimizer).items() if name not in own}
         super().__init__(own if numbers is None else numbers, (type(optimizer), frozen(others)))
 
