@@ -163,8 +163,8 @@ class Backend:
         """Whether a glance shows that a gradient fits its parameter; what is less plain is looked at closely."""
         return False
 
-    def traced_alike(self, a: Array, b: Array) -> bool:
-        """Whether two arrays belong to one and the same trace, so that wherever one may be used, so may the other."""
+    def lasts_like(self, result: Array, scalar: Array) -> bool:
+        """Whether a result can be used, unchanged, wherever a scalar that it was made of can."""
         return False
 
     def why_no_values(self, array: Array) -> str | None:

@@ -22,7 +22,7 @@ __all__ = [
     "abs", "absolute", "add", "cast", "ceil", "clip", "cond", "convert_to_number", "cos", "divide", "equal", "exp",
     "expm1", "floor", "full_like", "greater", "greater_equal", "is_concrete", "isfinite", "less", "less_equal",
     "log", "log1p", "matmul", "max", "maximum", "mean", "minimum", "multiply", "negative", "norm",
-    "one_minus_power", "ones_like", "power", "sign", "sqrt", "square", "subtract", "sum", "sum_of_squares",
+    "once", "one_minus_power", "ones_like", "power", "sign", "sqrt", "square", "subtract", "sum", "sum_of_squares",
     "true_divide", "where", "zeros_like",
 ]  # fmt: skip
 
@@ -344,10 +344,10 @@ def one_minus_power(base: Any, exponent: Any) -> Array:
     if backend_of(exponent) is HOST:
         return -expm1(exponent * logarithm)
     backend = backend_for(exponent)
-    count = once("widest float", exponent, lambda: backend.widest_float(exponent))
+    count = once(backend.widest_float, exponent)
     if not is_number(logarithm):
         return -expm1(count * logarithm)
-    return once(("one minus exp", logarithm), count, lambda: backend.one_minus_exp(count, logarithm))
+    return once(backend.one_minus_exp, count, logarithm)
 
 
 abs = absolute

@@ -109,9 +109,11 @@ class Adam(AdaptiveMoments):
             self.velocity_hats = self.add_optimizer_variables(variables, "velocity_hat")
 
     def _weights(self, variable: Variable) -> tuple[Any, Any]:
-        if self.nesterov:
-            return self._weights_looking_ahead(variable)
-        return 1 / ops.one_minus_power(self.beta_1, self.step_of(variable)) if self.bias_correction_mu else 1.0, None
+        step = self.step_of(variable)
+        return ops.once(self._weights_looking_ahead if self.nesterov else self._weights_here, step)
+
+    def _weights_here(self, step: Any) -> tuple[Any, Any]:
+        return 1 / ops.one_minus_power(self.beta_1, step) if self.bias_correction_mu else 1.0, None
 
     def _spread(self, index: int, correction: Any) -> tuple[Array, Any]:
         velocity = self.velocities[index].value

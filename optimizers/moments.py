@@ -77,23 +77,28 @@ class AdaptiveMoments(Optimizer):
         self.assign(velocity, ops.moving_average(velocity, ops.square(gradient), self.beta_2))
 
         spread, correction = self._spread(index, ops.one_minus_power(self.beta_2, self.step_of(variable)))
-        root = ops.sqrt(correction)
         if in_use(self.eps_root):
-            spread = spread + self.eps_root * correction
-        epsilon = self.epsilon if self.convention in type(self).raw_epsilon else self.epsilon * root
-        of_momentum, of_gradient = self._weights(variable)
-        direction = momentum * (learning_rate * root * of_momentum)
+            spread = spread + ops.once(ops.multiply, self.eps_root, correction)
+        weights = self._weights(variable)
+        of_momentum, of_gradient, epsilon = ops.once(self._scaled, learning_rate, correction, *weights)
+        direction = momentum * of_momentum
         if of_gradient is not None:
-            direction = direction + gradient * (learning_rate * root * of_gradient)
+            direction = direction + gradient * of_gradient
         self.assign_sub(variable, direction / (ops.sqrt(spread) + epsilon))
+
+    def _scaled(self, learning_rate: Any, correction: Any, of_momentum: Any, of_gradient: Any) -> tuple[Any, Any, Any]:
+        """The weights as they come into the numerator, and the epsilon of the denominator."""
+        root = ops.sqrt(correction)
+        size = learning_rate * root
+        epsilon = self.epsilon if self.convention in type(self).raw_epsilon else self.epsilon * root
+        return size * of_momentum, None if of_gradient is None else size * of_gradient, epsilon
 
     def _weights(self, variable: Variable) -> tuple[Any, Any]:
         """The weights of momentum and gradient in this step's direction; None for no gradient."""
         raise NotImplementedError
 
-    def _weights_looking_ahead(self, variable: Variable) -> tuple[Any, Any]:
+    def _weights_looking_ahead(self, step: Any) -> tuple[Any, Any]:
         """The weights in which the next step's momentum is foreseen."""
-        step = self.step_of(variable)
         following = ops.one_minus_power(self.beta_1, step + 1)
         return self.beta_1 / following, (1 - self.beta_1) / ops.one_minus_power(self.beta_1, step)
 

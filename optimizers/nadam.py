@@ -90,8 +90,12 @@ class Nadam(AdaptiveMoments):
         return self.beta_1 * (1.0 - 0.5 * ops.power(0.96, as_float(step) * self.schedule_decay))
 
     def _weights(self, variable: Variable) -> tuple[Any, Any]:
+        step = self.step_of(variable)
         if self.schedule_decay is None:
-            return self._weights_looking_ahead(variable)
-        step, product = self.step_of(variable), self.products[self._get_variable_index(variable)].value
+            return ops.once(self._weights_looking_ahead, step)
+        product = self.products[self._get_variable_index(variable)].value
+        return ops.once(self._weights_of_schedule, step, product)
+
+    def _weights_of_schedule(self, step: Any, product: Any) -> tuple[Any, Any]:
         now, following = self._momentum_at(step), self._momentum_at(step + 1)
         return following / (1 - product * following), (1 - now) / (1 - product)

@@ -121,7 +121,9 @@ class RMSprop(Optimizer):
         """One step of one parameter."""
         index = self._get_variable_index(variable)
         velocity = self.velocities[index]
-        correction = 1 / ops.one_minus_power(self.rho, self.step_of(variable)) if self.bias_correction else 1.0
+        correction = 1.0
+        if self.bias_correction:
+            correction = ops.once(ops.divide, 1, ops.one_minus_power(self.rho, self.step_of(variable)))
         self.assign(velocity, ops.moving_average(velocity, ops.square(gradient), self.rho))
         spread = velocity * correction if self.bias_correction else velocity.value
         if self.centered:

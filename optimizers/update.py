@@ -7,11 +7,12 @@ functional state or tracers.
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, overload
 
-from ..backends import HOST, Array, Scope, Variable, backend_of, commit, compute_dtype, describe, once, ops, shown
+from ..backends import HOST, Array, Scope, Variable, backend_of, commit, compute_dtype, describe, ops, shown
 from ..backends.program import Program
 from ..schedules.base import as_float
 from .cells import CellKeeper
@@ -73,14 +74,14 @@ class UpdateRule(CellKeeper):
         In convention "torch" the updates in which the parameter had a gradient count, elsewhere all updates.
         """
         count = self._steps[self._get_variable_index(variable)].value if self._steps else self.iterations
-        return once("next", count, lambda: count + 1)
+        return ops.once(ops.add, count, 1)
 
     @property
     def iterations(self) -> Any:
         """The number of updates made so far: `apply` calls divided by `gradient_accumulation_steps`, rounded down."""
         count = self._iterations.value
         every = self.gradient_accumulation_steps
-        return count if every is None else once(("whole", every), count, lambda: count // every)
+        return count if every is None else ops.once(operator.floordiv, count, every)
 
     # ---------------------------------------------------------------- slots of the base
 
@@ -166,9 +167,9 @@ class UpdateRule(CellKeeper):
         """All that happens to one parameter, on what its cells hold in this scope."""
         variable = self._parameters[index]
         if gradient is not None:
-            rate = ops.cast(rate, gradient.dtype)
+            rate = ops.once(ops.cast, rate, gradient.dtype)
             if not self._decay_is_coupled() and self._decays(variable):
-                variable.assign_sub(variable.value * (self.weight_decay * rate))
+                variable.assign_sub(variable * ops.once(ops.multiply, self.weight_decay, rate))
             self.update_step(gradient, variable, rate)
             if variable.constraint is not None:
                 variable.assign(variable.constraint(variable.value))
@@ -191,13 +192,15 @@ class UpdateRule(CellKeeper):
         return gradient
 
     def _average(self, variable: Variable, average: Variable) -> None:
-        # The first update copies the parameter, so that the average does not start at zero.
-        momentum = ops.where(self.iterations > 0, self.ema_momentum, 0.0)
-        momentum = ops.cast(momentum, average.dtype)
+        momentum = ops.once(self._ema_momentum_after, self.iterations, average.dtype)
         average.assign(ops.moving_average(average, variable, momentum, self.ema_momentum))
         every = self.ema_overwrite_frequency
         if every is not None:
             ops.cond((self.iterations + 1) % every == 0, lambda: variable.assign(average.value), _nothing)
+
+    def _ema_momentum_after(self, iterations: Any, dtype: Any) -> Any:
+        # The first update copies the parameter, so that the average does not start at zero.
+        return ops.cast(ops.where(iterations > 0, self.ema_momentum, 0.0), dtype)
 
     def _scope_of(self, index: int) -> Scope:
         """A scope in which one parameter and its slots hold arrays of the dtype that is computed in."""

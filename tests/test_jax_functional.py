@@ -281,6 +281,35 @@ def test_bias_corrections_are_traced_once_for_all_parameters(kind: Any) -> None:
     assert corrections(5) == corrections(1) > 0
 
 
+def test_what_a_rule_asks_for_once_is_traced_once() -> None:
+    """For each optimizer, and not for each parameter."""
+    import jax
+    import jax.numpy as jnp
+
+    asked: list[Any] = []
+
+    class Sharing(Optimizer):
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            size, three = ops.once(self._sizes, self.step_of(variable), learning_rate, gradient.dtype)
+            self.assign_sub(variable, gradient * size * three)
+
+        def _sizes(self, step: Any, learning_rate: Any, dtype: Any) -> tuple[Any, float]:
+            asked.append(dtype)
+            return ops.cast(step, dtype) * learning_rate, 3.0
+
+    def steps(params: Any, state: Any, again: Any) -> Any:
+        params, state = optimizer.step(params, params, state)
+        return other.step(params, params, again)
+
+    optimizer, other = Sharing(0.5), Sharing(0.5)
+    params = [jnp.ones(2), jnp.ones(3), jnp.ones(2, jnp.float16), jnp.ones(())]
+    # 16-bit parameters are computed in float32, as the others are.
+    ends, _ = jax.jit(steps)(params, optimizer.init(params), other.init(params))
+    assert len(asked) == 2
+    for end in ends:
+        np.testing.assert_array_equal(np.asarray(end, np.float32), 0.25)
+
+
 def test_what_a_rule_computes_inside_a_branch_stays_there() -> None:
     """A bias correction that was first asked for in a branch of JAX's own is not known outside."""
     import jax

@@ -70,6 +70,7 @@ def step_off_by_one(node: ast.AST, around: Surroundings) -> Iterator[ast.AST]:
 # ---------------------------------------------------------------- arithmetic
 
 _ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.Div)
+_ARITHMETIC_FUNCTIONS = ("add", "subtract", "multiply", "divide")
 
 
 def arithmetic_exchanged(node: ast.AST, around: Surroundings) -> Iterator[ast.AST]:
@@ -77,6 +78,9 @@ def arithmetic_exchanged(node: ast.AST, around: Surroundings) -> Iterator[ast.AS
     if isinstance(node, ast.BinOp) and isinstance(node.op, _ARITHMETIC):
         for operation in _ARITHMETIC:
             yield ast.BinOp(node.left, operation(), node.right)
+    if _is_once(node, *_ARITHMETIC_FUNCTIONS):
+        for name in _ARITHMETIC_FUNCTIONS:
+            yield _changed(node, args=[_changed(node.args[0], attr=name), *node.args[1:]])
 
 
 def operands_swapped(node: ast.AST, around: Surroundings) -> Iterator[ast.AST]:
@@ -85,6 +89,8 @@ def operands_swapped(node: ast.AST, around: Surroundings) -> Iterator[ast.AST]:
         yield ast.BinOp(node.right, node.op, node.left)
     if _is_call(node, "power", "one_minus_power", "subtract", "divide"):
         yield _changed(node, args=node.args[::-1])
+    if _is_once(node, "subtract", "divide"):
+        yield _changed(node, args=[node.args[0], *node.args[:0:-1]])
     if _is_call(node, "where"):
         yield _changed(node, args=[node.args[0], node.args[2], node.args[1]])
     if _is_call(node, "moving_average"):
@@ -102,6 +108,8 @@ def term_dropped(node: ast.AST, around: Surroundings) -> Iterator[ast.AST]:
         yield from node.values
     if _is_call(node, "maximum", "minimum", "power"):
         yield from node.args
+    if _is_once(node, *_ARITHMETIC_FUNCTIONS):
+        yield from node.args[1:]
     if _is_call(node, "where"):
         yield from node.args[1:]
     if _is_call(node, "moving_average"):
@@ -123,6 +131,8 @@ def function_dropped(node: ast.AST, around: Surroundings) -> Iterator[ast.AST]:
     """The argument of a root, a square, a magnitude, a sign or a cast in place of the function."""
     if _is_call(node, "sqrt", "square", "absolute", "abs", "sign", "negative", "cast"):
         yield node.args[0]
+    if _is_once(node, "cast"):
+        yield node.args[1]
 
 
 def function_exchanged(node: ast.AST, around: Surroundings) -> Iterator[ast.AST]:
@@ -255,6 +265,11 @@ OPERATORS: tuple[Operator, ...] = (
 def _is_call(node: Any, *names: str) -> bool:
     """Whether it is a call of a method or a function of `ops` of one of these names."""
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in names
+
+
+def _is_once(node: Any, *names: str) -> bool:
+    """Whether it is one of these functions of `ops`, called through `once`."""
+    return _is_call(node, "once") and isinstance(node.args[0], ast.Attribute) and node.args[0].attr in names
 
 
 def _is_name(node: ast.AST) -> str:
