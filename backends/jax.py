@@ -90,7 +90,10 @@ class JaxBackend(Backend):
         It is strongly typed, and where the parameters lie on a mesh it is replicated over that.
         """
         number = jax.numpy.asarray(value, dtype=self.dtype("int64" if isinstance(value, int) else "float64"))
-        sharding = getattr(like, "sharding", None) if like is not None and not self.traced(like) else None
+        if like is not None and self.traced(like):
+            # A number by itself would be put on one device; beside the parameters it is where they are.
+            return lax.optimization_barrier((number, like))[0]  # type: ignore[no-untyped-call]  # JAX declares no types here
+        sharding = getattr(like, "sharding", None)
         if not isinstance(like, jax.Array) or not isinstance(sharding, NamedSharding) or self.traced(number):
             return number
         everywhere = PartitionSpec()  # type: ignore[no-untyped-call]  # JAX declares no types here

@@ -61,7 +61,8 @@ class Tree:
         if jax is not None and any(_may_be_jax(leaf, jax) for leaf in leaves):
             with_paths, jax_definition = jax.tree_util.tree_flatten_with_path(tree)
             jax_leaves = [leaf for _, leaf in with_paths]
-            if any(isinstance(leaf, (jax.Array, jax.ShapeDtypeStruct)) for leaf in jax_leaves):
+            # A container without leaves that only JAX knows is one that JAX calls empty.
+            if not jax_leaves or any(isinstance(leaf, (jax.Array, jax.ShapeDtypeStruct)) for leaf in jax_leaves):
                 paths, leaves, definition = [path for path, _ in with_paths], jax_leaves, jax_definition
         self.names = [_path_name(path) for path in paths]
         self.leaves = leaves

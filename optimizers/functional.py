@@ -10,6 +10,8 @@ import contextlib
 import threading
 from typing import Any, NamedTuple
 
+import numpy
+
 from ..backends import (
     HOST,
     NUMPY,
@@ -66,7 +68,8 @@ class FunctionalOptimizer(UpdateRule):
         """The state before the first step.
 
         Args:
-            params: any nesting of arrays of one library; with JAX also tracers and ShapeDtypeStructs.
+            params: any nesting of arrays of one library; with JAX also tracers and ShapeDtypeStructs. What holds no
+                array, such as None or a placeholder of optax, stands in the state where it stands here.
 
         Returns:
             Fresh state, in the place of the parameters. It shares no memory with them.
@@ -80,14 +83,14 @@ class FunctionalOptimizer(UpdateRule):
         with _LOCK:
             self._keep_template(self._key_of(tree, backend, Variable), template)
         like = tree.leaves[0] if tree.leaves else None
-        slots: dict[str, list[Any]] = {}
+        slots: dict[str, list[Any]] = {name: [None] * len(tree.leaves) for name in template._slot_names}
         scalars: dict[str, Any] = {}
         for record in template._all_records():
             value = scope.get(record.cell)
             if backend_of(value) is HOST:
                 value = backend.number(value, like)
             if record.position is not None:
-                slots.setdefault(record.name, [None] * len(tree.leaves))[record.position] = value
+                slots[record.name][record.position] = value
             else:
                 scalars[record.name] = value
         rate = None if self._schedule is not None else _carried(self._rate.value, backend, like)
@@ -247,6 +250,10 @@ class FunctionalOptimizer(UpdateRule):
         scope = BuildScope(zip(cells, tree.leaves, strict=True))
         with scope:
             template.build(cells)
+        # A tree without leaves has the slots that a parameter would have: the state's structure tells what it is of.
+        like = template if cells else self._new_template(Tree(numpy.zeros((1, 1), numpy.float32)), kind)[0]
+        names = (record.name for record in like._all_records() if record.position is not None)
+        template._slot_names = list(dict.fromkeys(names))
         return template, scope
 
 
@@ -284,7 +291,7 @@ def _state_cells(template: Any, tree: Tree, state: OptimizerState) -> tuple[list
     """The template's cells, what the state holds for them, and for slots the parameter they lie beside."""
     _check_state(state)
     records = template._all_records()
-    slot_names = {record.name for record in records if record.position is not None}
+    slot_names = set(template._slot_names)
     scalar_names = {record.name for record in records if record.position is None}
     if slot_names != set(state.slots) or scalar_names != set(state.scalars):
         raise ValueError(

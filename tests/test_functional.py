@@ -241,6 +241,7 @@ def test_empty_trees_and_empty_arrays():
     optimizer = Adam(0.1)
     params, state = optimizer.step({}, {}, optimizer.init({}))
     assert params == {} and int(state.iterations) == 1
+    assert state.slots == {"momentum": {}, "velocity": {}}
     empty = {"w": np.zeros((0, 3), np.float32)}
     params, state = optimizer.step(empty, empty, optimizer.init(empty))
     assert params["w"].shape == (0, 3)

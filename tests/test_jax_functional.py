@@ -268,6 +268,22 @@ def test_slots_in_dtypes_of_their_own() -> None:
     assert optimizer.momentums[0].dtype_name == "bfloat16"
 
 
+@pytest.mark.parametrize(("kind", "convention"), EVERY, ids=called)
+def test_init_shows_where_the_parameters_stand_in_the_state(kind: Any, convention: str) -> None:
+    """optax asks with a placeholder, which JAX takes for an empty container."""
+    import jax
+    import optax
+
+    params, grads = trees()
+    optimizer = kind(0.1, convention=convention)
+    state = optimizer.init(params)
+    shapes = optax.tree.map_params(optimizer, lambda slot, param: param.shape, state, params)
+    assert set(shapes.slots) == set(state.slots)
+    assert all(shapes.slots[name] == {"w": (2, 2), "b": ()} for name in shapes.slots)
+    doubled = optax.tree.map_params(optimizer.init, lambda slot: 2 * slot, optimizer.step(params, grads, state)[1])
+    assert jax.tree.structure(doubled) == jax.tree.structure(state)
+
+
 @pytest.mark.parametrize("kind", [Adam, Nadam])
 def test_bias_corrections_are_traced_once_for_all_parameters(kind: Any) -> None:
     import jax

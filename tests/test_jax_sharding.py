@@ -32,7 +32,7 @@ def test_shardings_are_kept_by_init_and_by_steps(found: Any) -> None:
     """Also by a compiled init, which in optax puts all state on one device; one compilation serves all steps."""
     for name, each in {**found["steps"], "clipped": found["clipped"]}.items():
         assert each["eager"] and each["jit"] and each["step"], name
-        assert each["compiled"] == 1, name
+        assert each["compiled"] == each["compiled after a compiled init"] == 1, name
 
 
 def test_results_are_those_of_one_device(found: Any) -> None:

@@ -250,8 +250,7 @@ class RowRule(Rule):
                     # A new array each time: no buffer may be in a state twice, or it cannot be donated.
                     fields[name] = jax.numpy.array(state.iterations, jax.numpy.int32)
                 else:
-                    # Without parameters the core has no slots.
-                    fields[name] = leaves.build(state.slots.get(piece.slots[name], {}))
+                    fields[name] = leaves.build(state.slots[piece.slots[name]])
             states.append(self._wrapped(piece, piece.kind(**fields)))
         return tuple(states)
 
@@ -264,10 +263,9 @@ class RowRule(Rule):
         slots, count = {}, 0
         for piece, part in pieces:
             for name, slot in piece.slots.items():
-                if leaves.names:
-                    slots[slot] = leaves.named(leaves.match(getattr(part, name)))
-                    # A tuple has a method of that name.
-                    count = part.count if "count" in part._fields else count
+                slots[slot] = leaves.named(leaves.match(getattr(part, name)))
+                # A tuple has a method of that name.
+                count = part.count if "count" in part._fields else count
         schedule, rate = self._arguments["learning_rate"], None
         if callable(schedule):
             [rate] = [schedule(part.count) for piece, part in pieces if piece is SCHEDULE]
@@ -276,8 +274,7 @@ class RowRule(Rule):
         for piece, part in pieces:
             changed = {"count": optax.safe_increment(part.count)} if "count" in piece.kind._fields else {}
             for name, slot in piece.slots.items():
-                if slot in slots:
-                    changed[name] = leaves.build(after.slots[slot])
+                changed[name] = leaves.build(after.slots[slot])
             states.append(self._wrapped(piece, part._replace(**changed)))
         return deltas, tuple(states)
 

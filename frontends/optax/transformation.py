@@ -173,11 +173,6 @@ def _shapes(leaves: Leaves, gradients: list[Any], state: OptimizerState) -> list
     return found
 
 
-def slots_of(core: Optimizer) -> list[str]:
-    """The names of an optimizer's slots."""
-    return list(core.init({"": shape_of((0,), "float32")}).slots)
-
-
 def shape_of(shape: tuple[int, ...], dtype: Any) -> Any:
     """An array without values."""
     return jax.ShapeDtypeStruct(shape, dtype)  # type: ignore[no-untyped-call]  # JAX declares no types here
@@ -227,8 +222,7 @@ class CoreRule(Rule):
         """The optimizer's state, in trees of the parameters' structure."""
         leaves = Leaves(params)
         state = self.core.init(leaves.named(leaves.leaves))
-        # Without parameters, as optax.tree.map_params has it, there is still a place for each slot.
-        slots = {name: leaves.build(state.slots.get(name, {})) for name in slots_of(self.core)}
+        slots = {name: leaves.build(slot) for name, slot in state.slots.items()}
         return CoreState(jax.numpy.asarray(state.iterations), slots, state.scalars)
 
     def update(self, updates: Any, state: CoreState, params: Any = None, **extra_args: Any) -> tuple[Any, CoreState]:
@@ -236,11 +230,10 @@ class CoreRule(Rule):
         # The largest has the parameters' shapes: slots may hold a number for each, updates may lack some.
         like = params if params is not None else max((*state.slots.values(), updates), key=_size)
         leaves = Leaves(like)
-        # An optimizer of no parameters has no slots.
-        slots = {name: leaves.named(leaves.match(slot)) for name, slot in state.slots.items()} if leaves.names else {}
+        slots = {name: leaves.named(leaves.match(slot)) for name, slot in state.slots.items()}
         given = OptimizerState(state.count, None, slots, state.scalars)
         deltas, after = run(self.core, leaves, updates, given, params, None)
-        built = {name: leaves.build(after.slots.get(name, {})) for name in state.slots}
+        built = {name: leaves.build(slot) for name, slot in after.slots.items()}
         return deltas, CoreState(after.iterations, built, after.scalars)
 
     def __reduce__(self) -> Any:
