@@ -149,6 +149,10 @@ class Backend:
         """The natural logarithm as an array, where the host's would make the number a constant; None elsewhere."""
         return None
 
+    def sqrt(self, array: Array) -> Array:
+        """The square root, with derivative zero at zero."""
+        return self.namespace.sqrt(array)
+
     def one_minus_exp(self, count: Array, rate: float) -> Array:
         """1 - exp(count * rate) of a 0-d array >= 1 and a number < 0, without cancellation."""
         return -self.namespace.expm1(count * rate)

@@ -57,6 +57,22 @@ def _one_minus_exp(x: Array) -> Array:
     return lax.select(lax.gt(x, -one), lax.mul(lax.neg(x), series), lax.sub(one, lax.exp(x)))
 
 
+@jax.custom_jvp
+def _sqrt(x: Array) -> Array:
+    return lax.sqrt(x)
+
+
+@_sqrt.defjvp
+def _derivative_of_sqrt(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    root = _sqrt(*primals)
+    at_zero = root == 0
+    return root, jax.numpy.where(at_zero, 0.0, tangents[0] * 0.5 / jax.numpy.where(at_zero, 1.0, root))
+
+
+# Inlined, it is traced once for each shape and costs no call, as the functions of jax.numpy.
+_inlined_sqrt = jax.jit(_sqrt, inline=True)
+
+
 class JaxBackend(Backend):
     """JAX arrays, tracers, and (for `init`) ShapeDtypeStructs."""
 
@@ -131,6 +147,10 @@ class JaxBackend(Backend):
         # A count times a number is what strict promotion forbids; there is no other way to a weak type.
         with jax.numpy_dtype_promotion("standard"):
             return scalar * 1.0
+
+    def sqrt(self, array: Array) -> Array:
+        """The square root, with derivative zero at zero."""
+        return _inlined_sqrt(array) if "float" in self.dtype_name(array) else jax.numpy.sqrt(array)
 
     def one_minus_exp(self, count: Array, rate: float) -> Array:
         """In float32 to 1.5e-7, where XLA's expm1 alone is 3.2e-7 off on the CPU, and the rounded product 1.2e-7."""

@@ -85,8 +85,13 @@ def square(x: Any) -> Array:
 
 
 def sqrt(x: Any) -> Array:
-    """Square root; NaN below zero."""
-    return _function("sqrt", x)
+    """Square root; NaN below zero. Its derivative at zero counts as zero.
+
+    So a step that is differentiated has the derivative that it has beside zero: in Adam, whose moments vanish together,
+    an infinite one would meet a zero and make NaN.
+    """
+    x = value_of(x)
+    return backend_for(x).sqrt(x)
 
 
 def exp(x: Any) -> Array:

@@ -101,6 +101,13 @@ class TorchBackend(Backend):
         """The value of a 0-d tensor."""
         return array.item()  # type: ignore[no-any-return]  # of a 0-d tensor: a Python number
 
+    def sqrt(self, array: Array) -> Array:
+        """The square root, with derivative zero at zero."""
+        if not (self.traced(array) or (array.requires_grad and torch.is_grad_enabled())):
+            return torch.sqrt(array)
+        at_zero = array == 0
+        return torch.where(at_zero, array.detach(), torch.sqrt(torch.where(at_zero, torch.ones_like(array), array)))
+
     def why_not_variable(self, array: Array) -> str | None:
         """Results of differentiated operations, wrapped, inference and expanded tensors cannot be changed in place."""
         if self.traced(array):

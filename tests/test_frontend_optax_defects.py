@@ -136,6 +136,23 @@ def test_centered_rmsprop_takes_the_root_of_less_than_nothing() -> None:
     assert np.isnan(ends[0]) and np.isfinite(ends[1])
 
 
+def test_derivative_where_the_gradient_is_zero() -> None:
+    """As behind a relu that is off. The derivative of the step is lr * (1 - b1) / (1 - b1) / eps; optax's is NaN."""
+    import jax
+    import jax.numpy as jnp
+
+    slopes = []
+    for function in both("adam"):
+        transformation, params = function(0.1, eps=1e-3), jnp.zeros(1)
+
+        def moved(gradient: Any, transformation: Any = transformation, params: Any = params) -> Any:
+            return transformation.update(gradient, transformation.init(params), params)[0][0]
+
+        slopes.append(float(jax.grad(moved)(jnp.zeros(1))[0]))
+    assert np.isnan(slopes[0])
+    np.testing.assert_allclose(slopes[1], -100, rtol=1e-6)
+
+
 def test_missing_gradients() -> None:
     """None among the gradients only: optax's adam raises, or gives a state of another structure."""
     import jax

@@ -15,6 +15,13 @@ from gradwise.optimizers.registry import ALGORITHMS
 pytestmark = pytest.mark.jax
 
 
+EVERY = [(kind, convention) for kind in ALGORITHMS for convention in kind.conventions]
+
+
+def called(each):
+    return each.__name__ if isinstance(each, type) else str(each)
+
+
 def params_and_grads():
     import jax.numpy as jnp
 
@@ -188,6 +195,30 @@ def test_gradient_through_steps_to_a_hyperparameter(name):
         width = 1e-5
         difference = (loss(at + width) - loss(at - width)) / (2 * width)
     assert math.isclose(slope, difference, rel_tol=1e-5)
+
+
+@pytest.mark.parametrize("clipped", [False, True], ids=["", "clipped"])
+@pytest.mark.parametrize(("kind", "convention"), EVERY, ids=called)
+def test_derivative_where_the_gradient_is_zero(kind, convention, clipped):
+    """The root of the mean of squares has no derivative there, and the step has one."""
+    import jax
+    import jax.numpy as jnp
+
+    limit = "clipnorm" if convention == "keras2" else "global_clipnorm"
+    optimizer = kind(0.1, convention=convention, **({limit: 1.0} if clipped else {}))
+
+    def moved(gradient):
+        params = jnp.zeros(2)
+        params, state = optimizer.step(params, gradient, optimizer.init(params))
+        return jnp.sum(optimizer.step(params, jnp.asarray([0.0, 0.5]), state)[0])
+
+    with jax.enable_x64(True):
+        slope, curvature = jax.jit(jax.grad(moved))(jnp.zeros(2)), jax.hessian(moved)(jnp.zeros(2))
+        # So narrow, because the direction is smooth only as long as the root is smaller than epsilon.
+        steps = jnp.eye(2) * 1e-14
+        difference = jnp.stack([(moved(step) - moved(-step)) / 2e-14 for step in steps])
+    np.testing.assert_allclose(slope, difference, rtol=1e-2)
+    assert np.all(np.isfinite(curvature))
 
 
 def test_hyperparameters_can_be_mapped_over():

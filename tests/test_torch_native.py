@@ -59,6 +59,24 @@ def test_gradient_to_the_rate_in_the_state():
     assert float(rate.grad) == -7.0
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda kind: kind.__name__)
+def test_derivative_where_the_gradient_is_zero(algorithm):
+    import torch
+
+    optimizer = algorithm(0.1)
+
+    def moved(gradient):
+        params = torch.zeros(2, dtype=torch.float64)
+        return optimizer.step(params, gradient, optimizer.init(params))[0].sum()
+
+    gradient = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    moved(gradient).backward()
+    narrow = torch.tensor([1e-14, 0.0], dtype=torch.float64)
+    difference = (moved(narrow) - moved(-narrow)) / 2e-14
+    for slope in (gradient.grad, torch.func.grad(moved)(torch.zeros(2, dtype=torch.float64))):
+        torch.testing.assert_close(slope, torch.stack([difference] * 2).detach(), rtol=1e-2, atol=0)
+
+
 def test_torch_func_grad_and_vmap():
     import torch
 
