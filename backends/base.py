@@ -104,6 +104,10 @@ class Backend:
         dtype = None if name is None else self.dtype(name)
         return self.namespace.full_like(array, value, dtype=dtype)
 
+    def zeros_for(self, arrays: Sequence[Array], names: Sequence[str]) -> list[Array]:
+        """For each array zeros of its shape and place, in a dtype of its own, that nothing is written into."""
+        return [self.full_like(array, 0.0, name) for array, name in zip(arrays, names, strict=True)]
+
     def full(self, shape: tuple[int, ...], value: Any, name: str, like: Array) -> Array:
         """A new array in the same place as `like`, filled with a number."""
         return self.namespace.full(shape, value, dtype=self.dtype(name), device=self.device(like))

@@ -5,6 +5,8 @@ would be the change rounded to the parameter's last bit. A `DeltaVariable` there
 held when the step began, and, in a cell of its own, the sum of what the rule added to it. A write goes to the sum; a
 read gives both together. The sum is a cell like any other, so that scopes of one parameter and branches of a
 conditional hold it too. What the cell held may be unknown, as long as the rule does not read it.
+
+Where nothing holds the sum, nobody asks for it, and the cell is like any other.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import Any
 
 from .base import Array
 from .detect import HOST, backend_of
-from .scope import Scope, build_scope, is_written, scope_holding
+from .scope import Scope, is_written, scope_holding
 from .variable import Variable, value_of
 
 
@@ -22,7 +24,7 @@ class UnknownValueError(ValueError):
 
 
 class DeltaVariable(Variable):
-    """A parameter whose changes are collected. It holds something only in scopes, and so does its `delta`.
+    """A parameter whose changes are collected where its `delta` is held. Both hold something only in scopes.
 
     Made by `DeltaVariable.placeholder`.
     """
@@ -40,15 +42,19 @@ class DeltaVariable(Variable):
         return cell
 
     @property
+    def collects(self) -> bool:
+        """Whether changes are collected now."""
+        return scope_holding(self.delta) is not None
+
+    @property
     def value(self) -> Array:
         """What the cell held when the step began, and what was added since.
 
         Raises:
             UnknownValueError: if what it held is unknown.
         """
-        start = self._start()
-        if build_scope() is not None:
-            # Slots are made after its shape, dtype and place; nothing has been added yet.
+        start = super().value
+        if not self.collects:
             return start
         if not self._known(start):
             raise UnknownValueError(
@@ -59,33 +65,38 @@ class DeltaVariable(Variable):
     @property
     def dtype(self) -> Any:
         """The dtype in which it is computed now."""
-        return self.delta.dtype
-
-    def _start(self) -> Array:
-        scope = scope_holding(self)
-        return super().value if scope is None else scope.get(self)
+        return self.delta.dtype if self.collects else super().dtype
 
     def _known(self, start: Array) -> bool:
         return self.backend.why_no_values(start) is None
 
     def assign(self, value: Any) -> None:
         """Make the cell hold `value`: its delta becomes what is missing."""
-        if not self._known(self._start()):
+        if not self.collects:
+            super().assign(value)
+            return
+        if not self._known(super().value):
             # The value that was to be replaced is needed to say by how much it changes.
             _ = self.value
         value = value_of(value)
         if backend_of(value) is HOST:
             value = self.backend.full_like(self.delta.value, value)
-        self.delta.assign(value - self._start())
+        self.delta.assign(value - super().value)
 
     def assign_add(self, delta: Any) -> None:
         """Add to the cell's delta."""
+        if not self.collects:
+            super().assign_add(delta)
+            return
         delta = value_of(delta)
         # The first is not added to zeros: compilers may not drop these, because of the sign of zero.
         self.delta.assign(delta) if self._is_first(delta) else self.delta.assign_add(delta)
 
     def assign_sub(self, delta: Any) -> None:
         """Subtract from the cell's delta."""
+        if not self.collects:
+            super().assign_sub(delta)
+            return
         delta = value_of(delta)
         self.delta.assign(-delta) if self._is_first(delta) else self.delta.assign_sub(delta)
 
@@ -95,6 +106,7 @@ class DeltaVariable(Variable):
 
     def hold_in(self, scope: Scope, dtype: str) -> None:
         """Hold in a scope what is held now, in another dtype."""
-        start = self._start()
+        start = super().value
         scope.hold(self, self.backend.cast(start, dtype) if self._known(start) else start)
-        self.delta.hold_in(scope, dtype)
+        if self.collects:
+            self.delta.hold_in(scope, dtype)

@@ -123,6 +123,15 @@ class JaxBackend(Backend):
             filled, _ = shard_alike(filled, array)  # type: ignore[no-untyped-call]  # JAX declares no types here
         return filled
 
+    def zeros_for(self, arrays: Sequence[Array], names: Sequence[str]) -> list[Array]:
+        """Traced, one for all of a type: each takes time to trace, most are dropped, and none ever changes."""
+        if not all(map(self.traced, arrays)):
+            return super().zeros_for(arrays, names)
+        kinds = [(jax.typeof(array), name) for array, name in zip(arrays, names, strict=True)]
+        examples = dict(zip(kinds, arrays, strict=True))
+        made = {kind: self.full_like(array, 0.0, kind[1]) for kind, array in examples.items()}
+        return [made[kind] for kind in kinds]
+
     def concrete(self, array: Array) -> bool:
         """Everything but tracers and shape placeholders."""
         return not isinstance(array, (jax.core.Tracer, jax.ShapeDtypeStruct))

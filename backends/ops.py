@@ -213,7 +213,7 @@ def cond(predicate: Any, true: Callable[[], Any], false: Callable[[], Any]) -> A
     if backend is HOST or backend.concrete(predicate):
         return true() if predicate else false()
     # A cell that collects its changes is not written itself; the cell with their sum is held beside it.
-    cells = [cell for cell in held_cells() if not isinstance(cell, DeltaVariable)]
+    cells = [cell for cell in held_cells() if not (isinstance(cell, DeltaVariable) and cell.collects)]
     written: set[int] = set()
 
     def branch(function: Callable[[], Any]) -> Callable[[Any], tuple[Any, list[Any]]]:

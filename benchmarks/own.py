@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from contestant import InPlace, JaxArrays, TorchArrays
+from peers import Optax
 from settings import Algorithm
 
 from gradwise import optimizers
@@ -68,3 +69,13 @@ class OnJax(JaxArrays):
 
     def prepare(self) -> None:
         self.slots = self.optimizer.init(self.parameters)
+
+
+class OptaxFrontend(Optax):
+    """`gradwise.frontends.optax`, as a loop uses it."""
+
+    def functions(self) -> Any:
+        """The module that has them."""
+        from gradwise.frontends import optax
+
+        return optax

@@ -35,20 +35,26 @@ class Torch(TorchArrays):
 
 
 class Optax(JaxArrays):
-    """optax."""
+    """optax, or what is called as optax is."""
 
     def __init__(self, algorithm: Algorithm) -> None:
         import jax
         import optax
 
         super().__init__(algorithm)
-        self.optimizer = getattr(optax, algorithm.optax_name)(learning_rate=0.001, **algorithm.options)
+        self.optimizer = getattr(self.functions(), algorithm.optax_name)(learning_rate=0.001, **algorithm.options)
 
         def step(parameters: Any, gradients: Any, state: Any) -> Any:
             updates, state = self.optimizer.update(gradients, state, parameters)
             return optax.apply_updates(parameters, updates), state
 
         self.compiled = jax.jit(step, donate_argnums=(0, 2))
+
+    def functions(self) -> Any:
+        """The module that has them."""
+        import optax
+
+        return optax
 
     def prepare(self) -> None:
         self.slots = self.optimizer.init(self.parameters)

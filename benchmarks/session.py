@@ -24,7 +24,7 @@ _YARDSTICK = "adam on numpy"
 _COPY = "copy"
 _COPIED = 1 << 27
 """Numbers that are copied to measure bandwidth, unless the model has fewer."""
-_PAIRED_FIRST_STEPS = 3
+_PAIRED_FIRST_STEPS = 5
 """How often first steps are timed whose ratio is a target."""
 
 

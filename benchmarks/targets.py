@@ -44,7 +44,8 @@ def _steps(result: dict[str, Any]) -> Iterator[_Claim]:
                 yield name, "step / torch fused", 1.05, ratios.get(name)
             else:
                 yield name, "step / torch foreach", 0.35, ratios.get(name)
-    yield "jax", "step / optax", 1.05, ratios.get("jax")
+    for name in ("jax", "optax-frontend"):
+        yield name, "step / optax", 1.05, ratios.get(name)
     yield "keras-frontend-torch", "step / Keras", 1.0, ratios.get("keras-frontend-torch")
     yield "keras-frontend-jax", "step / Keras", 1.05, ratios.get("keras-frontend-jax")
 
@@ -57,12 +58,14 @@ def _memory(result: dict[str, Any]) -> Iterator[_Claim]:
 
 
 def _of_jax(result: dict[str, Any]) -> Iterator[_Claim]:
-    own, optax = (result["contenders"].get(name) for name in ("jax", "optax"))
-    if own and own["first_step"]:
-        first = own["first_step"]
-        yield "jax", "first step / optax", 1.05, {**first["ratio"], "disturbed": first["disturbed"]}
-    if own and optax and own["memory"] and own["memory"]["peak_bytes"]:
-        yield "jax", "memory / optax", 1.05, _single(own["memory"]["peak_bytes"] / optax["memory"]["peak_bytes"])
+    optax = result["contenders"].get("optax")
+    for name in ("jax", "optax-frontend"):
+        own = result["contenders"].get(name)
+        if own and own["first_step"]:
+            first = own["first_step"]
+            yield name, "first step / optax", 1.05, {**first["ratio"], "disturbed": first["disturbed"]}
+        if own and optax and own["memory"] and own["memory"]["peak_bytes"]:
+            yield name, "memory / optax", 1.05, _single(own["memory"]["peak_bytes"] / optax["memory"]["peak_bytes"])
 
 
 def _single(value: float) -> dict[str, Any]:

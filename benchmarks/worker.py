@@ -6,6 +6,7 @@ process, takes its turns in this way.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -84,6 +85,8 @@ def main(name: str, algorithm: str, model: str) -> None:
         elif what == "turn":
             answer = contestant.turn(**arguments)
         elif what == "first_step":
+            # Or it comes in the middle of the step of one and not of the other.
+            gc.collect()
             start = time.perf_counter()
             contestant.step()
             answer = time.perf_counter() - start

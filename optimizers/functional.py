@@ -79,9 +79,9 @@ class FunctionalOptimizer(UpdateRule):
         """
         tree = Tree(params)
         backend = _check_leaves(tree)
-        template, scope = self._new_template(tree, Variable)
+        template, scope = self._new_template(tree)
         with _LOCK:
-            self._keep_template(self._key_of(tree, backend, Variable), template)
+            self._keep_template(self._key_of(tree, backend), template)
         like = tree.leaves[0] if tree.leaves else None
         slots: dict[str, list[Any]] = {name: [None] * len(tree.leaves) for name in template._slot_names}
         scalars: dict[str, Any] = {}
@@ -119,7 +119,7 @@ class FunctionalOptimizer(UpdateRule):
         if graph is not None:
             return graph.pure_step(self._handle, params, grads, state, learning_rate)  # type: ignore[no-any-return]  # as here
         tree = Tree(params)
-        return self._stepped(tree, tree.leaves, grads, state, learning_rate, Variable)
+        return self._stepped(tree, grads, state, learning_rate)
 
     def delta(
         self, params: Any, grads: Any, state: OptimizerState, learning_rate: Any = None
@@ -140,37 +140,38 @@ class FunctionalOptimizer(UpdateRule):
         """
         tree = Tree(params)
         backend = _check_leaves(tree)
-        zeros = [backend.full_like(leaf, 0.0, compute_dtype(backend.dtype_name(leaf))) for leaf in tree.leaves]
-        deltas, state = self._stepped(tree, zeros, grads, state, learning_rate, DeltaVariable)
+        zeros = backend.zeros_for(tree.leaves, [compute_dtype(backend.dtype_name(leaf)) for leaf in tree.leaves])
+        deltas, state = self._stepped(tree, grads, state, learning_rate, zeros)
         missing = [gradient is None for gradient in tree.match(grads, "gradients")]
         leaves = tree.match(deltas, "deltas")
         return tree.build([None if none else leaf for none, leaf in zip(missing, leaves, strict=True)]), state
 
     def _stepped(
-        self, tree: Tree, starts: list[Array], grads: Any, state: OptimizerState, learning_rate: Any, kind: Any
+        self, tree: Tree, grads: Any, state: OptimizerState, learning_rate: Any, zeros: list[Array] | None = None
     ) -> tuple[Any, OptimizerState]:
-        """A step on cells of a kind: for each parameter what its cell, or the cell of its delta, holds at the end."""
+        """A step: for each parameter what its cell holds at the end or, if deltas start as zeros, that of its delta."""
         backend = _check_leaves(tree)
         gradients = [value_of(gradient) for gradient in tree.match(grads, "gradients")]
         for gradient, leaf, name in zip(gradients, tree.leaves, tree.names, strict=True):
             if gradient is not None:
                 check_gradient(gradient, leaf, backend, backend.shape(leaf), name)
         check_some_gradient(gradients, tree.names)
-        template = self._template_for(tree, backend, kind)
+        template = self._template_for(tree, backend)
         cells, values, beside = _state_cells(template, tree, state)
         rate = None if learning_rate is None else _checked_rate(self, learning_rate)
         counters = template._counters()
         scope = StepScope()
-        for parameter, leaf, start, name in zip(template._parameters, tree.leaves, starts, tree.names, strict=True):
-            if kind is Variable:
-                scope.hold(parameter, checked_value(parameter, leaf, f"Parameter {name!r}"))
-            else:
-                scope.hold(parameter, leaf)
-                scope.hold(parameter.delta, start)
+        moved, starts = template._parameters, tree.leaves
+        for parameter, leaf, name in zip(moved, tree.leaves, tree.names, strict=True):
+            # Where deltas are asked for, the value may be unknown.
+            scope.hold(parameter, checked_value(parameter, leaf, f"Parameter {name!r}") if zeros is None else leaf)
+        if zeros is not None:
+            moved, starts = [parameter.delta for parameter in moved], zeros
+            for cell, zero in zip(moved, zeros, strict=True):
+                scope.hold(cell, zero)
         for cell, value, place in zip(cells, values, beside, strict=True):
             what = f"The state's {_key_of_cell(cell, template)}"
             scope.hold(cell, checked_value(cell, value, what, cell in counters, place))
-        moved = template._parameters if kind is Variable else [parameter.delta for parameter in template._parameters]
         with scope:
             if self._schedule is not None or state.learning_rate is None:
                 scope.hold(template._rate, self._rate.value)
@@ -223,35 +224,35 @@ class FunctionalOptimizer(UpdateRule):
 
     # ---------------------------------------------------------------- templates
 
-    def _template_for(self, tree: Tree, backend: Backend, kind: type[Variable]) -> Any:
-        key = self._key_of(tree, backend, kind)
+    def _template_for(self, tree: Tree, backend: Backend) -> Any:
+        key = self._key_of(tree, backend)
         with _LOCK:
             template = self._templates.get(key)
         if template is None:
-            template, _ = self._new_template(tree, kind)
+            template, _ = self._new_template(tree)
             with _LOCK:
                 self._keep_template(key, template)
         return template
 
-    def _key_of(self, tree: Tree, backend: Backend, kind: type[Variable]) -> Any:
+    def _key_of(self, tree: Tree, backend: Backend) -> Any:
         leaves = tuple((backend.shape(leaf), backend.dtype_name(leaf)) for leaf in tree.leaves)
-        return kind, backend.name, tree.definition, tuple(tree.names), leaves, frozen(configuration(self))
+        return backend.name, tree.definition, tuple(tree.names), leaves, frozen(configuration(self))
 
     def _keep_template(self, key: Any, template: Any) -> None:
         self._templates[key] = template
         while len(self._templates) > _KEPT_TEMPLATES:
             del self._templates[next(iter(self._templates))]
 
-    def _new_template(self, tree: Tree, kind: type[Variable]) -> tuple[Any, BuildScope]:
+    def _new_template(self, tree: Tree) -> tuple[Any, BuildScope]:
         """An unbuilt copy, built on placeholders; and a scope with the initial values of its cells."""
         template = self._unbuilt_copy()
         template._tree = tree.definition
-        cells = [kind.placeholder(leaf, name) for leaf, name in zip(tree.leaves, tree.names, strict=True)]
+        cells = [DeltaVariable.placeholder(leaf, name) for leaf, name in zip(tree.leaves, tree.names, strict=True)]
         scope = BuildScope(zip(cells, tree.leaves, strict=True))
         with scope:
             template.build(cells)
         # A tree without leaves has the slots that a parameter would have: the state's structure tells what it is of.
-        like = template if cells else self._new_template(Tree(numpy.zeros((1, 1), numpy.float32)), kind)[0]
+        like = template if cells else self._new_template(Tree(numpy.zeros((1, 1), numpy.float32)))[0]
         names = (record.name for record in like._all_records() if record.position is not None)
         template._slot_names = list(dict.fromkeys(names))
         return template, scope

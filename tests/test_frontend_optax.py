@@ -583,6 +583,50 @@ def test_any_transformation_as_an_optimizer(name: str) -> None:
     assert_close([variable.value for variable in variables], [params[key] for key in sorted(params)], 1e-5)
 
 
+@pytest.mark.parametrize("name", ["polyak_sgd", "lbfgs"])
+def test_a_transformation_that_needs_more_than_gradients(name: str) -> None:
+    """Further arguments of step, delta and apply are its update's; without them optax says what it lacks."""
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    from gradwise.backends import Variable
+
+    def loss(params: Any) -> Any:
+        return jnp.sum((params["kernel"] - 1.5) ** 4) + jnp.sum((params["bias"] - 0.5) ** 2)
+
+    def further(value: Any, grads: Any) -> dict[str, Any]:
+        return {"value": value} if name == "polyak_sgd" else {"value": value, "grad": grads, "value_fn": loss}
+
+    @jax.jit
+    def step(params: Any, state: Any) -> Any:
+        value, grads = jax.value_and_grad(loss)(params)
+        return optimizer.step(params, grads, state, **further(value, grads))
+
+    transformation = getattr(optax, name)()
+    optimizer = functions().to_optimizer(getattr(optax, name)())
+    params, state = tree(), optimizer.init(tree())
+    theirs, their_state = tree(), transformation.init(tree())
+    variables = {key: Variable(leaf, name=key) for key, leaf in sorted(tree().items())}
+    for _ in range(4):
+        value, grads = jax.value_and_grad(loss)(params)
+        moved, _ = optimizer.delta(params, grads, state, **further(value, grads))
+        before = params
+        params, state = step(params, state)
+        assert_close(jax.tree.map(jnp.add, before, moved), params, 1e-5)
+        value, grads = jax.value_and_grad(loss)(theirs)
+        updates, their_state = transformation.update(grads, their_state, theirs, **further(value, grads))
+        theirs = optax.apply_updates(theirs, updates)
+        value, grads = jax.value_and_grad(loss)({key: variable.value for key, variable in variables.items()})
+        # What lbfgs asks for besides has to be a list, as the parameters of the imperative path are.
+        if name == "polyak_sgd":
+            optimizer.apply([grads[key] for key in variables], list(variables.values()), value=value)
+            assert_close({key: variable.value for key, variable in variables.items()}, params, 1e-5)
+    assert_close(params, theirs, 1e-5)
+    with pytest.raises(TypeError, match="value"):
+        optimizer.step(params, params, state)
+
+
 def test_what_an_optimizer_from_a_transformation_refuses() -> None:
     import optax
 

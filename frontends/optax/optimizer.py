@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import jax
@@ -14,20 +15,37 @@ from ...optimizers.base import Optimizer
 
 
 class _HandedOver(threading.local):
-    """What `begin_step` leaves for the `update_step`s of the same step, on the same thread."""
+    """What one part of a step leaves for another, on the same thread.
+
+    Attributes:
+        updates: from `begin_step`, for the `update_step`s.
+        extra_args: from the caller, for `begin_step`.
+    """
 
     def __init__(self) -> None:
         self.updates: dict[int, Array] = {}
+        self.extra_args: Mapping[str, Any] = {}
 
 
 _HANDED_OVER = _HandedOver()
+
+
+@contextlib.contextmanager
+def _handing_over(extra_args: Mapping[str, Any]) -> Iterator[None]:
+    before, _HANDED_OVER.extra_args = _HANDED_OVER.extra_args, extra_args
+    try:
+        yield
+    finally:
+        _HANDED_OVER.extra_args = before
 
 
 class TransformationOptimizer(Optimizer):
     """An optimizer that makes the updates of an optax transformation, on JAX arrays.
 
     The transformation's state is the optimizer's: its arrays are kept in the order of their leaves, and what is small
-    and shared goes with them. 16-bit parameters and their gradients are shown to it in float32.
+    and shared goes with them. 16-bit parameters and their gradients are shown to it in float32. `step`, `delta` and
+    `apply` hand further keyword arguments to its `update`: `value=` for `optax.polyak_sgd`, also `grad=` and
+    `value_fn=` for `optax.lbfgs`.
 
     Args:
         transformation: with its own learning rate.
@@ -63,6 +81,23 @@ class TransformationOptimizer(Optimizer):
         for position, leaf in enumerate(map(_plain, leaves)):
             self.cells.append(self.add_variable(leaf.shape, leaf, str(leaf.dtype), f"state_{position}"))
 
+    def step(self, params: Any, grads: Any, state: Any, learning_rate: Any = None, **extra_args: Any) -> Any:
+        """As `Optimizer.step`; further arguments are the transformation's."""
+        with _handing_over(extra_args):
+            return super().step(params, grads, state, learning_rate)
+
+    def delta(self, params: Any, grads: Any, state: Any, learning_rate: Any = None, **extra_args: Any) -> Any:
+        """As `Optimizer.delta`; further arguments are the transformation's."""
+        with _handing_over(extra_args):
+            return super().delta(params, grads, state, learning_rate)
+
+    def apply(
+        self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None = None, **extra_args: Any
+    ) -> int | None:
+        """As `Optimizer.apply`; further arguments are the transformation's."""
+        with _handing_over(extra_args):
+            return super().apply(grads, trainable_variables)
+
     def begin_step(self, gradients: Sequence[Array], variables: Sequence[Variable], learning_rate: Any) -> None:
         """Run the transformation on the whole list of gradients."""
         if len(variables) != len(self._parameters):
@@ -77,7 +112,7 @@ class TransformationOptimizer(Optimizer):
             values[position] = values[position] != 0
         state = jax.tree.unflatten(self.definition, values)
         given, beside = self.as_tree(gradients), self.as_tree([_wide(cell) for cell in variables])
-        tree, state = self.transformation.update(given, state, beside)
+        tree, state = self.transformation.update(given, state, beside, **_HANDED_OVER.extra_args)
         updates = jax.tree.leaves(tree)
         for cell, leaf in zip(self.cells, jax.tree.leaves(state), strict=True):
             self.assign(cell, _plain(leaf))

@@ -1,0 +1,41 @@
+"""Steps under `jax.jit` as XLA compiles them for the CPU; run with and without its flag for one loop.
+
+Writes, for every algorithm, the number of loops over the parameter and the bits of the results, as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradwise.optimizers.registry import ALGORITHMS
+
+
+def compiled_steps(optimizer: Any) -> dict[str, Any]:
+    """The loops of one step, the memory it needs besides, and what three of them lead to."""
+    rng = np.random.default_rng(0)
+    params, grads = (jnp.asarray(rng.normal(size=(96, 80)), jnp.float32) for _ in "pg")
+    state = optimizer.init(params)
+    step = jax.jit(optimizer.step, donate_argnums=(0, 2)).lower(params, grads, state).compile()
+    entry = step.as_text().split("ENTRY")[1]
+    loops = [line for line in entry.splitlines() if " fusion(" in line and "f32[96,80]" in line.split(" fusion(")[0]]
+    for _ in range(3):
+        params, state = step(params, grads, state)
+    arrays = [params, *jax.tree.leaves(state.slots)]
+    bits = [np.asarray(array).tobytes().hex() for array in arrays]
+    return {"loops": len(loops), "slots": len(arrays) - 1, "bits": bits, "copies": len(re.findall(r" copy\(", entry))}
+
+
+if __name__ == "__main__":
+    result = {
+        f"{kind.__name__} {convention}": compiled_steps(kind(0.1, convention=convention))
+        for kind in ALGORITHMS
+        for convention in kind.conventions
+    }
+    json.dump(result, sys.stdout)
