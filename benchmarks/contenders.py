@@ -97,26 +97,17 @@ def _keras(label: str, kind: str, backend: str, *needs: str, **options: Any) -> 
     )  # fmt: skip
 
 
-def _jax(label: str, place: tuple[str, str], *needs: str, one_loop: bool = False, **options: Any) -> Kind:
-    # The flag concerns all that a process compiles.
-    environment = {"XLA_FLAGS": _ONE_LOOP} if one_loop else {}
-    return Kind(
-        f"{label}, one loop" if one_loop else label, place, ("jax", *needs), options,
-        reference="optax", own_process=one_loop, environment=environment, offered=_in_optax,
-    )  # fmt: skip
+def _jax(label: str, kind: str, **options: Any) -> Kind:
+    return Kind(label, ("own", kind), ("jax", "optax"), options, reference="optax", offered=_in_optax)
 
-
-_ONE_LOOP = "--xla_backend_extra_options=xla_cpu_use_multi_output_fusion"
-_CORE, _FRONTEND, _OPTAX = ("own", "OnJax"), ("own", "OptaxFrontend"), ("peers", "Optax")
 
 KINDS = {
     "numpy": Kind("gradwise, NumPy", ("own", "OnNumpy"), ("numba",)),
     "numpy-eager": Kind("gradwise, NumPy, not fused", ("own", "OnNumpy"), options={"jit_compile": False}),
     "torch": Kind("gradwise, torch", ("own", "OnTorch"), ("numba", "torch")),
     "torch-frontend": Kind("gradwise, torch front end", ("own", "TorchFrontend"), ("numba", "torch")),
-    "jax": _jax("gradwise, JAX", _CORE, "optax", convention="optax"),
-    "jax-one-loop": _jax("gradwise, JAX", _CORE, "optax", one_loop=True, convention="optax"),
-    "optax-frontend": _jax("gradwise, optax front end", _FRONTEND, "optax"),
+    "jax": _jax("gradwise, JAX", "OnJax", convention="optax"),
+    "optax-frontend": _jax("gradwise, optax front end", "OptaxFrontend"),
     "keras-frontend-torch": _keras(
         "gradwise, Keras front end, torch", "KerasInPlace", "torch", "numba", "torch", own=True
     ),
@@ -125,8 +116,7 @@ KINDS = {
     "torch-foreach": _torch("torch.optim, foreach", "foreach", foreach=True),
     "torch-loop": _torch("torch.optim, default"),
     "torch-compile": _torch("torch.optim, compiled", compiled=True),
-    "optax": Kind("optax, JAX", _OPTAX, ("jax", "optax"), offered=_in_optax),
-    "optax-one-loop": _jax("optax, JAX", _OPTAX, "optax", one_loop=True),
+    "optax": Kind("optax, JAX", ("peers", "Optax"), ("jax", "optax"), offered=_in_optax),
     "keras-torch": _keras("Keras, torch", "KerasInPlace", "torch", "torch"),
     "keras-jax": _keras("Keras, JAX", "KerasOnJax", "jax", "jax"),
     "keras-numpy": _keras("Keras, NumPy", "KerasInPlace", "numpy", "jax"),

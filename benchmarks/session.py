@@ -165,7 +165,8 @@ def _in_fresh_processes(
     paired |= {reference_of(name, row) for name in paired}
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for number in range(_PAIRED_FIRST_STEPS if paired else 1):
-        for name in names:
+        # In turn, because a process is not quite the same after one that has used much memory.
+        for name in (*names[number % len(names) :], *names[: number % len(names)]):
             if number == 0 or name in paired:
                 runs[name].append(_undisturbed(name, algorithm, model, patience))
     results = {}

@@ -74,7 +74,8 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, FunctionalOptimizer):
     Two optimizers are equal, and hash alike, if they are of one class and were made with equal arguments, whatever they
     have learned. So one may be a static argument of `jax.jit`; after it was hashed, it refuses changes. One that is
     made once JAX is imported is also a node of JAX's trees, with its numbers (rate, betas, ...) for leaves: as an
-    argument that is not static, other numbers compile nothing anew, and it can be mapped over and differentiated.
+    argument that is not static, other numbers compile nothing anew, and it can be mapped over and differentiated. A
+    step takes its rate from the state, in which `init` puts the optimizer's.
 
     Example:
         >>> import numpy as np

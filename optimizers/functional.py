@@ -114,6 +114,10 @@ class FunctionalOptimizer(UpdateRule):
 
         Raises:
             TypeError, ValueError: if trees, shapes or libraries do not fit.
+
+        Under `jax.jit` donate parameters and state: `jax.jit(optimizer.step, donate_argnums=(0, 2))`. A function of
+        your own should take them in the order in which it returns them, since JAX gives the memory of donated arrays to
+        results of the same shape in order: with state before parameters a step of Adam takes three times as long.
         """
         graph = compiler_graph()
         if graph is not None:

@@ -1,4 +1,4 @@
-"""Steps under `jax.jit` as XLA compiles them for the CPU; run with and without its flag for one loop.
+"""Steps under `jax.jit` as XLA compiles them for the CPU; test_jax_loops.py runs it with XLA's flags.
 
 Writes, for every algorithm, the number of loops over the parameter and the bits of the results, as JSON.
 """
@@ -6,7 +6,6 @@ Writes, for every algorithm, the number of loops over the parameter and the bits
 from __future__ import annotations
 
 import json
-import re
 import sys
 from typing import Any
 
@@ -18,18 +17,23 @@ from gradwise.optimizers.registry import ALGORITHMS
 
 
 def compiled_steps(optimizer: Any) -> dict[str, Any]:
-    """The loops of one step, the memory it needs besides, and what three of them lead to."""
+    """The loops of one step, the bytes it needs besides its arguments, and what three of them lead to."""
     rng = np.random.default_rng(0)
     params, grads = (jnp.asarray(rng.normal(size=(96, 80)), jnp.float32) for _ in "pg")
     state = optimizer.init(params)
     step = jax.jit(optimizer.step, donate_argnums=(0, 2)).lower(params, grads, state).compile()
     entry = step.as_text().split("ENTRY")[1]
-    loops = [line for line in entry.splitlines() if " fusion(" in line and "f32[96,80]" in line.split(" fusion(")[0]]
+    made = [line.split(" fusion(")[0] for line in entry.splitlines() if " fusion(" in line]
+    besides = step.memory_analysis().temp_size_in_bytes
     for _ in range(3):
         params, state = step(params, grads, state)
-    arrays = [params, *jax.tree.leaves(state.slots)]
-    bits = [np.asarray(array).tobytes().hex() for array in arrays]
-    return {"loops": len(loops), "slots": len(arrays) - 1, "bits": bits, "copies": len(re.findall(r" copy\(", entry))}
+    arrays = [params, *(slot for slot in jax.tree.leaves(state.slots) if slot.shape == params.shape)]
+    return {
+        "arrays": len(arrays),
+        "loops": sum("f32[96,80]" in result for result in made),
+        "besides": besides,
+        "bits": [np.asarray(array).tobytes().hex() for array in arrays],
+    }
 
 
 if __name__ == "__main__":
