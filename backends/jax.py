@@ -12,7 +12,7 @@ import jax.numpy
 import numpy
 from jax import lax
 from jax.experimental.shard_alike import shard_alike
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from .base import Array, Backend
 from .interpreter import OPERATORS, interpret
@@ -110,6 +110,8 @@ class JaxBackend(Backend):
             # A number by itself would be put on one device; beside the parameters it is where they are.
             return lax.optimization_barrier((number, like))[0]  # type: ignore[no-untyped-call]  # JAX declares no types here
         sharding = getattr(like, "sharding", None)
+        if isinstance(sharding, SingleDeviceSharding) and isinstance(like, jax.Array) and like.committed:
+            return jax.device_put(number, sharding)
         if not isinstance(like, jax.Array) or not isinstance(sharding, NamedSharding) or self.traced(number):
             return number
         everywhere = PartitionSpec()  # type: ignore[no-untyped-call]  # JAX declares no types here
@@ -198,7 +200,7 @@ class JaxBackend(Backend):
         stands alone, it vectorizes over the last axis only, which convolutions may have three elements long: a
         parameter plus its velocity took four fifths longer. With this, two operations are joined.
         """
-        if not self.traced(array):
+        if not self.traced(array) or "float" not in self.dtype_name(array):
             return array
         low, high = (numpy.asarray(limit, array.dtype) for limit in (-numpy.inf, numpy.inf))
         return lax.clamp(low, array, high)

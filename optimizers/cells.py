@@ -79,7 +79,8 @@ class CellKeeper:
 
     def _refuse_change(self, name: str) -> None:
         """Raise if the optimizer was hashed and what would change belongs to its value."""
-        if vars(self).get("_hashed") and name not in STRUCTURE:
+        # What `build` makes does not belong to the value.
+        if vars(self).get("_hashed") and not self._building and name not in STRUCTURE:
             raise RuntimeError(
                 f"{self.name!r} cannot change its {name} any more, because it was hashed, as static arguments of "
                 "jax.jit and keys of dictionaries are: change a copy (copy.copy(optimizer)) instead."

@@ -122,6 +122,17 @@ def zero(transformation: Any) -> dict[str, Any]:
     }
 
 
+def elsewhere(optimizer: Any) -> dict[str, Any]:
+    """Parameters on a device that is not the first."""
+    device = jax.devices()[3]
+    params, grads = (jax.device_put(tree, device) for tree in trees())
+    state = optimizer.init(params)
+    step = jax.jit(optimizer.step)
+    after, state = step(params, grads, state)
+    step(after, grads, state)
+    return {"there": all(leaf.devices() == {device} for leaf in jax.tree.leaves(state)), "compiled": step._cache_size()}
+
+
 if __name__ == "__main__":
     result = {
         "steps": {
@@ -129,6 +140,7 @@ if __name__ == "__main__":
             for kind in ALGORITHMS
             for convention in ("keras", "optax")
         },
+        "elsewhere": elsewhere(optimizers.Adam(0.1)),
         "clipped": sharded_steps(optimizers.Adam(0.1, global_clipnorm=1.0, use_ema=True)),
         "zero": {name: zero(getattr(goptax, name)(0.1)) for name in ("adam", "adamw", "adamax")},
     }

@@ -627,6 +627,52 @@ def test_a_transformation_that_needs_more_than_gradients(name: str) -> None:
         optimizer.step(params, params, state)
 
 
+def test_an_optimizer_from_a_transformation_as_a_transformation() -> None:
+    import optax
+
+    transformation = functions().from_optimizer(functions().to_optimizer(optax.polyak_sgd()))
+    params = tree()
+    updates, _ = transformation.update(params, transformation.init(params), params, value=1.0)
+    theirs, _ = optax.polyak_sgd().update(params, optax.polyak_sgd().init(params), params, value=1.0)
+    assert_close(updates, theirs, 1e-6)
+
+
+def test_a_transformation_that_keeps_numbers_of_the_host() -> None:
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        return jax.tree.map(lambda leaf: -leaf * state["rate"], updates), {**state, "count": state["count"] + 1}
+
+    def init(params: Any) -> Any:
+        return {"count": 0, "rate": 0.5, "flag": np.bool_(True)}
+
+    optimizer = functions().to_optimizer(optax.GradientTransformation(init, update))
+    params = {"w": jnp.ones(2)}
+    state = optimizer.init(params)
+    for _ in range(2):
+        params, state = optimizer.step(params, params, state)
+    assert_close(params, {"w": np.full(2, 0.25)}, 0.0)
+    assert 2 in [int(leaf) for leaf in jax.tree.leaves(state.scalars)]
+
+
+@pytest.mark.parametrize("core", [False, True], ids=["row", "core"])
+def test_no_tracer_is_kept_by_what_jax_keeps(core: bool) -> None:
+    import jax
+    import jax.numpy as jnp
+
+    from gradwise.optimizers import SGD
+
+    goptax, params = functions(), {"w": jnp.ones(2)}
+    compiled = jax.jit(lambda transformation: transformation.update(params, transformation.init(params), params)[0])
+    made = goptax.from_optimizer(SGD(0.5)) if core else goptax.sgd(0.5)
+    leaves, definition = jax.tree.flatten(made)
+    with jax.checking_leaks():
+        mapped = jax.vmap(lambda rate: compiled(jax.tree.unflatten(definition, [rate, *leaves[1:]])))(jnp.ones(3))
+    assert_close(mapped, {"w": -np.ones((3, 2))}, 0.0)
+
+
 def test_what_an_optimizer_from_a_transformation_refuses() -> None:
     import optax
 

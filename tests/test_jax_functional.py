@@ -372,3 +372,22 @@ def test_no_tracer_is_kept(options: Any) -> None:
     state = optimizer.init(params)
     with jax.checking_leaks():
         jax.jit(optimizer.step)(params, grads, state)
+
+
+def test_whole_numbers_are_added_as_they_are() -> None:
+    """What floats are held between would not fit them."""
+    import jax
+    import jax.numpy as jnp
+
+    class Counting(Optimizer):
+        def build(self, variables: Any) -> None:
+            super().build(variables)
+            self.total = self.add_variable((), "zeros", "int32", "total")
+            self.every = self.add_variable((), 2, "int32", "every")
+
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            self.assign_add(self.total, self.every)
+
+    optimizer, params = Counting(0.1), jnp.ones(2)
+    _, state = jax.jit(optimizer.step)(params, params, optimizer.init(params))
+    assert int(state.scalars["total"]) == 2

@@ -35,6 +35,10 @@ def test_shardings_are_kept_by_init_and_by_steps(found: Any) -> None:
         assert each["compiled"] == each["compiled after a compiled init"] == 1, name
 
 
+def test_state_lies_where_the_parameters_are(found: Any) -> None:
+    assert found["elsewhere"] == {"there": True, "compiled": 1}
+
+
 def test_results_are_those_of_one_device(found: Any) -> None:
     """Equal where each element is updated by itself; a global norm is summed in another order."""
     for name, each in found["steps"].items():

@@ -208,3 +208,12 @@ def test_a_rule_of_the_users_own_is_a_node_too() -> None:
 
 def test_the_registry_is_asked_by_value() -> None:
     assert optimizers.deserialize(optimizers.serialize(Adam(0.5))) == Adam(0.5)
+
+
+def test_one_that_was_hashed_can_still_be_built():
+    optimizer, weights = Adam(0.5), np.ones(2)
+    hash(optimizer)
+    optimizer.apply([np.ones(2)], [weights])
+    np.testing.assert_allclose(weights, 0.5, rtol=1e-5)
+    with pytest.raises(RuntimeError, match="because it was hashed"):
+        optimizer.beta_1 = 0.5

@@ -73,7 +73,7 @@ class TransformationOptimizer(Optimizer):
         """Create the transformation's state."""
         super().build(variables)
         state = self.transformation.init(self.as_tree([_wide(cell) for cell in variables]))
-        leaves, self.definition = jax.tree.flatten(state)
+        leaves, self.definition = jax.tree.flatten(jax.tree.map(_as_array, state))
         # Typed random keys are kept as the integers that they stand for, flags as 0 and 1.
         self.keys = {i: jax.random.key_impl(leaf) for i, leaf in enumerate(leaves) if _is_key(leaf)}
         self.flags = {i for i, leaf in enumerate(leaves) if leaf.dtype == bool}
@@ -115,7 +115,7 @@ class TransformationOptimizer(Optimizer):
         tree, state = self.transformation.update(given, state, beside, **_HANDED_OVER.extra_args)
         updates = jax.tree.leaves(tree)
         for cell, leaf in zip(self.cells, jax.tree.leaves(state), strict=True):
-            self.assign(cell, _plain(leaf))
+            self.assign(cell, _plain(_as_array(leaf)))
         _HANDED_OVER.updates = {self._get_variable_index(cell): u for cell, u in zip(variables, updates, strict=True)}
 
     def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
@@ -130,6 +130,11 @@ class TransformationOptimizer(Optimizer):
             TypeError: always.
         """
         raise TypeError(f"{self.name!r} runs an optax transformation, which cannot be written down as a configuration.")
+
+
+def _as_array(leaf: Any) -> Array:
+    """An array of JAX, or a shape without values; what a transformation keeps may be a number or NumPy's."""
+    return leaf if isinstance(leaf, (jax.Array, jax.ShapeDtypeStruct)) else jax.numpy.asarray(leaf)
 
 
 def _is_key(leaf: Array) -> bool:

@@ -17,6 +17,7 @@ from ...optimizers.base import Optimizer
 from ...optimizers.cells import configuration, frozen
 from ...optimizers.functional import OptimizerState
 from ...optimizers.value import numbers_of
+from .optimizer import TransformationOptimizer
 from .trees import Leaves
 
 _NO_PARAMS = (
@@ -104,7 +105,8 @@ class _Static:
     """What JAX keeps of a transformation beside its numbers; it compares by that."""
 
     def __init__(self, rule: Rule) -> None:
-        self.rule = rule
+        # Without the numbers: JAX keeps this for as long as what it compiled, and they may be tracers.
+        self.rule = rule.with_numbers([None] * len(rule.numbers))
         self._key = (type(rule), rule.rest, tuple(rule.numbers))
 
     def __eq__(self, other: object) -> bool:
@@ -131,7 +133,9 @@ def number_of(value: Any) -> Any:
     return float(value) if isinstance(value, int) else value
 
 
-def run(core: Optimizer, leaves: Leaves, updates: Any, state: OptimizerState, params: Any, rate: Any) -> Any:
+def run(
+    core: Optimizer, leaves: Leaves, updates: Any, state: OptimizerState, params: Any, rate: Any, **extra_args: Any
+) -> Any:
     """One update by an optimizer of the core.
 
     Args:
@@ -141,6 +145,7 @@ def run(core: Optimizer, leaves: Leaves, updates: Any, state: OptimizerState, pa
         state: the core's, its slots by the names of `leaves`.
         params: the parameters in a tree, or None.
         rate: the learning rate of this update, or None for the core's own.
+        **extra_args: for a transformation inside of the core's optimizer.
 
     Returns:
         The updates in a tree, in the wider dtype of gradient and parameter; and the core's next state.
@@ -151,7 +156,7 @@ def run(core: Optimizer, leaves: Leaves, updates: Any, state: OptimizerState, pa
     gradients = leaves.match(updates)
     given = leaves.match(params) if params is not None else _shapes(leaves, gradients, state)
     try:
-        deltas, state = core.delta(leaves.named(given), leaves.named(gradients), state, rate)
+        deltas, state = core.delta(leaves.named(given), leaves.named(gradients), state, rate, **extra_args)
     except UnknownValueError:
         raise ValueError(_NO_PARAMS) from None
     found = []
@@ -232,7 +237,8 @@ class CoreRule(Rule):
         leaves = Leaves(like)
         slots = {name: leaves.named(leaves.match(slot)) for name, slot in state.slots.items()}
         given = OptimizerState(state.count, None, slots, state.scalars)
-        deltas, after = run(self.core, leaves, updates, given, params, None)
+        further = extra_args if isinstance(self.core, TransformationOptimizer) else {}
+        deltas, after = run(self.core, leaves, updates, given, params, None, **further)
         built = {name: leaves.build(slot) for name, slot in after.slots.items()}
         return deltas, CoreState(after.iterations, built, after.scalars)
 
