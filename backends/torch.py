@@ -103,7 +103,9 @@ class TorchBackend(Backend):
 
     def sqrt(self, array: Array) -> Array:
         """The square root, with derivative zero at zero."""
-        if not (self.traced(array) or (array.requires_grad and torch.is_grad_enabled())):
+        # What torch.compile traces has no wrappers of torch.func to ask for, and cannot ask.
+        wrapped = not torch.compiler.is_compiling() and self.traced(array)
+        if not (wrapped or (array.requires_grad and torch.is_grad_enabled())):
             return torch.sqrt(array)
         at_zero = array == 0
         return torch.where(at_zero, array.detach(), torch.sqrt(torch.where(at_zero, torch.ones_like(array), array)))
