@@ -12,7 +12,7 @@ import jax.numpy
 import numpy
 from jax import lax
 from jax.experimental.shard_alike import shard_alike
-from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
+from jax.sharding import NamedSharding, PartitionSpec
 
 from .base import Array, Backend
 from .interpreter import OPERATORS, interpret
@@ -103,19 +103,20 @@ class JaxBackend(Backend):
     def number(self, value: float | int, like: Array) -> Array:
         """A 0-d array of JAX's default width, as the first step will return it: the second compiles no differently.
 
-        It is strongly typed, and where the parameters lie on a mesh it is replicated over that.
+        It is strongly typed, and lies where the parameters do: on a mesh it is replicated.
         """
         number = jax.numpy.asarray(value, dtype=self.dtype("int64" if isinstance(value, int) else "float64"))
         if like is not None and self.traced(like):
             # A number by itself would be put on one device; beside the parameters it is where they are.
             return lax.optimization_barrier((number, like))[0]  # type: ignore[no-untyped-call]  # JAX declares no types here
-        sharding = getattr(like, "sharding", None)
-        if isinstance(sharding, SingleDeviceSharding) and isinstance(like, jax.Array) and like.committed:
-            return jax.device_put(number, sharding)
-        if not isinstance(like, jax.Array) or not isinstance(sharding, NamedSharding) or self.traced(number):
+        if not isinstance(like, jax.Array) or self.traced(number):
             return number
-        everywhere = PartitionSpec()  # type: ignore[no-untyped-call]  # JAX declares no types here
-        return jax.device_put(number, NamedSharding(sharding.mesh, everywhere))
+        place: Any = like.sharding
+        if isinstance(place, NamedSharding):
+            everywhere = PartitionSpec()  # type: ignore[no-untyped-call]  # JAX declares no types here
+            place = NamedSharding(place.mesh, everywhere)
+        # What was put nowhere in particular may still be moved.
+        return jax.device_put(number, place) if like.committed else number
 
     def full_like(self, array: Array, value: Any, name: str | None = None) -> Array:
         """In the array's place; while slots are made, also where that is known only once it is compiled."""

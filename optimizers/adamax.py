@@ -71,13 +71,13 @@ class Adamax(Optimizer):
         """One step of one parameter."""
         index = self._get_variable_index(variable)
         momentum, norm = self.momentums[index], self.norms[index]
-        size = ops.once(ops.divide, learning_rate, ops.one_minus_power(self.beta_1, self.step_of(variable)))
+        rate = ops.once(ops.divide, learning_rate, ops.one_minus_power(self.beta_1, self.step_of(variable)))
         self.assign(momentum, ops.moving_average(momentum, gradient, self.beta_1))
-        steepness = ops.absolute(gradient)
+        size = ops.absolute(gradient)
         if self.convention in ("torch", "optax"):
-            self.assign(norm, ops.maximum(norm * self.beta_2, steepness + self.epsilon))
+            self.assign(norm, ops.maximum(norm * self.beta_2, size + self.epsilon))
             denominator = norm.value
         else:
-            self.assign(norm, ops.maximum(norm * self.beta_2, steepness))
+            self.assign(norm, ops.maximum(norm * self.beta_2, size))
             denominator = norm + self.epsilon
-        self.assign_sub(variable, momentum * size / denominator)
+        self.assign_sub(variable, momentum * rate / denominator)

@@ -10,8 +10,6 @@ import contextlib
 import threading
 from typing import Any, NamedTuple
 
-import numpy
-
 from ..backends import (
     HOST,
     NUMPY,
@@ -256,7 +254,7 @@ class FunctionalOptimizer(UpdateRule):
         with scope:
             template.build(cells)
         # A tree without leaves has the slots that a parameter would have: the state's structure tells what it is of.
-        like = template if cells else self._new_template(Tree(numpy.zeros((1, 1), numpy.float32)))[0]
+        like = template if cells else self._new_template(Tree(NUMPY.full((1, 1), 0.0, "float32", None)))[0]
         names = (record.name for record in like._all_records() if record.position is not None)
         template._slot_names = list(dict.fromkeys(names))
         return template, scope

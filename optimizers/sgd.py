@@ -81,16 +81,14 @@ class SGD(Optimizer):
 
     def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
         """One step of one parameter."""
-        # Added as it is: a minus for each element would be one more operation where a host wants the change itself.
-        against = ops.once(ops.negative, learning_rate)
         if not in_use(self.momentum):
-            self.assign_add(variable, gradient * against)
+            self.assign_sub(variable, gradient * learning_rate)
             return
         velocity = self.momentums[self._get_variable_index(variable)]
         if self.convention in ("torch", "optax"):
             self.assign(velocity, velocity * self.momentum + self._dampened(gradient, variable))
             direction = velocity * self.momentum + gradient if self.nesterov else velocity.value
-            self.assign_add(variable, direction * against)
+            self.assign_sub(variable, direction * learning_rate)
             return
         descent = gradient * learning_rate
         self.assign(velocity, velocity * self.momentum - descent)

@@ -12,8 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-from gradwise.optimizers.registry import ALGORITHMS
+from every_convention import EVERY
 
 
 def compiled_steps(optimizer: Any) -> dict[str, Any]:
@@ -38,8 +37,6 @@ def compiled_steps(optimizer: Any) -> dict[str, Any]:
 
 if __name__ == "__main__":
     result = {
-        f"{kind.__name__} {convention}": compiled_steps(kind(0.1, convention=convention))
-        for kind in ALGORITHMS
-        for convention in kind.conventions
+        f"{kind.__name__} {convention}": compiled_steps(kind(0.1, convention=convention)) for kind, convention in EVERY
     }
     json.dump(result, sys.stdout)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from backend_table import distance, precision
+from every_convention import EVERY
 
 from gradwise import optimizers, schedules
-from gradwise.optimizers.registry import ALGORITHMS
 
 pytestmark = pytest.mark.jax
 
@@ -705,10 +705,7 @@ def test_injected_rates_reach_an_optimizer_of_the_core() -> None:
         assert seen == [-1.0, -0.5, 0.0]
 
 
-EVERY_OF_THE_CORE = [(kind, convention) for kind in ALGORITHMS for convention in kind.conventions]
-
-
-@pytest.mark.parametrize(("kind", "convention"), EVERY_OF_THE_CORE, ids=str)
+@pytest.mark.parametrize(("kind", "convention"), EVERY, ids=str)
 def test_every_optimizer_of_the_core_is_an_argument_and_needs_no_parameters(kind: Any, convention: str) -> None:
     """Its numbers are traced, but not those that mean something in other conventions only, or are off."""
     import jax

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from every_convention import EVERY, called
 
 from gradwise import optimizers
 from gradwise.backends import UnknownValueError, Variable, ops
@@ -14,13 +15,6 @@ from gradwise.optimizers import SGD, Adam, AdamW, Nadam, Optimizer, RMSprop
 from gradwise.optimizers.registry import ALGORITHMS
 
 pytestmark = pytest.mark.jax
-
-EVERY = [(kind, convention) for kind in ALGORITHMS for convention in kind.conventions]
-
-
-def called(each: Any) -> str:
-    return each.__name__ if isinstance(each, type) else str(each)
-
 
 def trees() -> tuple[Any, Any]:
     import jax.numpy as jnp

@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
+from jax_process import answer_of
 
 pytestmark = pytest.mark.jax
 
-TESTS = Path(__file__).parent
 FLAG = "--xla_backend_extra_options=xla_cpu_use_multi_output_fusion"
 SIZE = 96 * 80 * 4
 
 
-def compiled(flags: str) -> Any:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(TESTS / "loops_process.py")],
-        env={**os.environ, "PYTHONPATH": str(TESTS.parent), "XLA_FLAGS": flags},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout)
-
-
 @pytest.fixture(scope="module")
 def found() -> Any:
-    return {"plain": compiled(""), "flag": compiled(FLAG)}
+    return {name: answer_of("loops_process.py", XLA_FLAGS=flags) for name, flags in (("plain", ""), ("flag", FLAG))}
 
 
 def test_donated_arrays_are_updated_in_place(found: Any) -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jax_process import answer_of
 
 pytestmark = pytest.mark.jax
 TESTS = Path(__file__).parent
@@ -17,15 +14,7 @@ TESTS = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def found() -> Any:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(TESTS / "sharding_process.py")],
-        env={**os.environ, "PYTHONPATH": str(TESTS.parent)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout)
+    return answer_of("sharding_process.py")
 
 
 def test_shardings_are_kept_by_init_and_by_steps(found: Any) -> None:

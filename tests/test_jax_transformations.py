@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from every_convention import EVERY, called
 
 from gradwise import schedules
 from gradwise.backends import Variable
@@ -13,13 +14,6 @@ from gradwise.optimizers import SGD, Adagrad, Adam, Nadam, RMSprop
 from gradwise.optimizers.registry import ALGORITHMS
 
 pytestmark = pytest.mark.jax
-
-
-EVERY = [(kind, convention) for kind in ALGORITHMS for convention in kind.conventions]
-
-
-def called(each):
-    return each.__name__ if isinstance(each, type) else str(each)
 
 
 def params_and_grads():

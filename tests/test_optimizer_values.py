@@ -8,17 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from every_convention import EVERY, called
 
 from gradwise import optimizers, schedules
 from gradwise.backends import ops
 from gradwise.optimizers import SGD, Adam, AdamW, Optimizer
-from gradwise.optimizers.registry import ALGORITHMS
-
-EVERY = [(kind, convention) for kind in ALGORITHMS for convention in kind.conventions]
-
-
-def called(each: Any) -> str:
-    return each.__name__ if isinstance(each, type) else str(each)
 
 
 class Wrapping(Optimizer):

@@ -3,6 +3,7 @@
 `python tests/test_packaging.py` (`make wheel-files`) rewrites the committed list of the wheel's files.
 """
 
+import ast
 import json
 import os
 import shutil
@@ -92,6 +93,18 @@ def test_every_package_of_the_checkout_is_packaged():
     found = {init.parent.relative_to(ROOT).as_posix() for top in tops for init in top.rglob("__init__.py")}
     assert found == set(SETUPTOOLS["package-dir"].values())
     assert set(SETUPTOOLS["packages"]) == set(SETUPTOOLS["package-dir"])
+
+
+@pytest.mark.parametrize("package", ["optimizers", "schedules"])
+def test_the_core_imports_no_array_library_and_no_frontend(package):
+    """Arrays come from `backends`: what is said of arrays there holds for every library."""
+    for path in sorted((ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            found = {name.partition(".")[0] for name in names}
+            assert not found & {"numpy", "array_api_compat", "torch", "jax", "keras", "optax", "frontends"}, path.name
 
 
 def test_wheel_holds_the_committed_list_of_files(wheel):

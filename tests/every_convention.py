@@ -1,0 +1,14 @@
+"""Every algorithm of the core in every convention it has, for tests that hold for all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradwise.optimizers.registry import ALGORITHMS
+
+EVERY = [(kind, convention) for kind in ALGORITHMS for convention in kind.conventions]
+
+
+def called(each: Any) -> str:
+    """A test's id: the name of a class, or a convention."""
+    return each.__name__ if isinstance(each, type) else str(each)
