@@ -77,7 +77,10 @@ class Backend:
 
     def dtype_name(self, array: Array) -> str:
         """The dtype's name in the standard's spelling, such as "float32"."""
-        dtype = array.dtype
+        return self.name_of(array.dtype)
+
+    def name_of(self, dtype: Any) -> str:
+        """The name of one of the library's own dtype objects."""
         try:
             return self._dtype_names[dtype]
         except KeyError:

@@ -329,7 +329,11 @@ def moving_average(past: Any, new: Any, memory: Any, usual_memory: Any = None) -
     usual = memory if usual_memory is None else usual_memory
     if is_number(usual) and usual < 0.5:
         return new + (past - new) * memory
-    return past + (new - past) * (1 - memory)
+    return past + (new - past) * once(_complement, memory)
+
+
+def _complement(weight: Any) -> Any:
+    return 1 - weight
 
 
 def one_minus_power(base: Any, exponent: Any) -> Array:
@@ -343,16 +347,18 @@ def one_minus_power(base: Any, exponent: Any) -> Array:
     """
     base, exponent = value_of(base), value_of(exponent)
     compiled = backend_for(exponent).logarithm_in_compiled_code(base) if is_number(base) else None
-    logarithm = log(base) if compiled is None else compiled
+    logarithm = once(log, base) if compiled is None else compiled
     if is_number(logarithm) and logarithm == -math.inf:
         return 1.0
     if backend_of(exponent) is HOST:
         return -expm1(exponent * logarithm)
     backend = backend_for(exponent)
     count = once(backend.widest_float, exponent)
-    if not is_number(logarithm):
-        return -expm1(count * logarithm)
-    return once(backend.one_minus_exp, count, logarithm)
+    return once(backend.one_minus_exp if is_number(logarithm) else _one_minus_exp, count, logarithm)
+
+
+def _one_minus_exp(count: Any, rate: Any) -> Array:
+    return -expm1(count * rate)
 
 
 abs = absolute

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 _Kind = TypeVar("_Kind", bound="Scope")
 
@@ -93,10 +93,29 @@ class StepScope(Scope):
         self.computed: dict[Any, tuple[Any, Any]] = {}
 
 
+class _Later(NamedTuple):
+    make: Callable[[], Any]
+
+
 class BuildScope(Scope):
-    """A scope in which new cells keep their initial value here and own no array themselves."""
+    """A scope in which new cells keep their initial value here and own no array themselves.
+
+    Steps need the cells only, so what is not asked for is not made.
+    """
 
     __slots__ = ()
+
+    def hold_later(self, cell: Any, make: Callable[[], Any]) -> None:
+        """Let `cell` hold what `make` will give."""
+        self.hold(cell, _Later(make))
+
+    def get(self, cell: Any) -> Any:
+        """What the cell holds in this scope, made now at the latest."""
+        value = super().get(cell)
+        if isinstance(value, _Later):
+            value = value.make()
+            self.hold(cell, value)
+        return value
 
 
 def scope_holding(cell: Any) -> Scope | None:

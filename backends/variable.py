@@ -115,6 +115,29 @@ class Variable:
         return cell
 
     @classmethod
+    def full_like(cls, array: Array, value: Any, dtype: str, name: str) -> Variable:
+        """A cell for an array of that shape and place, filled with a number, which may be a traced one.
+
+        In a build scope the array is made once it is asked for.
+        """
+        backend = backend_of(array)
+        assert backend is not None
+
+        def make() -> Array:
+            if is_number(value):
+                return backend.full_like(array, value, dtype)
+            return backend.cast(backend.full_like(array, 0.0, dtype) + value, dtype)
+
+        cell = cls.__new__(cls)
+        cell._set_up(name, backend, backend.shape(array), backend.name_of(backend.dtype(dtype)))
+        scope = build_scope()
+        if scope is None:
+            cell._array = make()
+        else:
+            scope.hold_later(cell, make)
+        return cell
+
+    @classmethod
     def scalar(cls, value: Any, name: str) -> Variable:
         """A host scalar: a Python number, or what stands for one while it is traced or differentiated."""
         cell = cls.placeholder(0 if isinstance(value, int) else 0.0, name)

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
-from ..backends import HOST, NUMPY, Backend, Variable, backend_of, compute_dtype, describe, handle_of
+from ..backends import HOST, NUMPY, Backend, Variable, backend_of, compute_dtype, describe, handle_of, value_of
 from ..schedules.base import LearningRateSchedule
 from .checks import as_list, check_one_backend, check_parameter
 
@@ -220,21 +220,20 @@ class CellKeeper:
         parameter = self._parameters[index]
         dtype = self._stored_dtype(name) or compute_dtype(parameter.dtype_name)
         reference, backend = parameter.value, parameter.backend
-        fill = _constant(initializer)
-        if fill is not None:
-            array = backend.full_like(reference, fill, dtype)
+        cell_name = f"{parameter.name.replace('/', '_')}_{name}"
+        fill, initial = _constant(initializer), value_of(initializer)
+        shape = backend.shape(initial) if fill is None and backend_of(initial) is backend else None
+        if shape == parameter.shape:
+            cell = Variable.owning(backend.cast(backend.copy(initial), dtype), cell_name)
+        elif fill is not None or shape == ():
+            # An array of no shape is a number that is being traced.
+            cell = Variable.full_like(reference, initial if fill is None else fill, dtype, cell_name)
         else:
-            initial = initializer.value if isinstance(initializer, Variable) else initializer
-            if backend_of(initial) is backend and backend.shape(initial) == ():
-                # A number that is being traced.
-                initial = backend.full_like(reference, 0.0, dtype) + initial
-            if backend_of(initial) is not backend or backend.shape(initial) != parameter.shape:
-                raise ValueError(
-                    f"Slot {name!r} of {parameter.name!r} takes a {backend.name} array of shape {parameter.shape}, "
-                    f"received {describe(initial)}."
-                )
-            array = backend.cast(backend.copy(initial), dtype)
-        return self._recorded(Variable.owning(array, f"{parameter.name.replace('/', '_')}_{name}"), name, index)
+            raise ValueError(
+                f"Slot {name!r} of {parameter.name!r} takes a {backend.name} array of shape {parameter.shape}, "
+                f"received {describe(initial)}."
+            )
+        return self._recorded(cell, name, index)
 
     def add_optimizer_variables(
         self, trainable_variables: Sequence[Any], name: str | Sequence[str], initializer: Any = "zeros"
@@ -273,18 +272,24 @@ class CellKeeper:
             initializer: "zeros", "ones", a number, or an array of that shape. Default "zeros".
             dtype: the name of a dtype. Default: the first parameter's slot dtype.
             name: its key in functional state.
+
+        Raises:
+            ValueError: if the initializer is of another library or shape.
         """
-        if not self._parameters:
-            raise RuntimeError("add_variable works inside build(variables), once there is a parameter.")
-        fill, first = _constant(initializer), self._parameters[0]
-        kind = dtype or self._stored_dtype(name) or compute_dtype(first.dtype_name)
+        if not self._building:
+            raise RuntimeError("add_variable works inside build(variables).")
+        first = self._parameters[0] if self._parameters else None
+        fill, own = _constant(initializer), backend_of(initializer)
+        # Without parameters it is of the initializer's library.
+        backend = first.backend if first is not None else NUMPY if own in (None, HOST) else own
+        kind = dtype or self._stored_dtype(name) or compute_dtype("float32" if first is None else first.dtype_name)
         if fill is not None:
-            array = first.backend.full(tuple(shape), fill, kind, first.value)
-        elif backend_of(initializer) is first.backend and first.backend.shape(initializer) == tuple(shape):
-            array = first.backend.cast(first.backend.copy(initializer), kind)
+            array = backend.full(tuple(shape), fill, kind, None if first is None else first.value)
+        elif own is backend and backend.shape(initializer) == tuple(shape):
+            array = backend.cast(backend.copy(initializer), kind)
         else:
             raise ValueError(
-                f'add_variable takes the initializers "zeros", "ones", a number or a {first.backend.name} array of '
+                f'add_variable takes the initializers "zeros", "ones", a number or a {backend.name} array of '
                 f"shape {tuple(shape)}, received {describe(initializer)}."
             )
         return self._recorded(Variable.owning(array, name), name, None)

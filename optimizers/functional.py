@@ -84,7 +84,8 @@ class FunctionalOptimizer(UpdateRule):
         slots: dict[str, list[Any]] = {name: [None] * len(tree.leaves) for name in template._slot_names}
         scalars: dict[str, Any] = {}
         for record in template._all_records():
-            value = scope.get(record.cell)
+            with scope:
+                value = scope.get(record.cell)
             if backend_of(value) is HOST:
                 value = backend.number(value, like)
             if record.position is not None:
@@ -134,7 +135,7 @@ class FunctionalOptimizer(UpdateRule):
 
         Returns:
             Deltas, in the dtype that is computed in (float32 for 16-bit parameters) and None where the gradient is
-            None; and the state after the step.
+            None, which may be everywhere; and the state after the step.
 
         Raises:
             UnknownValueError: if the rule reads a parameter that has no value.
@@ -157,7 +158,8 @@ class FunctionalOptimizer(UpdateRule):
         for gradient, leaf, name in zip(gradients, tree.leaves, tree.names, strict=True):
             if gradient is not None:
                 check_gradient(gradient, leaf, backend, backend.shape(leaf), name)
-        check_some_gradient(gradients, tree.names)
+        if zeros is None:
+            check_some_gradient(gradients, tree.names)
         template = self._template_for(tree, backend)
         cells, values, beside = _state_cells(template, tree, state)
         rate = None if learning_rate is None else _checked_rate(self, learning_rate)
@@ -226,6 +228,10 @@ class FunctionalOptimizer(UpdateRule):
 
     # ---------------------------------------------------------------- templates
 
+    def _with_fixed_slots(self) -> Any:
+        """This, or an optimizer that has the same slots and can be built for any parameter."""
+        return self
+
     def _template_for(self, tree: Tree, backend: Backend) -> Any:
         key = self._key_of(tree, backend)
         with _LOCK:
@@ -254,7 +260,9 @@ class FunctionalOptimizer(UpdateRule):
         with scope:
             template.build(cells)
         # A tree without leaves has the slots that a parameter would have: the state's structure tells what it is of.
-        like = template if cells else self._new_template(Tree(NUMPY.full((1, 1), 0.0, "float32", None)))[0]
+        like = template
+        if not cells:
+            like, _ = self._with_fixed_slots()._new_template(Tree(NUMPY.full((1, 1), 0.0, "float32", None)))
         names = (record.name for record in like._all_records() if record.position is not None)
         template._slot_names = list(dict.fromkeys(names))
         return template, scope

@@ -179,6 +179,7 @@ def test_the_update_is_not_rounded_to_the_parameter() -> None:
 def test_dtypes_of_states_and_updates(variant: Any, of_params: str, of_grads: str) -> None:
     import jax
     import jax.numpy as jnp
+    import optax
 
     name, options = variant
     params = tree(of_params)
@@ -188,8 +189,12 @@ def test_dtypes_of_states_and_updates(variant: Any, of_params: str, of_grads: st
     for update in (transformation.update, jax.jit(transformation.update)):
         updates, after = update(grads, state, params)
         assert kinds(after) == kinds(state)
-        wider = jnp.promote_types(of_params, of_grads)
-        assert all(leaf.dtype == wider for leaf in jax.tree.leaves(updates))
+        theirs = getattr(optax, name)(0.1, **options)
+        expected, _ = theirs.update(grads, theirs.init(params), params)
+        if "mu_dtype" in options and of_params == "float16":
+            # The two 16-bit types make a wide one in optax.
+            expected = params
+        assert kinds(updates) == kinds(expected)
     assert all(leaf.dtype in (jnp.float32, jnp.int32) for leaf in jax.tree.leaves(state)) or "mu_dtype" in options
     scanned, _ = jax.lax.scan(lambda carry, _: (transformation.update(grads, carry, params)[1], None), state, length=2)
     assert kinds(scanned) == kinds(state)
@@ -266,6 +271,16 @@ def test_a_missing_gradient_leaves_parameter_and_slots_alone() -> None:
     updates, after = transformation.update({"kernel": params["kernel"], "bias": None}, state, params)
     assert updates["bias"] is None and kinds(after) == kinds(state)
     assert not np.any(after[0].nu["bias"]) and np.all(after[0].nu["kernel"])
+
+
+def test_no_gradient_at_all_leaves_parameters_and_slots_alone() -> None:
+    transformation = functions().adam(0.1)
+    params = tree()
+    state = transformation.init(params)
+    nothing = dict.fromkeys(params)
+    updates, after = transformation.update(nothing, state, params)
+    assert updates == nothing and kinds(after) == kinds(state)
+    assert after[0].count == 1 and not any(np.any(leaf) for leaf in after[0].nu.values())
 
 
 def test_python_numbers_and_numpy_arrays_are_parameters() -> None:
@@ -637,6 +652,31 @@ def test_an_optimizer_from_a_transformation_as_a_transformation() -> None:
     assert_close(updates, theirs, 1e-6)
 
 
+@pytest.mark.parametrize("name", ["adam", "partition", "noisy_sgd"])
+def test_a_transformation_for_a_tree_without_parameters(name: str) -> None:
+    import jax
+    import optax
+
+    goptax = functions()
+    transformation = {
+        "adam": optax.adam,
+        "partition": lambda rate: optax.partition(
+            {"a": optax.adam(rate)}, lambda params: jax.tree.map(lambda _: "a", params)
+        ),
+        "noisy_sgd": lambda rate: optax.noisy_sgd(rate, key=0),
+    }[name](0.1)
+    optimizer = goptax.to_optimizer(transformation, use_ema=True)
+    state = optimizer.init({})
+    assert list(state.slots) == ["average"]
+    assert all(isinstance(leaf, jax.Array) for leaf in state.scalars.values())
+    params, after = optimizer.step({}, {}, state)
+    assert params == {} and jax.tree.structure(after) == jax.tree.structure(state)
+    # A group of a partition may be empty, and what it trains may come later.
+    within = optax.partition({"a": goptax.from_optimizer(optimizer), "b": optax.sgd(0.5)}, {"kernel": "b", "bias": "b"})
+    updates, _ = within.update(tree(), within.init(tree()), tree())
+    assert_close(updates, jax.tree.map(lambda leaf: -0.5 * leaf, tree()), 0.0)
+
+
 def test_a_transformation_that_keeps_numbers_of_the_host() -> None:
     import jax
     import jax.numpy as jnp
@@ -655,6 +695,39 @@ def test_a_transformation_that_keeps_numbers_of_the_host() -> None:
         params, state = optimizer.step(params, params, state)
     assert_close(params, {"w": np.full(2, 0.25)}, 0.0)
     assert 2 in [int(leaf) for leaf in jax.tree.leaves(state.scalars)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_injected_hyperparameters_cost_a_program_nothing(name: str) -> None:
+    """No slot is made for a step, and what all parameters share is computed once: so it is much as with fixed ones."""
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    make = getattr(functions(), name)
+    # Switched on, because what is traced may be.
+    options = {key: 0.5 for key in ("eps_root", "weight_decay") if key in inspect.signature(make).parameters}
+    lengths = []
+    for wrapped in (lambda f: f, optax.inject_hyperparams):
+        for count in (2, 12):
+            params = {str(i): jnp.ones((2, 3)) for i in range(count)}
+            transformation = wrapped(make)(learning_rate=0.1, **options)
+            state = transformation.init(params)
+            lengths.append(len(jax.jit(transformation.update).trace(params, state, params).jaxpr.eqns))
+    assert lengths[3] - lengths[2] == lengths[1] - lengths[0]
+
+
+def test_no_tracer_is_kept_by_an_optimizer_with_traced_numbers() -> None:
+    import jax
+    import jax.numpy as jnp
+
+    from gradwise.optimizers import SGD
+
+    goptax, params = functions(), {"w": jnp.ones(2)}
+    compiled = jax.jit(lambda transformation: transformation.update(params, transformation.init(params), params)[0])
+    with jax.checking_leaks():
+        mapped = jax.vmap(lambda rate: compiled(goptax.from_optimizer(SGD(rate))))(jnp.arange(3.0))
+    assert_close(mapped, {"w": -np.arange(3.0)[:, None] * np.ones((3, 2))}, 0.0)
 
 
 @pytest.mark.parametrize("core", [False, True], ids=["row", "core"])

@@ -81,6 +81,12 @@ class TransformationOptimizer(Optimizer):
         for position, leaf in enumerate(map(_plain, leaves)):
             self.cells.append(self.add_variable(leaf.shape, leaf, str(leaf.dtype), f"state_{position}"))
 
+    def _with_fixed_slots(self) -> Any:
+        """With a transformation for any tree; what a transformation keeps is no slot."""
+        copy = self._unbuilt_copy()
+        copy.transformation = optax.identity()
+        return copy
+
     def step(self, params: Any, grads: Any, state: Any, learning_rate: Any = None, **extra_args: Any) -> Any:
         """As `Optimizer.step`; further arguments are the transformation's."""
         with _handing_over(extra_args):

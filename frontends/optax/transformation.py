@@ -12,13 +12,12 @@ from typing import Any, NamedTuple
 import jax
 import optax  # type: ignore[import-untyped]  # it shows mypy no types
 
-from ...backends import UnknownValueError, ops
+from ...backends import SIXTEEN_BIT, UnknownValueError, ops
 from ...optimizers.base import Optimizer
-from ...optimizers.cells import configuration, frozen
+from ...optimizers.cells import frozen
 from ...optimizers.functional import OptimizerState
-from ...optimizers.value import numbers_of
 from .optimizer import TransformationOptimizer
-from .trees import Leaves
+from .trees import Leaves, strong
 
 _NO_PARAMS = (
     "You are using a transformation that requires the current value of parameters, but you are not passing `params` "
@@ -148,24 +147,33 @@ def run(
         **extra_args: for a transformation inside of the core's optimizer.
 
     Returns:
-        The updates in a tree, in the wider dtype of gradient and parameter; and the core's next state.
+        The updates in a tree, and the core's next state. The updates' dtype is that of the gradient, or a wider one of
+        what it meets: the parameter if the rule reads it, or slots that are as wide as parameters.
 
     Raises:
         ValueError: in optax's words, if the rule reads parameters and there are none.
     """
     gradients = leaves.match(updates)
-    given = leaves.match(params) if params is not None else _shapes(leaves, gradients, state)
-    try:
-        deltas, state = core.delta(leaves.named(given), leaves.named(gradients), state, rate, **extra_args)
-    except UnknownValueError:
-        raise ValueError(_NO_PARAMS) from None
-    found = []
-    for delta, gradient, parameter in zip(deltas.values(), gradients, given, strict=True):
-        if delta is not None:
-            beside = gradient if params is None else parameter
-            delta = jax.lax.convert_element_type(delta, jax.numpy.promote_types(gradient.dtype, beside.dtype))
-        found.append(delta)
-    return leaves.build(leaves.named(found)), state
+    kept = [leaf for slot in state.slots.values() for leaf in slot.values() if leaf is not None]
+    ways = []
+    # Whether the rule reads parameters is found out by giving it none, where nothing else tells the updates' dtype.
+    if params is None or all(str(leaf.dtype) in SIXTEEN_BIT for leaf in kept):
+        ways.append((_shapes(leaves, gradients, state), gradients))
+    if params is not None:
+        given = leaves.match(params)
+        ways.append((given, given))
+    for shown, beside in ways:
+        try:
+            deltas, state = core.delta(leaves.named(shown), leaves.named(gradients), state, rate, **extra_args)
+        except UnknownValueError:
+            continue
+        found = []
+        for delta, gradient, other in zip(deltas.values(), gradients, beside, strict=True):
+            if delta is not None:
+                delta = jax.lax.convert_element_type(delta, jax.numpy.promote_types(gradient.dtype, other.dtype))
+            found.append(delta)
+        return leaves.build(leaves.named(found)), state
+    raise ValueError(_NO_PARAMS)
 
 
 def _shapes(leaves: Leaves, gradients: list[Any], state: OptimizerState) -> list[Any]:
@@ -201,34 +209,30 @@ class CoreRule(Rule):
     """An optimizer of the core, with a state of its own.
 
     Args:
-        optimizer: an unbuilt one that no one else changes.
-        numbers: what stands in place of its numbers.
+        numbers: its leaves as a tree of JAX's.
+        definition: what remains of it.
     """
 
-    def __init__(self, optimizer: Any, numbers: Mapping[str, Any] | None = None) -> None:
-        self._optimizer = optimizer
-        own = numbers_of(optimizer)
-        others = {name: value for name, value in configuration(optimizer).items() if name not in own}
-        super().__init__(own if numbers is None else numbers, (type(optimizer), frozen(others)))
+    def __init__(self, numbers: Iterable[Any], definition: Any) -> None:
+        super().__init__({str(position): number for position, number in enumerate(numbers)}, definition)
 
     def with_numbers(self, values: Iterable[Any]) -> CoreRule:
         """The same with other numbers."""
-        return CoreRule(self._optimizer, dict(zip(self.numbers, values, strict=True)))
+        return CoreRule(values, self.rest)
 
     @functools.cached_property
     def core(self) -> Any:
-        """The optimizer with the numbers."""
-        core = self._optimizer._unbuilt_copy()
-        for name, value in self.numbers.items():
-            setattr(core, name, value)
-        return core
+        """The optimizer."""
+        return jax.tree.unflatten(self.rest, self.numbers.values())
 
     def init(self, params: Any) -> CoreState:
         """The optimizer's state, in trees of the parameters' structure."""
         leaves = Leaves(params)
         state = self.core.init(leaves.named(leaves.leaves))
         slots = {name: leaves.build(slot) for name, slot in state.slots.items()}
-        return CoreState(jax.numpy.asarray(state.iterations), slots, state.scalars)
+        # Of a tree without parameters they would be NumPy's.
+        scalars = {name: strong(value) for name, value in state.scalars.items()}
+        return CoreState(strong(state.iterations), slots, scalars)
 
     def update(self, updates: Any, state: CoreState, params: Any = None, **extra_args: Any) -> tuple[Any, CoreState]:
         """As `Optimizer.delta`."""
@@ -243,10 +247,14 @@ class CoreRule(Rule):
         return deltas, CoreState(after.iterations, built, after.scalars)
 
     def __reduce__(self) -> Any:
-        return CoreRule, (self._optimizer, self.numbers)
+        return _core_rule_of, (self.core,)
 
     def __repr__(self) -> str:
-        return f"from_optimizer({self._optimizer!r})"
+        return f"from_optimizer({self.core!r})"
+
+
+def _core_rule_of(optimizer: Optimizer) -> CoreRule:
+    return CoreRule(*jax.tree.flatten(optimizer))
 
 
 def _size(slot: Any) -> int:
@@ -266,4 +274,4 @@ def from_optimizer(optimizer: Optimizer) -> Transformation:
     """
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"from_optimizer takes a gradwise Optimizer, received a {type(optimizer).__name__}.")
-    return Transformation(CoreRule(optimizer._unbuilt_copy()))
+    return Transformation(_core_rule_of(optimizer))
