@@ -11,6 +11,7 @@ Where nothing holds the sum, nobody asks for it, and the cell is like any other.
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 from .base import Array
@@ -98,7 +99,10 @@ class DeltaVariable(Variable):
             super().assign_sub(delta)
             return
         delta = value_of(delta)
-        self.delta.assign(-delta) if self._is_first(delta) else self.delta.assign_sub(delta)
+        if self._is_first(delta):
+            self.delta.assign(self.backend.operate(operator.neg, delta))
+        else:
+            self.delta.assign_sub(delta)
 
     def _is_first(self, delta: Any) -> bool:
         backend = backend_of(delta)

@@ -8,6 +8,7 @@ meets an array before it is rounded, and it never changes the array's dtype.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -35,24 +36,29 @@ def _function(name: str, x: Any) -> Array:
 # -------------------------------------------------------------------- arithmetic
 
 
+def _operate(operator: Callable[..., Any], *operands: Any) -> Array:
+    values = [value_of(operand) for operand in operands]
+    return backend_for(*values).operate(operator, *values)
+
+
 def add(a: Any, b: Any) -> Array:
     """a + b."""
-    return value_of(a) + value_of(b)
+    return _operate(operator.add, a, b)
 
 
 def subtract(a: Any, b: Any) -> Array:
     """a - b."""
-    return value_of(a) - value_of(b)
+    return _operate(operator.sub, a, b)
 
 
 def multiply(a: Any, b: Any) -> Array:
     """a * b."""
-    return value_of(a) * value_of(b)
+    return _operate(operator.mul, a, b)
 
 
 def divide(a: Any, b: Any) -> Array:
     """a / b."""
-    return value_of(a) / value_of(b)
+    return _operate(operator.truediv, a, b)
 
 
 true_divide = divide
@@ -60,7 +66,7 @@ true_divide = divide
 
 def negative(x: Any) -> Array:
     """-x."""
-    return -value_of(x)
+    return _operate(operator.neg, x)
 
 
 def matmul(a: Any, b: Any) -> Array:
@@ -80,8 +86,7 @@ def power(a: Any, b: Any) -> Array:
 
 def square(x: Any) -> Array:
     """x * x."""
-    x = value_of(x)
-    return x * x
+    return _operate(operator.mul, x, x)
 
 
 def sqrt(x: Any) -> Array:
@@ -328,8 +333,8 @@ def moving_average(past: Any, new: Any, memory: Any, usual_memory: Any = None) -
     past, new, memory = value_of(past), value_of(new), value_of(memory)
     usual = memory if usual_memory is None else usual_memory
     if is_number(usual) and usual < 0.5:
-        return new + (past - new) * memory
-    return past + (new - past) * once(_complement, memory)
+        return add(new, multiply(subtract(past, new), memory))
+    return add(past, multiply(subtract(new, past), once(_complement, memory)))
 
 
 def _complement(weight: Any) -> Any:

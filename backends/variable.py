@@ -25,14 +25,14 @@ def value_of(value: Any) -> Any:
 
 def _operator(function: Callable[[Any, Any], Any]) -> Callable[[Variable, Any], Any]:
     def method(self: Variable, other: Any) -> Any:
-        return function(self.value, value_of(other))
+        return self._backend.operate(function, self.value, value_of(other))
 
     return method
 
 
 def _reflected(function: Callable[[Any, Any], Any]) -> Callable[[Variable, Any], Any]:
     def method(self: Variable, other: Any) -> Any:
-        return function(value_of(other), self.value)
+        return self._backend.operate(function, value_of(other), self.value)
 
     return method
 
@@ -233,11 +233,11 @@ class Variable:
 
     def assign_add(self, delta: Any) -> None:
         """Add `delta` to what the cell holds."""
-        self.assign(self.value + _addend(delta))
+        self.assign(self._backend.operate(operator.add, self.value, _addend(delta)))
 
     def assign_sub(self, delta: Any) -> None:
         """Subtract `delta` from what the cell holds."""
-        self.assign(self.value - _addend(delta))
+        self.assign(self._backend.operate(operator.sub, self.value, _addend(delta)))
 
     def _fitting(self, value: Any, current: Any) -> Any:
         """`value` with the library, shape and dtype of `current`."""
@@ -285,7 +285,7 @@ class Variable:
     __gt__, __ge__ = _operator(operator.gt), _operator(operator.ge)
 
     def __neg__(self) -> Array:
-        return -self.value
+        return self._backend.operate(operator.neg, self.value)
 
     def __abs__(self) -> Array:
         return abs(self.value)

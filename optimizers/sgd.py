@@ -87,7 +87,7 @@ class SGD(Optimizer):
         velocity = self.momentums[self._get_variable_index(variable)]
         if self.convention in ("torch", "optax"):
             self.assign(velocity, velocity * self.momentum + self._dampened(gradient, variable))
-            direction = velocity * self.momentum + gradient if self.nesterov else velocity.value
+            direction = velocity * self.momentum + gradient if self.nesterov else velocity
             self.assign_sub(variable, direction * learning_rate)
             return
         descent = gradient * learning_rate

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 import subprocess
 import sys
 from pathlib import Path
@@ -377,3 +379,38 @@ def test_a_tracer_cannot_be_kept():
     with pytest.raises(RuntimeError, match=r"'w' cannot keep .* traced: .*init and step"):
         jax.jit(cell.assign_add)(jnp.ones(2))
     assert cell.numpy().tolist() == [0.0, 0.0]
+
+@pytest.mark.jax
+@pytest.mark.parametrize("traced", [False, True], ids=["eager", "traced"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int32"])
+@pytest.mark.parametrize("operator", [operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv])
+def test_operators_on_cells_are_those_of_jax(operator, dtype, traced):
+    """Where they are traced, primitives stand for them; promotion, broadcasting and weak types stay what they are."""
+    import jax
+    import jax.numpy as jnp
+
+    array = jnp.asarray([[1.5, -2.0, 3.0], [4.0, 0.25, -1.0]]).astype(dtype)
+    others = [
+        array + 1, array[0], jnp.asarray(3.0), jnp.asarray(2), array.astype("float16"), array[0, 0], 2.0, 3, True,
+        1e300, -math.inf, math.nan, jnp.ones((2, 3), "int32"), jnp.ones((4, 1, 1)),
+    ]  # fmt: skip
+
+    def described(result):
+        return result.dtype, result.shape, result.weak_type, np.asarray(result).tobytes()
+
+    with np.errstate(all="ignore"):
+        for other in others:
+            for swapped in (False, True):
+
+                def plain(a, b, swapped=swapped):
+                    return operator(b, a) if swapped else operator(a, b)
+
+                def ours(a, b, swapped=swapped):
+                    cell = Variable.owning(a, "cell")
+                    return operator(b, cell) if swapped else operator(cell, b)
+
+                run = (lambda f: jax.jit(f)) if traced else (lambda f: f)
+                assert described(run(ours)(array, other)) == described(run(plain)(array, other))
+                # A number of the host's is a constant in the program.
+                fixed = [run(functools.partial(lambda f, a, b: f(a, b), f, b=other))(array) for f in (ours, plain)]
+                assert described(fixed[0]) == described(fixed[1])
