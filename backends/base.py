@@ -77,10 +77,7 @@ class Backend:
 
     def dtype_name(self, array: Array) -> str:
         """The dtype's name in the standard's spelling, such as "float32"."""
-        return self.name_of(array.dtype)
-
-    def name_of(self, dtype: Any) -> str:
-        """The name of one of the library's own dtype objects."""
+        dtype = array.dtype
         try:
             return self._dtype_names[dtype]
         except KeyError:
@@ -89,6 +86,10 @@ class Backend:
     def dtype(self, name: str) -> Any:
         """The library's own dtype object for a name."""
         return getattr(self.namespace, name)
+
+    def stored_dtype_name(self, name: str) -> str:
+        """The name of the dtype that an array made in the dtype of a name has."""
+        return name
 
     def shape(self, array: Array) -> tuple[int, ...]:
         """The array's shape as a plain tuple."""

@@ -93,6 +93,10 @@ class JaxBackend(Backend):
         """JAX takes NumPy's dtypes; without x64, those of half the width where they have 64 bits."""
         return jax.dtypes.canonicalize_dtype(name)
 
+    def stored_dtype_name(self, name: str) -> str:
+        """That of half the width without x64."""
+        return str(self.dtype(name).name)
+
     def device(self, array: Array) -> Any:
         """Placement is left to JAX: a tracer has no device, and a sharded array has many."""
         return None

@@ -334,11 +334,7 @@ def moving_average(past: Any, new: Any, memory: Any, usual_memory: Any = None) -
     usual = memory if usual_memory is None else usual_memory
     if is_number(usual) and usual < 0.5:
         return add(new, multiply(subtract(past, new), memory))
-    return add(past, multiply(subtract(new, past), once(_complement, memory)))
-
-
-def _complement(weight: Any) -> Any:
-    return 1 - weight
+    return add(past, multiply(subtract(new, past), once(subtract, 1, memory)))
 
 
 def one_minus_power(base: Any, exponent: Any) -> Array:

@@ -129,7 +129,7 @@ class Variable:
             return backend.cast(backend.full_like(array, 0.0, dtype) + value, dtype)
 
         cell = cls.__new__(cls)
-        cell._set_up(name, backend, backend.shape(array), backend.name_of(backend.dtype(dtype)))
+        cell._set_up(name, backend, backend.shape(array), backend.stored_dtype_name(dtype))
         scope = build_scope()
         if scope is None:
             cell._array = make()

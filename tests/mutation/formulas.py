@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 from gradwise import optimizers
 from gradwise.backends import ops
@@ -130,7 +130,22 @@ def _definition(path: Path, scope: str | None, name: str) -> ast.FunctionDef:
     if scope is not None:
         body = [inner for node in body if isinstance(node, ast.ClassDef) and node.name == scope for inner in node.body]
     (found,) = (node for node in body if isinstance(node, ast.FunctionDef) and node.name == name)
-    return found
+    written: ast.FunctionDef = _WithOperators().visit(found)
+    return written
+
+
+class _WithOperators(ast.NodeTransformer):
+    """Arithmetic that `ops` writes with its own functions, written as others write it, so that it is changed alike."""
+
+    _OPERATORS: ClassVar[dict[str, type[ast.operator]]] = {
+        "add": ast.Add, "subtract": ast.Sub, "multiply": ast.Mult, "divide": ast.Div,
+    }  # fmt: skip
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        named = [part.id if isinstance(part, ast.Name) else "" for part in (node.func, *node.args)]
+        name, operands = (named[1], node.args[1:]) if named[0] == "once" else (named[0], node.args)
+        return ast.BinOp(operands[0], self._OPERATORS[name](), operands[1]) if name in self._OPERATORS else node
 
 
 def _owner_of(kind: type, name: str) -> type | None:
