@@ -15,7 +15,7 @@ from jax import lax
 from jax.experimental.shard_alike import shard_alike
 from jax.sharding import NamedSharding, PartitionSpec
 
-from .base import Array, Backend, is_number
+from .base import Array, Backend
 from .interpreter import OPERATORS, interpret
 from .program import Program
 from .scope import build_scope
@@ -189,9 +189,10 @@ class JaxBackend(Backend):
 
     def _ready(self, operand: Any, dtype: Any) -> Any:
         """An operand as primitives take it, or None if it has to be promoted."""
-        if is_number(operand):
+        if type(operand) in (int, float):
             return numpy.asarray(operand, dtype) if abs(operand) <= _LARGEST else None
-        return operand if operand.dtype == dtype and not operand.weak_type else None
+        strong = isinstance(operand, jax.Array) and not operand.weak_type
+        return operand if strong and operand.dtype == dtype else None
 
     def sqrt(self, array: Array) -> Array:
         """The square root, with derivative zero at zero."""

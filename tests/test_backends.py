@@ -393,6 +393,7 @@ def test_operators_on_cells_are_those_of_jax(operator, dtype, traced):
     others = [
         array + 1, array[0], jnp.asarray(3.0), jnp.asarray(2), array.astype("float16"), array[0, 0], 2.0, 3, True,
         1e300, -math.inf, math.nan, jnp.ones((2, 3), "int32"), jnp.ones((4, 1, 1)),
+        np.full((2, 3), 0.1), np.float64(0.1), np.float32(0.1),
     ]  # fmt: skip
 
     def described(result):

@@ -16,6 +16,7 @@ from gradwise.optimizers.registry import ALGORITHMS
 
 pytestmark = pytest.mark.jax
 
+
 def trees() -> tuple[Any, Any]:
     import jax.numpy as jnp
 
