@@ -117,6 +117,10 @@ KINDS = {
     "torch-loop": _torch("torch.optim, default"),
     "torch-compile": _torch("torch.optim, compiled", compiled=True),
     "optax": Kind("optax, JAX", ("peers", "Optax"), ("jax", "optax"), offered=_in_optax),
+    "optax-injected": Kind(
+        "optax, rate in its state", ("peers", "Optax"), ("jax", "optax"), {"injected": True}, reference="optax",
+        offered=_in_optax,
+    ),
     "keras-torch": _keras("Keras, torch", "KerasInPlace", "torch", "torch"),
     "keras-jax": _keras("Keras, JAX", "KerasOnJax", "jax", "jax"),
     "keras-numpy": _keras("Keras, NumPy", "KerasInPlace", "numpy", "jax"),

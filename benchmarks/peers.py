@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy
@@ -35,14 +36,22 @@ class Torch(TorchArrays):
 
 
 class Optax(JaxArrays):
-    """optax, or what is called as optax is."""
+    """optax, or what is called as optax is.
 
-    def __init__(self, algorithm: Algorithm) -> None:
+    Args:
+        injected: whether the learning rate is in the state, as the core has it: another one compiles nothing.
+    """
+
+    def __init__(self, algorithm: Algorithm, injected: bool = False) -> None:
         import jax
         import optax
 
         super().__init__(algorithm)
-        self.optimizer = getattr(self.functions(), algorithm.optax_name)(learning_rate=0.001, **algorithm.options)
+        make = getattr(self.functions(), algorithm.optax_name)
+        if injected:
+            fixed = [name for name in inspect.signature(make).parameters if name != "learning_rate"]
+            make = optax.inject_hyperparams(make, static_args=fixed)
+        self.optimizer = make(learning_rate=0.001, **algorithm.options)
 
         def step(parameters: Any, gradients: Any, state: Any) -> Any:
             updates, state = self.optimizer.update(gradients, state, parameters)
