@@ -26,7 +26,7 @@ from gradwise.vectors import available, load
 # ---------------------------------------------------------------- the list of mutants
 
 NUMBERS = {
-    "SGD": 357, "RMSprop": 591, "Adagrad": 322, "Adadelta": 353, "Adam": 597, "AdamW": 597, "Adamax": 398, "Nadam": 696,
+    "SGD": 357, "RMSprop": 591, "Adagrad": 322, "Adadelta": 354, "Adam": 597, "AdamW": 597, "Adamax": 398, "Nadam": 696,
 }  # fmt: skip
 
 
@@ -169,10 +169,11 @@ def by_hand(algorithm, before, after):
     return Mutant(function, "by hand", 0, ast.parse(text.replace(before, after)).body[0])
 
 
-EQUIVALENT = by_hand("Adadelta", "step * learning_rate)", "step * (learning_rate * 3) / 3)")
-NOTICED = by_hand("Adadelta", "step * learning_rate)", "step * learning_rate * (1 + 1e-14))")
+RATE = "ops.once(ops.negative, learning_rate)"
+EQUIVALENT = by_hand("Adadelta", f"step * {RATE})", f"step * ({RATE} * 3) / 3)")
+NOTICED = by_hand("Adadelta", f"step * {RATE})", f"step * {RATE} * (1 + 1e-14))")
 # The vectors know no rate as low as this; random states do.
-UNNOTICED = by_hand("Adadelta", "step * learning_rate)", "step * ops.maximum(learning_rate, 0.05))")
+UNNOTICED = by_hand("Adadelta", f"step * {RATE})", "step * -ops.maximum(learning_rate, 0.05))")
 
 
 def test_a_change_of_the_writing_alone_is_equivalent():
@@ -191,11 +192,11 @@ def test_a_change_that_no_vector_notices_is_reported():
     assert (score.killed, score.equivalent) == ({}, 0)
     (survivor,) = score.survivors
     assert "optimizers/adadelta.py" in survivor
-    assert "+ self.assign_sub(variable, step * ops.maximum(learning_rate, 0.05))" in survivor
+    assert "+ self.assign_add(variable, step * -ops.maximum(learning_rate, 0.05))" in survivor
 
 
 def test_an_error_is_noticed():
-    broken = by_hand("Adadelta", "step * learning_rate)", "unknown * learning_rate)")
+    broken = by_hand("Adadelta", f"step * {RATE})", "unknown * learning_rate)")
     assert Vectors("Adadelta", "keras").killer_of(broken) is not None
     assert not Equivalence("Adadelta", "keras", 100).holds(broken)
 

@@ -131,7 +131,7 @@ def function_dropped(node: ast.AST, around: Surroundings) -> Iterator[ast.AST]:
     """The argument of a root, a square, a magnitude, a sign or a cast in place of the function."""
     if _is_call(node, "sqrt", "square", "absolute", "abs", "sign", "negative", "cast"):
         yield node.args[0]
-    if _is_once(node, "cast"):
+    if _is_once(node, "cast", "negative"):
         yield node.args[1]
 
 
