@@ -121,6 +121,9 @@ class JaxBackend(Backend):
         """
         number = jax.numpy.asarray(value, dtype=self.dtype("int64" if isinstance(value, int) else "float64"))
         if like is not None and self.traced(like):
+            if jax.sharding.get_abstract_mesh().manual_axes:
+                # In a function that runs on each device of a mesh, it is there, and the same on all of them.
+                return number
             # A number by itself would be put on one device; beside the parameters it is where they are.
             return lax.optimization_barrier((number, like))[0]  # type: ignore[no-untyped-call]  # JAX declares no types here
         if not isinstance(like, jax.Array) or self.traced(number):

@@ -322,7 +322,8 @@ def moving_average(past: Any, new: Any, memory: Any, usual_memory: Any = None) -
     """past * memory + new * (1 - memory), counted from the end that is nearer to the result.
 
     So nothing is lost where `memory` is small, and, since `memory` and 1 - `memory` are not rounded apart from each
-    other, an average of equal values stays what it is. A memory that is being traced counts as large.
+    other, an average of equal values stays what it is. Where a memory that is being traced decides, both products are
+    made, which is right for all of them.
 
     Args:
         past: the average so far.
@@ -334,7 +335,10 @@ def moving_average(past: Any, new: Any, memory: Any, usual_memory: Any = None) -
     usual = memory if usual_memory is None else usual_memory
     if is_number(usual) and usual < 0.5:
         return add(new, multiply(subtract(past, new), memory))
-    return add(past, multiply(subtract(new, past), once(subtract, 1, memory)))
+    rest = once(subtract, 1, memory)
+    if not is_number(usual):
+        return add(multiply(past, memory), multiply(new, rest))
+    return add(past, multiply(subtract(new, past), rest))
 
 
 def one_minus_power(base: Any, exponent: Any) -> Array:
@@ -347,19 +351,22 @@ def one_minus_power(base: Any, exponent: Any) -> Array:
         exponent: the count n >= 1; a number or a traced scalar.
     """
     base, exponent = value_of(base), value_of(exponent)
-    compiled = backend_for(exponent).logarithm_in_compiled_code(base) if is_number(base) else None
-    logarithm = once(log, base) if compiled is None else compiled
+    backend = backend_for(exponent)
+    count = exponent if backend is HOST else once(backend.widest_float, exponent)
+    if not is_number(base):
+        return once(_one_minus_traced_power, base, count)
+    compiled = backend.logarithm_in_compiled_code(base)
+    logarithm = log(base) if compiled is None else compiled
     if is_number(logarithm) and logarithm == -math.inf:
         return 1.0
-    if backend_of(exponent) is HOST:
-        return -expm1(exponent * logarithm)
-    backend = backend_for(exponent)
-    count = once(backend.widest_float, exponent)
-    return once(backend.one_minus_exp if is_number(logarithm) else _one_minus_exp, count, logarithm)
+    return -expm1(count * logarithm) if backend is HOST else once(backend.one_minus_exp, count, logarithm)
 
 
-def _one_minus_exp(count: Any, rate: Any) -> Array:
-    return -expm1(count * rate)
+def _one_minus_traced_power(base: Any, count: Any) -> Array:
+    # Of a small base the plain form is right, and has a derivative at zero. Where is given what both forms can bear.
+    small = base < 0.5
+    plain = 1 - where(small, base, 0.5) ** count
+    return where(small, plain, -expm1(count * log(where(small, 0.5, base))))
 
 
 abs = absolute

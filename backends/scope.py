@@ -112,10 +112,13 @@ class BuildScope(Scope):
     def get(self, cell: Any) -> Any:
         """What the cell holds in this scope, made now at the latest."""
         value = super().get(cell)
-        if isinstance(value, _Later):
-            value = value.make()
-            self.hold(cell, value)
-        return value
+        if not isinstance(value, _Later):
+            return value
+        made = value.make()
+        # Made inside a transformation of the rule's own, it may not leave that.
+        if not cell.backend.traced(made):
+            self.hold(cell, made)
+        return made
 
 
 def scope_holding(cell: Any) -> Scope | None:

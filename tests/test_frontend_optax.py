@@ -849,3 +849,16 @@ def test_a_momentum_that_starts_at_0(name: str) -> None:
     plain = getattr(functions(), name)(0.5, momentum=0.0)
     _, state = plain.update(params, plain.init(params), params)
     assert float(optax.tree.get(state, "trace")["w"][0]) != 0
+
+
+@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adagrad", "adadelta", "adamax"])
+def test_injected_hyperparameters_of_16_bits_under_strict_promotion(name: str) -> None:
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    transformation = optax.inject_hyperparams(getattr(functions(), name), hyperparam_dtype=jnp.bfloat16)(0.5)
+    params = tree("bfloat16")
+    with jax.numpy_dtype_promotion("strict"):
+        updates, _ = jax.jit(transformation.update)(params, transformation.init(params), params)
+    assert kinds(updates) == kinds(params)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -386,3 +387,75 @@ def test_whole_numbers_are_added_as_they_are() -> None:
     optimizer, params = Counting(0.1), jnp.ones(2)
     _, state = jax.jit(optimizer.step)(params, params, optimizer.init(params))
     assert int(state.scalars["total"]) == 2
+
+
+@pytest.mark.parametrize("options", [{}, {"gradient_accumulation_steps": 2}], ids=str)
+def test_init_and_step_on_each_device_of_a_mesh(options: Any) -> None:
+    """What is the same on all devices stays so for JAX, whatever the first parameter is."""
+    import jax
+    import jax.numpy as jnp
+    from jax.sharding import AxisType, PartitionSpec
+
+    mesh = jax.make_mesh((1,), ("x",), axis_types=(AxisType.Auto,))
+    optimizer = optimizers.Adam(0.1, **options)
+    placed = {"a": PartitionSpec("x"), "b": PartitionSpec()}
+
+    def two_steps(params: Any) -> Any:
+        state = optimizer.init(params)
+        for _ in range(2):
+            params, state = optimizer.step(params, params, state)
+        return params
+
+    on_devices = jax.jit(jax.shard_map(two_steps, mesh=mesh, in_specs=(placed,), out_specs=placed))
+    params = {"a": jnp.ones(8), "b": jnp.ones(3)}
+    close(on_devices(params), two_steps(params))
+
+
+def test_a_slot_may_be_read_inside_of_a_transformation_while_slots_are_made() -> None:
+    import jax
+    import jax.numpy as jnp
+
+    class Shifted(optimizers.Optimizer):
+        def build(self, variables: Any) -> None:
+            super().build(variables)
+            self.slots = self.add_optimizer_variables(variables, "slot", 2.0)
+            self.shifted = [
+                self.add_variable_from_reference(cell, "shifted", jax.jit(lambda slot=slot: slot.value + 1.0)())
+                for cell, slot in zip(variables, self.slots, strict=True)
+            ]
+
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            self.assign_sub(variable, gradient * learning_rate)
+
+    for init in (Shifted(0.1).init, jax.jit(Shifted(0.1).init)):
+        slots = init({"w": jnp.ones(2)}).slots
+        close(slots, {"slot": {"w": jnp.full(2, 2.0)}, "shifted": {"w": jnp.full(2, 3.0)}})
+
+
+@pytest.mark.parametrize("decay", [0.0, 1e-6, 0.3, 0.5, 0.9])
+def test_decays_that_are_traced_may_have_any_size(decay: float) -> None:
+    """Nothing cancels where a large gradient is followed by a small one, and derivatives are those of float64."""
+    import jax
+    import jax.numpy as jnp
+
+    def moved(beta_1: Any, beta_2: Any) -> Any:
+        optimizer = optimizers.Adam(0.1, beta_1, beta_2, convention="optax")
+        params = {"w": jnp.zeros(1)}
+        state = optimizer.init(params)
+        for gradient in (1e3, 1e-3, 2.0):
+            params, state = optimizer.step(params, {"w": jnp.asarray([gradient])}, state)
+        return params["w"][0]
+
+    def exactly(beta_1: float, beta_2: float) -> float:
+        m = v = w = 0.0
+        for step, gradient in enumerate((1e3, 1e-3, 2.0), 1):
+            m, v = beta_1 * m + (1 - beta_1) * gradient, beta_2 * v + (1 - beta_2) * gradient**2
+            w -= 0.1 * (m / (1 - beta_1**step)) / (math.sqrt(v / (1 - beta_2**step)) + 1e-8)
+        return w
+
+    found, slope = jax.jit(jax.value_and_grad(moved))(decay, 0.9)
+    assert found == pytest.approx(exactly(decay, 0.9), rel=1e-5)
+    # Of both sides where they exist.
+    low, high = (decay, decay + 1e-7) if decay == 0.0 else (decay * (1 - 1e-5), decay * (1 + 1e-5))
+    assert slope == pytest.approx((exactly(high, 0.9) - exactly(low, 0.9)) / (high - low), rel=2e-3)
+    assert jax.jit(moved)(0.9, decay) == pytest.approx(exactly(0.9, decay), rel=1e-5)

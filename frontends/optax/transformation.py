@@ -127,9 +127,10 @@ jax.tree_util.register_pytree_node(Transformation, _flatten, _unflatten)
 
 
 def number_of(value: Any) -> Any:
-    """A hyperparameter as the core keeps it: a float where the host can read it."""
+    """A hyperparameter as the core keeps it: a float where the host can read it, else in single precision at least."""
     value = ops.convert_to_number(value)
-    return float(value) if isinstance(value, int) else value
+    narrow = str(getattr(value, "dtype", "")) in SIXTEEN_BIT
+    return float(value) if isinstance(value, int) else ops.cast(value, "float32") if narrow else value
 
 
 def run(
