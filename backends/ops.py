@@ -335,10 +335,10 @@ def moving_average(past: Any, new: Any, memory: Any, usual_memory: Any = None) -
     usual = memory if usual_memory is None else usual_memory
     if is_number(usual) and usual < 0.5:
         return add(new, multiply(subtract(past, new), memory))
-    rest = once(subtract, 1, memory)
-    if not is_number(usual):
-        return add(multiply(past, memory), multiply(new, rest))
-    return add(past, multiply(subtract(new, past), rest))
+    traced = not is_number(usual)
+    if traced:
+        return add(multiply(past, memory), multiply(new, once(subtract, 1, memory)))
+    return add(past, multiply(subtract(new, past), once(subtract, 1, memory)))
 
 
 def one_minus_power(base: Any, exponent: Any) -> Array:

@@ -28,7 +28,7 @@ SHARED = ("moving_average",)
 NOT_IN_VECTORS = frozenset({
     "_accumulators", "_average", "_averages", "_base_rate_at", "_excluded", "_excluded_names", "_rate_at", "_schedule",
     "clip", "clipnorm", "clipvalue", "constraint", "decay", "divisor", "every", "factor", "global_clipnorm",
-    "gradient_accumulation_steps", "loss_scale_factor", "option", "use_ema",
+    "gradient_accumulation_steps", "loss_scale_factor", "option", "traced", "use_ema",
 })  # fmt: skip
 """Features with tests of their own: a statement that names one of these is no part of a formula."""
 
