@@ -157,9 +157,9 @@ class Backend:
         """The natural logarithm as an array, where the host's would make the number a constant; None elsewhere."""
         return None
 
-    def operate(self, operator: Callable[..., Any], *operands: Any) -> Any:
+    def operate(self, function: Callable[..., Any], *operands: Any) -> Any:
         """One of Python's operators on arrays and numbers, of which at least one array is this library's."""
-        return operator(*operands)
+        return function(*operands)
 
     def sqrt(self, array: Array) -> Array:
         """The square root, with derivative zero at zero."""

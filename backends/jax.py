@@ -21,6 +21,7 @@ from .program import Program
 from .scope import build_scope
 
 _LARGEST = float(numpy.finfo(numpy.float32).max)
+"""The largest number of the host's that no dtype computed in makes infinite."""
 _SERIES = 12
 """Terms of the series of exp, enough for float32 up to 1."""
 
@@ -31,6 +32,7 @@ _PRIMITIVES: dict[Any, Any] = {
     operator.truediv: lax.div,
     operator.neg: lax.neg,
 }
+"""What Python's operators do to arrays of one dtype of floating point."""
 
 _FUNCTIONS: dict[str, Any] = {
     "sum_of_squares": lambda x: jax.numpy.sum(jax.numpy.square(x.astype(jax.dtypes.canonicalize_dtype("float64")))),
@@ -177,18 +179,18 @@ class JaxBackend(Backend):
         with jax.numpy_dtype_promotion("standard"):
             return scalar * 1.0
 
-    def operate(self, operator: Callable[..., Any], *operands: Any) -> Any:
+    def operate(self, function: Callable[..., Any], *operands: Any) -> Any:
         """On what is traced by the primitive, where they mean the same: operators look up a function compiled for it.
 
         That takes two to ten times as long.
         """
         traced = max(filter(self.traced, operands), key=numpy.ndim, default=None)
-        primitive = _PRIMITIVES.get(operator)
+        primitive = _PRIMITIVES.get(function)
         if traced is None or primitive is None or self.dtype_name(traced) not in ("float32", "float64"):
-            return operator(*operands)
+            return function(*operands)
         ready = [self._ready(operand, traced.dtype) for operand in operands]
         alike = all(each is not None and each.shape in ((), traced.shape) for each in ready)
-        return primitive(*ready) if alike else operator(*operands)
+        return primitive(*ready) if alike else function(*operands)
 
     def _ready(self, operand: Any, dtype: Any) -> Any:
         """An operand as primitives take it, or None if it has to be promoted."""

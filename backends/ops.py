@@ -36,9 +36,9 @@ def _function(name: str, x: Any) -> Array:
 # -------------------------------------------------------------------- arithmetic
 
 
-def _operate(operator: Callable[..., Any], *operands: Any) -> Array:
+def _operate(function: Callable[..., Any], *operands: Any) -> Array:
     values = [value_of(operand) for operand in operands]
-    return backend_for(*values).operate(operator, *values)
+    return backend_for(*values).operate(function, *values)
 
 
 def add(a: Any, b: Any) -> Array:

@@ -380,6 +380,7 @@ def test_a_tracer_cannot_be_kept():
         jax.jit(cell.assign_add)(jnp.ones(2))
     assert cell.numpy().tolist() == [0.0, 0.0]
 
+
 @pytest.mark.jax
 @pytest.mark.parametrize("traced", [False, True], ids=["eager", "traced"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int32"])

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 from jax_process import answer_of
 
 pytestmark = pytest.mark.jax
-TESTS = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")

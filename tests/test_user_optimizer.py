@@ -192,3 +192,18 @@ def test_update_step_is_required():
 
 def test_ops_cast_of_a_number_changes_nothing():
     assert ops.cast(0.999, "bfloat16") == 0.999
+
+
+def test_what_the_whole_optimizer_shares_is_made_in_build():
+    """Without parameters it is of its initializer's library."""
+
+    class Sharing(Optimizer):
+        def build(self, variables):
+            super().build(variables)
+            self.total = self.add_variable((2,), np.ones(2, np.float32), name="total")
+
+    optimizer = Sharing(0.1)
+    with pytest.raises(RuntimeError, match=r"add_variable works inside build\(variables\)"):
+        optimizer.add_variable((2,))
+    total = optimizer.init({}).scalars["total"]
+    assert isinstance(total, np.ndarray) and total.tolist() == [1.0, 1.0]
