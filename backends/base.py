@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
@@ -349,3 +349,11 @@ class Backend:
     def sum_of_squares(self, array: Array) -> Array:
         """The sum of the squares of all elements, a number or a 0-d array, in double precision where there is one."""
         return self.item(self.namespace.sum(self.namespace.square(self.cast(array, "float64"))))
+
+    def sums_of_squares(self, arrays: Iterable[Array]) -> list[Array]:
+        """Those of several arrays; where processes hold arrays together, they exchange them once."""
+        return [self.sum_of_squares(array) for array in arrays]
+
+    def whereabouts(self, array: Array) -> str | None:
+        """How an array is spread over several processes, in words, or None if it is not."""
+        return None

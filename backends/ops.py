@@ -7,9 +7,10 @@ meets an array before it is rounded, and it never changes the array's dtype.
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .base import Array, is_number
@@ -24,7 +25,7 @@ __all__ = [
     "expm1", "floor", "full_like", "greater", "greater_equal", "is_concrete", "isfinite", "less", "less_equal",
     "log", "log1p", "matmul", "max", "maximum", "mean", "minimum", "multiply", "negative", "norm",
     "once", "one_minus_power", "ones_like", "power", "sign", "sqrt", "square", "subtract", "sum", "sum_of_squares",
-    "true_divide", "where", "zeros_like",
+    "sums_of_squares", "true_divide", "where", "zeros_like",
 ]  # fmt: skip
 
 
@@ -261,6 +262,16 @@ def sum_of_squares(x: Any) -> Array:
     """
     x = value_of(x)
     return backend_for(x).sum_of_squares(x)
+
+
+def sums_of_squares(arrays: Iterable[Any]) -> list[Array]:
+    """`sum_of_squares` of each of several arrays of one library, looked at one after another.
+
+    Where processes hold arrays together, they exchange what they have found once, and not for each array.
+    """
+    values = map(value_of, arrays)
+    first = next(values, None)
+    return [] if first is None else backend_for(first).sums_of_squares(itertools.chain([first], values))
 
 
 def norm(x: Any) -> Array:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import array_api_compat.torch
 import torch
 
+from . import torch_spread
 from .base import FLOATING, Array, Backend, elements_overlap
 from .interpreter import interpret
 from .reductions import sum_of_squares
@@ -45,6 +46,18 @@ class _Functions:
         """Not by assigning NaN to elements, which torch's compiler cannot read where there are no axes."""
         return torch.where(torch.isnan(x), x, torch.sign(x))
 
+    def sum(self, x: Array) -> Array:
+        """Of a DTensor a plain number: see `torch_spread`. Likewise `mean` and `max`."""
+        return torch_spread.sum_of(x) if torch_spread.is_spread(x) else array_api_compat.torch.sum(x)
+
+    def mean(self, x: Array) -> Array:
+        """See `sum`."""
+        return torch_spread.mean_of(x) if torch_spread.is_spread(x) else array_api_compat.torch.mean(x)
+
+    def max(self, x: Array) -> Array:
+        """See `sum`."""
+        return torch_spread.max_of(x) if torch_spread.is_spread(x) else array_api_compat.torch.max(x)
+
 
 class TorchBackend(Backend):
     """PyTorch tensors."""
@@ -77,11 +90,12 @@ class TorchBackend(Backend):
         if array.dtype.name not in _NUMPY_KNOWS or min(array.strides, default=0) < 0:
             # Such as the bfloat16 of ml_dtypes, which torch cannot read.
             array = numpy.array(array, dtype=numpy.float64)
-        return torch.tensor(array, dtype=self.dtype(name), device=like.device)
+        made = torch.tensor(array, dtype=self.dtype(name), device=like.device)
+        return torch_spread.spread_like(made, like) if torch_spread.is_spread(like) else made
 
     def to_numpy(self, array: Array) -> Any:
-        """A NumPy copy; bfloat16, which NumPy lacks, comes as float32."""
-        return _readable(array.detach().cpu().clone()).numpy()
+        """A NumPy copy; bfloat16, which NumPy lacks, comes as float32. All processes must ask for a DTensor's."""
+        return _readable(torch_spread.whole(array.detach()).cpu().clone()).numpy()
 
     def number(self, value: float | int, like: Array) -> Array:
         """A 0-d tensor on the CPU, where reading it waits for no device."""
@@ -123,9 +137,10 @@ class TorchBackend(Backend):
         return None
 
     def why_apart(self, array: Array, parameter: Array) -> str | None:
-        """Torch computes on one device."""
+        """Torch computes on one device, and with DTensors of one mesh only."""
         if array.device == parameter.device:
-            return None
+            apart = torch_spread.is_spread(array) or torch_spread.is_spread(parameter)
+            return torch_spread.why_apart(array, parameter) if apart else None
         return f"lies on {array.device}, its parameter on {parameter.device}"
 
     def traced(self, array: Array) -> bool:
@@ -159,6 +174,7 @@ class TorchBackend(Backend):
         """Two plain tensors of one dtype, shape and device."""
         return (
             type(gradient) is torch.Tensor
+            and type(parameter) in _PLAIN
             and gradient.dtype is parameter.dtype
             and gradient.shape == parameter.shape
             and gradient.layout is torch.strided
@@ -225,6 +241,16 @@ class TorchBackend(Backend):
 
     def sum_of_squares(self, array: Array) -> Array:
         """On plain CPU tensors by the definition that all CPU paths share; elsewhere a 0-d tensor, read by nobody."""
+        if torch_spread.is_spread(array):
+            return self.sums_of_squares([array])[0]
         if self.concrete(array):
             return sum_of_squares(_readable(array.detach()).numpy())
         return torch.sum(torch.square(array.to(torch.float64)))
+
+    def sums_of_squares(self, arrays: Iterable[Array]) -> list[Array]:
+        """With one exchange for all DTensors of a mesh."""
+        return torch_spread.sums_of_squares(arrays, self.sum_of_squares)
+
+    def whereabouts(self, array: Array) -> str | None:
+        """The placements of a DTensor."""
+        return f"a DTensor {torch_spread.placed(array)}" if torch_spread.is_spread(array) else None

@@ -32,7 +32,7 @@ def global_norm_factor(norm: Array, limit: float, convention: str) -> Array:
 def global_norm(arrays: Iterable[Any], divisor: Any) -> Array:
     """The Euclidean norm of all arrays together, after a division of each by `divisor`."""
     total: Array = 0.0
-    for array in arrays:
-        total = total + ops.sum_of_squares(array)
+    for squares in ops.sums_of_squares(arrays):
+        total = total + squares
     norm = ops.sqrt(total)
     return norm if divisor is None else norm / divisor

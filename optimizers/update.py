@@ -145,14 +145,28 @@ class UpdateRule(CellKeeper):
         done = self._fusion.run(self, gradients, rate)
         for index in range(len(self._parameters)):
             if index not in done and (index in gradients.present or self.use_ema):
-                with self._scope_of(index) as scope:
-                    gradient = gradients.prepared(index) if index in gradients.present else None
-                    self._update_one(index, gradient, rate)
+                try:
+                    with self._scope_of(index) as scope:
+                        gradient = gradients.prepared(index) if index in gradients.present else None
+                        self._update_one(index, gradient, rate)
+                except Exception as error:
+                    self._explain(index, error)
+                    raise
                 commit(scope)
         if self._counts:
             for index in gradients.present:
                 for count in self._counts[index]:
                     count.assign(count.value + 1)
+
+    def _explain(self, index: int, error: Exception) -> None:
+        """Where processes hold a parameter together, its library's words for what it cannot do need others beside."""
+        parameter = self._parameters[index]
+        where = parameter.backend.whereabouts(parameter.value)
+        if where is not None:
+            raise RuntimeError(
+                f"{type(self).__name__} cannot update parameter {parameter.name!r}, {where}: {shown(error, str)}. "
+                "Gather it, or give it to an optimizer whose rule looks at each element alone."
+            ) from error
 
     def _has_begin_step(self) -> bool:
         return type(self).begin_step is not UpdateRule.begin_step

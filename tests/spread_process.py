@@ -1,0 +1,237 @@
+"""What `test_torch_spread.py` asks of four processes that hold tensors together: one JSON object, what each finds."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
+from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+from user_optimizers import Lamb
+
+from gradwise import optimizers
+from gradwise.backends import ops
+from gradwise.frontends import torch as gtorch
+from gradwise.optimizers.registry import ALGORITHMS
+
+PROCESSES = 4
+PLACEMENTS = {
+    "rows": [Replicate(), Shard(0)],
+    "columns": [Shard(1), Replicate()],
+    "rows of rows": [Shard(0), Shard(0)],
+    "rows and columns": [Shard(0), Shard(1)],
+    "copies": [Replicate(), Replicate()],
+}
+
+
+class Gathered(optimizers.Optimizer):
+    """A rule that asks for what shards have no strategy for."""
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        self.assign_sub(variable, torch.unique(gradient) * learning_rate)
+
+
+def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def whole(tensor: Any) -> Any:
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def far(spread: Any, plain: Any, start: Any) -> float:
+    """The distance of design 4.6, of the worst tensor."""
+    worst = 0.0
+    for one, two, begin in zip(spread, plain, start, strict=True):
+        unit = torch.finfo(two.dtype).eps * max(float(two.abs().max()), float((two - begin).abs().max()))
+        worst = max(worst, float((whole(one.detach()) - two.detach()).abs().max()) / unit)
+    return worst
+
+
+def reductions(mesh: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    negative = -drawn(5, 3).abs() - 1
+    with_nan = negative.clone()
+    with_nan[4, 2] = torch.nan
+    cases = {"uneven": drawn(5, 3), "one row": drawn(1, 3), "negative": negative, "nan": with_nan}
+    for name, tensor in cases.items():
+        for place, placements in PLACEMENTS.items():
+            spread = distribute_tensor(tensor, mesh, placements)
+            values = [ops.sum_of_squares(spread), *(f(spread) for f in (ops.norm, ops.sum, ops.mean, ops.max))]
+            found[f"{name}, {place}"] = [float(value) for value in values]
+        found[f"{name}, expected"] = [
+            float(f(tensor)) for f in (ops.sum_of_squares, ops.norm, ops.sum, ops.mean, ops.max)
+        ]
+    to_add = DTensor.from_local(drawn(5, 3), mesh, [Partial(), Replicate()])
+    found["still to be added"] = [float(ops.norm(to_add)), float(ops.norm(drawn(5, 3) * 2))]
+    return found
+
+
+def parameters(mesh: Any, spread: bool, seed: int) -> list[Any]:
+    """One for each placement, one that most processes hold nothing of, and a plain one."""
+    made: list[Any] = []
+    for number, placements in enumerate([*PLACEMENTS.values(), [Shard(0), Shard(0)]]):
+        tensor = drawn(1 if number == len(PLACEMENTS) else 5, 3, seed=seed + number)
+        made.append(distribute_tensor(tensor, mesh, placements) if spread else tensor)
+    return [*made, drawn(4, seed=seed + 99)]
+
+
+def steps(mesh: Any, make: Any, count: int = 2) -> float:
+    ends = []
+    for spread in (True, False):
+        own, optimizer = parameters(mesh, spread, seed=0), make()
+        for step in range(count):
+            optimizer.apply([g * 3.0 for g in parameters(mesh, spread, seed=1000 * (step + 1))], own)
+        ends.append(own)
+    return far(*ends, parameters(mesh, False, seed=0))
+
+
+def functional(mesh: Any) -> float:
+    ends = []
+    for spread in (True, False):
+        own, optimizer = parameters(mesh, spread, seed=0), optimizers.Adam(0.1, global_clipnorm=1.0)
+        state = optimizer.init(own)
+        for step in range(3):
+            own, state = optimizer.step(own, parameters(mesh, spread, seed=1000 * (step + 1)), state)
+        ends.append(own)
+    return far(*ends, parameters(mesh, False, seed=0))
+
+
+def tensor_parallel(mesh: Any) -> dict[str, float]:
+    """An ordinary tensor-parallel network: columns, then rows, and a norm that is whole everywhere."""
+    found = {}
+    clipped = optimizers.Adam(0.01, convention="torch", global_clipnorm=0.1)
+    layerwise = Lamb(0.01, global_clipnorm=0.1)
+    for name, make in {
+        "Adam": lambda given: gtorch.Adam(given, lr=0.01),
+        "SGD": lambda given: gtorch.SGD(given, lr=0.01, momentum=0.9),
+        "wrapped Adam, clipped": lambda given: gtorch.wrap(clipped, given),
+        "wrapped Lamb, clipped": lambda given: gtorch.wrap(layerwise, given),
+    }.items():
+        models = []
+        for _ in range(2):
+            torch.manual_seed(0)
+            models.append(torch.nn.Sequential(
+                torch.nn.Linear(6, 10), torch.nn.ReLU(), torch.nn.Linear(10, 3), torch.nn.LayerNorm(3)
+            ))  # fmt: skip
+        start = [parameter.detach().clone() for parameter in models[1].parameters()]
+        parallelize_module(models[0], mesh["tensor"], {"0": ColwiseParallel(), "2": RowwiseParallel()})
+        own, plain = (list(model.parameters()) for model in models)
+        ours, theirs = make(own), make(plain)
+        for step in range(3):
+            ours.zero_grad()
+            (models[0](drawn(8, 6, seed=step)) ** 3).sum().backward()
+            for one, two in zip(own, plain, strict=True):
+                # What the network rounds in another order is none of an optimizer's.
+                two.grad = whole(one.grad).detach().clone()
+            ours.step()
+            theirs.step()
+        found[name] = far(own, plain, start)
+    return found
+
+
+def saved(mesh: Any) -> dict[str, Any]:
+    """The state written by one optimizer and read by another, spread and not."""
+    gradients = parameters(mesh, True, seed=1)
+    one, two = parameters(mesh, True, seed=0), parameters(mesh, True, seed=0)
+    first, second = optimizers.Adam(0.1), optimizers.Adam(0.1)
+    first.apply(gradients, one)
+    store: dict[str, Any] = {}
+    first.save_own_variables(store)
+    second.build(two)
+    second.load_own_variables(store)
+    placed = all(
+        a.value.placements == b.value.placements
+        for a, b in zip(first.variables, second.variables, strict=True)
+        if isinstance(a.value, DTensor)
+    )
+    for to, from_ in zip(two, one, strict=True):
+        to.copy_(from_)
+    first.apply(gradients, one)
+    second.apply(gradients, two)
+    equal = all(bool((whole(a) == whole(b)).all()) for a, b in zip(one, two, strict=True))
+    return {"equal": equal, "placed": placed, "shapes": [list(array.shape) for array in store.values()]}
+
+
+def refusal(call: Any) -> str:
+    try:
+        call()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def refusals(mesh: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    plain, square = drawn(4, 4), distribute_tensor(drawn(4, 4), mesh, [Shard(0), Shard(0)])
+    other = init_device_mesh("cpu", (PROCESSES,), mesh_dim_names=("all",))
+    before = whole(square).clone()
+    for name, gradient, parameter in (
+        ("plain gradient", plain, square),
+        ("spread gradient", square, plain.clone()),
+        ("another mesh", distribute_tensor(plain, other, [Shard(0)]), square),
+    ):
+        first = torch.zeros(2)
+        found[name] = refusal(
+            lambda g=gradient, p=parameter, f=first: optimizers.SGD(0.1).apply([torch.ones(2), g], [f, p])
+        )
+        found[f"{name} changed"] = bool(first.any() or (whole(square) != before).any())
+    found["rule"] = refusal(lambda: Gathered(0.1).apply([square], [square]))
+    found["empty"] = refusal(lambda: ops.max(distribute_tensor(torch.zeros(0, 3), mesh, [Shard(0), Shard(0)])))
+    return found
+
+
+def other_placements(mesh: Any) -> float:
+    """Gradients that are placed in another way than their parameters, or still to be added."""
+    plain, start = drawn(5, 3), drawn(5, 3)
+    spread = distribute_tensor(plain, mesh, [Shard(0), Shard(0)])
+    gradients = [
+        distribute_tensor(drawn(5, 3, seed=1), mesh, [Shard(1), Replicate()]),
+        DTensor.from_local(drawn(5, 3, seed=2), mesh, [Partial(), Replicate()]),
+    ]
+    ours, theirs = optimizers.Adam(0.1, global_clipnorm=1.0), optimizers.Adam(0.1, global_clipnorm=1.0)
+    for gradient in gradients:
+        ours.apply([gradient], [spread])
+        theirs.apply([whole(gradient)], [plain])
+    return far([spread], [plain], [start])
+
+
+def findings(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=PROCESSES)
+    mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("data", "tensor"))
+    options: Any = {"plain": {}, "clipped": {"global_clipnorm": 1.0}, "apart": {"clipnorm": 1.0}}
+    found = {
+        "reductions": reductions(mesh),
+        "steps": {
+            f"{kind.__name__}, {option}": steps(mesh, lambda kind=kind, given=given: kind(0.01, **given))
+            for kind in (*ALGORITHMS, Lamb)
+            for option, given in options.items()
+            if option == "clipped" or kind in (optimizers.Adam, Lamb)
+        },
+        "functional": functional(mesh),
+        "tensor parallel": tensor_parallel(mesh),
+        "saved": saved(mesh),
+        "refusals": refusals(mesh),
+        "other placements": other_placements(mesh),
+    }
+    with open(os.path.join(folder, f"{rank}.json"), "w") as file:
+        json.dump(found, file)
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        mp.start_processes(findings, (folder,), nprocs=PROCESSES, start_method="fork")
+        every = []
+        for rank in range(PROCESSES):
+            with open(os.path.join(folder, f"{rank}.json")) as file:
+                every.append(json.load(file))
+    json.dump(every, sys.stdout)

@@ -1,0 +1,94 @@
+"""Tensors that several processes hold together: four of them, each with its findings, beside the same on plain tensors.
+
+Norms are added up in another order than those of a whole tensor, so distances are bounded, not zero; all processes must
+have the same bits.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.torch
+
+TESTS = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def every() -> Any:
+    done = subprocess.run(
+        [sys.executable, str(TESTS / "spread_process.py")],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def found(every: Any) -> Any:
+    return every[0]
+
+
+def test_all_processes_find_the_same(every: Any) -> None:
+    assert len({json.dumps(found) for found in every}) == 1
+
+
+def test_reductions_are_those_of_whole_tensors(found: Any) -> None:
+    """On every placement, uneven shards and empty ones included, and with NaN in one of them."""
+    results = found["reductions"]
+    added, once_added = results.pop("still to be added")
+    assert added == once_added
+    for name in ("uneven", "one row", "negative", "nan"):
+        expected = results.pop(f"{name}, expected")
+        for place in [key for key in results if key.startswith(f"{name}, ")]:
+            # The sum and the mean are added in float32 within each part.
+            np.testing.assert_allclose(results[place], expected, rtol=1e-6, err_msg=place)
+            assert results[place][4] == expected[4] or name == "nan"
+        copies = results[f"{name}, copies"]
+        assert copies == expected or name == "nan"
+
+
+def test_steps_are_those_of_whole_tensors(found: Any) -> None:
+    """Mixed placements, and a plain tensor beside them, in one optimizer."""
+    for name, distance in found["steps"].items():
+        assert distance <= 4, name
+    assert found["functional"] <= 4
+
+
+def test_a_tensor_parallel_network(found: Any) -> None:
+    for name, distance in found["tensor parallel"].items():
+        assert distance <= 4, name
+
+
+def test_gradients_of_another_placement(found: Any) -> None:
+    assert found["other placements"] <= 4
+
+
+def test_state_is_saved_whole_and_loaded_in_parts(found: Any) -> None:
+    saved = found["saved"]
+    assert saved["equal"] and saved["placed"]
+    assert [5, 3] in saved["shapes"] and [1, 3] in saved["shapes"]
+
+
+def test_what_does_not_fit_is_said_before_anything_is_written(found: Any) -> None:
+    refusals = found["refusals"]
+    for name, words in {
+        "plain gradient": ["ValueError", "'variable_1'", "is a plain tensor, its parameter a DTensor placed as"],
+        "spread gradient": ["ValueError", "'variable_1'", "is a DTensor placed as", "its parameter a plain tensor"],
+        "another mesh": ["ValueError", "'variable_1'", "mesh of shape (4,)", "mesh of shape (2, 2)"],
+        "rule": ["RuntimeError", "Gathered", "'variable_0'", "a DTensor placed as", "mesh of shape (2, 2)"],
+        "empty": ["ValueError", "shape (0, 3)"],
+    }.items():
+        assert all(word in refusals[name] for word in words), refusals[name]
+        assert not refusals.get(f"{name} changed"), name
