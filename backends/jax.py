@@ -12,7 +12,6 @@ import jax
 import jax.numpy
 import numpy
 from jax import lax
-from jax.experimental.shard_alike import shard_alike
 from jax.sharding import NamedSharding, PartitionSpec
 
 from .base import Array, Backend
@@ -140,9 +139,11 @@ class JaxBackend(Backend):
     def full_like(self, array: Array, value: Any, name: str | None = None) -> Array:
         """In the array's place; while slots are made, also where that is known only once it is compiled."""
         filled = super().full_like(array, value, name)
-        # Zeros do not depend on the array: a compiled init would put them all on one device.
+        # Zeros do not depend on the array: a compiled init would put them all on one device. What is chosen between
+        # the two, by a value that no compiler knows beforehand, is spread as the array is.
         if build_scope() is not None and self.traced(array):
-            filled, _ = shard_alike(filled, array)  # type: ignore[no-untyped-call]  # JAX declares no types here
+            never = lax.optimization_barrier(numpy.False_)  # type: ignore[no-untyped-call]  # JAX declares no types here
+            filled = lax.select(never, lax.convert_element_type(array, filled.dtype), filled)
         return filled
 
     def zeros_for(self, arrays: Sequence[Array], names: Sequence[str]) -> list[Array]:

@@ -23,7 +23,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from torch.optim import Optimizer, lr_scheduler, swa_utils, swap_in_optimizer_params_and_state
+from torch import optim
+from torch.optim import Optimizer, lr_scheduler, swa_utils
 
 from .. import optimizers as core
 from ..optimizers.hyperparameter import Number
@@ -32,8 +33,13 @@ from .torch_table import Names, OwnRow, Row
 
 __all__ = [
     "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer", "RMSprop", "lr_scheduler",
-    "swa_utils", "swap_in_optimizer_params_and_state", "wrap",
+    "swa_utils", "wrap",
 ]  # fmt: skip
+
+if hasattr(optim, "swap_in_optimizer_params_and_state"):  # which older releases lack
+    from torch.optim import swap_in_optimizer_params_and_state
+
+    __all__ += ["swap_in_optimizer_params_and_state"]
 
 _STEP = {"step": "step"}
 _MOMENTS = {"momentum": "exp_avg", "velocity": "exp_avg_sq"}

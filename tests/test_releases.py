@@ -1,0 +1,47 @@
+"""Other releases of the libraries than the installed ones: nothing is imported that comes and goes with them."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = ("backends", "frontends", "gradwise", "optimizers", "schedules", "vectors")
+LIBRARIES = ("jax", "keras", "numba", "numpy", "optax", "torch")
+
+
+def imported(source: str) -> set[str]:
+    """The modules and names that a file imports, in full."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_nothing_experimental_is_imported(room: str) -> None:
+    """JAX 0.12 has no `jax.experimental.shard_alike` any more: what is experimental or inner goes without notice."""
+    for file in (ROOT / room).rglob("*.py"):
+        for name in imported(file.read_text()):
+            library, *path = name.split(".")
+            assert library not in LIBRARIES or not {"experimental", "_src"} & set(path), f"{file}: {name}"
+
+
+@pytest.mark.torch
+def test_a_torch_that_lacks_what_is_passed_on() -> None:
+    """The front end has what torch.optim has, and no more."""
+    code = (
+        "import torch.optim as theirs\n"
+        "vars(theirs).pop('swap_in_optimizer_params_and_state', None)\n"
+        "from gradwise.frontends import torch as ours\n"
+        "from gradwise.frontends.torch import *\n"
+        "assert not hasattr(ours, 'swap_in_optimizer_params_and_state')\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT / "tests")
