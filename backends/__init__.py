@@ -6,12 +6,12 @@ from .deltas import DeltaVariable, UnknownValueError
 from .detect import HOST, NUMPY, backend_of, compiler_graph, describe, shown
 from .handles import handle_of
 from .scope import BuildScope, Scope, StepScope, any_scope, build_scope, scope_holding
-from .trees import Tree, register_node
+from .trees import Tree, parts_of, plain, register_node, taken_apart_by_jax
 from .variable import Variable, commit, value_of
 
 __all__ = [
     "FLOATING", "HOST", "NUMPY", "SIXTEEN_BIT", "Array", "Backend", "BuildScope", "DeltaVariable", "Scope",
     "StepScope", "Tree", "UnknownValueError", "Variable", "any_scope", "backend_of", "build_scope", "commit",
-    "compiler_graph", "compute_dtype", "describe", "handle_of", "is_number", "ops", "register_node",
-    "scope_holding", "shown", "value_of",
+    "compiler_graph", "compute_dtype", "describe", "handle_of", "is_number", "ops", "parts_of", "plain",
+    "register_node", "scope_holding", "shown", "taken_apart_by_jax", "value_of",
 ]  # fmt: skip

@@ -49,48 +49,102 @@ def _key_name(key: Any) -> str:
 class Tree:
     """A tree taken apart.
 
+    A box, which holds one array and says more about it, as flax's do, is known by its methods. It belongs to the array:
+    names do not count it, and what is a number for each array stands without it.
+
     Args:
         tree: any nesting of containers. None is an empty container.
     """
 
-    __slots__ = ("_definition", "leaves", "names")
+    __slots__ = ("_bare", "_definition", "leaves", "names")
 
     def __init__(self, tree: Any) -> None:
         jax = sys.modules.get("jax")
         paths, leaves, definition = optree.tree_flatten_with_path(tree)
+        bare = definition
         if jax is not None and any(_may_be_jax(leaf, jax) for leaf in leaves):
-            with_paths, jax_definition = jax.tree_util.tree_flatten_with_path(tree)
-            jax_leaves = [leaf for _, leaf in with_paths]
+            jax_paths, jax_leaves, *definitions = taken_apart_by_jax(tree)
             # A container without leaves that only JAX knows is one that JAX calls empty.
-            if not jax_leaves or any(isinstance(leaf, (jax.Array, jax.ShapeDtypeStruct)) for leaf in jax_leaves):
-                paths, leaves, definition = [path for path, _ in with_paths], jax_leaves, jax_definition
+            if not jax_leaves or any(_is_jax(leaf, jax) for leaf in jax_leaves):
+                paths, (definition, bare) = jax_paths, definitions
+                leaves = [plain(leaf) for leaf in jax_leaves]
         self.names = [_path_name(path) for path in paths]
         self.leaves = leaves
         self._definition = definition
+        self._bare = bare
+
+    @classmethod
+    def of(cls, tree: Any) -> Tree:
+        """A tree taken apart, unless it is so already."""
+        return tree if isinstance(tree, Tree) else cls(tree)
 
     @property
     def definition(self) -> Any:
         """The structure, hashable and comparable."""
         return self._definition
 
-    def build(self, leaves: Sequence[Any]) -> Any:
-        """A tree of this structure with other leaves; None leaves an empty place."""
-        return self._definition.unflatten(leaves)
+    def build(self, leaves: Sequence[Any], bare: bool = False) -> Any:
+        """A tree of this structure with other leaves; None leaves an empty place.
 
-    def match(self, tree: Any, what: str) -> list[Any]:
+        Args:
+            leaves: in the order of this tree's.
+            bare: whether without boxes.
+        """
+        return (self._bare if bare else self._definition).unflatten(leaves)
+
+    def match(self, tree: Any, what: str, bare: bool = False) -> list[Any]:
         """The parts of `tree` that stand where this tree has leaves.
+
+        Args:
+            tree: what `build` made, or alike.
+            what: what errors call it.
+            bare: whether it is without boxes.
 
         Raises:
             ValueError: if the structures differ.
         """
-        try:
-            return list(self._definition.flatten_up_to(tree))
-        except (ValueError, TypeError, KeyError, RuntimeError) as error:
-            # The libraries print whole subtrees, arrays included, after the words that say what differs.
-            reason = re.split(r"; (?:dict|list|tuple|custom|namedtuple)|, got \(|\n", str(error))[0][:300].rstrip(".")
-            raise ValueError(f"The tree of {what} does not have the structure of the parameters: {reason}.") from None
+        return [plain(part) for part in parts_of(tree, self._bare if bare else self._definition, what)]
+
+
+def parts_of(tree: Any, definition: Any, what: str) -> list[Any]:
+    """The parts of a tree that stand where a structure has leaves; see `Tree.match`."""
+    try:
+        return list(definition.flatten_up_to(tree))
+    except (ValueError, TypeError, KeyError, RuntimeError) as error:
+        # The libraries print whole subtrees, arrays included, after the words that say what differs.
+        reason = re.split(r"; (?:dict|list|tuple|custom|namedtuple)|, got \(|\n", str(error))[0][:300].rstrip(".")
+        raise ValueError(f"The tree of {what} does not have the structure of the parameters: {reason}.") from None
+
+
+def taken_apart_by_jax(tree: Any) -> tuple[list[Any], list[Any], Any, Any]:
+    """Key paths, leaves, the structure and the structure without boxes of a tree, as JAX has them."""
+    util = sys.modules["jax"].tree_util
+    with_paths, definition = util.tree_flatten_with_path(tree)
+    paths, leaves = [path for path, _ in with_paths], [leaf for _, leaf in with_paths]
+    # Only an attribute may be that of a box.
+    if any(hasattr(path[-1], "name") for path in paths if path):
+        boxes, bare = util.tree_flatten_with_path(tree, is_leaf=_is_box)
+        if len(boxes) == len(leaves):
+            return [path for path, _ in boxes], leaves, definition, bare
+    return paths, leaves, definition, definition
+
+
+def _is_box(node: Any) -> bool:
+    return any(callable(getattr(node, method, None)) for method in ("replace_boxed", "get_metadata"))
+
+
+def plain(leaf: Any) -> Any:
+    """The array that stands behind a leaf which says that JAX may take it for one; other leaves as they are."""
+    jax = sys.modules.get("jax")
+    if jax is None or isinstance(leaf, jax.Array) or not hasattr(leaf, "__jax_array__"):
+        return leaf
+    return leaf.__jax_array__()
+
+
+def _is_jax(leaf: Any, jax: Any) -> bool:
+    return isinstance(leaf, (jax.Array, jax.ShapeDtypeStruct)) or hasattr(leaf, "__jax_array__")
 
 
 def _may_be_jax(leaf: Any, jax: Any) -> bool:
     # A leaf that is not an array of anything may be a container that only JAX knows (a module of an equinox kind).
-    return isinstance(leaf, (jax.Array, jax.ShapeDtypeStruct)) or not hasattr(leaf, "dtype")
+    return not hasattr(leaf, "dtype") or _is_jax(leaf, jax)

@@ -75,7 +75,7 @@ class FunctionalOptimizer(UpdateRule):
         Raises:
             TypeError, ValueError: if a leaf is not an array of a supported dtype.
         """
-        tree = Tree(params)
+        tree = Tree.of(params)
         backend = _check_leaves(tree)
         template, scope = self._new_template(tree)
         with _LOCK:
@@ -93,9 +93,7 @@ class FunctionalOptimizer(UpdateRule):
             else:
                 scalars[record.name] = value
         rate = None if self._schedule is not None else _carried(self._rate.value, backend, like)
-        return OptimizerState(
-            backend.number(0, like), rate, {name: tree.build(leaves) for name, leaves in slots.items()}, scalars
-        )
+        return OptimizerState(backend.number(0, like), rate, _built(template, tree, slots), scalars)
 
     def step(
         self, params: Any, grads: Any, state: OptimizerState, learning_rate: Any = None
@@ -121,7 +119,7 @@ class FunctionalOptimizer(UpdateRule):
         graph = compiler_graph()
         if graph is not None:
             return graph.pure_step(self._handle, params, grads, state, learning_rate)  # type: ignore[no-any-return]  # as here
-        tree = Tree(params)
+        tree = Tree.of(params)
         return self._stepped(tree, grads, state, learning_rate)
 
     def delta(
@@ -141,7 +139,7 @@ class FunctionalOptimizer(UpdateRule):
             UnknownValueError: if the rule reads a parameter that has no value.
             TypeError, ValueError: as `step`.
         """
-        tree = Tree(params)
+        tree = Tree.of(params)
         backend = _check_leaves(tree)
         zeros = backend.zeros_for(tree.leaves, [compute_dtype(backend.dtype_name(leaf)) for leaf in tree.leaves])
         deltas, state = self._stepped(tree, grads, state, learning_rate, zeros)
@@ -265,6 +263,8 @@ class FunctionalOptimizer(UpdateRule):
             like, _ = self._with_fixed_slots()._new_template(Tree(NUMPY.full((1, 1), 0.0, "float32", None)))
         names = (record.name for record in like._all_records() if record.position is not None)
         template._slot_names = list(dict.fromkeys(names))
+        numbers = (record for record in like._all_records() if record.cell.backend is HOST)
+        template._number_names = {record.name for record in numbers if record.position is not None}
         return template, scope
 
 
@@ -310,7 +310,10 @@ def _state_cells(template: Any, tree: Tree, state: OptimizerState) -> tuple[list
             f"slots {sorted(slot_names)} and scalars {sorted(scalar_names)}: it belongs to another optimizer or to "
             "other options; make it with init(params)."
         )
-    leaves = {name: tree.match(slot, f"the state's slot {name!r}") for name, slot in state.slots.items()}
+    leaves = {
+        name: tree.match(slot, f"the state's slot {name!r}", bare=name in template._number_names)
+        for name, slot in state.slots.items()
+    }
     cells, values = [template._iterations], [state.iterations]
     if state.learning_rate is not None:
         cells.append(template._rate)
@@ -339,5 +342,9 @@ def _state_of(template: Any, tree: Tree, before: OptimizerState, values: list[An
             scalars[record.name] = value
         else:
             slots[record.name][record.position] = value
-    built = {name: tree.build(leaves) for name, leaves in slots.items()}
-    return OptimizerState(iterations, rate, built, scalars)
+    return OptimizerState(iterations, rate, _built(template, tree, slots), scalars)
+
+
+def _built(template: Any, tree: Tree, slots: dict[str, list[Any]]) -> dict[str, Any]:
+    """Slots as trees. What is a number for each parameter has not its shape: a box that tells of axes is not for it."""
+    return {name: tree.build(leaves, bare=name in template._number_names) for name, leaves in slots.items()}

@@ -240,8 +240,7 @@ class RowRule(Rule):
 
     def init(self, params: Any) -> Any:
         """A tuple of optax's own states."""
-        leaves = Leaves(params)
-        state = self.core.init(leaves.named(leaves.leaves))
+        state = self.core.init(Leaves(params))
         states = []
         for piece in self.row.pieces(self._arguments):
             fields = {}
@@ -250,7 +249,7 @@ class RowRule(Rule):
                     # A new array each time: no buffer may be in a state twice, or it cannot be donated.
                     fields[name] = jax.numpy.array(state.iterations, jax.numpy.int32)
                 else:
-                    fields[name] = leaves.build(state.slots[piece.slots[name]])
+                    fields[name] = state.slots[piece.slots[name]]
             states.append(self._wrapped(piece, piece.kind(**fields)))
         return tuple(states)
 
@@ -258,12 +257,12 @@ class RowRule(Rule):
         """As `Optimizer.delta`; arguments that the rule does not know are ignored, as in optax."""
         pieces = self._unwrapped(state)
         trees = [getattr(part, name) for piece, part in pieces for name in piece.slots]
-        leaves = Leaves(params if params is not None else next(iter(trees), updates))
+        leaves = Leaves(params if params is not None else next(iter(trees), updates), updates, trees)
         core = self._core_at(pieces, leaves, updates)
         slots, count = {}, 0
         for piece, part in pieces:
             for name, slot in piece.slots.items():
-                slots[slot] = leaves.named(leaves.match(getattr(part, name)))
+                slots[slot] = getattr(part, name)
                 # A tuple has a method of that name.
                 count = part.count if "count" in part._fields else count
         schedule, rate = self._arguments["learning_rate"], None
@@ -274,7 +273,7 @@ class RowRule(Rule):
         for piece, part in pieces:
             changed = {"count": optax.safe_increment(part.count)} if "count" in piece.kind._fields else {}
             for name, slot in piece.slots.items():
-                changed[name] = leaves.build(after.slots[slot])
+                changed[name] = after.slots[slot]
             states.append(self._wrapped(piece, part._replace(**changed)))
         return deltas, tuple(states)
 

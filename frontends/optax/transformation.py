@@ -154,34 +154,34 @@ def run(
     Raises:
         ValueError: in optax's words, if the rule reads parameters and there are none.
     """
-    gradients = leaves.match(updates)
-    kept = [leaf for slot in state.slots.values() for leaf in slot.values() if leaf is not None]
+    gradients = leaves.match(updates, "updates")
+    slots = [leaves.beside(slot) for slot in state.slots.values()]
+    kept = [leaf for slot in slots for leaf in slot if leaf is not None]
     ways = []
     # Whether the rule reads parameters is found out by giving it none, where nothing else tells the updates' dtype.
     if params is None or all(str(leaf.dtype) in SIXTEEN_BIT for leaf in kept):
-        ways.append((_shapes(leaves, gradients, state), gradients))
+        ways.append((_shapes(leaves, gradients, slots), gradients))
     if params is not None:
-        given = leaves.match(params)
-        ways.append((given, given))
+        ways.append((leaves.leaves, leaves.leaves))
     for shown, beside in ways:
         try:
-            deltas, state = core.delta(leaves.named(shown), leaves.named(gradients), state, rate, **extra_args)
+            deltas, state = core.delta(leaves.holding(shown), leaves.build(gradients), state, rate, **extra_args)
         except UnknownValueError:
             continue
         found = []
-        for delta, gradient, other in zip(deltas.values(), gradients, beside, strict=True):
+        for delta, gradient, other in zip(leaves.match(deltas, "updates"), gradients, beside, strict=True):
             if delta is not None:
                 delta = jax.lax.convert_element_type(delta, jax.numpy.promote_types(gradient.dtype, other.dtype))
             found.append(delta)
-        return leaves.build(leaves.named(found)), state
+        return leaves.build(found), state
     raise ValueError(_NO_PARAMS)
 
 
-def _shapes(leaves: Leaves, gradients: list[Any], state: OptimizerState) -> list[Any]:
+def _shapes(leaves: Leaves, gradients: list[Any], slots: list[list[Any]]) -> list[Any]:
     """Stand-ins for parameters that were not given, as wide as the gradients and slots beside them."""
     found = []
-    for name, leaf, gradient in zip(leaves.names, leaves.leaves, gradients, strict=True):
-        beside = [slot[name].dtype for slot in state.slots.values() if slot[name] is not None]
+    for position, (leaf, gradient) in enumerate(zip(leaves.leaves, gradients, strict=True)):
+        beside = [slot[position].dtype for slot in slots if slot[position] is not None]
         dtypes = [*beside, (leaf if gradient is None else gradient).dtype]
         found.append(shape_of(leaf.shape, functools.reduce(jax.numpy.promote_types, dtypes)))
     return found
@@ -228,24 +228,20 @@ class CoreRule(Rule):
 
     def init(self, params: Any) -> CoreState:
         """The optimizer's state, in trees of the parameters' structure."""
-        leaves = Leaves(params)
-        state = self.core.init(leaves.named(leaves.leaves))
-        slots = {name: leaves.build(slot) for name, slot in state.slots.items()}
+        state = self.core.init(Leaves(params))
         # Of a tree without parameters they would be NumPy's.
         scalars = {name: strong(value) for name, value in state.scalars.items()}
-        return CoreState(strong(state.iterations), slots, scalars)
+        return CoreState(strong(state.iterations), state.slots, scalars)
 
     def update(self, updates: Any, state: CoreState, params: Any = None, **extra_args: Any) -> tuple[Any, CoreState]:
         """As `Optimizer.delta`."""
         # The largest has the parameters' shapes: slots may hold a number for each, updates may lack some.
-        like = params if params is not None else max((*state.slots.values(), updates), key=_size)
-        leaves = Leaves(like)
-        slots = {name: leaves.named(leaves.match(slot)) for name, slot in state.slots.items()}
-        given = OptimizerState(state.count, None, slots, state.scalars)
+        slots = list(state.slots.values())
+        like = params if params is not None else max((*slots, updates), key=_size)
+        given = OptimizerState(state.count, None, state.slots, state.scalars)
         further = extra_args if isinstance(self.core, TransformationOptimizer) else {}
-        deltas, after = run(self.core, leaves, updates, given, params, None, **further)
-        built = {name: leaves.build(slot) for name, slot in after.slots.items()}
-        return deltas, CoreState(after.iterations, built, after.scalars)
+        deltas, after = run(self.core, Leaves(like, updates, slots), updates, given, params, None, **further)
+        return deltas, CoreState(after.iterations, after.slots, after.scalars)
 
     def __reduce__(self) -> Any:
         return _core_rule_of, (self.core,)

@@ -1,63 +1,105 @@
-"""Trees as optax users write them, handed to the core leaf by leaf under unique names.
+"""Trees as optax users write them, taken apart by JAX, whatever is in them.
 
-JAX takes every tree apart here, whatever is in it: None, masked nodes and optax's placeholders have no leaves.
+None, masked nodes and optax's placeholders have no leaves. Leaves that are no arrays, or none that can be optimized,
+may stand among the parameters as long as they have no gradient: functions, text, counters, random keys.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import copy
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy
 
-from ...backends import is_number
+from ...backends import Tree, backend_of, describe, is_number, parts_of, plain, taken_apart_by_jax
 
 
-class Leaves:
-    """A tree of parameters, or of what has their structure, taken apart.
+class Leaves(Tree):
+    """A tree of parameters, or of what has their structure.
 
     Args:
         tree: the tree.
+        updates: gradients in a tree of that structure. What has none, and no slot either, is no parameter.
+        slots: trees of that structure.
     """
 
-    def __init__(self, tree: Any) -> None:
-        with_paths, definition = jax.tree_util.tree_flatten_with_path(tree)
-        self._definition: Any = definition
-        self.leaves = [strong(leaf) for _, leaf in with_paths]
-        self.names: list[str] = []
-        for path, _ in with_paths:
+    __slots__ = ("_others", "_whole", "_whole_bare")
+
+    def __init__(self, tree: Any, updates: Any = None, slots: Sequence[Any] = ()) -> None:
+        paths, leaves, self._whole, self._whole_bare = taken_apart_by_jax(tree)
+        leaves = [strong(leaf) for leaf in leaves]
+        others = {position for position, leaf in enumerate(leaves) if not _can_be_optimized(leaf)}
+        if slots and updates is not None:
+            trees = [(updates, "updates"), *((slot, "a slot") for slot in slots)]
+            parts = [parts_of(part, self._whole_bare, what) for part, what in trees]
+            for position, found in enumerate(zip(*parts, strict=True)):
+                if not jax.tree.leaves(found):
+                    others.add(position)
+        self._others = {position: leaves[position] for position in sorted(others)}
+        self._definition, self._bare = self._whole, self._whole_bare
+        if others:
+            places = [None if position in others else 0 for position in range(len(leaves))]
+            self._definition = jax.tree.structure(self._whole.unflatten(places))
+            self._bare = jax.tree.structure(self._whole_bare.unflatten(places))
+        self.leaves = self._parameters(leaves)
+        self.names = []
+        taken: set[str] = set()
+        for path in self._parameters(paths):
             name = jax.tree_util.keystr(path, simple=True, separator="/") or "parameter"
             # Different paths can read alike: {"a/b": ...} and {"a": {"b": ...}}.
-            self.names.append(name if name not in self.names else f"{name}#{len(self.names)}")
+            self.names.append(name if name not in taken else f"{name}#{len(self.names)}")
+            taken.add(self.names[-1])
 
-    def named(self, leaves: Sequence[Any]) -> OrderedDict[str, Any]:
-        """Leaves by name, in the order of the tree."""
-        return OrderedDict(zip(self.names, leaves, strict=True))
+    def _parameters(self, values: Sequence[Any]) -> list[Any]:
+        return [value for position, value in enumerate(values) if position not in self._others]
 
-    def match(self, tree: Any) -> list[Any]:
-        """What stands in another tree where this one has leaves.
+    def match(self, tree: Any, what: str, bare: bool = False) -> list[Any]:
+        """What stands in another tree where this one has parameters.
 
         Raises:
-            ValueError: if the structures differ.
+            ValueError: if the structures differ, or something has a gradient that is no parameter.
         """
-        return [None if part is None else strong(part) for part in self._definition.flatten_up_to(tree)]
+        parts = parts_of(tree, self._whole_bare if bare else self._whole, what)
+        for position, leaf in self._others.items():
+            part = strong(parts[position])
+            if _can_be_optimized(part) and backend_of(part) is not None and not _can_be_optimized(leaf):
+                raise ValueError(
+                    f"The tree of {what} holds {describe(part)} where {describe(leaf)} stands among the parameters, "
+                    "which cannot be optimized: cast it to a floating-point dtype, or give it None."
+                )
+        return [None if part is None else strong(part) for part in self._parameters(parts)]
 
-    def build(self, named: Any) -> Any:
-        """A tree of this structure from leaves by name; None leaves an empty place."""
-        return self._definition.unflatten([named[name] for name in self.names])
+    def beside(self, slot: Any) -> list[Any]:
+        """The arrays of a slot, or None, whether its tree has the parameters' boxes or not."""
+        parts = self._parameters(parts_of(slot, self._whole_bare, "a slot"))
+        return [next(iter(jax.tree.leaves(part)), None) for part in parts]
+
+    def holding(self, leaves: Sequence[Any]) -> Leaves:
+        """The same structure with other leaves."""
+        other = copy.copy(self)
+        other.leaves = list(leaves)
+        return other
 
     def flags(self, prefix: Any) -> dict[str, bool]:
-        """The bools of a prefix of this tree, for each leaf."""
-        tree = self._definition.unflatten(self.leaves)
+        """The bools of a prefix of this tree, for each parameter."""
+        tree = self.build(self.leaves)
         spread = jax.tree.map(lambda flag, part: jax.tree.map(lambda _: bool(flag), part), prefix, tree)
         return dict(zip(self.names, jax.tree.leaves(spread), strict=True))
+
+
+def _can_be_optimized(leaf: Any) -> bool:
+    """Whether a leaf is an array of floating-point numbers; complex ones are refused where they are looked at."""
+    dtype = getattr(leaf, "dtype", None)
+    return dtype is not None and hasattr(leaf, "shape") and bool(jax.numpy.issubdtype(dtype, jax.numpy.inexact))
 
 
 def strong(leaf: Any) -> Any:
     """A leaf as an array of JAX: NumPy arrays become one, and Python numbers one of floating point; others stay."""
     if isinstance(leaf, (numpy.ndarray, numpy.generic)):
-        return jax.numpy.asarray(leaf)
+        return leaf if leaf.dtype.kind not in "biufcV" or leaf.dtype == jax.dtypes.float0 else jax.numpy.asarray(leaf)
     # With a dtype the type is not weak, so that the next update does not compile anew.
-    return jax.numpy.asarray(leaf, dtype=jax.numpy.result_type(float)) if is_number(leaf) else leaf
+    if is_number(leaf) and not isinstance(leaf, bool):
+        return jax.numpy.asarray(leaf, dtype=jax.numpy.result_type(float))
+    return plain(leaf)

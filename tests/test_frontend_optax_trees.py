@@ -1,0 +1,200 @@
+"""Trees as optax's users have them: leaves that are no parameters, boxes around arrays, the tree that masks look at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from test_frontend_optax import NAMES, assert_close, functions, kinds
+
+from gradwise import optimizers
+
+pytestmark = pytest.mark.jax
+
+
+def others() -> dict[str, Any]:
+    """What stands among the parameters of a model and has no gradient."""
+    import jax
+    import jax.numpy as jnp
+
+    return {
+        "activation": jax.nn.relu,
+        "text": "same",
+        "object": object(),
+        "flag": True,
+        "size": 3,
+        "share": 0.5,
+        "counter": jnp.arange(2),
+        "used": jnp.asarray([True]),
+        "table": np.arange(2),
+        "key": jax.random.key(0),
+    }
+
+
+def called(variant: Any) -> str:
+    return "-".join([variant[0], *variant[1]])
+
+
+EVERY = [*((name, {}) for name in NAMES), ("sgd", {"momentum": 0.9})]
+
+
+@pytest.mark.parametrize("variant", EVERY, ids=called)
+def test_leaves_without_a_gradient_may_be_anything(variant: Any) -> None:
+    """A filtered model makes the state, and the whole one is given as `params`: as in optax, leaf for leaf."""
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    name, options = variant
+    made = [getattr(module, name)(0.1, **options) for module in (functions(), optax)]
+    for key, other in others().items():
+        whole, filtered = {"w": jnp.ones(2), key: other}, {"w": jnp.ones(2), key: None}
+        ours, theirs = (each.update(filtered, each.init(filtered), whole) for each in made)
+        assert jax.tree.structure(ours) == jax.tree.structure(theirs), key
+        assert_close(ours, theirs, 1e-4)
+        # optax's stateful ones cannot begin with such leaves; here they have no slots.
+        state = made[0].init(whole)
+        if key not in ("size", "share"):
+            assert kinds(state) == kinds(made[0].init(filtered)), key
+        assert_close(made[0].update(filtered, state, whole)[0], ours[0], 0.0)
+
+
+@pytest.mark.parametrize("scheduled", [False, True], ids=["rate", "schedule"])
+def test_what_keeps_no_slots_begins_with_any_tree(scheduled: bool) -> None:
+    import jax.numpy as jnp
+    import optax
+
+    rate = optax.linear_schedule(0.1, 0.2, 10) if scheduled else 0.1
+    ours, theirs = functions().sgd(rate), optax.sgd(rate)
+    whole = {"w": jnp.ones(2), **others()}
+    grads = {key: leaf if key == "w" else None for key, leaf in whole.items()}
+    assert kinds(ours.init(whole)) == kinds(theirs.init(whole))
+    for params in (whole, grads, None):
+        assert_close(ours.update(grads, ours.init(whole), params), theirs.update(grads, theirs.init(whole), params), 0)
+
+
+def test_a_gradient_of_what_cannot_be_optimized_is_refused() -> None:
+    import jax
+    import jax.numpy as jnp
+
+    transformation = functions().sgd(0.1)
+    params = {"w": jnp.ones(2), "counter": jnp.arange(2)}
+    state = transformation.init(params)
+    with pytest.raises(ValueError, match=r"holds a jax array of dtype float32 .* where a jax array of dtype int32"):
+        transformation.update({"w": jnp.ones(2), "counter": jnp.ones(2)}, state, params)
+    # What `jax.grad(..., allow_int=True)` gives for integers stands for none.
+    grads = jax.grad(lambda p: jnp.sum(p["w"] * p["counter"]), allow_int=True)(params)
+    updates, _ = transformation.update(grads, state, params)
+    assert updates["counter"] is None and updates["w"].shape == (2,)
+
+
+def test_any_optimizer_of_the_core_beside_other_leaves() -> None:
+    import jax.numpy as jnp
+
+    core = optimizers.Nadam(0.1, use_ema=True, global_clipnorm=1.0)
+    transformation = functions().from_optimizer(core)
+    whole = {"w": jnp.ones(2), **others()}
+    params = {"w": jnp.ones(2)}
+    grads = {key: leaf if key == "w" else None for key, leaf in whole.items()}
+    updates, after = transformation.update(grads, transformation.init(whole), whole)
+    expected, state = transformation.update(params, transformation.init(params), params)
+    assert_close(updates["w"], expected["w"], 0.0)
+    assert_close(after.slots["average"]["w"], state.slots["average"]["w"], 0.0)
+    assert after.slots["average"]["activation"] is None
+
+
+def test_leaves_that_stand_for_arrays() -> None:
+    """As flax's hijax Variables, which are leaves and say that JAX may take them for arrays."""
+    import jax
+    import jax.numpy as jnp
+
+    class Cell:
+        """Looks like an array of a library of its own, as those do."""
+
+        def __init__(self, array: Any) -> None:
+            self.array = array
+            self.dtype, self.shape = array.dtype, array.shape
+
+        def __jax_array__(self) -> Any:
+            return self.array
+
+        def __array_namespace__(self) -> Any:
+            return jnp
+
+    plain = {"w": jnp.ones(2), "b": jnp.zeros(3)}
+    cells = {key: Cell(leaf) for key, leaf in plain.items()}
+    for kind in (optimizers.Adam, optimizers.SGD):
+        core = kind(0.1)
+        assert kinds(core.init(cells)) == kinds(core.init(plain))
+        assert_close(core.step(cells, cells, core.init(cells)), core.step(plain, plain, core.init(plain)), 0.0)
+    transformation = functions().adamw(0.1)
+    state = transformation.init(cells)
+    assert kinds(state) == kinds(transformation.init(plain))
+    assert_close(transformation.update(cells, state, cells), transformation.update(plain, state, plain), 0.0)
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(state))
+
+
+# ---------------------------------------------------------------- the tree that a transformation sees
+
+
+def model() -> Any:
+    import jax.numpy as jnp
+
+    return {"dense": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}, "other": [jnp.ones(2), jnp.ones(3)]}
+
+
+def is_kernel(tree: Any) -> Any:
+    import jax
+
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: getattr(path[-1], "key", "") == "kernel" and len(path) == 2, tree
+    )
+
+
+FLAGS = {"dense": {"kernel": True, "bias": False}, "other": [False, True]}
+LABELS = {"dense": {"kernel": "a", "bias": "z"}, "other": "a"}
+
+
+def looking_at_the_tree() -> dict[str, Any]:
+    import jax
+    import optax
+
+    goptax = functions()
+    groups = {"a": optax.sgd(0.1), "z": optax.set_to_zero()}
+    return {
+        "mask is a tree": lambda: optax.lion(0.1, weight_decay=0.5, mask=FLAGS),
+        "mask by path": lambda: optax.lion(0.1, weight_decay=0.5, mask=is_kernel),
+        "ours, mask is a tree": lambda: goptax.adamw(0.1, weight_decay=0.5, mask=FLAGS),
+        "ours, mask by path": lambda: goptax.adamw(0.1, weight_decay=0.5, mask=is_kernel),
+        "masked": lambda: optax.masked(optax.adam(0.1), FLAGS),
+        "partition": lambda: optax.partition(groups, LABELS),
+        "partition by path": lambda: optax.partition(
+            groups, lambda tree: jax.tree.map(lambda kernel: "a" if kernel else "z", is_kernel(tree))
+        ),
+    }
+
+
+@pytest.mark.parametrize("twice", [False, True], ids=["", "twice"])
+@pytest.mark.parametrize(
+    "name",
+    ["mask by path", "mask is a tree", "masked", "ours, mask by path", "ours, mask is a tree", "partition",
+     "partition by path"],
+)  # fmt: skip
+def test_a_transformation_in_an_optimizer_in_a_transformation_sees_the_user_s_tree(name: str, twice: bool) -> None:
+    import jax
+    import optax
+
+    goptax = functions()
+    make = looking_at_the_tree()[name]
+    theirs, ours = make(), goptax.from_optimizer(goptax.to_optimizer(make()))
+    if twice:
+        ours = goptax.from_optimizer(goptax.to_optimizer(ours))
+    params = their_params = model()
+    state, their_state = ours.init(params), theirs.init(params)
+    for step in range(3):
+        grads = jax.tree.map(lambda leaf, n=step: leaf * (n - 0.5), params)
+        updates, state = jax.jit(ours.update)(grads, state, params)
+        their_updates, their_state = theirs.update(grads, their_state, their_params)
+        assert_close(updates, their_updates, 1e-5)
+        params, their_params = optax.apply_updates(params, updates), optax.apply_updates(their_params, their_updates)
