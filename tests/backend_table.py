@@ -90,6 +90,23 @@ def precision(library: str, dtype: str) -> Any:
     return contextlib.nullcontext()
 
 
+DIGITS = {"float16": 11, "bfloat16": 8}
+"""Binary digits of a number, the leading one included."""
+SMALLEST = {"float16": -24, "bfloat16": -133}
+"""The exponent of the smallest number above zero."""
+
+
+def unit(values: Any, dtype: str) -> Any:
+    """The distance of neighbours of a 16-bit type around float32 values."""
+    _, exponent = np.frexp(np.asarray(values, np.float64))
+    return np.ldexp(1.0, np.maximum(exponent - DIGITS[dtype], SMALLEST[dtype]))
+
+
+def wide(value: Any) -> Any:
+    """16-bit numbers in float32."""
+    return np.asarray(value, np.float32)
+
+
 def distance(a: Any, b: Any, update: Any) -> float:
     """How far a tensor is from another: max|a - b| / (eps(dtype) * max(max|b|, max|update|)).
 

@@ -4,36 +4,42 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from backend_table import array, read
+from backend_table import array, distance, read
 
 from gradwise.optimizers import Adam, Nadam
 
 pytestmark = pytest.mark.fast
 LIBRARIES = ["numpy", pytest.param("torch", marks=pytest.mark.torch)]
+OF_TORCH = 2.0
+"""The cap of `test_parity` on the distance of torch by whole arrays."""
 
 
 class Pair:
-    """Two optimizers on equal parameters, one by whole arrays, one in one pass."""
+    """Two optimizers on equal parameters: one by whole arrays of NumPy, one in one pass over a library's arrays."""
 
     def __init__(self, library, shapes=((3, 4), (), (5,)), **arguments):
         generator = np.random.default_rng(3)
         self.library, self.generator = library, generator
-        start = [np.asarray(generator.normal(size=shape), np.float32) for shape in shapes]
-        self.eager, self.fused = ([array(library, value) for value in start] for _ in range(2))
+        self.eager = [np.asarray(generator.normal(size=shape), np.float32) for shape in shapes]
+        self.fused = [array(library, value) for value in self.eager]
         self.by_arrays, self.in_one_pass = Adam(0.1, jit_compile=False, **arguments), Adam(0.1, **arguments)
 
     def gradients(self):
-        """New arrays."""
-        shapes = [tuple(value.shape) for value in self.eager]
+        """New arrays of the library."""
+        shapes = [value.shape for value in self.eager]
         return [array(self.library, np.asarray(self.generator.normal(size=shape), np.float32)) for shape in shapes]
 
     def step(self, gradients=None):
         """One step of both; whether the second one was ready for it."""
         gradients = self.gradients() if gradients is None else gradients
-        self.by_arrays.apply(gradients, self.eager)
+        self.by_arrays.apply([None if gradient is None else read(gradient) for gradient in gradients], self.eager)
         before = self.in_one_pass._fusion.lane
         self.in_one_pass.apply(gradients, self.fused)
-        assert [read(value).tobytes() for value in self.fused] == [read(value).tobytes() for value in self.eager]
+        found = [read(value) for value in self.fused]
+        if self.library == "numpy" or {group.way for group in self.in_one_pass.execution_report()} == {"fused"}:
+            assert [value.tobytes() for value in found] == [value.tobytes() for value in self.eager]
+        else:  # Torch's own root need not be the nearest number.
+            assert all(distance(a, b, b) <= OF_TORCH for a, b in zip(found, self.eager, strict=True))
         return before is not None and self.in_one_pass._fusion.lane is before
 
 
@@ -158,12 +164,12 @@ def test_tensors_whose_data_is_replaced():
     pair = Pair("torch", shapes=((4, 4), (3,)))
     pair.step()
     assert pair.step()
-    for parameters in (pair.eager, pair.fused):
-        parameters[0].data = parameters[0].data.clone() * 2
+    pair.eager[0] *= 2
+    pair.fused[0].data = pair.fused[0].data.clone() * 2
     assert not pair.step()
     assert pair.step()
-    for parameters in (pair.eager, pair.fused):
-        parameters[0].data = parameters[0].data.t()
+    pair.eager[0][...] = pair.eager[0].T.copy()
+    pair.fused[0].data = pair.fused[0].data.t()
     assert not pair.step()
 
 
