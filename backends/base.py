@@ -149,6 +149,13 @@ class Backend:
         """The value of a concrete 0-d array as a Python number."""
         return int(array) if "int" in self.dtype_name(array) else float(array)
 
+    def traceable(self, scalar: Array) -> Any:
+        """A concrete 0-d array as a leaf that JAX and those who sort leaves by kind trace, as they do not a number.
+
+        None where the library's arrays are no leaves of JAX's trees.
+        """
+        return None
+
     def widest_float(self, scalar: Array) -> Array:
         """A 0-d array as floating point, as wide as it can be without widening the arrays it will meet."""
         return self.cast(scalar, "float64")

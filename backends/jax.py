@@ -15,6 +15,7 @@ from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from .base import Array, Backend
+from .detect import NUMPY
 from .interpreter import OPERATORS, interpret
 from .program import Program
 from .scope import build_scope
@@ -173,6 +174,10 @@ class JaxBackend(Backend):
             return "it is a shape without values"
         deleted = not isinstance(array, jax.core.Tracer) and array.is_deleted()
         return "it was deleted, or donated to a compiled function" if deleted else None
+
+    def traceable(self, scalar: Array) -> Any:
+        """NumPy's scalar: flax refuses arrays of JAX in what it keeps as static, which transformations are to it."""
+        return NUMPY.traceable(numpy.asarray(scalar))
 
     def widest_float(self, scalar: Array) -> Array:
         """Weakly typed, so that a double-precision scalar does not widen the arrays it meets."""

@@ -39,6 +39,11 @@ class NumpyBackend(Backend):
         """A copy that shares no memory."""
         return numpy.array(array)
 
+    def traceable(self, scalar: Array) -> Any:
+        """A NumPy scalar, which never changes, in a dtype that is computed in."""
+        name = self.dtype_name(scalar)
+        return scalar.astype(name if name in ("float32", "float64") else "float32")[()]
+
     def to_numpy(self, array: Array) -> Any:
         """The array itself."""
         return numpy.asarray(array)

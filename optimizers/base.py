@@ -21,6 +21,7 @@ from .hyperparameter import (
     Flag,
     Number,
     hyperparameters,
+    remember_array,
 )
 from .imperative import ImperativeOptimizer
 from .value import ComparedByValue
@@ -254,6 +255,7 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, FunctionalOptimizer):
         rate = LEARNING_RATE.checked(value.value if isinstance(value, Variable) else value, type(self).__name__)
         self._schedule = None
         self._rate = Variable.scalar(rate, "learning_rate")
+        remember_array(self, "learning_rate", value)
 
     @property
     def learning_rate_schedule(self) -> Callable[..., Any] | None:

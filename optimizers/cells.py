@@ -18,7 +18,7 @@ from .checks import as_list, check_one_backend, check_parameter
 STRUCTURE = (
     "_iterations", "_rate", "_records", "_parameters", "_index", "_grouped", "_numbers", "_counts", "_shared",
     "_pristine", "_templates", "_fusion", "_handle", "_hashed", "_tree", "_slot_names", "_number_names", "built",
-    "_building", "_off_when_built",
+    "_building", "_off_when_built", "_arrays",
 )  # fmt: skip
 """Attributes that belong to a built instance and not to its configuration."""
 
@@ -62,6 +62,7 @@ class CellKeeper:
         self.built = False
         self._building = False
         self._off_when_built: set[str] = set()
+        self._arrays: dict[str, Any] = {}
         self._hashed = False
         self._tree: Any = None
         self._slot_names: list[str] = []
@@ -199,6 +200,7 @@ class CellKeeper:
             vars(copy)[name] = _unbuilt(value)
         copy._reset_structure()
         copy._rate = Variable.scalar(self._rate.value, "learning_rate")
+        copy._arrays = self._arrays
         return copy
 
     # ---------------------------------------------------------------- creating slots and scalars

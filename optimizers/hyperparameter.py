@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from ..backends import HOST, backend_of, describe, ops, shown
+from ..backends import HOST, backend_of, describe, ops, shown, value_of
 
 
 class Fixed(NamedTuple):
@@ -46,6 +46,7 @@ class Hyperparameter:
         return value
 
     def __set__(self, instance: Any, value: Any) -> None:
+        given = value
         if value is not None or not self.optional:
             value = self.checked(value, type(instance).__name__)
         instance._check_convention_has(self.name, value)
@@ -55,6 +56,7 @@ class Hyperparameter:
                 "made without it: set it before the optimizer is built."
             )
         instance.__dict__[self.name] = value
+        remember_array(instance, self.name, given)
 
     def is_off(self, value: Any) -> bool:
         """Whether the value is the one at which the hyperparameter does nothing."""
@@ -115,6 +117,21 @@ class Number(Hyperparameter):
         above = number > self._low if self._low_open else number >= self._low
         below = number < self._high if self._high_open else number <= self._high
         return above and below
+
+
+def remember_array(keeper: Any, name: str, given: Any) -> None:
+    """Keep that a number was given as an array, for `value.py`: the optimizer itself computes with the number."""
+    known = vars(keeper).get("_arrays", {})
+    given = value_of(given)
+    backend = backend_of(given)
+    if backend in (None, HOST) or backend.shape(given) != () or not backend.concrete(given):
+        array = None
+    else:
+        array = backend.traceable(given)
+    if array is not None or name in known:
+        # Copies of an optimizer share the table, so it is never changed.
+        kept = {key: value for key, value in known.items() if key != name}
+        keeper._arrays = kept if array is None else {**kept, name: array}
 
 
 LEARNING_RATE = Number("[0, inf)")

@@ -2,7 +2,8 @@
 
 A jitted function keeps its static arguments by hash and calls no rule again for an equal one. So whoever has been
 hashed cannot change any more. As a node of a tree an optimizer has its numbers for leaves, so it may also be an
-argument that is not static, be mapped over and be differentiated.
+argument that is not static, be mapped over and be differentiated. Those that were given as arrays are arrays there too,
+for those who trace arrays only, as equinox does.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..backends import HOST, Variable, backend_of, ops, register_node
+from ..backends import HOST, Variable, backend_of, is_number, ops, register_node
 from .cells import CellKeeper, frozen
-from .hyperparameter import Number, hyperparameters
+from .hyperparameter import Number, hyperparameters, remember_array
 
 _RATE = "learning_rate"
 _ELSEWHERE = "a leaf"
@@ -76,7 +77,8 @@ def _flatten(optimizer: Any) -> tuple[list[Any], _Rest]:
     leaves: list[Any] = []
     for keeper in rest._all_keepers():
         numbers = numbers_of(keeper)
-        leaves += numbers.values()
+        leaves += [_leaf_of(keeper, name, number) for name, number in numbers.items()]
+        keeper._arrays = {}
         for name in numbers:
             if name == _RATE:
                 keeper._rate = Variable.scalar(0.0, _RATE)
@@ -88,14 +90,24 @@ def _flatten(optimizer: Any) -> tuple[list[Any], _Rest]:
 def _unflatten(rest: _Rest, leaves: Iterable[Any]) -> Any:
     optimizer = rest.optimizer._unbuilt_copy()
     # JAX also puts trees together from derivatives, batches and objects of its own: nothing is checked.
-    remaining = map(_number_of, leaves)
+    remaining = iter(leaves)
     for keeper in optimizer._all_keepers():
         if keeper._schedule is None:
-            keeper._rate._array = next(remaining)
+            leaf = next(remaining)
+            keeper._rate._array = _number_of(leaf)
+            remember_array(keeper, _RATE, leaf)
         for name in hyperparameters(type(keeper)):
             if vars(keeper).get(name) is _ELSEWHERE:
-                vars(keeper)[name] = next(remaining)
+                leaf = next(remaining)
+                vars(keeper)[name] = _number_of(leaf)
+                remember_array(keeper, name, leaf)
     return optimizer
+
+
+def _leaf_of(keeper: Any, name: str, number: Any) -> Any:
+    """A number, or the array that it was given as if it has not changed since."""
+    array = keeper._arrays.get(name)
+    return array if array is not None and is_number(number) and float(array) == number else number
 
 
 def _number_of(leaf: Any) -> Any:

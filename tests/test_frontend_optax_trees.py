@@ -1,7 +1,9 @@
-"""Trees as optax's users have them: leaves that are no parameters, boxes around arrays, the tree that masks look at."""
+"""What optax's users put into trees: leaves that are no parameters, boxes, masks by path, rates that are arrays."""
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import numpy as np
@@ -198,3 +200,91 @@ def test_a_transformation_in_an_optimizer_in_a_transformation_sees_the_user_s_tr
         their_updates, their_state = theirs.update(grads, their_state, their_params)
         assert_close(updates, their_updates, 1e-5)
         params, their_params = optax.apply_updates(params, updates), optax.apply_updates(their_params, their_updates)
+
+
+# ---------------------------------------------------------------- hyperparameters that are arrays
+
+
+def traced_where_arrays(function: Any) -> Any:
+    """As `equinox.filter_jit`: of the first argument, leaves that are arrays are traced and all others are static."""
+    import jax
+
+    def joined(static: Any, traced: Any, *others: Any) -> Any:
+        definition, leaves = static
+        merged = [leaf if array is None else array for array, leaf in zip(traced, leaves, strict=True)]
+        return function(jax.tree.unflatten(definition, merged), *others)
+
+    compiled = jax.jit(joined, static_argnums=0)
+
+    def call(argument: Any, *others: Any) -> Any:
+        leaves, definition = jax.tree.flatten(argument)
+        array = [isinstance(leaf, (jax.Array, np.ndarray, np.generic)) for leaf in leaves]
+        traced = [leaf if traces else None for leaf, traces in zip(leaves, array, strict=True)]
+        static = tuple(None if traces else leaf for leaf, traces in zip(leaves, array, strict=True))
+        return compiled((definition, static), traced, *others)
+
+    return call
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int32"])
+@pytest.mark.parametrize("name", ["sgd", "adam", "momentum", "from_optimizer", "optimizer"])
+def test_numbers_given_as_arrays_are_traced(name: str, dtype: str) -> None:
+    """Another one traces nothing anew where arrays are traced and numbers are not."""
+    import jax.numpy as jnp
+
+    goptax = functions()
+    make = {
+        "sgd": goptax.sgd,
+        "adam": goptax.adam,
+        "momentum": lambda rate: goptax.sgd(0.5, momentum=rate / 4),
+        "from_optimizer": lambda rate: goptax.from_optimizer(optimizers.Adam(rate)),
+        "optimizer": optimizers.Adam,
+    }[name]
+    traces = []
+
+    def step(made: Any, params: Any, state: Any) -> Any:
+        traces.append(None)
+        if name == "optimizer":
+            return made.step(params, params, state)
+        return made.update(params, state, params)
+
+    run, params = traced_where_arrays(step), {"w": jnp.ones(2)}
+    for rate in (1, 2, 3):
+        made = make(jnp.asarray(rate, dtype))
+        plain = make(float(rate))
+        assert_close(run(made, params, made.init(params)), run(plain, params, plain.init(params)), 1e-5)
+    # Numbers are static there: each is traced.
+    assert len(traces) == 1 + 3
+
+
+def test_a_number_that_was_an_array_is_exact_where_the_host_reads_it() -> None:
+    """As a constant of a program, eagerly and in comparisons it is the number; only as an argument it is traced."""
+    import jax
+    import jax.numpy as jnp
+
+    goptax, params = functions(), tree_of_one()
+    array, number = jnp.asarray(0.1), float(np.float32(0.1))
+    for make in (goptax.adam, lambda rate: goptax.from_optimizer(optimizers.Adam(rate, beta_1=rate, beta_2=rate))):
+        ours, plain = make(array), make(number)
+        assert ours == plain and hash(ours) == hash(plain) and repr(ours) == repr(plain)
+        for run in (lambda update: update, jax.jit):
+            found = run(ours.update)(params, ours.init(params), params)
+            assert_close(found, run(plain.update)(params, plain.init(params), params), 0.0)
+        again = pickle.loads(pickle.dumps(copy.deepcopy(ours)))
+        assert again == ours and [type(leaf) for leaf in jax.tree.leaves(again)] == [
+            type(leaf) for leaf in jax.tree.leaves(ours)
+        ]
+    core = optimizers.Adam(array)
+    assert core.learning_rate == number and type(core.learning_rate) is float
+    assert type(jax.tree.leaves(core)[0]) is np.float32
+    twice = jax.tree.unflatten(jax.tree.structure(core), jax.tree.leaves(core))
+    assert twice == core and type(jax.tree.leaves(twice)[0]) is np.float32
+    other = copy.copy(core)
+    other.learning_rate = number
+    assert type(jax.tree.leaves(other)[0]) is float and type(jax.tree.leaves(core)[0]) is np.float32
+
+
+def tree_of_one() -> Any:
+    import jax.numpy as jnp
+
+    return {"w": jnp.asarray([1.0, -0.5])}

@@ -14,7 +14,7 @@ import jax
 import optax  # type: ignore[import-untyped]  # it shows mypy no types
 
 from ... import optimizers
-from ...backends import describe, is_number
+from ...backends import describe, is_number, ops
 from ...optimizers.cells import frozen
 from ...optimizers.functional import OptimizerState
 from .transformation import Rule, Transformation, number_of, run
@@ -202,7 +202,7 @@ class RowRule(Rule):
 
     def _core(self, weight_decay: Any) -> optimizers.Optimizer:
         given = {**self._arguments, "weight_decay": weight_decay}
-        named = {ours: given[theirs] for theirs, ours in self.row.arguments.items()}
+        named = {ours: ops.convert_to_number(given[theirs]) for theirs, ours in self.row.arguments.items()}
         if is_number(named.get("momentum")) and named["momentum"] == 0:
             # A momentum of 0 keeps a trace in optax, which counts when a schedule raises it. This is 0 for an array.
             named["momentum"] = math.ulp(0.0)
@@ -302,7 +302,8 @@ class RowRule(Rule):
         return _rule_of, (self.row.name, self.numbers, self._others)
 
     def __repr__(self) -> str:
-        arguments = [f"{name}={self._arguments[name]!r}" for name in self.row.signature.parameters]
+        shown = {name: ops.convert_to_number(value) for name, value in self._arguments.items()}
+        arguments = [f"{name}={shown[name]!r}" for name in self.row.signature.parameters]
         return f"{self.row.name}({', '.join(arguments)})"
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import optax  # type: ignore[import-untyped]  # it shows mypy no types
 
-from ...backends import SIXTEEN_BIT, UnknownValueError, ops
+from ...backends import SIXTEEN_BIT, UnknownValueError, backend_of, is_number, ops
 from ...optimizers.base import Optimizer
 from ...optimizers.cells import frozen
 from ...optimizers.functional import OptimizerState
@@ -52,7 +52,11 @@ class Rule:
     @property
     def key(self) -> Any:
         """What makes it equal to others."""
-        return type(self), self.rest, frozen(self.numbers)
+        return (
+            type(self),
+            self.rest,
+            frozen({name: ops.convert_to_number(number) for name, number in self.numbers.items()}),
+        )
 
 
 class Transformation(optax.GradientTransformationExtraArgs):  # type: ignore[misc]  # of a class without types
@@ -127,10 +131,13 @@ jax.tree_util.register_pytree_node(Transformation, _flatten, _unflatten)
 
 
 def number_of(value: Any) -> Any:
-    """A hyperparameter as the core keeps it: a float where the host can read it, else in single precision at least."""
-    value = ops.convert_to_number(value)
-    narrow = str(getattr(value, "dtype", "")) in SIXTEEN_BIT
-    return float(value) if isinstance(value, int) else ops.cast(value, "float32") if narrow else value
+    """A hyperparameter as a leaf: a float, or an array, in single precision at least, of what was given as one."""
+    if is_number(value):
+        return float(value)
+    backend = backend_of(value)
+    if backend is not None and backend.concrete(value):
+        return backend.traceable(value)
+    return ops.cast(value, "float32") if str(getattr(value, "dtype", "")) in SIXTEEN_BIT else value
 
 
 def run(
