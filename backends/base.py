@@ -160,6 +160,15 @@ class Backend:
         """A 0-d array as floating point, as wide as it can be without widening the arrays it will meet."""
         return self.cast(scalar, "float64")
 
+    def following(self, count: Array, room: int = 0) -> Array:
+        """One more than a count; where its dtype has no larger number, the largest.
+
+        Args:
+            count: of steps.
+            room: how much has to be left up to the dtype's largest.
+        """
+        return count + 1
+
     def logarithm_in_compiled_code(self, number: float) -> Array | None:
         """The natural logarithm as an array, where the host's would make the number a constant; None elsewhere."""
         return None
@@ -223,6 +232,10 @@ class Backend:
     def same_memory(self, a: Array, b: Array) -> bool:
         """Whether two arrays of one shape are the same memory."""
         return a is b
+
+    def same_values(self, a: Array, b: Array) -> bool:
+        """Whether two arrays of one shape and dtype that the host can read are equal, NaN to NaN."""
+        return bool(numpy.array_equal(self.to_numpy(a), self.to_numpy(b), equal_nan=True))
 
     def as_array(self, value: Array) -> Array:
         """The value as the library's own array type, where arithmetic on 0-d arrays gives something else."""

@@ -22,6 +22,7 @@ from .scope import build_scope
 
 _LARGEST = float(numpy.finfo(numpy.float32).max)
 """The largest number of the host's that no dtype computed in makes infinite."""
+_LARGEST_COUNT = int(numpy.iinfo(numpy.int32).max)
 _SERIES = 12
 """Terms of the series of exp, enough for float32 up to 1."""
 
@@ -178,6 +179,15 @@ class JaxBackend(Backend):
     def traceable(self, scalar: Array) -> Any:
         """NumPy's scalar: flax refuses arrays of JAX in what it keeps as static, which transformations are to it."""
         return NUMPY.traceable(numpy.asarray(scalar))
+
+    def following(self, count: Array, room: int = 0) -> Array:
+        """Compiled code cannot say that 32 bits are full, and would go on from the least number, which is negative.
+
+        All that a rule makes of so many steps has come to its limit long before.
+        """
+        if count.dtype != "int32":
+            return count + 1
+        return jax.numpy.where(count < _LARGEST_COUNT - room, count + 1, _LARGEST_COUNT - room)
 
     def widest_float(self, scalar: Array) -> Array:
         """Weakly typed, so that a double-precision scalar does not widen the arrays it meets."""

@@ -11,8 +11,6 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import optree
-
 _LOCK = threading.Lock()
 _NODES: set[type] = set()
 
@@ -59,6 +57,9 @@ class Tree:
     __slots__ = ("_bare", "_definition", "leaves", "names")
 
     def __init__(self, tree: Any) -> None:
+        # Here and not above: its extension refuses to be imported in a subinterpreter, where no tree may be needed.
+        import optree
+
         jax = sys.modules.get("jax")
         paths, leaves, definition = optree.tree_flatten_with_path(tree)
         bare = definition

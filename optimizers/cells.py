@@ -18,7 +18,7 @@ from .checks import as_list, check_one_backend, check_parameter
 STRUCTURE = (
     "_iterations", "_rate", "_records", "_parameters", "_index", "_grouped", "_numbers", "_counts", "_shared",
     "_pristine", "_templates", "_fusion", "_handle", "_hashed", "_tree", "_slot_names", "_number_names", "built",
-    "_building", "_off_when_built", "_arrays",
+    "_building", "_off_when_built", "_arrays", "_loaded",
 )  # fmt: skip
 """Attributes that belong to a built instance and not to its configuration."""
 
@@ -39,6 +39,7 @@ class CellKeeper:
 
     slot_dtype: Any
     name: str
+    _excluded: list[Any]
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -64,6 +65,7 @@ class CellKeeper:
         self._off_when_built: set[str] = set()
         self._arrays: dict[str, Any] = {}
         self._hashed = False
+        self._loaded = False
         self._tree: Any = None
         self._slot_names: list[str] = []
         self._number_names: set[str] = set()
@@ -74,10 +76,80 @@ class CellKeeper:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._reset_structure()
         vars(self).update(state)
+        self._loaded = bool(self._parameters)
         # Parameters are known by identity, and a copy has copies of them.
         for position, cell in enumerate(self._parameters):
             self._index[id(cell)] = position
             self._index[id(cell._array)] = position
+
+    def relink(self, variables: Sequence[Any]) -> None:
+        """Go on with other arrays in place of the parameters that the optimizer was built for.
+
+        Parameters are known by identity, which some formats do not keep: after joblib an estimator's arrays and its
+        optimizer's are apart. (If they are still equal when the first step after loading is made, that step links them
+        by itself.) State and step count stay as they are; the arrays are not changed.
+
+        Args:
+            variables: one for each parameter, in the order of `build`, of the same library, shapes and dtypes.
+
+        Raises:
+            TypeError, ValueError: if the optimizer is not built, or an array cannot take the place of its parameter;
+                nothing has changed then.
+        """
+        if not self._parameters:
+            raise ValueError(f"Optimizer {self.name!r} is not built: call build(variables) first.")
+        variables = as_list(variables, "variables")
+        reason = self._why_not_linked(variables)
+        if reason is not None:
+            raise ValueError(f"Optimizer {self.name!r} cannot be linked to these variables: {reason}.")
+        self._link_to(variables, self._cells_for(variables))
+
+    def _why_not_linked(self, variables: Sequence[Any]) -> str | None:
+        """Why variables cannot take the places of the parameters, or None."""
+        if len(variables) != len(self._parameters):
+            return f"they are {len(variables)}, and it was built for {len(self._parameters)}"
+        for cell, array in zip(self._parameters, variables, strict=True):
+            held = value_of(array)
+            alike = backend_of(held) is cell.backend and cell.backend.shape(held) == cell.shape
+            if not alike or cell.backend.dtype_name(held) != cell.dtype_name:
+                kind = f"a {cell.backend.name} array of dtype {cell.dtype_name} and shape {cell.shape}"
+                return f"{describe(held)} cannot stand for {cell.name!r}, which is {kind}"
+        return None
+
+    def _link_to(self, variables: Sequence[Any], cells: list[Variable]) -> None:
+        before = list(self._parameters)
+        excluded = {id(known): cell for cell in before for known in (cell, cell._array)}
+        now: list[Variable] = []
+        for old, new, variable in zip(before, cells, variables, strict=True):
+            if new is not variable:
+                new.name, new.constraint = old.name, old.constraint
+            now.append(new)
+        places = {id(old): new for old, new in zip(before, now, strict=True)}
+        given = {id(new): variable for new, variable in zip(now, variables, strict=True)}
+        for keeper in self._all_keepers():
+            keeper._excluded = [
+                places[id(excluded[id(each)])] if id(each) in excluded else each for each in keeper._excluded
+            ]
+            keeper._parameters = [places.get(id(cell), cell) for cell in keeper._parameters]
+            keeper._grouped = [[places.get(id(cell), cell) for cell in cells] for cells in keeper._grouped]
+            keeper._index = {id(cell): position for position, cell in enumerate(keeper._parameters)}
+            keeper._index |= {id(given[key]): position for key, position in keeper._index.items()}
+            keeper._forget_plan()
+        self._loaded = False
+
+    def _link_if_loaded(self, variables: Sequence[Any]) -> None:
+        """After loading, take variables that equal the parameters for these, if identity was not kept."""
+        if not self._loaded or any(id(variable) in self._index for variable in variables):
+            self._loaded = False
+            return
+        if self._why_not_linked(variables) is None and all(
+            cell.backend.same_values(value_of(array), cell._array)
+            for cell, array in zip(self._parameters, variables, strict=True)
+        ):
+            self._link_to(variables, self._cells_for(variables))
+
+    def _forget_plan(self) -> None:
+        """Forget how steps were made with the arrays so far."""
 
     def _refuse_change(self, name: str) -> None:
         """Raise if the optimizer was hashed and what would change belongs to its value."""
@@ -345,7 +417,8 @@ class CellKeeper:
                 raise ValueError(f"Optimizer {self.name!r} is not built: call build(variables) first.") from None
             raise ValueError(
                 f"Unknown variable: {named} is not one of the {len(self._parameters)} variables that optimizer "
-                f"{self.name!r} was built for; make a new optimizer for new variables."
+                f"{self.name!r} was built for; make a new optimizer for new variables, or call relink(variables) if "
+                "they are the same ones in other arrays, as after joblib."
             ) from None
 
 

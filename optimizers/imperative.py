@@ -75,6 +75,8 @@ class ImperativeOptimizer(UpdateRule):
             return int(self._iterations.value)
         variables = self._parameters_given(gradients, trainable_variables)
         if self.built:
+            if self._loaded:
+                self._link_if_loaded(variables)
             known = self._index
             positions = [
                 known[id(variable)] if id(variable) in known else self._get_variable_index(variable)
@@ -370,5 +372,18 @@ def restored(value: Any, like: Any) -> Any:
     if backend is None or backend is HOST:
         return value
     if backend_of(value) is HOST:
-        return backend.full_like(like, value)
+        return backend.full_like(like, _held(value, backend.dtype_name(like)))
     return backend.cast(backend.as_array(value), backend.dtype_name(like))
+
+
+def _held(number: Any, dtype: str) -> Any:
+    """A number as a dtype can hold it: a count that is larger than the largest stays there, with a word."""
+    if not isinstance(number, int) or not dtype.startswith("int"):
+        return number
+    largest = 2 ** (int(dtype[3:]) - 1) - 1
+    if number > largest:
+        warnings.warn(
+            f"The state counts steps in {dtype}, which ends at {largest}: from now on the count stays there. With JAX, "
+            "enable jax_enable_x64 before init to count further.", RuntimeWarning, stacklevel=4,
+        )  # fmt: skip
+    return min(number, largest)

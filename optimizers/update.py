@@ -22,6 +22,9 @@ from .fused import Fusion
 from .hyperparameter import LEARNING_RATE, in_use
 from .report import ExecutionReport
 
+_ROOM = 2**16
+"""Rules look ahead of their step, where there must still be numbers."""
+
 
 class UpdateRule(CellKeeper):
     """Runs steps. The base of `Optimizer`; see there for the meaning of the attributes."""
@@ -45,6 +48,9 @@ class UpdateRule(CellKeeper):
 
     def _reset_structure(self) -> None:
         super()._reset_structure()
+        self._fusion = Fusion()
+
+    def _forget_plan(self) -> None:
         self._fusion = Fusion()
 
     # ---------------------------------------------------------------- what a rule writes
@@ -74,7 +80,7 @@ class UpdateRule(CellKeeper):
         In convention "torch" the updates in which the parameter had a gradient count, elsewhere all updates.
         """
         count = self._steps[self._get_variable_index(variable)].value if self._steps else self.iterations
-        return ops.once(ops.add, count, 1)
+        return ops.once(_following, count, _ROOM)
 
     @property
     def iterations(self) -> Any:
@@ -123,7 +129,7 @@ class UpdateRule(CellKeeper):
                 lambda: self._update_from_accumulators(gradients, rate),
                 lambda: self._accumulate(gradients),
             )
-        self._iterations.assign(count + 1)
+        self._iterations.assign(ops.once(_following, count))
 
     def _accumulate(self, gradients: Sequence[Any]) -> None:
         incoming = _Gradients(self, gradients, self.loss_scale_factor)
@@ -156,7 +162,7 @@ class UpdateRule(CellKeeper):
         if self._counts:
             for index in gradients.present:
                 for count in self._counts[index]:
-                    count.assign(count.value + 1)
+                    count.assign(ops.once(_following, count.value))
 
     def _explain(self, index: int, error: Exception) -> None:
         """Where processes hold a parameter together, its library's words for what it cannot do need others beside."""
@@ -370,6 +376,12 @@ class _Sums(_Gradients):
         accumulator = self._rule._accumulators[index].value
         gradient = self._last.unscaled(index)
         return parameter.backend.cast(accumulator, parameter.backend.dtype_name(gradient)) + gradient
+
+
+def _following(count: Any, room: int = 0) -> Any:
+    """The count after a count."""
+    backend = backend_of(count)
+    return count + 1 if backend is None else backend.following(count, room)
 
 
 def _nothing() -> None:

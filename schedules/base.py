@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from ..backends import HOST, Array, backend_of, describe, ops
+from ..backends import HOST, NUMPY, Array, backend_of, describe, ops, value_of
 
 _LARGEST_INDEX = 2**31 - 1
 
@@ -37,12 +37,19 @@ class LearningRateSchedule:
 
         Args:
             step: the number of updates made so far, >= 0: a number, a 0-d array of any library, a cell, or a traced
-                scalar.
+                scalar. An array of steps that the host can read, as for a plot, gives the rate at each.
+
+        Returns:
+            A rate; for an array of steps a NumPy array of its shape, in double precision.
 
         Raises:
-            TypeError: if the step is not a single number.
+            TypeError: if the step is no number and no array of them.
         """
-        return scalar(self.rate(step_number(step)))
+        several = _several(step)
+        if several is None:
+            return scalar(self.rate(step_number(step)))
+        rates = [float(self(each)) for each in several.reshape(-1).tolist()]
+        return NUMPY.namespace.array(rates, dtype="float64").reshape(several.shape)
 
     def rate(self, step: Any) -> Array:
         """The rule itself.
@@ -90,12 +97,23 @@ def _by_value(value: Any) -> Hashable:
 # ---------------------------------------------------------------- steps and rates
 
 
+def _several(step: Any) -> Any:
+    """An array of several steps as one of NumPy, if it is one and the host can read it."""
+    value = value_of(step)
+    backend = backend_of(value)
+    if backend is None or backend is HOST or backend.shape(value) == () or not backend.concrete(value):
+        return None
+    return backend.to_numpy(value) if backend.dtype_name(value).startswith(("float", "bfloat", "int", "uint")) else None
+
+
 def step_number(step: Any) -> Any:
     """A step as a Python number where the host can read it, else as the traced scalar it is."""
     value = ops.convert_to_number(step)
     backend = backend_of(value)
     if backend is None or isinstance(value, bool) or backend.shape(value) != ():
-        raise TypeError(f"A schedule needs one step, a number or a 0-d array. Received: step={describe(step)}")
+        raise TypeError(
+            f"A schedule needs one step, a number or a 0-d array, or an array of steps. Received: step={describe(step)}"
+        )
     return value
 
 

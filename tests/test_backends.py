@@ -57,6 +57,43 @@ def test_no_framework_is_imported_on_the_users_behalf(code, absent):
     subprocess.run([sys.executable, "-W", "error", "-c", check], check=True, cwd=ROOT)
 
 
+def test_import_and_steps_in_a_subinterpreter():
+    # NumPy says that it does not support them, and Numba's compiler waits for ever in one: steps go without.
+    code = """
+import numpy, sys, warnings
+import gradwise
+from gradwise import optimizers, schedules
+assert "optree" not in sys.modules
+weights = numpy.ones(3)
+optimizer = optimizers.Adam(schedules.CosineDecay(0.1, 10))
+for _ in range(3):
+    optimizer.apply([numpy.ones(3)], [weights])
+assert optimizer.execution_report()[0].way == "blocks"
+print(weights.tolist())
+"""
+    start = """
+try:
+    import _interpreters
+    interpreter = _interpreters.create("legacy")
+except ImportError:
+    import _xxsubinterpreters as _interpreters
+    interpreter = _interpreters.create(isolated=False)
+failed = _interpreters.run_string(interpreter, {code!r})
+assert failed is None, failed
+"""
+    with_numba = subprocess.run(
+        [sys.executable, "-c", code.replace('"blocks"', '"fused"')],
+        capture_output=True, text=True, cwd=ROOT, check=False,
+    )  # fmt: skip
+    inside = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", start.replace("{code!r}", repr(code))],
+        capture_output=True, text=True, cwd=ROOT, check=False, timeout=120,
+    )  # fmt: skip
+    assert inside.returncode == 0, inside.stderr
+    assert with_numba.returncode == 0, with_numba.stderr
+    assert inside.stdout == with_numba.stdout
+
+
 def test_a_framework_imported_later_is_recognised():
     code = (
         "from gradwise.backends import backend_of\n"

@@ -459,3 +459,34 @@ def test_decays_that_are_traced_may_have_any_size(decay: float) -> None:
     low, high = (decay, decay + 1e-7) if decay == 0.0 else (decay * (1 - 1e-5), decay * (1 + 1e-5))
     assert slope == pytest.approx((exactly(high, 0.9) - exactly(low, 0.9)) / (high - low), rel=2e-3)
     assert jax.jit(moved)(0.9, decay) == pytest.approx(exactly(0.9, decay), rel=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:The state counts steps in int32:RuntimeWarning")
+@pytest.mark.parametrize("kind, convention", EVERY, ids=called)
+def test_a_full_counter_goes_on_compiled_as_it_does_otherwise(kind: Any, convention: str) -> None:
+    import jax
+    import jax.numpy as jnp
+
+    optimizer = kind(0.1, convention=convention)
+    largest = jnp.iinfo(jnp.int32).max
+    params = {"w": jnp.asarray([1.0, -2.0])}
+    state = jax.tree.map(
+        lambda leaf: jnp.full_like(leaf, largest - 1) if leaf.dtype == jnp.int32 else leaf, optimizer.init(params)
+    )
+    plain = compiled = (params, state)
+    for _ in range(4):
+        plain = optimizer.step(plain[0], params, plain[1])
+        compiled = jax.jit(optimizer.step)(compiled[0], params, compiled[1])
+        for one, other in zip(jax.tree.leaves(plain), jax.tree.leaves(compiled), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-6)
+            assert np.all(np.isfinite(one)) and one.dtype == other.dtype
+    assert plain[1].iterations == largest
+
+
+def test_a_full_counter_says_so() -> None:
+    import jax.numpy as jnp
+
+    optimizer = optimizers.SGD(0.1)
+    state = optimizer.init(jnp.ones(2))._replace(iterations=jnp.asarray(2**31 - 1, jnp.int32))
+    with pytest.warns(RuntimeWarning, match="counts steps in int32, which ends at 2147483647"):
+        optimizer.step(jnp.ones(2), jnp.ones(2), state)

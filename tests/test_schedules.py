@@ -333,7 +333,23 @@ def test_a_concrete_step_gives_a_python_float(schedule, convert):
         assert value == schedule(step)
 
 
-@pytest.mark.parametrize("step", [None, "1", True, [1], np.arange(2)])
+@pytest.mark.parametrize("schedule", every_schedule())
+@pytest.mark.parametrize(
+    "convert",
+    [
+        np.asarray, np.float32, strict_array, numpy_cell,
+        pytest.param(torch_tensor, marks=pytest.mark.torch), pytest.param(jax_array, marks=pytest.mark.jax),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("shape", [(12,), (3, 4), (0,)])
+def test_an_array_of_steps_gives_the_rate_at_each(schedule, convert, shape):
+    steps = np.arange(np.prod(shape)).reshape(shape) * 3
+    rates = schedule()(convert(steps))
+    assert type(rates) is np.ndarray and rates.dtype == np.float64 and rates.shape == shape
+    assert rates.ravel().tolist() == [schedule()(step) for step in steps.ravel().tolist()]
+
+
+@pytest.mark.parametrize("step", [None, "1", True, [1], np.array([True]), np.array(["1"]), np.array([1j])])
 def test_a_step_must_be_one_number(step):
     with pytest.raises(TypeError, match="needs one step"):
         schedules.ExponentialDecay(1, 10, 0.5)(step)

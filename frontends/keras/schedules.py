@@ -60,10 +60,11 @@ class Adapter(LearningRateSchedule):
         """The learning rate at a step, as a tensor.
 
         Args:
-            step: the number of updates made so far: a number, a 0-d tensor, a `keras.Variable` or a traced scalar.
+            step: the number of updates made so far: a number, a 0-d tensor, a `keras.Variable` or a traced scalar. An
+                array of steps, as for a plot, gives a tensor of rates.
 
         Raises:
-            TypeError: if the step is not a single number.
+            TypeError: if the step is no number and no array of them.
         """
         return keras.ops.convert_to_tensor(self.core(plain(step)), dtype=keras.config.floatx())
 
