@@ -108,6 +108,10 @@ class Backend:
         dtype = None if name is None else self.dtype(name)
         return self.namespace.full_like(array, value, dtype=dtype)
 
+    def beside(self, array: Array, like: Array) -> Array:
+        """A fresh array put where another lies, if it has not got a place of its own already."""
+        return array
+
     def zeros_for(self, arrays: Sequence[Array], names: Sequence[str]) -> list[Array]:
         """For each array zeros of its shape and place, in a dtype of its own, that nothing is written into."""
         return [self.full_like(array, 0.0, name) for array, name in zip(arrays, names, strict=True)]

@@ -123,30 +123,38 @@ class JaxBackend(Backend):
         It is strongly typed, and lies where the parameters do: on a mesh it is replicated.
         """
         number = jax.numpy.asarray(value, dtype=self.dtype("int64" if isinstance(value, int) else "float64"))
-        if like is not None and self.traced(like):
+        return number if like is None else self.beside(number, like)
+
+    def beside(self, array: Array, like: Array) -> Array:
+        """Spread as the other where the shapes agree, else the same on all devices that the other is on."""
+        alike = array.shape == like.shape != ()
+        if self.traced(like):
+            if alike:
+                return self._spread_as(array, like)
             if jax.sharding.get_abstract_mesh().manual_axes:
                 # In a function that runs on each device of a mesh, it is there, and the same on all of them.
-                return number
-            # A number by itself would be put on one device; beside the parameters it is where they are.
-            return lax.optimization_barrier((number, like))[0]  # type: ignore[no-untyped-call]  # JAX declares no types here
-        if not isinstance(like, jax.Array) or self.traced(number):
-            return number
+                return array
+            # An array by itself would be put on one device; beside the parameters it is where they are.
+            return lax.optimization_barrier((array, like))[0]  # type: ignore[no-untyped-call]  # JAX declares no types here
+        # What was put nowhere in particular may still be moved.
+        if not (self.concrete(array) and self.concrete(like)) or array.committed or not like.committed:
+            return array
         place: Any = like.sharding
-        if isinstance(place, NamedSharding):
+        if isinstance(place, NamedSharding) and not alike:
             everywhere = PartitionSpec()  # type: ignore[no-untyped-call]  # JAX declares no types here
             place = NamedSharding(place.mesh, everywhere)
-        # What was put nowhere in particular may still be moved.
-        return jax.device_put(number, place) if like.committed else number
+        return jax.device_put(array, place)
+
+    def _spread_as(self, array: Array, like: Array) -> Array:
+        # Zeros do not depend on the array: a compiled init would put them all on one device. What is chosen between
+        # the two, by a value that no compiler knows beforehand, is spread as the array is.
+        never = lax.optimization_barrier(numpy.False_)  # type: ignore[no-untyped-call]  # JAX declares no types here
+        return lax.select(never, lax.convert_element_type(like, array.dtype), array)
 
     def full_like(self, array: Array, value: Any, name: str | None = None) -> Array:
         """In the array's place; while slots are made, also where that is known only once it is compiled."""
         filled = super().full_like(array, value, name)
-        # Zeros do not depend on the array: a compiled init would put them all on one device. What is chosen between
-        # the two, by a value that no compiler knows beforehand, is spread as the array is.
-        if build_scope() is not None and self.traced(array):
-            never = lax.optimization_barrier(numpy.False_)  # type: ignore[no-untyped-call]  # JAX declares no types here
-            filled = lax.select(never, lax.convert_element_type(array, filled.dtype), filled)
-        return filled
+        return self._spread_as(filled, array) if build_scope() is not None and self.traced(array) else filled
 
     def zeros_for(self, arrays: Sequence[Array], names: Sequence[str]) -> list[Array]:
         """Traced, one for all of a type: each takes time to trace, most are dropped, and none ever changes."""
@@ -229,7 +237,10 @@ class JaxBackend(Backend):
         return _one_minus_exp(count * high + count * (rate - high))
 
     def cond(
-        self, predicate: Array, true: Callable[[Sequence[Any]], Any], false: Callable[[Sequence[Any]], Any],
+        self,
+        predicate: Array,
+        true: Callable[[Sequence[Any]], Any],
+        false: Callable[[Sequence[Any]], Any],
         operands: Sequence[Any],
     ) -> tuple[Any, list[Any]]:
         """`jax.lax.cond`: only the chosen branch runs."""

@@ -11,7 +11,18 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
-from ..backends import HOST, NUMPY, Backend, Variable, backend_of, compute_dtype, describe, handle_of, value_of
+from ..backends import (
+    FLOATING,
+    HOST,
+    NUMPY,
+    Backend,
+    Variable,
+    backend_of,
+    compute_dtype,
+    describe,
+    handle_of,
+    value_of,
+)
 from ..schedules.base import LearningRateSchedule
 from .checks import as_list, check_one_backend, check_parameter
 
@@ -215,7 +226,9 @@ class CellKeeper:
         self._numbers = [[] for _ in self._parameters]
         records = self._all_records()
         for record in records:
-            if record.position is not None:
+            # Random keys and flags are for the whole step: within one parameter's all is in the dtype computed in.
+            real = record.cell.backend is HOST or record.cell.dtype_name in FLOATING
+            if record.position is not None and real:
                 kind = self._numbers if record.cell.backend is HOST else self._grouped
                 kind[record.position].append(record.cell)
         counted = [keeper._steps for keeper in self._all_keepers() if keeper._steps]
@@ -336,6 +349,22 @@ class CellKeeper:
             for made, slot_name, initial in zip(slots, names, initializers, strict=True):
                 made.append(self.add_variable_from_reference(variable, slot_name, initial))
         return slots[0] if isinstance(name, str) else slots
+
+    def add_array(self, array: Any, name: str, variable: Any = None) -> Variable:
+        """A fresh array of the parameters' library as state: one parameter's, of any shape, or the whole optimizer's.
+
+        Args:
+            array: any; it is put where the parameter lies, unless it has a place already.
+            name: its key in functional state.
+            variable: the parameter it belongs to. Default: the whole optimizer shares it.
+        """
+        if not self._building:
+            raise RuntimeError("add_array works inside build(variables).")
+        position = None if variable is None else self._get_variable_index(variable)
+        owner = variable if variable is not None else next(iter(self._parameters), None)
+        if owner is not None:
+            array = owner.backend.beside(array, owner.value)
+        return self._recorded(Variable.owning(array, name), name, position)
 
     def add_variable(
         self, shape: Sequence[int], initializer: Any = "zeros", dtype: str | None = None, name: str = "variable"

@@ -140,7 +140,11 @@ if __name__ == "__main__":
             for kind in ALGORITHMS
             for convention in ("keras", "optax")
         },
-        "elsewhere": elsewhere(optimizers.Adam(0.1)),
+        "elsewhere": {
+            "core": elsewhere(optimizers.Adam(0.1)),
+            "transformation": elsewhere(goptax.to_optimizer(optax.adamw(0.1))),
+        },
+        "transformation": sharded_steps(goptax.to_optimizer(optax.adamw(0.1))),
         "clipped": sharded_steps(optimizers.Adam(0.1, global_clipnorm=1.0, use_ema=True)),
         "zero": {name: zero(getattr(goptax, name)(0.1)) for name in ("adam", "adamw", "adamax")},
     }

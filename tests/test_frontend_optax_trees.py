@@ -202,6 +202,67 @@ def test_a_transformation_in_an_optimizer_in_a_transformation_sees_the_user_s_tr
         params, their_params = optax.apply_updates(params, updates), optax.apply_updates(their_params, their_updates)
 
 
+def keeping() -> dict[str, Any]:
+    import optax
+
+    groups = {"a": optax.adam(0.1), "z": optax.sgd(0.1, momentum=0.9)}
+    return {
+        "adam": lambda: optax.adam(0.1),
+        "ours": lambda: functions().adamw(0.1, mask=is_kernel),
+        "masked": lambda: optax.masked(optax.adam(0.1), FLAGS),
+        "partition": lambda: optax.partition(groups, LABELS),
+        "MultiSteps": lambda: optax.MultiSteps(optax.adam(0.1), 2).gradient_transformation(),
+        "injected": lambda: optax.inject_hyperparams(optax.adam)(0.1),
+        "adafactor": lambda: optax.adafactor(0.1, min_dim_size_to_factor=1),
+        "noisy_sgd": lambda: optax.noisy_sgd(0.1, key=0),
+        "apply_if_finite": lambda: optax.apply_if_finite(optax.adam(0.1), 3),
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["MultiSteps", "adafactor", "adam", "apply_if_finite", "injected", "masked", "noisy_sgd", "ours", "partition"],
+)
+def test_what_repeats_the_parameters_is_a_slot_of_each(name: str) -> None:
+    """So it is found by `map_params`, and parameters are told apart in state as they are in optax's."""
+    import jax
+    import optax
+
+    assert sorted(keeping()) == [
+        "MultiSteps", "adafactor", "adam", "apply_if_finite", "injected", "masked", "noisy_sgd", "ours", "partition",
+    ]  # fmt: skip
+    theirs = keeping()[name]()
+    ours = functions().from_optimizer(functions().to_optimizer(keeping()[name]()))
+    params = model()
+
+    def counted(transformation: Any) -> Any:
+        seen = []
+        state = transformation.init(params)
+        changed = optax.tree_utils.tree_map_params(
+            transformation, lambda leaf: seen.append(leaf.shape) or leaf, state, transform_non_params=lambda leaf: leaf
+        )
+        assert jax.tree.structure(changed) == jax.tree.structure(state)
+        return sorted(seen)
+
+    assert counted(ours) == counted(theirs)
+    state = ours.init(params)
+    step = jax.jit(ours.update)
+    for _ in range(2):
+        _, state = step(params, state, params)
+    assert step._cache_size() == 1 and kinds(state) == kinds(ours.init(params))
+
+
+def test_a_transformation_that_takes_the_tree_apart_keeps_all_as_shared() -> None:
+    import optax
+
+    optimizer = functions().to_optimizer(optax.flatten(optax.adam(0.1)))
+    state = optimizer.init(model())
+    assert not state.slots and len(state.scalars) == 3
+    moved, _ = optimizer.step(model(), model(), state)
+    updates, _ = optax.flatten(optax.adam(0.1)).update(model(), optax.flatten(optax.adam(0.1)).init(model()))
+    assert_close(moved, optax.apply_updates(model(), updates), 1e-5)
+
+
 # ---------------------------------------------------------------- hyperparameters that are arrays
 
 

@@ -17,20 +17,22 @@ def found() -> Any:
 
 def test_shardings_are_kept_by_init_and_by_steps(found: Any) -> None:
     """Also by a compiled init, which in optax puts all state on one device; one compilation serves all steps."""
-    for name, each in {**found["steps"], "clipped": found["clipped"]}.items():
+    for name, each in {**found["steps"], **{name: found[name] for name in ("clipped", "transformation")}}.items():
         assert each["eager"] and each["jit"] and each["step"], name
         assert each["compiled"] == each["compiled after a compiled init"] == 1, name
 
 
 def test_state_lies_where_the_parameters_are(found: Any) -> None:
-    assert found["elsewhere"] == {"there": True, "compiled": 1}
+    """Also that of a transformation of optax's, which by itself puts its count on the first device."""
+    for name in ("core", "transformation"):
+        assert found["elsewhere"][name] == {"there": True, "compiled": 1}, name
 
 
 def test_results_are_those_of_one_device(found: Any) -> None:
     """Equal where each element is updated by itself; a global norm is summed in another order."""
     for name, each in found["steps"].items():
         assert each["distance"] <= 1e-6, name
-    assert found["clipped"]["distance"] <= 1e-5
+    assert found["clipped"]["distance"] <= 1e-5 and found["transformation"]["distance"] <= 1e-6
 
 
 def test_state_spread_over_the_data_axis(found: Any) -> None:

@@ -42,10 +42,11 @@ def _handing_over(extra_args: Mapping[str, Any]) -> Iterator[None]:
 class TransformationOptimizer(Optimizer):
     """An optimizer that makes the updates of an optax transformation, on JAX arrays.
 
-    The transformation's state is the optimizer's: its arrays are kept in the order of their leaves, and what is small
-    and shared goes with them. 16-bit parameters and their gradients are shown to it in float32. `step`, `delta` and
-    `apply` hand further keyword arguments to its `update`: `value=` for `optax.polyak_sgd`, also `grad=` and
-    `value_fn=` for `optax.lbfgs`.
+    The transformation's state is the optimizer's: where it repeats the tree of the parameters, as moments do, it is a
+    slot of each, and all else is shared; both have their place in that state for a name. Either lies where the
+    parameters lie. 16-bit parameters and their gradients are shown to it in float32. `step`, `delta` and `apply` hand
+    further keyword arguments to its `update`: `value=` for `optax.polyak_sgd`, also `grad=` and `value_fn=` for
+    `optax.lbfgs`.
 
     Args:
         transformation: with its own learning rate.
@@ -72,19 +73,24 @@ class TransformationOptimizer(Optimizer):
     def build(self, variables: Sequence[Any]) -> None:
         """Create the transformation's state."""
         super().build(variables)
-        state = self.transformation.init(self.as_tree([_wide(cell) for cell in variables]))
-        leaves, self.definition = jax.tree.flatten(jax.tree.map(_as_array, state))
+        params = self.as_tree([_wide(cell) for cell in variables])
+        state = jax.tree.map(_as_array, self.transformation.init(params))
+        leaves, self.definition = jax.tree.flatten(state)
         # Typed random keys are kept as the integers that they stand for, flags as 0 and 1.
         self.keys = {i: jax.random.key_impl(leaf) for i, leaf in enumerate(leaves) if _is_key(leaf)}
         self.flags = {i for i, leaf in enumerate(leaves) if leaf.dtype == bool}
         self.cells = []
-        for position, leaf in enumerate(map(_plain, leaves)):
-            self.cells.append(self.add_variable(leaf.shape, leaf, str(leaf.dtype), f"state_{position}"))
+        for leaf, (name, index) in zip(leaves, _owners(self.transformation, state, params), strict=True):
+            # Nothing may be the caller's own array, or twice in a state, or it could not be donated.
+            fresh = leaf if isinstance(leaf, jax.ShapeDtypeStruct) else jax.numpy.array(_plain(leaf))
+            self.cells.append(self.add_array(fresh, name, None if index is None else variables[index]))
 
     def _with_fixed_slots(self) -> Any:
-        """With a transformation for any tree; what a transformation keeps is no slot."""
+        """With a transformation for any tree, which repeats it where this one's does."""
         copy = self._unbuilt_copy()
-        copy.transformation = optax.identity()
+        sketch = _sketch(self.transformation)
+        names = [] if sketch is None else [name for name, repeats in sketch[0] if repeats]
+        copy.transformation = optax.GradientTransformation(lambda params: dict.fromkeys(names, params), lambda *_: None)
         return copy
 
     def step(self, params: Any, grads: Any, state: Any, learning_rate: Any = None, **extra_args: Any) -> Any:
@@ -136,6 +142,52 @@ class TransformationOptimizer(Optimizer):
             TypeError: always.
         """
         raise TypeError(f"{self.name!r} runs an optax transformation, which cannot be written down as a configuration.")
+
+
+def _placeholder() -> Any:
+    """What optax gives `init` in place of parameters to see where a state repeats their tree."""
+    seen: list[Any] = []
+    optax.tree_utils.tree_map_params(lambda params: seen.append(params) or {}, lambda leaf: leaf, {})
+    return seen[0]
+
+
+def _sketch(transformation: Any) -> tuple[list[tuple[str, bool]], Any] | None:
+    """For each part of a state its name and whether it repeats the parameters' tree, and what the parts make up.
+
+    None if the transformation does not tell.
+    """
+    placeholder = _placeholder()
+    kind = type(placeholder)
+    try:
+        state = transformation.init(placeholder)
+    except Exception:
+        # It looks at its parameters, as optax allows; what it then raises is its own affair.
+        return None
+    parts, definition = jax.tree_util.tree_flatten_with_path(state, is_leaf=lambda node: isinstance(node, kind))
+    return [(_name_of(path), isinstance(part, kind)) for path, part in parts], definition
+
+
+def _owners(transformation: Any, state: Any, params: Any) -> list[tuple[str, int | None]]:
+    """For each leaf of a state its name, and the position of the parameter whose place in the tree it has."""
+    with_paths, _ = jax.tree_util.tree_flatten_with_path(params)
+    places = {jax.tree_util.keystr(path): position for position, (path, _) in enumerate(with_paths)}
+    sketch = _sketch(transformation)
+    try:
+        names, parts = ([], []) if sketch is None else (sketch[0], sketch[1].flatten_up_to(state))
+    except ValueError:
+        sketch = None
+    if sketch is None:
+        return [(f"state_{position}", None) for position in range(len(jax.tree.leaves(state)))]
+    owners: list[tuple[str, int | None]] = []
+    for (name, repeats), part in zip(names, parts, strict=True):
+        for path, _ in jax.tree_util.tree_flatten_with_path(part)[0]:
+            position = places.get(jax.tree_util.keystr(path)) if repeats else None
+            owners.append((name if position is not None or not repeats else f"{name}/{_name_of(path)}", position))
+    return owners
+
+
+def _name_of(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/") or "state"
 
 
 def _as_array(leaf: Any) -> Array:
