@@ -12,10 +12,10 @@ import sysconfig
 from collections.abc import Sequence
 from typing import Any
 
-import numba
 import numpy
 from numba import carray  # type: ignore[attr-defined]  # exported without being listed
 
+from .numba_compiled import compiled
 from .numba_pointer import pointer
 
 _C_CONTIGUOUS, _ALIGNED, _WRITEABLE = 0x1, 0x100, 0x400
@@ -25,7 +25,8 @@ _TYPE, _DATA, _AXES, _LENGTHS, _KIND, _FLAGS, _FIELDS = 1, 2, 3, 4, 7, 8, 9
 _INT = 0xFFFFFFFF
 
 
-@numba.njit(cache=True)
+# Where it cannot be compiled, nothing is ever found to be like before, and each step looks for itself.
+@compiled("boolean(int64[::1], int64[::1], int64, int64[:, ::1], int64[::1])", otherwise=lambda *_: False)
 def _look(identities: Any, expected: Any, flags: int, lengths: Any, addresses: Any) -> bool:
     """Whether objects are arrays of the expected type and dtype, with these flags and shapes; and where they lie."""
     for position in range(identities.size):
@@ -43,7 +44,7 @@ def _look(identities: Any, expected: Any, flags: int, lengths: Any, addresses: A
     return True
 
 
-@numba.njit(cache=True)
+@compiled("boolean(int64[:, ::1], int64[::1], int64[::1], int64, int64[::1], int64[::1])")
 def move_gradients(table: Any, addresses: Any, sizes: Any, item_size: int, starts: Any, ends: Any) -> bool:
     """Put the addresses of gradients into the last column of a table, unless one of them meets memory that is written.
 
@@ -95,7 +96,7 @@ class Lookout:
         self._ready = self._look_at_held(self._addresses)
 
     def _look_at_held(self, addresses: Any) -> bool:
-        return bool(_look(self._held, self._expected, _PLAIN | _WRITEABLE, self._held_shapes, addresses))
+        return bool(_look.run(self._held, self._expected, _PLAIN | _WRITEABLE, self._held_shapes, addresses))
 
     def __call__(self, gradients: Sequence[Any]) -> Any:
         """The addresses of gradients, or None."""
@@ -104,7 +105,7 @@ class Lookout:
             self._ready
             and self._look_at_held(self._found)
             and (self._found == self._addresses).all()
-            and _look(_identities(gradients), self._expected, _PLAIN, self._shapes, addresses)
+            and _look.run(_identities(gradients), self._expected, _PLAIN, self._shapes, addresses)
         )
         return addresses if plain else None
 

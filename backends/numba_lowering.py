@@ -80,7 +80,7 @@ class Table:
     def move_gradients(self, addresses: Any, written: Intervals) -> bool:
         """Take gradients from other addresses, unless they meet memory that is written; whether it was done."""
         size = 8 if self.dtype == "float64" else 4
-        return bool(move_gradients(self.addresses, addresses, self.sizes, size, written.starts, written.ends))
+        return bool(move_gradients.run(self.addresses, addresses, self.sizes, size, written.starts, written.ends))
 
     def write(self, kernels: Kernels, scalars: Sequence[Sequence[float]]) -> None:
         """Run a program that writes; return when all is written.
@@ -115,8 +115,8 @@ class Table:
         shares = self._in_shares(threads, whole_blocks)
         if threads == 1:
             kernels.plain(shares[0], addresses, lines, sums)
-        elif team is not None:
-            team.run(kernels.team, shares, addresses, lines, sums, threads)
+        elif team is not None and (function := kernels.team) is not None:
+            team.run(function, shares, addresses, lines, sums, threads)
         else:
             kernel = kernels.plain
             together([lambda share=share: kernel(share, addresses, lines, sums) for share in shares])  # type: ignore[misc]  # a default is how each keeps its own

@@ -9,7 +9,8 @@ from typing import Any
 import numpy
 
 from .base import Array, Backend, elements_overlap
-from .reductions import has_numba, sum_of_squares
+from .compiler import has_numba
+from .reductions import sum_of_squares
 
 
 class NumpyBackend(Backend):

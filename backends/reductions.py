@@ -8,12 +8,12 @@ gives the same bits.
 
 from __future__ import annotations
 
-import functools
-import importlib.util
 from collections.abc import Iterable
 from typing import Any
 
 import numpy
+
+from .compiler import has_numba
 
 BLOCK = 16384
 LANES = 64
@@ -27,21 +27,6 @@ def sum_of_squares(array: Any) -> float:
 
         return numba_reductions.sum_of_squares(numpy.ascontiguousarray(flat))
     return by_numpy(flat)
-
-
-@functools.cache
-def has_numba() -> bool:
-    """Whether Numba is installed and works here: in a subinterpreter its compiler waits for ever."""
-    return _in_main_interpreter() and importlib.util.find_spec("numba") is not None
-
-
-def _in_main_interpreter() -> bool:
-    # Python 3.14 is the first to have a public name for it.
-    for name in ("_interpreters", "_xxsubinterpreters"):
-        if importlib.util.find_spec(name) is not None:
-            interpreters = importlib.import_module(name)
-            return bool(interpreters.get_current() == interpreters.get_main())
-    return True
 
 
 def by_numpy(flat: Any) -> float:

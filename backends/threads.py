@@ -13,6 +13,10 @@ import os
 import queue
 from collections.abc import Callable
 
+from .losses import warn_once
+
+_FEWER = "it takes longer; GRADWISE_NUM_THREADS=1 asks for none"
+
 
 class _Job:
     """A task for a worker, or for the thread that gave it, whichever comes first.
@@ -75,8 +79,12 @@ _WORKERS: list[int] = []
 def together(tasks: list[Callable[[], None]]) -> None:
     """Run all tasks at once, the first in this thread; return when the last has ended."""
     jobs = [_Job(task) for task in tasks[1:]]
-    while len(_WORKERS) < len(jobs):
-        _WORKERS.append(_thread.start_new_thread(_work, (_QUEUES[0],)))
+    try:
+        while len(_WORKERS) < len(jobs):
+            _WORKERS.append(_thread.start_new_thread(_work, (_QUEUES[0],)))
+    except RuntimeError as error:
+        # Where no more threads may be had, this one does what is left over.
+        warn_once("threads", f"A pass has fewer threads than processors ({error}): {_FEWER}.")
     try:
         for job in jobs:
             _QUEUES[0].put(job)
@@ -108,10 +116,21 @@ def _work(jobs: queue.SimpleQueue[_Job]) -> None:
 
 def thread_count() -> int:
     """How many threads share one pass: the processors this process may use, at most 8, or GRADWISE_NUM_THREADS."""
+    return asked_threads() or min(
+        8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+
+
+def asked_threads() -> int | None:
+    """GRADWISE_NUM_THREADS, or None where it says nothing."""
     asked = os.environ.get("GRADWISE_NUM_THREADS")
-    if asked is not None:
+    if not asked:
+        return None
+    try:
         return max(1, int(asked))
-    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    except ValueError:
+        warn_once("asked threads", f"GRADWISE_NUM_THREADS={asked!r} is no whole number and counts as not set.")
+        return None
 
 
 def _after_fork() -> None:

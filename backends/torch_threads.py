@@ -16,6 +16,8 @@ from typing import Any
 import numpy
 import torch
 
+from .threads import asked_threads
+
 _FORKED: list[bool] = []
 
 
@@ -27,7 +29,7 @@ class TorchThreads:
 
     def size(self) -> int:
         """As many as torch is set to use."""
-        return int(os.environ.get("GRADWISE_NUM_THREADS") or torch.get_num_threads())
+        return asked_threads() or int(torch.get_num_threads())
 
     def run(self, function: int, shares: Sequence[Any], addresses: Any, scalars: Any, sums: Any, threads: int) -> None:
         """Have all shares done. Python's own threads run meanwhile; an interruption waits until the end."""

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch._compile import _disable_dynamo
 
-from ..backends.reductions import has_numba
+from ..backends.compiler import numba_is_installed
 from .torch_engine import Engine, Inputs
 from .torch_loading import check_loaded, fit_state
 from .torch_table import Row
@@ -28,7 +28,7 @@ _HOOKS = (
 _NOTHING = itertools.repeat(None)
 
 # A name, because torch.compile warns of functions that are cached.
-_WITH_NUMBA = has_numba()
+_WITH_NUMBA = numba_is_installed()
 
 
 def runs_compiled(groups: Sequence[dict[str, Any]]) -> bool:

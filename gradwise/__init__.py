@@ -13,5 +13,6 @@ if all((Path(__file__).parents[1] / name).exists() for name in ("pyproject.toml"
     __path__.append(str(Path(__file__).parents[1]))
 
 from . import backends, optimizers, schedules
+from .backends import PerformanceWarning
 
-__all__ = ["__version__", "backends", "optimizers", "schedules"]
+__all__ = ["PerformanceWarning", "__version__", "backends", "optimizers", "schedules"]

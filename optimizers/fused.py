@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 from ..backends import HOST, Variable, compute_dtype, is_number, ops, scope_holding
+from ..backends.compiler import has_numba
 from ..backends.program import Program
-from ..backends.reductions import has_numba
 from .lane import Lane
 from .recording import Seen, record_begin, record_update
 from .report import ExecutionReport, Group
@@ -254,7 +254,7 @@ class Fusion:
     ) -> tuple[list[tuple[list[int], int, Any]], str | None]:
         """For each parameter where its arrays lie, how many elements it has, and what must be kept; or why not."""
         if not has_numba():
-            return [], "Numba, which would read its arrays, is not installed"
+            return [], "Numba, which would read its arrays, cannot be used"
         backend = rule._parameters[0].backend
         rows = []
         for index, factor in zip(gradients.present, factors, strict=True):
@@ -288,7 +288,8 @@ class Fusion:
             backend = rule._parameters[0].backend
             compiled = rule.jit_compile is True and backend.compiled_way is not None
             return str(backend.compiled_way if compiled else backend.program_way)
-        return "fused" if has_numba() else "blocks"
+        way = self._entries[index].way
+        return "fused" if has_numba() and way is not None and not way.by_blocks else "blocks"
 
     def program_of(self, index: int) -> Program | None:
         """The program that a parameter's last update was run as."""

@@ -66,6 +66,11 @@ class Way:
         """For libraries that run programs themselves."""
         return _Pass(with_sums_inside(self.program), self.dtype)
 
+    @property
+    def by_blocks(self) -> bool:
+        """Whether Numba is there, but cannot compile some of it."""
+        return any(each.kernels.by_blocks for each in (*self._reading, *self._writing))
+
     def traffic(self, item_size: int) -> int:
         """Bytes moved for each element by all passes."""
         return sum(each.program.traffic(item_size) for each in (*self._reading, *self._writing))

@@ -569,24 +569,6 @@ def test_a_program_can_be_printed_and_counted():
 # ---------------------------------------------------------------- processes, threads, interruptions
 
 
-def test_kernels_are_kept_on_disk_and_many_may_start_at_once(tmp_path):
-    code = (
-        "import numpy as np\n"
-        "from gradwise.optimizers import Adamax\n"
-        "w = np.ones(3); Adamax(0.1, jit_compile=True).apply([np.ones(3)], [w]); print(w[0])\n"
-    )
-    environment = {**os.environ, "GRADWISE_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    started = [
-        subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
-    results = {process.communicate(timeout=120)[0].strip() for process in started}
-    assert len(results) == 1 and float(results.pop()) == pytest.approx(0.9)
-    assert all(process.returncode == 0 for process in started)
-    assert len(list((tmp_path / "kernels").glob("*.py"))) == 1
-    assert (tmp_path / "kernels").stat().st_mode & 0o777 == 0o700
-
-
 _FORK = """
 import os
 import numpy as np

@@ -1,0 +1,32 @@
+"""What was lost, said once: where something that makes steps faster cannot be had, they go on without it."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Hashable
+
+# Functools, because what is compiled is a cached property.
+_INSIDE = ("gradwise", "numba", "functools")
+_SAID: set[Hashable] = set()
+
+
+class PerformanceWarning(UserWarning):
+    """Results are right, but slower than they could be; the message says why and what helps."""
+
+
+def warn_once(cause: Hashable, sentence: str) -> None:
+    """Warn, unless this process has been warned of that cause.
+
+    Args:
+        cause: what tells it from other causes.
+        sentence: what was lost, and what to do.
+    """
+    if cause not in _SAID:
+        # Before the warning, which may be made an exception.
+        _SAID.add(cause)
+        # As of the line that called this package, directly or while Numba compiled for it.
+        level, frame = 1, sys._getframe()
+        while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _INSIDE:
+            level, frame = level + 1, frame.f_back
+        warnings.warn(sentence, PerformanceWarning, stacklevel=level)
