@@ -19,7 +19,7 @@ BENCH_ENV := $(VENV)/.installed-$(call join_extras,all bench)
 FRAMEWORKS_ENV := $(VENV)/.installed-$(call join_extras,all bench dev examples frameworks test)
 PIP_INSTALL := -m pip install -qq --disable-pip-version-check
 
-.PHONY: help demo bench parity mutants test frameworks jax-frameworks lint wheel wheel-files floors clean
+.PHONY: help demo bench parity mutants test other-machine frameworks jax-frameworks lint wheel wheel-files floors clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1|/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -40,6 +40,9 @@ mutants: $(TEST_ENV)  ## change every formula in every small way; fail if the re
 
 test: lint  ## lint, then the whole test suite on every backend
 	@$(VENV)/bin/python -m pytest -n 2
+
+other-machine: $(TEST_ENV)  ## the tests that compare, as another processor might compute: wrong roots, older vectors
+	@$(VENV)/bin/python tests/other_machine.py
 
 frameworks: $(FRAMEWORKS_ENV)  ## train a few steps under Hugging Face's Trainer, Lightning and Accelerate
 	@$(VENV)/bin/python -m pytest -m frameworks

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
+import numpy as np
 import pytest
+from backend_table import distance
 from jax_process import answer_of
 
 pytestmark = pytest.mark.jax
 
+UNDER_JIT = 16.0
+"""The cap of `test_parity` on distances under jit: XLA rounds products and sums at once where it joins them."""
 FLAG = "--xla_backend_extra_options=xla_cpu_use_multi_output_fusion"
 SIZE = 96 * 80 * 4
 
 
 @pytest.fixture(scope="module")
 def found() -> Any:
-    return {name: answer_of("loops_process.py", XLA_FLAGS=flags) for name, flags in (("plain", ""), ("flag", FLAG))}
+    usual = os.environ.get("XLA_FLAGS", "")
+    return {
+        name: answer_of("loops_process.py", XLA_FLAGS=f"{usual} {flags}".strip())
+        for name, flags in (("plain", ""), ("flag", FLAG))
+    }
 
 
 def test_donated_arrays_are_updated_in_place(found: Any) -> None:
@@ -35,4 +44,5 @@ def test_the_flag_joins_the_loops_over_slots(found: Any) -> None:
     for name, each in found["flag"].items():
         plain = found["plain"][name]
         assert each["loops"] <= min(plain["loops"], 3 if name.startswith("Adadelta") else 2), name
-        assert each["bits"] == plain["bits"], name
+        for own, other in zip(each["results"], plain["results"], strict=True):
+            assert distance(np.float32(own), np.float32(other), np.float32(own)) <= UNDER_JIT, name

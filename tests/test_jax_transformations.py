@@ -298,8 +298,8 @@ def test_imperative_steps_on_variables():
     for _ in range(3):
         optimizer.apply([grads["w"], grads["b"]], variables)
         params, state = optimizer.step(params, grads, state)
-    np.testing.assert_array_equal(variables[0].numpy(), params["w"])
-    np.testing.assert_array_equal(variables[1].numpy(), params["b"])
+    # One runs under jit, the other does not.
+    close([variable.numpy() for variable in variables], [params["w"], params["b"]])
 
 
 def test_stateless_apply_under_jit():

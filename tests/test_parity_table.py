@@ -18,6 +18,7 @@ from parity_table import (
     above_caps,
     allowed,
     kept,
+    larger,
     measure,
     readme_with,
     table,
@@ -87,6 +88,13 @@ def test_the_readme_has_the_table():
     text = README.read_text(encoding="utf-8")
     assert readme_with(text, kept()) == text
     assert table(kept()) in text
+
+
+def test_bounds_hold_here_and_elsewhere():
+    here = {"torch, functional": {"float32": {"adam.torch": [0.5, 2.0, 3.0]}}, "NumPy, one pass": {"float32": {}}}
+    elsewhere = {"torch, functional": {"float32": {"adam.torch": [1.0, 1.5, 3.5]}}}
+    assert larger(here, elsewhere)["torch, functional"]["float32"]["adam.torch"] == [1.0, 2.0, 3.5]
+    assert here["torch, functional"]["float32"]["adam.torch"] == [0.5, 2.0, 3.0]
 
 
 def test_what_is_worse_is_named():
