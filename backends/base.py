@@ -199,6 +199,10 @@ class Backend:
         """Whether a glance shows that a gradient fits its parameter; what is less plain is looked at closely."""
         return False
 
+    def level(self) -> Any:
+        """What is equal as long as the same transformation traces, or none does."""
+        return None
+
     def lasts_like(self, result: Array, scalar: Array) -> bool:
         """Whether a result can be used, unchanged, wherever a scalar that it was made of can."""
         return False

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.extend.core
 import jax.numpy
 import numpy
 from jax import lax
@@ -23,6 +24,8 @@ from .scope import build_scope
 _LARGEST = float(numpy.finfo(numpy.float32).max)
 """The largest number of the host's that no dtype computed in makes infinite."""
 _LARGEST_COUNT = int(numpy.iinfo(numpy.int32).max)
+# Older releases have it in their core only.
+_trace_state: Any = getattr(jax.extend.core, "get_opaque_trace_state", None) or jax.core.get_opaque_trace_state
 _SERIES = 12
 """Terms of the series of exp, enough for float32 up to 1."""
 
@@ -172,6 +175,10 @@ class JaxBackend(Backend):
     def traced(self, array: Array) -> bool:
         """Tracers."""
         return isinstance(array, jax.core.Tracer)
+
+    def level(self) -> Any:
+        """The trace that operations go to. It is not kept alive."""
+        return _trace_state()
 
     def lasts_like(self, result: Array, scalar: Array) -> bool:
         """Arrays, which never change, and tracers of the same level of transformation."""

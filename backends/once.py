@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from .detect import HOST, backend_of
+from .detect import HOST, backend_for, backend_of
 from .scope import innermost_step
 
 _Result = TypeVar("_Result")
@@ -29,7 +29,9 @@ def once(function: Callable[..., _Result], *scalars: Any) -> _Result:
         What the function returns: a scalar, or a tuple of scalars, numbers and None.
     """
     step = innermost_step()
-    if step is None or not any(map(_is_array, scalars)):
+    array = next(filter(_is_array, scalars), None)
+    # In a transformation of the rule's own, such as a loop, nothing is kept that would outlive it.
+    if step is None or array is None or step.level != backend_for(array).level():
         return function(*scalars)
     owner = getattr(function, "__self__", None)
     # Objects are told apart by identity: optimizers that are equal may differ in what is traced in them.
@@ -39,7 +41,7 @@ def once(function: Callable[..., _Result], *scalars: Any) -> _Result:
         found: _Result = step.computed[key][1]
         return found
     result = function(*scalars)
-    # What was computed inside a transformation of the rule's own, such as a loop, may not leave it.
+    # A result may be of less than the scalars, as where these are differentiated.
     if all(_lasts(part, scalars) for part in (result if isinstance(result, tuple) else (result,))):
         # What has an identity in the key is kept beside it: an identity is unique only while the object lives.
         step.computed[key] = (owner, scalars), result

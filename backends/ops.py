@@ -224,7 +224,7 @@ def cond(predicate: Any, true: Callable[[], Any], false: Callable[[], Any]) -> A
 
     def branch(function: Callable[[], Any]) -> Callable[[Any], tuple[Any, list[Any]]]:
         def run(values: Any) -> tuple[Any, list[Any]]:
-            result, after, cells_written = run_in_branch(function, cells, values)
+            result, after, cells_written = run_in_branch(function, cells, values, backend.level())
             written.update(cells_written)
             return result, after
 

@@ -82,14 +82,19 @@ class Scope:
 class StepScope(Scope):
     """The scope of a whole functional step, or of one branch in it.
 
+    Args:
+        values: pairs of a cell and what it holds inside.
+        level: the library's level of transformation.
+
     Attributes:
         computed: what was computed from traced scalars, with these. See `once`.
     """
 
-    __slots__ = ("computed",)
+    __slots__ = ("computed", "level")
 
-    def __init__(self, values: Iterable[tuple[Any, Any]] = ()) -> None:
+    def __init__(self, values: Iterable[tuple[Any, Any]] = (), level: Any = None) -> None:
         super().__init__(values)
+        self.level = level
         self.computed: dict[Any, tuple[Any, Any]] = {}
 
 
@@ -162,10 +167,10 @@ def held_cells() -> list[Any]:
 
 
 def run_in_branch(
-    function: Callable[[], Any], cells: list[Any], values: Iterable[Any]
+    function: Callable[[], Any], cells: list[Any], values: Iterable[Any], level: Any
 ) -> tuple[Any, list[Any], set[int]]:
     """Run `function` with `cells` holding `values`: its result, what the cells hold then, and which were written."""
     # What is computed from the branch's own scalars may not outlive it.
-    with StepScope(zip(cells, values, strict=True)) as scope:
+    with StepScope(zip(cells, values, strict=True), level) as scope:
         result = function()
     return result, [scope.get(cell) for cell in cells], scope.written

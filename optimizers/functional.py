@@ -162,7 +162,7 @@ class FunctionalOptimizer(UpdateRule):
         cells, values, beside = _state_cells(template, tree, state)
         rate = None if learning_rate is None else _checked_rate(self, learning_rate)
         counters = template._counters()
-        scope = StepScope()
+        scope = StepScope(level=backend.level())
         moved, starts = template._parameters, tree.leaves
         for parameter, leaf, name in zip(moved, tree.leaves, tree.names, strict=True):
             # Where deltas are asked for, the value may be unknown.
@@ -272,9 +272,16 @@ class FunctionalOptimizer(UpdateRule):
             like, _ = self._with_fixed_slots()._new_template(Tree(NUMPY.full((1, 1), 0.0, "float32", None)))
         names = (record.name for record in like._all_records() if record.position is not None)
         template._slot_names = list(dict.fromkeys(names))
-        numbers = (record for record in like._all_records() if record.cell.backend is HOST)
-        template._number_names = {record.name for record in numbers if record.position is not None}
+        template._bare_names = {
+            record.name
+            for record in like._all_records()
+            if record.position is not None and _differs(record.cell, like._parameters[record.position])
+        }
         return template, scope
+
+
+def _differs(slot: Variable, parameter: Variable) -> bool:
+    return slot.backend is HOST or slot.shape != parameter.shape
 
 
 def _check_leaves(tree: Tree) -> Backend:
@@ -320,7 +327,7 @@ def _state_cells(template: Any, tree: Tree, state: OptimizerState) -> tuple[list
             "other options; make it with init(params)."
         )
     leaves = {
-        name: tree.match(slot, f"the state's slot {name!r}", bare=name in template._number_names)
+        name: tree.match(slot, f"the state's slot {name!r}", bare=name in template._bare_names)
         for name, slot in state.slots.items()
     }
     cells, values = [template._iterations], [state.iterations]
@@ -355,5 +362,5 @@ def _state_of(template: Any, tree: Tree, before: OptimizerState, values: list[An
 
 
 def _built(template: Any, tree: Tree, slots: dict[str, list[Any]]) -> dict[str, Any]:
-    """Slots as trees. What is a number for each parameter has not its shape: a box that tells of axes is not for it."""
-    return {name: tree.build(leaves, bare=name in template._number_names) for name, leaves in slots.items()}
+    """Slots as trees. What has not its parameter's shape, such as a count, is outside of a box that names the axes."""
+    return {name: tree.build(leaves, bare=name in template._bare_names) for name, leaves in slots.items()}

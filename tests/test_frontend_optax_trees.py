@@ -137,6 +137,87 @@ def test_leaves_that_stand_for_arrays() -> None:
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(state))
 
 
+# ---------------------------------------------------------------- boxes
+
+
+class Box:
+    """As flax's `Partitioned`: a node that holds one array and names its axes."""
+
+    def __init__(self, value: Any, names: tuple[str, ...]) -> None:
+        self.value, self.names = value, names
+
+    def unbox(self) -> Any:
+        return self.value
+
+    def replace_boxed(self, value: Any) -> Any:
+        return Box(value, self.names)
+
+
+@pytest.fixture(scope="module")
+def boxed() -> Any:
+    import jax
+    import jax.numpy as jnp
+
+    jax.tree_util.register_pytree_with_keys(
+        Box,
+        lambda box: (((jax.tree_util.GetAttrKey("value"), box.value),), box.names),
+        lambda names, values: Box(values[0], names),
+    )
+    return {"kernel": Box(jnp.ones((2, 3)), ("x", "y")), "bias": Box(jnp.zeros(3), ("y",)), "scale": jnp.ones(())}
+
+
+@pytest.mark.parametrize("name", ["Adam", "Nadam", "adafactor", "adam", "averaged"])
+def test_a_box_is_around_what_has_the_parameter_s_axes(name: str, boxed: Any) -> None:
+    """Not around a count of each parameter, or a row's mean."""
+    import jax
+    import optax
+
+    goptax = functions()
+    core = {
+        "Adam": lambda: optimizers.Adam(0.1, convention="torch"),
+        "Nadam": lambda: optimizers.Nadam(0.1),
+        "adafactor": lambda: goptax.to_optimizer(optax.adafactor(0.1, min_dim_size_to_factor=1)),
+        "adam": lambda: goptax.to_optimizer(goptax.adam(0.1)),
+        "averaged": lambda: optimizers.SGD(0.1, convention="torch", momentum=0.9, use_ema=True),
+    }[name]()
+    bare = {key: value.value if isinstance(value, Box) else value for key, value in boxed.items()}
+    transformation = goptax.from_optimizer(core)
+    for init in (core.init, transformation.init, jax.jit(core.init)):
+        boxes = [node for node in jax.tree.leaves(init(boxed), is_leaf=lambda node: isinstance(node, Box))]
+        boxes = [node for node in boxes if isinstance(node, Box)]
+        # Each kind of slot of the one has other axes for some parameter.
+        assert bool(boxes) == (name != "adafactor")
+        assert all(node.value.ndim == len(node.names) for node in boxes)
+    state, bare_state = core.init(boxed), core.init(bare)
+    params, bare_params, step = boxed, bare, jax.jit(core.step)
+    for _ in range(2):
+        params, state = step(params, params, state)
+        bare_params, bare_state = core.step(bare_params, bare_params, bare_state)
+    assert jax.tree.structure(params) == jax.tree.structure(boxed) and step._cache_size() == 1
+    assert_close(jax.tree.leaves(params), jax.tree.leaves(bare_params), 1e-5)
+    updates, after = transformation.update(boxed, transformation.init(boxed), boxed)
+    assert jax.tree.structure(updates) == jax.tree.structure(boxed)
+    assert kinds(after) == kinds(transformation.init(boxed))
+    # What took the boxes off, as flax does before an update, takes them off the state too.
+    unboxed = jax.tree.map(
+        lambda node: node.value if isinstance(node, Box) else node,
+        transformation.init(boxed),
+        is_leaf=lambda node: isinstance(node, Box),
+    )
+    found, _ = transformation.update(bare, unboxed, bare)
+    assert_close(jax.tree.leaves(found), jax.tree.leaves(updates), 1e-6)
+
+
+def test_a_box_is_no_part_of_a_name(boxed: Any) -> None:
+    import jax
+
+    optimizer = optimizers.AdamW(0.1, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_names=["^kernel$"])
+    zeros = jax.tree.map(lambda leaf: leaf * 0, boxed)
+    params, _ = optimizer.step(boxed, zeros, optimizer.init(boxed))
+    assert float(params["kernel"].value[0, 0]) == 1.0 and float(params["scale"]) == pytest.approx(0.95)
+
+
 # ---------------------------------------------------------------- the tree that a transformation sees
 
 

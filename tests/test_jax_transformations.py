@@ -9,8 +9,8 @@ import pytest
 from every_convention import EVERY, called
 
 from gradwise import schedules
-from gradwise.backends import Variable
-from gradwise.optimizers import SGD, Adagrad, Adam, Nadam, RMSprop
+from gradwise.backends import Variable, ops
+from gradwise.optimizers import SGD, Adagrad, Adam, Nadam, Optimizer, RMSprop
 from gradwise.optimizers.registry import ALGORITHMS
 
 pytestmark = pytest.mark.jax
@@ -334,3 +334,32 @@ def test_initial_values_of_slots_may_be_traced(kind, name):
     difference = float(moved(0.51) - moved(0.49)) / 0.02
     assert slope == pytest.approx(difference, rel=1e-2)
     assert slope > 0.01
+
+
+@pytest.mark.parametrize("way", ["cond", "loop", "vmap"])
+def test_a_rule_s_own_transformations_leak_nothing(way):
+    """What is computed once for all parameters is kept until the step ends, and so not what is traced inside of it."""
+    import jax
+    import jax.numpy as jnp
+
+    class Corrected(Optimizer):
+        def update_step(self, gradient, variable, learning_rate):
+            step = self.step_of(variable)
+
+            def correction(count):
+                return ops.one_minus_power(0.9, count + 1)
+
+            if way == "cond":
+                factor = jax.lax.cond(step > 3, correction, lambda count: jnp.float32(1.0), step)
+            elif way == "loop":
+                factor = jax.lax.fori_loop(0, 2, lambda i, total: total + correction(step + i), jnp.float32(0.0))
+            else:
+                factor = jnp.sum(jax.vmap(correction)(jnp.arange(3) + step))
+            self.assign_sub(variable, learning_rate * gradient * factor)
+
+    params, optimizer = {"a": jnp.ones(2), "b": jnp.ones(3)}, Corrected(0.5)
+    state = optimizer.init(params)
+    with jax.checking_leaks():
+        moved, _ = jax.jit(optimizer.step)(params, params, state)
+    expected = {"cond": 1.0, "loop": (1 - 0.9**2) + (1 - 0.9**3), "vmap": sum(1 - 0.9**n for n in (2, 3, 4))}[way]
+    close(moved, {"a": np.full(2, 1 - 0.5 * expected), "b": np.full(3, 1 - 0.5 * expected)}, 1e-5)

@@ -81,3 +81,60 @@ def test_an_unfiltered_equinox_model() -> None:
             ends.append(eqx.apply_updates(network, updates))
         for ours, theirs in zip(*(jax.tree.leaves(eqx.filter(end, eqx.is_array)) for end in ends), strict=True):
             assert jnp.allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+KINDS = {
+    "core": lambda: goptax.from_optimizer(optimizers.Adam(0.1, convention="torch", use_ema=True)),
+    "row": lambda: goptax.adamw(0.1),
+    "transformation": lambda: goptax.from_optimizer(
+        goptax.to_optimizer(optax.adafactor(0.1, min_dim_size_to_factor=1))
+    ),
+}
+
+
+def fits(leaves: Any, specs: Any) -> bool:
+    from jax.sharding import PartitionSpec
+
+    found = jax.tree.leaves(specs, is_leaf=lambda node: isinstance(node, PartitionSpec))
+    return all(len(spec) <= leaf.ndim for leaf, spec in zip(jax.tree.leaves(leaves), found, strict=True))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_partitioned_parameters_of_linen(name: str) -> None:
+    """What is a number for each parameter is not partitioned as the parameter is."""
+    from flax import linen
+    from flax.training.train_state import TrainState
+
+    def boxed(init: Any, *names: str) -> Any:
+        return linen.with_partitioning(init, names)
+
+    network = linen.Dense(
+        4, kernel_init=boxed(linen.initializers.ones, "x", "y"), bias_init=boxed(linen.initializers.zeros, "y")
+    )
+    params = network.init(jax.random.key(0), jnp.ones((1, 2)))["params"]
+    state = TrainState.create(apply_fn=network.apply, params=params, tx=KINDS[name]())
+    assert fits(linen.unbox(state.opt_state), linen.get_partition_spec(state.opt_state))
+    after = state.apply_gradients(grads=params)
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_partitioned_parameters_of_nnx(name: str) -> None:
+    from flax import nnx
+
+    def boxed(init: Any, *names: str) -> Any:
+        return nnx.with_partitioning(init, names)
+
+    mesh = jax.make_mesh((1, 1), ("x", "y"))
+    with jax.set_mesh(mesh):
+        network = nnx.Linear(
+            2,
+            4,
+            kernel_init=boxed(nnx.initializers.ones_init(), "x", "y"),
+            bias_init=boxed(nnx.initializers.zeros_init(), "y"),
+            rngs=nnx.Rngs(0),
+        )
+        optimizer = nnx.Optimizer(network, KINDS[name](), wrt=nnx.Param)
+        state = nnx.state(optimizer)
+        assert fits(state, nnx.get_partition_spec(state))
+        optimizer.update(network, nnx.state(network, nnx.Param))
