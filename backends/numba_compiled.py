@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
 import importlib.util
 import pickle
+import pkgutil
 import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import llvmlite  # type: ignore[import-untyped]  # it has no types
@@ -39,10 +41,10 @@ class _Kept:
     These are its inner ways: should another release have others, nothing is kept, and all else goes on.
 
     Args:
-        parts: what the code depends on beside its types, the releases and the processor.
+        parts: what tells the function from others: its source, or its name and that of its module.
     """
 
-    def __init__(self, parts: Sequence[bytes]) -> None:
+    def __init__(self, *parts: str) -> None:
         self._parts = parts
 
     cache_path = None
@@ -79,10 +81,8 @@ class _Kept:
             write(name, content)
 
     def _name(self, sig: Any, codegen: Any) -> str:
-        described = repr((_releases(), codegen.magic_tuple(), str(sig))).encode()
-        # Lengths keep parts apart.
-        parts = b"".join(b"%d %s" % (len(part), part) for part in (described, *self._parts))
-        return f"{hashlib.sha256(parts).hexdigest()[:40]}.code"
+        described = repr((self._parts, _sources(), _releases(), codegen.magic_tuple(), str(sig)))
+        return f"{hashlib.sha256(described.encode()).hexdigest()[:40]}.code"
 
 
 @functools.cache
@@ -92,43 +92,46 @@ def _releases() -> tuple[str, ...]:
 
 
 @functools.cache
-def source_bytes(module: str) -> bytes:
-    """A module's source, or its code where it was installed without.
+def _sources() -> tuple[str, ...]:
+    """Digests of the modules whose functions or numbers are compiled; of their code where there is no source."""
+    digests = []
+    names = [module.name for module in pkgutil.iter_modules(importlib.import_module(__package__ or "").__path__)]
+    for name in sorted(names):
+        if not name.startswith(("numba_", "reductions")):
+            continue
+        specification = importlib.util.find_spec(f"{__package__}.{name}")
+        assert specification is not None and specification.origin is not None
+        loader: Any = specification.loader
+        digests.append(hashlib.sha256(loader.get_data(specification.origin)).hexdigest())
+    return tuple(digests)
 
-    Args:
-        module: its name in this package.
-    """
-    specification = importlib.util.find_spec(f"{__package__}.{module}")
-    assert specification is not None and specification.origin is not None
-    return bytes(specification.loader.get_data(specification.origin))  # type: ignore[union-attr]  # every loader of files
 
-
-def compile_function(function: Any, signature: Any, parts: Sequence[bytes]) -> Any:
+def compile_function(function: Any, signature: Any, *parts: str) -> Any:
     """A function for Python, compiled for one signature.
 
     Args:
         function: of Python, or from `numba.njit` and not compiled yet.
         signature: in Numba's words.
-        parts: what the code depends on beside the signature.
+        parts: what tells the function from others, beside the signature.
 
     Raises:
         What Numba raises.
     """
     dispatcher = function if hasattr(function, "py_func") else numba.njit(**_OPTIONS)(function)
-    dispatcher._cache = _Kept(parts)
+    dispatcher._cache = _Kept(*parts)
     dispatcher.compile(signature)
     dispatcher.disable_compile()
     return dispatcher
 
 
-def compile_callback(function: Any, signature: Any, parts: Sequence[bytes]) -> Any:
+def compile_callback(function: Any, signature: Any, *parts: str) -> Any:
     """A function for C, with its `address`; arguments as for `compile_function`."""
     from numba.core import sigutils
     from numba.core.ccallback import CFunc
 
     normalized: Any = sigutils.normalize_signature
     callback: Any = CFunc(function, normalized(signature), locals={}, options=_OPTIONS)
-    callback._cache = _Kept(parts)
+    callback._cache = _Kept(*parts)
     callback.compile()
     return callback
 
@@ -165,13 +168,10 @@ class Compiled:
     @functools.cached_property
     def run(self) -> Any:
         """The compiled function, or what is called instead."""
-        module = self._function.__module__.rpartition(".")[2]
+        name = self._function.__qualname__
         return compiled_or(
-            lambda: compile_function(
-                self._function, self._signature,
-                [self._function.__qualname__.encode(), *map(source_bytes, (module, "numba_pointer", "numba_sums"))],
-            ),
-            self._function.__qualname__, self._otherwise,
+            lambda: compile_function(self._function, self._signature, self._function.__module__, name),
+            name, self._otherwise,
         )  # fmt: skip
 
     def __call__(self, *arguments: Any) -> Any:

@@ -15,7 +15,7 @@ import numba
 import numpy
 
 from .interpreter import BlockRunner
-from .numba_compiled import compile_callback, compile_function, compiled_or, source_bytes
+from .numba_compiled import compile_callback, compile_function, compiled_or
 from .numba_pointer import pointer, prefetch, taken
 from .numba_sums import block_sum
 from .program import Program
@@ -167,10 +167,9 @@ def _compiled(program: Program, dtype: str, team: bool) -> Any:
         "block_sum": block_sum,
     }  # fmt: skip
     exec(compile(source, f"<gradwise kernel{name}>", "exec"), functions)
-    parts = [source.encode(), *map(source_bytes, ("numba_pointer", "numba_sums"))]
     if team:
-        return compile_callback(functions[f"team{name}"], _TEAM_SIGNATURE, parts)
-    return compile_function(functions[f"kernel{name}"], _SIGNATURE, parts)
+        return compile_callback(functions[f"team{name}"], _TEAM_SIGNATURE, source)
+    return compile_function(functions[f"kernel{name}"], _SIGNATURE, source)
 
 
 def _by_blocks(program: Program, dtype: str) -> Callable[[Any, Any, Any, Any], None]:

@@ -13,7 +13,6 @@ import os
 import stat
 
 _MOST_LINKS = 40
-_GROUP, _OTHERS = stat.S_IWGRP, stat.S_IWOTH
 
 
 def why_unsafe(folder: str) -> str | None:
@@ -63,7 +62,7 @@ def _why_unsafe(folder: str, user: int) -> str | None:
             remaining += target.split(os.sep)[::-1]
             if os.path.isabs(target):
                 place, status = os.sep, os.lstat(os.sep)
-    if reason is None and _others_write(status, user):
+    if reason is None and _others_write(place, status, user):
         reason = f"others may write to {place}"
     return reason
 
@@ -82,15 +81,20 @@ def _why_not_on_the_way(folder: str, status: os.stat_result, user: int) -> str |
         return f"{folder} is no folder"
     if status.st_uid not in (0, user):
         return f"{folder} belongs to user {status.st_uid}"
-    if _others_write(status, user) and not status.st_mode & stat.S_ISVTX:
+    if _others_write(folder, status, user) and not status.st_mode & stat.S_ISVTX:
         return f"others may write to {folder}"
     return None
 
 
-def _others_write(status: os.stat_result, user: int) -> bool:
-    if status.st_mode & _OTHERS:
+def _others_write(folder: str, status: os.stat_result, user: int) -> bool:
+    if status.st_mode & stat.S_IWOTH:
         return True
-    return bool(status.st_mode & _GROUP) and not _only_of(status.st_gid, user)
+    # With a list of who may do what, the group's rights are the most that anybody on it has.
+    return bool(status.st_mode & stat.S_IWGRP) and (_has_list(folder) or not _only_of(status.st_gid, user))
+
+
+def _has_list(folder: str) -> bool:
+    return hasattr(os, "listxattr") and "system.posix_acl_access" in os.listxattr(folder)
 
 
 def _only_of(group: int, user: int) -> bool:
@@ -114,4 +118,4 @@ def safe_file(status: os.stat_result) -> bool:
         return False
     if not hasattr(os, "geteuid"):
         return True
-    return status.st_uid in (0, os.geteuid()) and not _others_write(status, os.geteuid())
+    return status.st_uid in (0, os.geteuid()) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)

@@ -213,14 +213,23 @@ def test_another_release_has_another_name(monkeypatch):
     numba_compiled = pytest.importorskip("gradwise.backends.numba_compiled")
     from numba.core.registry import cpu_target
 
-    def name(source):
-        kept = numba_compiled._Kept([source, b"more"])
-        return kept._name("void()", cpu_target.target_context.codegen())
+    def name(*parts, types="void()"):
+        return numba_compiled._Kept(*parts)._name(types, cpu_target.target_context.codegen())
 
-    before = name(b"source")
-    assert before == name(b"source") != name(b"sourcemore")
-    monkeypatch.setattr(numba_compiled, "_releases", lambda: ("another",))
-    assert name(b"source") != before
+    names = {name("source"), name("another"), name("source", "another"), name("source", types="void(int64)")}
+    assert len(names) == 4 and name("source") in names
+    for what in ("_releases", "_sources"):
+        with monkeypatch.context() as patch:
+            patch.setattr(numba_compiled, what, lambda: ("another",))
+            names |= {name("source")}
+    assert len(names) == 6
+
+
+@pytest.mark.fast
+def test_all_that_is_compiled_is_kept_in_one_way():
+    """Numba's own files are pickles, in folders that are not looked at."""
+    for path in (ROOT / "backends").glob("*.py"):
+        assert not re.search(r"cache\s*=\s*True", path.read_text()), path
 
 
 @pytest.mark.fast
@@ -504,6 +513,13 @@ def test_the_group_of_one_user_is_that_user(tmp_path, monkeypatch):
         group = SimpleNamespace(gr_name=name, gr_mem=members)
         monkeypatch.setattr(grp, "getgrgid", lambda number, group=group: group)
         assert (safe_folders.why_unsafe(str(folder)) is None) == safe
+
+    monkeypatch.setattr(grp, "getgrgid", lambda number: SimpleNamespace(gr_name="me", gr_mem=[]))
+    assert safe_folders.why_unsafe(str(folder)) is None
+    monkeypatch.setattr(os, "listxattr", lambda path: ["system.posix_acl_access"], raising=False)
+    assert safe_folders.why_unsafe(str(folder)) is not None
+    monkeypatch.setattr(os, "listxattr", lambda path: ["user.note"])
+    assert safe_folders.why_unsafe(str(folder)) is None
 
     def unknown(number):
         raise KeyError(number)
