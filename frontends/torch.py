@@ -6,7 +6,8 @@ name, arguments, group keys and state keys, and is a row of a table: the formula
 
 What all classes have:
 
-- `lr` >= 0, and where torch has them `betas` in [0, 1): numbers, or tensors of one element, read in every step.
+- `lr` >= 0, and where torch has them `betas` in [0, 1), two in anything that has items: numbers, or tensors of one
+  element, read in every step.
 - `weight_decay` >= 0, through the gradient unless the class says otherwise; `maximize` climbs.
 - `foreach` and `fused` are hints: on the CPU a step is one compiled pass over memory, elsewhere multi-tensor functions.
 - `capturable` keeps step counts beside the parameters, for CUDA graphs; `differentiable` lets autograd follow the step.
@@ -14,9 +15,12 @@ What all classes have:
 A rate that is a tensor and comes from the constructor is the first group's; later groups have copies of it, and a
 parameter that stands twice in a group makes one step, not two. A gradient may have another dtype than its parameter.
 Values are checked, also those of groups and those that are changed later; torch checks those of the constructor only.
-Where torch.optim is at fault, the result is that of the
-stated mathematics (tests/test_frontend_torch_defects.py). A first step whose rate and gradients are all 0 makes the
-state and counts no step: so torch's distributed checkpoints ask for state before training.
+Where torch.optim is at fault, the result is that of the stated mathematics (tests/test_frontend_torch_defects.py). The
+step with which torch's distributed checkpoints ask for state before training makes the state and counts for nothing.
+
+The state is the user's: counts and slots are read from it in every step, whoever wrote them and in whatever way, and
+keys of others stay beside them. State that lacks a piece raises KeyError; what a hyperparameter needs that was switched
+on meanwhile begins then. Loading copies.
 """
 
 from __future__ import annotations

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import copy
 import inspect
-import itertools
-import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch._compile import _disable_dynamo
 
 from ..backends.compiler import numba_is_installed
+from .torch_asking import asks_for_state
 from .torch_engine import Engine, Inputs
-from .torch_loading import check_loaded, fit_state
+from .torch_loading import check_loaded, fit_state, own_copies
 from .torch_table import Row
 
 _HOOKS = (
@@ -25,7 +24,7 @@ _HOOKS = (
 """Where torch keeps the hooks of an instance."""
 
 
-_NOTHING = itertools.repeat(None)
+_NoneType = type(None)
 
 # A name, because torch.compile warns of functions that are cached.
 _WITH_NUMBA = numba_is_installed()
@@ -103,6 +102,7 @@ class Adapter(torch.optim.Optimizer):
             for key, default in self.defaults.items():
                 if isinstance(default, torch.Tensor) and group[key] is default:
                     group[key] = default.clone()
+        self._remember_values(len(self.param_groups) - 1)
         if self._row().eager:
             self._new_engine(len(self.param_groups) - 1, list(range(len(group["params"]))))
 
@@ -118,6 +118,7 @@ class Adapter(torch.optim.Optimizer):
             What the closure returned.
 
         Raises:
+            KeyError: if the state of a parameter lacks a piece.
             RuntimeError: if a gradient is sparse, where the class takes none.
             TypeError, ValueError: if a gradient does not fit its parameter, or a hyperparameter is not allowed.
         """
@@ -145,63 +146,86 @@ class Adapter(torch.optim.Optimizer):
         """All that a step reads, looked up outside of what is compiled."""
         return [
             (engine, engine.inputs(gradients, present, compiling=True))
-            for index, gradients, present in self._gradients()
-            for engine, gradients in [self._engine(index, gradients, present)]
+            for _, engine, gradients, present in self._ready_groups()
         ]
 
-    def _gradients(self) -> Iterator[tuple[int, list[torch.Tensor], list[int]]]:
+    def _gradients(self) -> list[tuple[int, list[torch.Tensor], Sequence[int]]]:
         """For each group with gradients its index, these, and their positions."""
-        groups = self.param_groups
-        if "capturable" in self.defaults and any(p.is_cuda for group in groups for p in group["params"][:1]):
-            self._accelerator_graph_capture_health_check()
+        groups, found = self.param_groups, []
+        if "capturable" in self.defaults:
+            for group in groups:
+                if group["params"] and group["params"][0].is_cuda:
+                    self._accelerator_graph_capture_health_check()
+                    break
         for index, group in enumerate(groups):
             gradients = [parameter.grad for parameter in group["params"]]
-            present = list(range(len(gradients)))
-            if any(map(operator.is_, gradients, _NOTHING)):
+            present: Sequence[int] = range(len(gradients))
+            if _NoneType in set(map(type, gradients)):
                 present = [place for place in present if gradients[place] is not None]
                 gradients = [gradients[place] for place in present]
             if present:
-                yield index, gradients, present
+                found.append((index, gradients, present))
+        return found
 
     def _update(self) -> None:
-        for index, gradients, present in self._gradients():
+        for index, engine, gradients, present in self._ready_groups():
             try:
-                self._update_group(index, gradients, present)
-            except TypeError:
-                # So that nobody else pays for a look at every gradient in every step.
-                if not any(gradient.is_sparse for gradient in gradients):
+                self._update_group(index, engine, gradients, present)
+            except (TypeError, ValueError):
+                # Nothing has changed then. So nobody else pays for a look at every tensor in every step.
+                sparse = any(gradient.is_sparse for gradient in gradients)
+                if not sparse and engine.fits():
                     raise
-                self._update_group(index, self._densified(gradients, self.param_groups[index]), present)
+                if sparse:
+                    gradients = self._densified(gradients, self.param_groups[index])
+                self._update_group(index, self._new_engine(index, present), gradients, present)
 
-    def _update_group(self, index: int, gradients: list[torch.Tensor], present: list[int]) -> None:
-        engine, gradients = self._engine(index, gradients, present)
+    def _ready_groups(self) -> list[tuple[int, Engine, list[torch.Tensor], Sequence[int]]]:
+        """For each group with gradients its index, its engine, the gradients, and their positions.
+
+        All groups are looked at before the first makes its step. There is none if torch only asks for the state.
+        """
+        if not self.state and asks_for_state(self.param_groups):
+            for index, _, present in self._gradients():
+                # The rate of 0 is not the user's: it ends no schedule.
+                self._new_engine(index, present, lr=self.defaults["lr"])
+            return []
+        # Neither copies nor pickles have engines, and groups may be added or replaced.
+        engines: dict[int, Engine] = self.__dict__.setdefault("_engines", {})
+        ready = []
+        for index, gradients, present in self._gradients():
+            engine = engines.get(index)
+            if engine is None or not engine.holds(self.param_groups[index], self.state, present):
+                if any(gradient.is_sparse for gradient in gradients):
+                    gradients = self._densified(gradients, self.param_groups[index])
+                engine = self._new_engine(index, present)
+            ready.append((index, engine, gradients, present))
+        return ready
+
+    def _update_group(self, index: int, engine: Engine, gradients: list[torch.Tensor], present: Sequence[int]) -> None:
         group = self.param_groups[index]
         if engine.needs_tensors(group):
             with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
                 engine.step_on_tensors(gradients, present)
-        elif not engine.only_makes_state(gradients):
+        else:
             engine.step(gradients, present, group)
 
-    def _engine(
-        self, index: int, gradients: list[torch.Tensor], present: list[int]
-    ) -> tuple[Engine, list[torch.Tensor]]:
-        """The engine of a group, made anew if it does not hold any more, and the gradients as it takes them."""
+    def _new_engine(self, index: int, present: Sequence[int], **instead: Any) -> Engine:
+        """The engine of a group, with other values `instead` of some of the group's."""
         group = self.param_groups[index]
-        # Neither copies nor pickles have engines, and groups may be added or replaced.
-        engine: Engine | None = self.__dict__.setdefault("_engines", {}).get(index)
-        if engine is None or not engine.holds(group, self.state, present):
-            if any(gradient.is_sparse for gradient in gradients):
-                gradients = self._densified(gradients, group)
-            engine = self._new_engine(index, present)
-        return engine, gradients
-
-    def _new_engine(self, index: int, present: list[int]) -> Engine:
-        group = self.param_groups[index]
+        # Parameters that are never trained, such as indices and packed bits, may have state in loaded files.
         known = [place for place, parameter in enumerate(group["params"]) if self.state.get(parameter)]
+        places = [place for place in (*known, *present) if _trainable(group["params"][place])]
+        before = self.__dict__.setdefault("_used_with", {}).get(index, group)
         with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
-            engine = Engine(self._row(), group, self.state, [*known, *present])
+            engine = Engine(self._row(), {**group, **instead}, self.state, places, before)
         self.__dict__.setdefault("_engines", {})[index] = engine
+        self._remember_values(index)
         return engine
+
+    def _remember_values(self, index: int) -> None:
+        """Keep a group's values as those with which its state was used last."""
+        self.__dict__.setdefault("_used_with", {})[index] = dict(self.param_groups[index])
 
     def _densified(self, gradients: Sequence[torch.Tensor], group: dict[str, Any]) -> list[torch.Tensor]:
         name = type(self).__name__
@@ -218,7 +242,8 @@ class Adapter(torch.optim.Optimizer):
         """Load the state that an optimizer of this class or of torch.optim's class of the same name gave.
 
         Slots of float16 and bfloat16 parameters become float32, with all the digits they were saved with. Numbers stay
-        as they are, on the CPU unless the group is capturable.
+        as they are, on the CPU unless the group is capturable. Tensors are copied: what was loaded stays as it is, and
+        two optimizers may load it. In torch they would go on with the same moments.
 
         Args:
             state_dict: from `state_dict`.
@@ -245,13 +270,18 @@ class Adapter(torch.optim.Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self.__dict__.pop("_engines", None)
+        self.__dict__.pop("_used_with", None)
         defaults = self._row().defaults
         for group in self.param_groups:
             # Checkpoints of older versions of torch lack what came later.
             for key in self._row().later:
                 group.setdefault(key, defaults[key])
             group.update(self._row().fixed)
+        for index in range(len(self.param_groups)):
+            self._remember_values(index)
         loaded = self.__dict__.get("_loading")
+        if loaded:
+            own_copies(self.state, loaded[0])
         fit_state(self.state, self.param_groups, self._row(), loaded[0] if loaded else None)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
@@ -262,6 +292,10 @@ class Adapter(torch.optim.Optimizer):
         for name in _HOOKS:
             setattr(twin, name, copy.copy(getattr(self, name)))
         return twin
+
+
+def _trainable(parameter: torch.Tensor) -> bool:
+    return parameter.is_floating_point() or parameter.is_complex()
 
 
 def _check_flags(values: dict[str, Any], row: Row) -> None:

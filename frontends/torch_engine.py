@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from torch._subclasses.fake_tensor import is_fake
 
 from ..backends import Variable
 from ..optimizers.hyperparameter import LEARNING_RATE
 from .torch_linking import Linker, real_view
 from .torch_table import Row
+
+_form = operator.attrgetter("shape", "dtype", "device")
 
 
 class Inputs(NamedTuple):
@@ -37,13 +40,17 @@ class Engine:
         group: the parameter group.
         state: of the optimizer. What is missing in it is made.
         positions: which of the group's parameters take part.
+        before: the group's values when its state was last used. What has been switched on since may begin.
 
     Raises:
+        KeyError: if state lacks a piece.
         ValueError: if a hyperparameter is not allowed, or state does not fit its parameter.
         AssertionError: if the group is capturable, and a parameter on the CPU.
     """
 
-    def __init__(self, row: Row, group: dict[str, Any], state: Any, positions: Sequence[int]) -> None:
+    def __init__(
+        self, row: Row, group: Mapping[str, Any], state: Any, positions: Sequence[int], before: Mapping[str, Any]
+    ) -> None:
         self._row, self._state = row, state
         self._given = list(group["params"])
         # A parameter that a group has twice takes part once.
@@ -54,7 +61,8 @@ class Engine:
         positions = sorted({firsts[position] for position in positions})
         places = {position: place for place, position in enumerate(positions)}
         self._place = {position: places[own] for position, own in enumerate(firsts) if own in places}
-        self.positions = list(self._place)
+        everyone = range(len(self._given))
+        self.positions: Sequence[int] = everyone if len(self._place) == len(self._given) else list(self._place)
         self._repeated = len(self.positions) != len(positions)
         self._parameters = [self._given[position] for position in positions]
         if group.get("capturable") and any(parameter.device.type == "cpu" for parameter in self._parameters):
@@ -70,20 +78,24 @@ class Engine:
             self._parameters,
             [names[position] for position in positions],
             bool(group.get("capturable")),
+            row.attributes(before),
         )
         self._rule, self._scalars = linker.link()
-        self._first = linker.nothing_stored
         self._cells = self._rule._parameters
         self._some_cells: dict[tuple[int, ...], list[Variable]] = {}
+        self._keys = linker.keys()
         self._remember_entries()
         self._tensors = self._contents()
+        # Stand-ins for tensors, such as those of FakeTensorMode, have no values.
+        self._numbers_unknown = any(is_fake(tensor) for scalars in self._scalars for _, tensor in scalars.pairs())
+        self._forms = list(map(_form, self._parameters))
         self._complex = [parameter for parameter in self._parameters if parameter.is_complex()]
         self._addresses = [parameter.data_ptr() for parameter in self._complex]
         # The group's copy of the rate that a schedule of the core gives.
         self._shown: float | None = None
         if self._rule.learning_rate_schedule is not None:
             for scalars in self._scalars:
-                scalars.pull()
+                scalars.read()
             self._shown = float(self._rule.learning_rate)
         self._read = operator.itemgetter(*row.hyperparameters)
         self._live = False
@@ -92,7 +104,7 @@ class Engine:
 
     # ---------------------------------------------------------------- whether it still holds
 
-    def holds(self, group: dict[str, Any], state: Any, present: list[int]) -> bool:
+    def holds(self, group: dict[str, Any], state: Any, present: Sequence[int]) -> bool:
         """Whether parameters, state and needed slots are what they were; if so, changed hyperparameters are taken over.
 
         Args:
@@ -108,24 +120,38 @@ class Engine:
             return False
         if present != self.positions and not self._place.keys() >= set(present):
             return False
-        tensors = self._contents()
+        try:
+            tensors = self._contents()
+        except KeyError:
+            return False
         if len(tensors) != len(self._tensors) or not all(map(operator.is_, tensors, self._tensors)):
             return False
         if self._complex and [parameter.data_ptr() for parameter in self._complex] != self._addresses:
             return False
         return (not self._live and self._read(group) == self._values) or self._follow(group)
 
+    def fits(self) -> bool:
+        """Whether the parameters have the shapes, dtypes and places that they had when this was made."""
+        return list(map(_form, self._parameters)) == self._forms
+
     def _remember_entries(self) -> None:
         """The state's own dictionaries: to look a parameter up in it takes longer than to see that all are the same."""
         self._entries = list(self._state.values())
         self._own_entries = [entry for entry in map(self._state.get, self._parameters) if entry]
+        # Where nobody else keeps anything, all there is is read in a third of the time.
+        alone = all(type(entry) is dict and self._keys == set(entry) for entry in self._own_entries)
+        self._read_entry = dict.values if alone else _reader(self._keys)
 
     def _contents(self) -> list[Any]:
-        """All that the state holds for the parameters that take part."""
+        """All that the class itself keeps in the state for the parameters that take part.
+
+        Raises:
+            KeyError: if something is missing.
+        """
         entries = self._state.values()
         if len(entries) != len(self._entries) or not all(map(operator.is_, entries, self._entries)):
             self._remember_entries()
-        return [*itertools.chain.from_iterable(map(dict.values, self._own_entries))]
+        return [*itertools.chain.from_iterable(map(self._read_entry, self._own_entries))]
 
     def _follow(self, group: Mapping[str, Any]) -> bool:
         """Take over the group's hyperparameters. False if they need slots that were not made."""
@@ -141,20 +167,14 @@ class Engine:
                 if name in rule._off_when_built and value:
                     return False
                 setattr(rule, name, value)
-        self._values = self._read(group)
-        # What a tensor holds may change at any time: it is read in every step.
-        self._live = any(isinstance(value, torch.Tensor) for value in _flat(self._values))
+        self._values = _kept(self._read(group))
+        # What a tensor or an array holds may change at any time: it is read in every step.
+        self._live = not _shows_changes(self._values)
         return True
-
-    def only_makes_state(self, gradients: Sequence[torch.Tensor]) -> bool:
-        """Whether this is a first step with a rate and gradients of 0, by which torch asks for the state."""
-        first, self._first = self._first, False
-        rate = self._rule._rate._array
-        return first and isinstance(rate, float) and rate == 0.0 and not any(bool(g.any()) for g in gradients)
 
     def needs_tensors(self, group: Mapping[str, Any]) -> bool:
         """Whether numbers of this step lie on a device or are differentiated, so that the host cannot read them."""
-        if group.get("differentiable") or group.get("capturable"):
+        if group.get("differentiable") or group.get("capturable") or self._numbers_unknown:
             return True
         if not self._live:
             return False
@@ -173,16 +193,15 @@ class Engine:
         """
         gradients, places = self._prepared(gradients, present)
         # All of them, in their order, need not be named.
-        cells = None if isinstance(places, range) else self._cells_at(tuple(places))
+        some = None if isinstance(places, range) else tuple(places)
         for scalars in self._scalars:
-            if scalars.changed():
-                scalars.pull()
-        self._rule.apply(gradients, cells)
+            scalars.read()
+        self._rule.apply(gradients, None if some is None else self._cells_at(some))
         for scalars in self._scalars:
-            scalars.push()
+            scalars.write(some)
         if self._shown is not None:
             group["lr"] = self._shown = float(self._rule.learning_rate)
-            self._values = self._read(group)
+            self._values = _kept(self._read(group))
 
     def _prepared(
         self, gradients: Sequence[torch.Tensor], present: Sequence[int]
@@ -256,6 +275,19 @@ class Engine:
                 cell._array = new
 
 
-def _flat(values: Any) -> list[Any]:
-    values = values if isinstance(values, tuple) else (values,)
-    return [item for value in values for item in (value if isinstance(value, (tuple, list)) else (value,))]
+def _reader(keys: set[str]) -> Callable[[Mapping[str, Any]], Iterable[Any]]:
+    """A function that reads some keys of a dictionary."""
+    # Of a single key an itemgetter gives no tuple.
+    return operator.itemgetter(*keys, *list(keys)[:1]) if keys else lambda entry: ()
+
+
+def _kept(value: Any) -> Any:
+    """Values of a group as they are now: lists may change in place."""
+    return type(value)(map(_kept, value)) if type(value) in (tuple, list) else value
+
+
+def _shows_changes(value: Any) -> bool:
+    """Whether a value that has changed is unlike the one that was kept."""
+    if type(value) in (tuple, list):
+        return all(map(_shows_changes, value))
+    return value is None or isinstance(value, (bool, int, float, str))

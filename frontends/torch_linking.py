@@ -36,6 +36,7 @@ class Linker:
         parameters: that the core shall be built for.
         names: of the parameters.
         capturable: whether numbers lie beside the parameters rather than on the CPU.
+        before: the core's attributes with which the state was made. What they did not ask for may begin beside it.
     """
 
     def __init__(
@@ -46,9 +47,10 @@ class Linker:
         parameters: Sequence[torch.Tensor],
         names: Sequence[str],
         capturable: bool,
+        before: Mapping[str, Any],
     ) -> None:
         self._make, self._row, self._state, self._names = make, row, state, names
-        self._parameters, self._capturable = parameters, capturable
+        self._parameters, self._capturable, self._before = parameters, capturable, before
         self._views = [real_view(parameter) for parameter in parameters]
         # What a user's or an older checkpoint's state has as None is missing.
         self._stored = [
@@ -56,12 +58,14 @@ class Linker:
             for parameter in parameters
         ]
         self._made: list[dict[str, Any]] = [{} for _ in parameters]
-        self.nothing_stored = not any(self._stored)
+        # Others may keep keys of their own there.
+        self._begun = [not row.own_keys.isdisjoint(entry) for entry in self._stored]
 
     def link(self) -> tuple[Optimizer, list[Scalars]]:
         """The built core, and its numbers paired with the state's.
 
         Raises:
+            KeyError: if a parameter that has begun lacks a piece of its state; the state has not changed then.
             ValueError: if a stored tensor does not fit its parameter; the state has not changed then.
         """
         rule, initial = self._build()
@@ -72,23 +76,30 @@ class Linker:
                 self._state[parameter].update(made)
         return rule, scalars
 
+    def keys(self) -> set[str]:
+        """The keys of all that was linked."""
+        return {key for made in self._made for key in made}
+
     # ---------------------------------------------------------------- building
 
     def _build(self) -> tuple[Optimizer, Initial]:
         rule = self._make()
         everyone = range(len(self._views))
-        if self.nothing_stored or not self._row.builds_on_shapes:
-            return rule, self._build_for(rule, self._views, everyone)
-        try:
-            # Slots without memory: most of them are about to be replaced by what is stored.
-            self._build_for(rule, [torch.empty_like(view, device="meta") for view in self._views], everyone)
-        except (RuntimeError, TypeError, ValueError, NotImplementedError):
-            # Tensors that have no meta form.
-            rule = self._make()
-            return rule, self._build_for(rule, self._views, everyone)
+        on_shapes = self._row.builds_on_shapes and any(self._begun)
+        if on_shapes:
+            try:
+                # Slots without memory: most of them are about to be replaced by what is stored.
+                self._build_for(rule, [torch.empty_like(view, device="meta") for view in self._views], everyone)
+            except (RuntimeError, TypeError, ValueError, NotImplementedError):
+                # Tensors that have no meta form.
+                on_shapes, rule = False, self._make()
+        initial = {} if on_shapes else self._build_for(rule, self._views, everyone)
+        self._refuse_lacking(rule)
+        if not on_shapes:
+            return rule, initial
         for cell, view in zip(rule._parameters, self._views, strict=True):
             cell._array = view
-        lacking = self._lacking(rule)
+        lacking = sorted({place for _, place in self._missing(rule)})
         fresh = self._build_for(self._make(), [self._views[place] for place in lacking], lacking) if lacking else {}
         return rule, fresh
 
@@ -99,16 +110,31 @@ class Linker:
             for record in rule._all_records()
         }
 
-    def _lacking(self, rule: Optimizer) -> list[int]:
-        """The parameters for which something has to be made."""
-        lacking = set()
+    def _missing(self, rule: Optimizer) -> list[tuple[str, int]]:
+        """The keys that the rule needs and the state has not, each with a parameter that it is missing for."""
+        missing, everywhere = [], [] if self._row.iterations is None else [self._row.iterations]
         for record in rule._all_records():
             key = self._row.state_key(record.name)
-            if key is not None and record.position is None and not any(key in entry for entry in self._stored):
-                lacking.add(0)
+            if key is not None and record.position is None:
+                everywhere.append(key)
             elif key is not None and record.position is not None and key not in self._stored[record.position]:
-                lacking.add(record.position)
-        return sorted(lacking)
+                missing.append((key, record.position))
+        # What a whole step shares is stored with every parameter.
+        begun = [place for place, begun in enumerate(self._begun) if begun] or [0]
+        shared = [key for key in everywhere if not any(key in entry for entry in self._stored)]
+        return missing + [(key, begun[0]) for key in shared]
+
+    def _refuse_lacking(self, rule: Optimizer) -> None:
+        """Raise if something is missing beside warm state, as torch does: begun anew, it would make wrong steps."""
+        missing = [(key, place) for key, place in self._missing(rule) if self._begun[place]]
+        needed = self._row.pieces(self._before) if missing else ()
+        for key, place in missing:
+            if key in needed:
+                kept = ", ".join(map(repr, self._stored[place]))
+                raise KeyError(
+                    f"The state of parameter {self._names[place]!r} has no {key!r} beside {kept}: set all of its "
+                    "pieces, or delete the parameter's state so that it begins anew."
+                )
 
     # ---------------------------------------------------------------- slots
 
@@ -158,8 +184,8 @@ class Linker:
             if position is None:
                 shared[name] = cell
             elif self._row.state_key(name) is None:
-                # Not stored: a parameter that has state has made a step.
-                cell._array = int(bool(self._stored[position]))
+                # Not stored: a parameter that has begun has made a step.
+                cell._array = int(self._begun[position])
             else:
                 own.setdefault(name, {})[position] = cell
         own.update({name: dict.fromkeys(range(len(self._views)), cell) for name, cell in shared.items()})
@@ -175,14 +201,14 @@ class Linker:
         if (name, None) in initial and stored:
             begin = dict.fromkeys(cells, next(iter(stored.values())))
         begin.update({place: initial[name, place] for place in cells if (name, place) in initial})
-        values: list[Any] = [stored.get(place, begin[place]) for place in cells]
-        keep = {place for place, value in stored.items() if isinstance(value, torch.Tensor)}
-        if len(keep) < len(cells):
+        values = {place: stored.get(place, begin[place]) for place in cells}
+        new = [place for place in cells if not isinstance(stored.get(place), torch.Tensor)]
+        if new:
             count = isinstance(next(iter(cells.values()))._array, int)
-            devices = [self._parameters[place].device for place in cells] if self._capturable else None
+            devices = [self._parameters[place].device for place in new] if self._capturable else None
             dtype = torch.float32 if self._capturable else step_dtype() if count else torch.float64
-            made = new_scalars([float(value) for value in values], dtype, devices)
-            values = [stored[place] if place in keep else new for place, new in zip(cells, made, strict=True)]
-        for place, value in zip(cells, values, strict=True):
+            made = new_scalars([float(values[place]) for place in new], dtype, devices)
+            values.update(zip(new, made, strict=True))
+        for place, value in values.items():
             self._made[place][key] = value
-        return Scalars(list(cells.values()), values)
+        return Scalars(list(cells.values()), list(values.values()))

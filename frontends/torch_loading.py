@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -49,6 +49,43 @@ def check_loaded(state_dict: Mapping[str, Any], groups: Groups, row: Row) -> Non
                     f"The loaded {key!r} of parameter {index} has shape {tuple(value.shape)} and the parameter "
                     f"{tuple(parameter.shape)}: it is the state of other parameters."
                 )
+
+
+def own_copies(state: Any, loaded: Mapping[str, Any]) -> None:
+    """Copy what a loaded state still shares with what it was loaded from, so that no other optimizer writes to it.
+
+    Args:
+        state: of the optimizer, as torch has loaded it; it changes.
+        loaded: what was loaded.
+    """
+    foreign = {id(tensor) for tensor in _tensors(loaded["state"])}
+    copies: dict[int, torch.Tensor] = {}
+
+    def own(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            if id(value) not in foreign:
+                return value
+            # What entries share, they go on to share.
+            if id(value) not in copies:
+                copies[id(value)] = value.clone()
+            return copies[id(value)]
+        if type(value) is dict:
+            return {key: own(item) for key, item in value.items()}
+        return type(value)(map(own, value)) if type(value) in (list, tuple) else value
+
+    for key, entry in state.items():
+        state[key] = own(entry)
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _tensors(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _tensors(item)
 
 
 def fit_state(state: Any, groups: Groups, row: Row, loaded: Mapping[str, Any] | None) -> None:

@@ -45,6 +45,9 @@ class Row:
     iterations: str | None = None
     """The key under which the number of calls is stored, or None."""
 
+    own_keys: frozenset[str]
+    """The keys of all that the class keeps in the state. There may be others beside them."""
+
     builds_on_shapes = True
     """Whether `build` needs no more of the parameters than shapes, so that stored slots take no memory twice."""
 
@@ -72,6 +75,7 @@ class Row:
         self.hyperparameters = dict(hyperparameters)
         self.keys = {**numbers, **slots}
         self.slots, self.numbers = frozenset(slots.values()), frozenset(numbers.values())
+        self.own_keys = self.slots | self.numbers
         self.fixed = dict(fixed or {})
         self.later = [key for key, value in self.defaults.items() if value is None or isinstance(value, bool)]
         self.later += [*added_later, *self.fixed]
@@ -101,6 +105,13 @@ class Row:
         """The key under which a cell's content is stored, or None."""
         return self.keys.get(record)
 
+    def pieces(self, attributes: Mapping[str, Any]) -> set[str]:
+        """The keys of all that a core with these attributes keeps in the state."""
+        built = self.make(attributes)
+        built.build([torch.zeros(1, device="cpu")])
+        keys = {self.state_key(record.name) for record in built._all_records()}
+        return {key for key in (*keys, self.iterations) if key is not None}
+
     def attributes(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Values of a group as attributes of the core."""
         found: dict[str, Any] = {}
@@ -128,12 +139,13 @@ class Row:
             if not isinstance(names, tuple):
                 self._check_one(names, value, _NAMED_IN_ERRORS.get(key, f"{key} value"), f"Tensor {key}")
                 continue
-            if not isinstance(value, (tuple, list)) or len(value) != len(names):
+            items = _items(value)
+            if len(items) != len(names):
                 raise ValueError(f"Invalid {key}: {value!r} (expected {len(names)} numbers)")
-            for index, (name, item) in enumerate(zip(names, value, strict=True)):
+            for index, (name, item) in enumerate(zip(names, items, strict=True)):
                 called = f"{_NAMED_IN_ERRORS.get(key, key)} at index {index}"
                 self._check_one(name, item, called, f"Tensor {key}[{index}]")
-            if len({isinstance(item, torch.Tensor) for item in value}) > 1:
+            if len({isinstance(item, torch.Tensor) for item in items}) > 1:
                 raise ValueError(f"{key} must be either both floats or both Tensors")
 
     def _check_one(self, name: str, value: Any, called: str, called_tensor: str) -> None:
@@ -151,6 +163,14 @@ class Row:
     def make(self, attributes: Mapping[str, Any]) -> Optimizer:
         """An unbuilt core optimizer."""
         return self.core(convention="torch", **attributes)
+
+
+def _items(values: Any) -> list[Any]:
+    """What stands in anything that has a length and places: lists of any kind, arrays, tensors; else nothing."""
+    try:
+        return [values[place] for place in range(len(values))]
+    except (TypeError, LookupError):
+        return []
 
 
 class OwnRow(Row):
@@ -186,6 +206,7 @@ class OwnRow(Row):
             slots={r.name: r.name for r in records if r.position is not None and r.cell.backend is not HOST},
             numbers={name: name for name in (self.iterations, *(r.name for r in records if r.cell.backend is HOST))},
         )
+        self.own_keys = frozenset((self.iterations, *(record.name for record in records)))
 
     def state_key(self, record: str) -> str | None:
         """The cell's own name."""

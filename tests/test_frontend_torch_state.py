@@ -1,0 +1,548 @@
+"""The state of `gradwise.frontends.torch` belongs to its user: whoever writes it, in whatever way, is obeyed."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from torch_frontend_table import (
+    distance,
+    each_case,
+    each_class,
+    give,
+    gradients,
+    ours,
+    parameters,
+    run,
+    saved,
+    theirs,
+    twins,
+)
+
+from gradwise import optimizers, schedules
+
+pytestmark = pytest.mark.torch
+
+MOMENTUM = {"SGD": {"momentum": 0.9}, "RMSprop": {"momentum": 0.9}}
+
+
+def pair(name, **arguments):
+    """Both optimizers with parameters of the same values."""
+    other = parameters()
+    mine = twins(other)
+    return (ours(name)(mine, **arguments), mine), (theirs(name)(other, **arguments), other)
+
+
+def end_alike(one, two):
+    for x, y in zip(one, two, strict=True):
+        assert distance(x, y, y) <= 40
+
+
+def numbers(optimizer, given):
+    keys = ("step", "mu_product")
+    return [[float(optimizer.state[p][key]) for key in keys if key in optimizer.state[p]] for p in given]
+
+
+# -------------------------------------------------------------------- whoever writes
+
+
+def through_data(tensor, value):
+    tensor.data.copy_(value)
+
+
+def through_new_data(tensor, value):
+    tensor.data = value.clone()
+
+
+def through_set(tensor, value):
+    tensor.set_(value.clone())
+
+
+def through_numpy(tensor, value):
+    tensor.numpy()[...] = value.numpy()
+
+
+def through_shared_memory(tensor, value):
+    tensor.share_memory_()
+    tensor.numpy()[...] = value.numpy()
+
+
+def in_place(tensor, value):
+    tensor.copy_(value)
+
+
+WAYS = [in_place, through_data, through_new_data, through_set, through_numpy, through_shared_memory]
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["together", "one-late"])
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+@each_class
+def test_what_others_write_counts(name, way, late):
+    """Numbers and slots, all of them and one alone; the step after is torch's from the same state."""
+    (a, mine), (b, other) = pair(name, **MOMENTUM.get(name, {}))
+    for step, grads in enumerate(gradients(other, 6)):
+        if late and step < 3:
+            grads[1] = None
+        for optimizer, given in ((a, mine), (b, other)):
+            give(given, grads)
+            optimizer.step()
+    for some in (slice(None), slice(1, 2)):
+        for x, y in zip(mine[some], other[some], strict=True):
+            for key, value in b.state[y].items():
+                new = value * 0.5 if value.ndim else value + 7 if key == "step" else value * 0.25
+                way(a.state[x][key], new.to(a.state[x][key].dtype))
+                value.copy_(new)
+        run(a, mine, 1, seed=4)
+        run(b, other, 1, seed=4)
+        for x, y in zip(numbers(a, mine), numbers(b, other), strict=True):
+            assert x == pytest.approx(y, rel=1e-6)
+        end_alike(mine, other)
+
+
+def test_values_are_written_where_others_look():
+    """The tensor that the user holds, its memory, and a parameter without a gradient, whose count is left alone."""
+    given = parameters()
+    optimizer = ours("Adam")(given)
+    run(optimizer, given, 2)
+    held = [optimizer.state[p]["step"] for p in given]
+    for count in held[:2]:
+        count.data = count.data.clone()
+    view = held[0].numpy()
+    give(given, next(gradients(given, 1)))
+    given[3].grad = None
+    before = float(held[3])
+    optimizer.step()
+    assert all(optimizer.state[p]["step"] is count for p, count in zip(given, held, strict=True))
+    assert float(view) == 3 and float(held[3]) == before
+
+
+@pytest.mark.parametrize("name", ["Adam", "NAdam", "Adagrad"])
+def test_processes_that_share_parameters_and_state(name):
+    """As in asynchronous training: each process has a copy of the optimizer, and all have one state."""
+    import torch.multiprocessing as processes
+
+    counts = []
+    for whose in (ours, theirs):
+        given = parameters()
+        for parameter in given:
+            parameter.share_memory_()
+        optimizer = whose(name)(given)
+        run(optimizer, given, 1)
+        for entry in optimizer.state.values():
+            for value in entry.values():
+                value.share_memory_()
+        context = processes.get_context("fork")
+        for seed in (2, 3):
+            worker = context.Process(target=_three_steps, args=(optimizer, given, seed))
+            worker.start()
+            worker.join()
+            assert worker.exitcode == 0
+        run(optimizer, given, 1, seed=4)
+        counts.append([float(optimizer.state[p]["step"]) for p in given])
+        ends = [p.detach() for p in given]
+        if whose is ours:
+            mine = ends
+    assert counts[0] == counts[1]
+    end_alike(mine, ends)
+
+
+def _three_steps(optimizer, given, seed):
+    import torch
+
+    torch.set_num_threads(1)
+    run(optimizer, given, 3, seed=seed)
+
+
+def test_numbers_that_are_no_plain_tensors():
+    """On another place of their memory, as 1-element tensors, of other dtypes."""
+    import torch
+
+    (a, mine), (b, other) = pair("Adam")
+    run(a, mine, 2)
+    run(b, other, 2)
+    for optimizer, given in ((a, mine), (b, other)):
+        for parameter, make in zip(
+            given,
+            (
+                lambda count: torch.stack([count, count])[1],
+                lambda count: count.to(torch.float64),
+                lambda count: torch.full((1,), float(count)),
+                lambda count: count.to(torch.bfloat16),
+            ),
+            strict=True,
+        ):
+            optimizer.state[parameter]["step"] = make(optimizer.state[parameter]["step"])
+        run(optimizer, given, 3, seed=2)
+    assert numbers(a, mine) == numbers(b, other)
+    end_alike(mine, other)
+
+
+# -------------------------------------------------------------------- pieces that are missing
+
+
+@each_case
+def test_a_state_without_one_of_its_pieces(case):
+    """As in torch; what it leaves out may begin later. The message says what to do."""
+    name, arguments = case
+    (a, mine), (b, other) = pair(name, **arguments)
+    for optimizer, given in ((a, mine), (b, other)):
+        give(given, [grad.new_ones(grad.shape) for grad in given])
+        optimizer.step()
+    for key in list(b.state[other[1]]):
+        for optimizer, given, live in ((b, other, False), (a, mine, True), (a, mine, False)):
+            state = saved(optimizer)
+            del state["state"][1][key]
+            fresh = twins(given)
+            again = type(optimizer)(fresh, **arguments)
+            if live:
+                # Without loading: taken away between two steps.
+                again.load_state_dict(saved(optimizer))
+                give(fresh, next(gradients(fresh, 1)))
+                again.step()
+                del again.state[fresh[1]][key]
+            before = [p.detach().clone() for p in fresh]
+
+            def go_on(optimizer=again, live=live, state=state, fresh=fresh):
+                if not live:
+                    optimizer.load_state_dict(state)
+                give(fresh, next(gradients(fresh, 1)))
+                optimizer.step()
+
+            if name == "SGD":
+                go_on()
+                continue
+            words = key if optimizer is b else f"The state of parameter 'variable_1' has no '{key}' beside .*set all"
+            with pytest.raises(KeyError, match=words):
+                go_on()
+            if optimizer is a and not live:
+                assert all(p.equal(q) for p, q in zip(fresh, before, strict=True))
+
+
+def test_a_piece_that_a_whole_step_shares():
+    from gradwise.frontends import torch as optim
+
+    given = parameters()
+    optimizer = optim.wrap(optimizers.Nadam(0.1), given)
+    run(optimizer, given, 2)
+    key = optimizer._row().iterations
+    for entry in optimizer.state.values():
+        del entry[key]
+    with pytest.raises(KeyError, match=f"has no '{key}'"):
+        run(optimizer, given, 1)
+
+
+@pytest.mark.parametrize("how", ["live", "loaded", "copied"])
+def test_what_an_option_needs_may_begin_when_it_is_switched_on(how):
+    given = parameters()
+    optimizer = ours("Adam")(given)
+    run(optimizer, given, 3)
+    if how == "loaded":
+        optimizer.load_state_dict(saved(optimizer))
+    if how == "copied":
+        optimizer, given = copy.deepcopy((optimizer, given))
+    optimizer.param_groups[0]["amsgrad"] = True
+    run(optimizer, given, 1)
+    assert all("max_exp_avg_sq" in optimizer.state[p] for p in given)
+    del optimizer.state[given[0]]["max_exp_avg_sq"]
+    with pytest.raises(KeyError, match="max_exp_avg_sq"):
+        run(optimizer, given, 1)
+
+
+@each_class
+def test_keys_of_others_in_the_state(name):
+    """A wrapper's own: they stay, they change nothing, and an engine is not made anew when they change."""
+    import torch
+
+    (a, mine), (b, other) = pair(name, **MOMENTUM.get(name, {}))
+    first = name != "Adagrad"
+    if first:
+        # Before the first step, torch takes them for state of its own, and has no more.
+        for parameter in mine:
+            a.state[parameter]["slow"] = parameter.detach().clone()
+    engines = set()
+    for step, grads in enumerate(gradients(other, 8)):
+        give(mine, grads)
+        give(other, grads)
+        a.step()
+        b.step()
+        for parameter in mine:
+            a.state[parameter]["visits"] = step
+            a.state[parameter]["slow"] = torch.zeros(3)
+        if step > 4:
+            engines.add(id(a._engines[0]))
+    assert len(engines) == 1
+    assert all(a.state[p]["visits"] == 7 for p in mine)
+    end_alike(mine, other)
+
+
+# -------------------------------------------------------------------- first steps that look like none
+
+
+def first_steps(optimizer, groups, rates):
+    """A warm-up from 0, with gradients that are 0 in the first group."""
+    import torch
+
+    generator = torch.Generator().manual_seed(3)
+    for rate in rates:
+        for number, (group, given) in enumerate(zip(optimizer.param_groups, groups, strict=True)):
+            group["lr"] = rate
+            for parameter in given:
+                draw = torch.randn(parameter.shape, generator=generator)
+                parameter.grad = torch.zeros_like(parameter) if number == 0 and rate == 0 else draw
+        optimizer.step()
+
+
+@pytest.mark.parametrize("zeros", [1, 2], ids=["one-group", "all-groups"])
+@each_case
+def test_a_first_step_with_rates_and_gradients_of_0_counts_as_in_torch(case, zeros):
+    name, arguments = case
+    other = parameters()
+    mine = twins(other)
+    a = ours(name)([{"params": mine[:2]}, {"params": mine[2:]}], **arguments)
+    b = theirs(name)([{"params": other[:2]}, {"params": other[2:]}], **arguments)
+    for optimizer, given in ((a, mine), (b, other)):
+        if zeros == 2:
+            for parameter in given:
+                parameter.grad = parameter.new_zeros(parameter.shape)
+            for group in optimizer.param_groups:
+                group["lr"] = 0.0
+            optimizer.step()
+        first_steps(optimizer, (given[:2], given[2:]), (0.0, 0.01, 0.02))
+    assert [list(a.state[p]) for p in mine] == [list(b.state[p]) for p in other]
+    for x, y in zip(numbers(a, mine), numbers(b, other), strict=True):
+        assert x == pytest.approx(y)
+    end_alike(mine, other)
+
+
+@pytest.mark.parametrize("rate", [0.5, "schedule"])
+@pytest.mark.parametrize("ask", ["get", "set"])
+def test_asking_a_wrapped_optimizer_for_its_state_by_name(rate, ask):
+    """It counts no step and ends no schedule."""
+    import torch
+    from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
+
+    from gradwise.frontends import torch as optim
+
+    shown, ends = [], []
+    for asked in (False, True):
+        torch.manual_seed(0)
+        model = torch.nn.Linear(3, 1)
+        schedule = schedules.ExponentialDecay(0.5, 2, 0.5) if rate == "schedule" else rate
+        optimizer = optim.wrap(optimizers.SGD(schedule, momentum=0.5), model.parameters())
+        if asked:
+            state = get_optimizer_state_dict(model, optimizer)
+            assert set(state["state"]) == {"weight", "bias"}
+            if ask == "set":
+                set_optimizer_state_dict(model, optimizer, copy.deepcopy(state))
+        rates = []
+        for _ in range(3):
+            optimizer.zero_grad()
+            model(torch.ones(2, 3)).sum().backward()
+            optimizer.step()
+            rates.append(optimizer.param_groups[0]["lr"])
+        shown.append(rates)
+        ends.append(model.weight.detach().clone())
+    assert shown[0] == shown[1] and torch.equal(*ends)
+
+
+# -------------------------------------------------------------------- loading
+
+
+@each_case
+def test_two_optimizers_that_loaded_one_state_share_nothing(case):
+    import torch
+
+    name, arguments = case
+    one = parameters()
+    a = ours(name)(one, **arguments)
+    run(a, one, 3)
+    a.state[one[0]]["others"] = [torch.ones(2), {"deep": torch.ones(2)}]
+    held = a.state_dict()
+    ends = []
+    for state in (copy.deepcopy(held), held):
+        two = twins(one)
+        b = ours(name)(two, **arguments)
+        b.load_state_dict(state)
+        ends.append((b, two))
+    before = copy.deepcopy(held)
+    for b, two in ends:
+        run(b, two, 3, seed=5)
+        b.state[two[0]]["others"][0].fill_(5)
+        b.state[two[0]]["others"][1]["deep"].fill_(5)
+    assert all(torch.equal(x, y) for x, y in zip(ends[0][1], ends[1][1], strict=True))
+    assert str(a.state_dict()) == str(before)
+    storages = [
+        {value.untyped_storage().data_ptr() for entry in optimizer.state.values() for value in _tensors(entry)}
+        for optimizer in (a, ends[1][0])
+    ]
+    assert not storages[0] & storages[1]
+
+
+def _tensors(value):
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return [value]
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [tensor for item in items for tensor in _tensors(item)]
+
+
+def test_what_entries_share_they_share_after_loading():
+    """As what a whole step shares, which is one tensor in the state of all parameters."""
+    from user_optimizers import HalfAdam
+
+    from gradwise.frontends import torch as optim
+
+    one, two = parameters(), parameters()
+    a, b = optim.wrap(HalfAdam(0.1), one), optim.wrap(HalfAdam(0.1), two)
+    run(a, one, 2)
+    shared = {id(value) for value in a.state[one[0]].values()} & {id(value) for value in a.state[one[1]].values()}
+    b.load_state_dict(a.state_dict())
+    again = {id(value) for value in b.state[two[0]].values()} & {id(value) for value in b.state[two[1]].values()}
+    assert len(again) == len(shared)
+
+
+# -------------------------------------------------------------------- parameters that change
+
+
+@each_class
+@pytest.mark.parametrize("length", [3, 7], ids=["pruned", "grown"])
+def test_parameters_of_another_shape(name, length):
+    """The user sets `.data` of the parameter and of its slots: training goes on, as in torch."""
+    import torch
+
+    (a, mine), (b, other) = pair(name, **MOMENTUM.get(name, {}))
+
+    def resized(tensor):
+        return torch.cat([tensor, tensor])[:length].clone()
+
+    run(a, mine, 4)
+    run(b, other, 4)
+    for optimizer, given in ((a, mine), (b, other)):
+        parameter = given[1]
+        for value in optimizer.state[parameter].values():
+            if value.ndim:
+                value.data = resized(value)
+        parameter.data = resized(parameter.data)
+        parameter.grad = None
+        run(optimizer, given, 3, seed=2)
+    end_alike(mine, other)
+
+
+def test_a_parameter_of_another_shape_beside_old_slots_is_refused_and_nothing_changes():
+    import torch
+
+    given = parameters()
+    optimizer = ours("Adam")(given)
+    run(optimizer, given, 2)
+    given[1].data = given[1].data[:3].clone()
+    given[1].grad = None
+    give(given, [torch.ones_like(p) for p in given])
+    before = [p.detach().clone() for p in given]
+    with pytest.raises(ValueError, match=r"The state 'exp_avg' of parameter 'variable_1' has shape \(5,\) and needs"):
+        optimizer.step()
+    assert all(p.equal(q) for p, q in zip(given, before, strict=True))
+
+
+@each_class
+def test_integers_among_the_parameters(name):
+    """Indices, packed bits, masks: they are never trained."""
+    import torch
+
+    def made(kind, given):
+        packed = torch.nn.Parameter(torch.arange(4, dtype=torch.uint8), requires_grad=False)
+        flags = torch.nn.Parameter(torch.tensor([True, False]), requires_grad=False)
+        return kind([packed, *given, flags], **MOMENTUM.get(name, {}))
+
+    other = parameters()
+    mine = twins(other)
+    a, b = made(ours(name), mine), made(theirs(name), other)
+    for _ in range(2):
+        run(a, mine, 2)
+        run(b, other, 2)
+        # From torch's state, which for Adagrad has entries of integers.
+        a.load_state_dict(saved(b))
+        end_alike(mine, other)
+    b.load_state_dict(saved(a))
+    only = ours(name)([torch.nn.Parameter(torch.arange(4), requires_grad=False)])
+    only.step()
+
+
+# -------------------------------------------------------------------- tensors without values
+
+
+@each_case
+def test_fake_tensors(case):
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+
+    name, arguments = case
+    with FakeTensorMode():
+        model = torch.nn.Linear(4, 3)
+        optimizer = ours(name)(model.parameters(), **arguments)
+        for _ in range(2):
+            optimizer.zero_grad()
+            model(torch.randn(2, 4)).sum().backward()
+            optimizer.step()
+        other = theirs(name)(model.parameters(), **arguments)
+        other.step()
+    for parameter in model.parameters():
+        assert list(optimizer.state[parameter]) == list(other.state[parameter])
+        assert all(isinstance(value, FakeTensor) for value in optimizer.state[parameter].values())
+
+
+# -------------------------------------------------------------------- values of groups
+
+
+def betas_of_every_kind():
+    import collections
+
+    import numpy as np
+    import torch
+
+    kinds = [
+        [0.5, 0.75],
+        collections.UserList([0.5, 0.75]),
+        collections.deque([0.5, 0.75]),
+        np.array([0.5, 0.75]),
+        torch.tensor([0.5, 0.75]),
+    ]
+    try:
+        from omegaconf import OmegaConf
+
+        kinds.append(OmegaConf.create({"betas": [0.5, 0.75]}).betas)
+    except ImportError:
+        pass
+    return kinds
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "NAdam", "Adamax"])
+@pytest.mark.parametrize("where", ["constructor", "group", "later"])
+def test_betas_in_anything_with_two_items(name, where):
+    """They stay what the user gave, and are read in every step."""
+    import torch
+
+    for betas in betas_of_every_kind():
+        one, two = parameters(), parameters()
+        plain = ours(name)(two, betas=(0.5, 0.75))
+        if where == "constructor":
+            optimizer = ours(name)(one, betas=betas)
+        elif where == "group":
+            optimizer = ours(name)([{"params": one, "betas": betas}])
+        else:
+            optimizer = ours(name)(one)
+            optimizer.param_groups[0]["betas"] = betas
+        run(optimizer, one, 3)
+        run(plain, two, 3)
+        assert optimizer.param_groups[0]["betas"] is betas
+        betas[0] = 0.25
+        plain.param_groups[0]["betas"] = (0.25, 0.75)
+        run(optimizer, one, 3, seed=2)
+        run(plain, two, 3, seed=2)
+        assert all(torch.equal(x, y) for x, y in zip(one, two, strict=True)), type(betas)
+
+
+@pytest.mark.parametrize("betas", [0.9, None, "99", {0.9, 0.99}, {"a": 0.9, "b": 0.99}, [0.9], (0.9, 0.99, 0.999)])
+def test_betas_that_are_no_two_numbers(betas):
+    with pytest.raises(ValueError, match="Invalid beta"):
+        ours("Adam")(parameters(), betas=betas)
