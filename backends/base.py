@@ -164,12 +164,13 @@ class Backend:
         """A 0-d array as floating point, as wide as it can be without widening the arrays it will meet."""
         return self.cast(scalar, "float64")
 
-    def following(self, count: Array, room: int = 0) -> Array:
-        """One more than a count; where its dtype has no larger number, the largest.
+    def following(self, count: Array, room: int = 0, turn: int = 1) -> Array:
+        """One more than a count; where its dtype has no larger number, a turn less than that.
 
         Args:
             count: of steps.
             room: how much has to be left up to the dtype's largest.
+            turn: the number of steps after which all recurs.
         """
         return count + 1
 

@@ -195,14 +195,14 @@ class JaxBackend(Backend):
         """NumPy's scalar: flax refuses arrays of JAX in what it keeps as static, which transformations are to it."""
         return NUMPY.traceable(numpy.asarray(scalar))
 
-    def following(self, count: Array, room: int = 0) -> Array:
+    def following(self, count: Array, room: int = 0, turn: int = 1) -> Array:
         """Compiled code cannot say that 32 bits are full, and would go on from the least number, which is negative.
 
         All that a rule makes of so many steps has come to its limit long before.
         """
         if count.dtype != "int32":
             return count + 1
-        return jax.numpy.where(count < _LARGEST_COUNT - room, count + 1, _LARGEST_COUNT - room)
+        return jax.numpy.where(count < _LARGEST_COUNT - room, count + 1, _LARGEST_COUNT - room + 1 - turn)
 
     def widest_float(self, scalar: Array) -> Array:
         """Weakly typed, so that a double-precision scalar does not widen the arrays it meets."""

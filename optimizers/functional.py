@@ -180,20 +180,21 @@ class FunctionalOptimizer(UpdateRule):
             with _arithmetic(backend):
                 template._run(gradients, rate)
             results = [restored(cell.value, start) for cell, start in zip(moved, starts, strict=True)]
-            after = [self._after(cell, value, counters) for cell, value in zip(cells, values, strict=True)]
+            turns = [self._turn if cell is template._iterations else 1 for cell in cells]
+            after = [self._after(*each, counters) for each in zip(cells, values, turns, strict=True)]
         inputs = {id(array) for array in (*gradients, *tree.leaves)}
         # State must not be the caller's own array under another name: it would change with it.
         after = [backend.copy(value) if id(value) in inputs else value for value in after]
         return tree.build(results), _state_of(template, tree, state, after)
 
-    def _after(self, cell: Variable, before: Any, counters: set[Variable]) -> Any:
+    def _after(self, cell: Variable, before: Any, turn: int, counters: set[Variable]) -> Any:
         """What a cell holds after a step, as state: in the dtype in which it came in."""
         value = cell.value
         product = cell.backend is HOST and cell not in counters and cell.name != LEARNING_RATE.name
         if product and isinstance(value, float) and backend_of(before) is not HOST:
             # What a file had in single precision goes on in double: rounded in every step, a product would drift.
             return backend_of(before).number(value, before)  # type: ignore[union-attr]  # it was checked
-        return restored(value, before)
+        return restored(value, before, turn)
 
     # ---------------------------------------------------------------- reading and changing state
 

@@ -250,7 +250,8 @@ class ImperativeOptimizer(UpdateRule):
         numpy_only = NUMPY.arithmetic() if self._parameters[0].backend is NUMPY else contextlib.nullcontext()
         with numpy_only, Scope(zip(cells, held, strict=True)):
             self._run(gradients)
-            results = [restored(cell.value, value) for cell, value in zip(cells, values, strict=True)]
+            turns = [self._turn if cell is self._iterations else 1 for cell in cells]
+            results = [restored(cell.value, *each) for cell, *each in zip(cells, values, turns, strict=True)]
         return results[: len(parameters)], results[len(parameters) :]
 
     # ---------------------------------------------------------------- around training
@@ -366,18 +367,18 @@ def checked_value(cell: Variable, value: Any, what: str, counts: bool = False, b
     return value
 
 
-def restored(value: Any, like: Any) -> Any:
-    """A result in the library and dtype in which it came in."""
+def restored(value: Any, like: Any, turn: int = 1) -> Any:
+    """A result in the library and dtype in which it came in; see `Backend.following` for a count's turn."""
     backend = backend_of(like)
     if backend is None or backend is HOST:
         return value
     if backend_of(value) is HOST:
-        return backend.full_like(like, _held(value, backend.dtype_name(like)))
+        return backend.full_like(like, _held(value, backend.dtype_name(like), turn))
     return backend.cast(backend.as_array(value), backend.dtype_name(like))
 
 
-def _held(number: Any, dtype: str) -> Any:
-    """A number as a dtype can hold it: a count that is larger than the largest stays there, with a word."""
+def _held(number: Any, dtype: str, turn: int) -> Any:
+    """A number as a dtype can hold it: a count that is larger than the largest goes turns back, with a word."""
     if not isinstance(number, int) or not dtype.startswith("int"):
         return number
     largest = 2 ** (int(dtype[3:]) - 1) - 1
@@ -386,4 +387,5 @@ def _held(number: Any, dtype: str) -> Any:
             f"The state counts steps in {dtype}, which ends at {largest}: from now on the count stays there. With JAX, "
             "enable jax_enable_x64 before init to count further.", RuntimeWarning, stacklevel=4,
         )  # fmt: skip
-    return min(number, largest)
+        number -= -((largest - number) // turn) * turn
+    return number

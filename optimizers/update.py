@@ -89,6 +89,11 @@ class UpdateRule(CellKeeper):
         every = self.gradient_accumulation_steps
         return count if every is None else ops.once(operator.floordiv, count, every)
 
+    @property
+    def _turn(self) -> int:
+        """The number of calls after which all that happens every so many steps has come round."""
+        return (self.gradient_accumulation_steps or 1) * (self.ema_overwrite_frequency or 1)
+
     # ---------------------------------------------------------------- slots of the base
 
     def _make_own_slots(self) -> None:
@@ -125,11 +130,11 @@ class UpdateRule(CellKeeper):
             self._update(_Gradients(self, gradients, self.loss_scale_factor), rate)
         else:
             ops.cond(
-                (count + 1) % every == 0,
+                ops.once(_following, count, 0, self._turn) % every == 0,
                 lambda: self._update_from_accumulators(gradients, rate),
                 lambda: self._accumulate(gradients),
             )
-        self._iterations.assign(ops.once(_following, count))
+        self._iterations.assign(ops.once(_following, count, 0, self._turn))
 
     def _accumulate(self, gradients: Sequence[Any]) -> None:
         incoming = _Gradients(self, gradients, self.loss_scale_factor)
@@ -216,7 +221,8 @@ class UpdateRule(CellKeeper):
         average.assign(ops.moving_average(average, variable, momentum, self.ema_momentum))
         every = self.ema_overwrite_frequency
         if every is not None:
-            ops.cond((self.iterations + 1) % every == 0, lambda: variable.assign(average.value), _nothing)
+            following = ops.once(_following, self.iterations, 0, every)
+            ops.cond(following % every == 0, lambda: variable.assign(average.value), _nothing)
 
     def _ema_momentum_after(self, iterations: Any, dtype: Any) -> Any:
         # The first update copies the parameter, so that the average does not start at zero.
@@ -378,10 +384,10 @@ class _Sums(_Gradients):
         return parameter.backend.cast(accumulator, parameter.backend.dtype_name(gradient)) + gradient
 
 
-def _following(count: Any, room: int = 0) -> Any:
+def _following(count: Any, room: int = 0, turn: int = 1) -> Any:
     """The count after a count."""
     backend = backend_of(count)
-    return count + 1 if backend is None else backend.following(count, room)
+    return count + 1 if backend is None else backend.following(count, room, turn)
 
 
 def _nothing() -> None:

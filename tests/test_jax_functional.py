@@ -483,6 +483,34 @@ def test_a_full_counter_goes_on_compiled_as_it_does_otherwise(kind: Any, convent
     assert plain[1].iterations == largest
 
 
+@pytest.mark.filterwarnings("ignore:The state counts steps in int32")
+@pytest.mark.parametrize("options", [{"gradient_accumulation_steps": 3}, {"use_ema": True, "ema_momentum": 0.5,
+    "ema_overwrite_frequency": 3}, {"gradient_accumulation_steps": 3, "use_ema": True, "ema_momentum": 0.5,
+    "ema_overwrite_frequency": 2}], ids=["accumulation", "averages", "both"])  # fmt: skip
+def test_what_happens_every_so_many_steps_goes_on_with_a_full_counter(options: Any) -> None:
+    """As where the count has 64 bits."""
+    import jax
+    import jax.numpy as jnp
+
+    optimizer = optimizers.SGD(0.1, **options)
+    params, grads = {"w": np.asarray([1.0, -2.0], np.float32)}, {"w": np.asarray([0.5, 2.0], np.float32)}
+    start = 2**31 - 8
+    state = optimizer.init(params)._replace(iterations=np.int64(start))
+    eager = traced = (
+        jax.tree.map(jnp.asarray, params), optimizer.init(jax.tree.map(jnp.asarray, params))._replace(
+            iterations=jnp.asarray(start, jnp.int32))
+    )  # fmt: skip
+    step, jax_grads = jax.jit(optimizer.step), jax.tree.map(jnp.asarray, grads)
+    for _ in range(20):
+        params, state = optimizer.step(params, grads, state)
+        eager = optimizer.step(eager[0], jax_grads, eager[1])
+        traced = step(traced[0], jax_grads, traced[1])
+        for found, after in (eager, traced):
+            np.testing.assert_allclose(found["w"], params["w"], rtol=1e-5)
+            assert after.iterations > start - 8
+    assert eager[1].iterations == traced[1].iterations and step._cache_size() == 1
+
+
 def test_a_full_counter_says_so() -> None:
     import jax.numpy as jnp
 

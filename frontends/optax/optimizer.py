@@ -147,7 +147,12 @@ class TransformationOptimizer(Optimizer):
 def _placeholder() -> Any:
     """What optax gives `init` in place of parameters to see where a state repeats their tree."""
     seen: list[Any] = []
-    optax.tree_utils.tree_map_params(lambda params: seen.append(params) or {}, lambda leaf: leaf, {})
+
+    def init(params: Any) -> Any:
+        seen.append(params)
+        return {}
+
+    optax.tree_utils.tree_map_params(init, lambda leaf: leaf, {})
     return seen[0]
 
 
