@@ -58,7 +58,6 @@ def remote(name: str, algorithm: str, model: str, cache: Path | None = None) -> 
         environment = {**os.environ, **KINDS[name].environment, "KERAS_HOME": folder}
         if cache is not None:
             environment |= {"GRADWISE_CACHE_DIR": str(cache), "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor")}
-            environment.pop("NUMBA_CACHE_DIR", None)
         command = [sys.executable, __file__, name, algorithm, model]
         pipe = subprocess.PIPE
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)

@@ -553,7 +553,7 @@ def test_a_folder_that_another_user_may_write_to(warm, tmp_path):
 @pytest.mark.fast
 @AS_ROOT
 def test_a_user_who_is_only_a_number(warm, tmp_path):
-    """In a sticky folder where `kernels` is root's: read if it may be, and one's own beside it."""
+    """In a sticky folder where `kernels` is root's; without any; with one that root has filled for all."""
     setpriv = "/usr/bin/setpriv"
     if not os.path.exists(setpriv):
         pytest.skip("setpriv, which starts a process as another user, is not installed")
@@ -572,3 +572,7 @@ def test_a_user_who_is_only_a_number(warm, tmp_path):
     shutil.rmtree(shared)
     values, ways, said = finish(start(user=user, elements=3, HOME=None))
     assert ways == ["fused"] and len(said) == 1 and "there is no home folder" in said[0]
+    shutil.copytree(warm[0], tmp_path / "image")
+    before = "import numba.core.compiler; numba.core.compiler.compile_extra = None"
+    values, ways, said = finish(start(before, user=user, GRADWISE_CACHE_DIR=str(tmp_path / "image"), HOME=None))
+    assert values == warm[1] and ways == ["fused"] and said == []
