@@ -278,6 +278,10 @@ class Backend:
         """Whether an array that was plain at an address still is."""
         return False
 
+    def of_plain_class(self, array: Array) -> bool:
+        """Whether an array is of the library's own class, as its copies are then, not of one with its own arithmetic."""
+        return True
+
     def plain_copy(self, array: Array, dtype: str) -> Array:
         """A plain array with the same values."""
         raise TypeError(f"{self.name} arrays lie in no memory that can be shared.")

@@ -200,6 +200,10 @@ class TorchBackend(Backend):
         """The data of a tensor may have been replaced or transposed."""
         return bool(array.data_ptr() == address and array.is_contiguous())
 
+    def of_plain_class(self, array: Array) -> bool:
+        """No subclass."""
+        return type(array) in _PLAIN
+
     def plain_copy(self, array: Array, dtype: str) -> Array:
         """A contiguous copy."""
         return array.detach().to(_DTYPES[dtype]).clone(memory_format=torch.contiguous_format)

@@ -261,7 +261,9 @@ class Variable:
             raise RuntimeError(f"Variable {self.name!r} can be written only while the optimizer's init or step runs.")
         backend = backend_of(value)
         assert backend is not None
-        if backend is not HOST and not backend.concrete(value) and backend.concrete(self._array):
+        # What a subclass holds, that class itself writes.
+        lasting = backend is HOST or backend.concrete(value) or not backend.of_plain_class(value)
+        if not lasting and backend.concrete(self._array):
             raise RuntimeError(
                 f"Variable {self.name!r} cannot keep {describe(value)} that is being traced: "
                 "inside a transformation use the optimizer's init and step, which return the new values."

@@ -54,6 +54,8 @@ class _Entry:
         return [] if self.way is None else [self.arrays[target] for target in self.way.targets]
 
 
+_ITS_OWN_CLASS = "its gradient is of a class with arithmetic of its own"
+
 _Member: TypeAlias = tuple[int, int, Any]
 """A parameter in a group: its position, the address of its gradient, and what keeps that alive."""
 
@@ -212,6 +214,9 @@ class Fusion:
                 self._ways[index] = "a scalar is traced or on a device"
                 continue
             address, gradient = self._gradient_address(entry, gradients.array(index), backend)
+            if address is None:
+                self._ways[index] = _ITS_OWN_CLASS
+                continue
             groups.setdefault((entry.way, entry.plain, bool(entry.narrow)), []).append((index, address, gradient))
         return groups
 
@@ -263,6 +268,8 @@ class Fusion:
             if reason is not None or not entry.plain or entry.narrow:
                 return [], reason or "it reads arrays of another dtype than the one computed in"
             address, gradient = self._gradient_address(entry, gradients.array(index), backend)
+            if address is None:
+                return [], _ITS_OWN_CLASS
             rows.append(([*entry.addresses, address], entry.size, gradient))
         return rows, None
 
@@ -321,10 +328,15 @@ class Fusion:
         name = next(cell.name for cell, address in zip(entry.cells, addresses, strict=True) if address is None)
         return f"{name!r} does not lie in plain CPU memory"
 
-    def _gradient_address(self, entry: _Entry, gradient: Any, backend: Any) -> tuple[int, Any]:
-        """Where the gradient lies, made plain by a copy if need be; and what must stay alive until it is read."""
+    def _gradient_address(self, entry: _Entry, gradient: Any, backend: Any) -> tuple[int | None, Any]:
+        """Where the gradient lies, made plain by a copy if need be; and what must stay alive until it is read.
+
+        None if no copy of it is plain.
+        """
         if not entry.plain:
             return 0, gradient
+        if not backend.of_plain_class(gradient):
+            return None, gradient
         if entry.narrow:
             return backend.address(gradient, backend.dtype_name(gradient), write=False) or 0, gradient
         address = backend.address(gradient, entry.dtype, write=False)

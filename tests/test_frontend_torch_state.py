@@ -546,3 +546,38 @@ def test_betas_in_anything_with_two_items(name, where):
 def test_betas_that_are_no_two_numbers(betas):
     with pytest.raises(ValueError, match="Invalid beta"):
         ours("Adam")(parameters(), betas=betas)
+
+
+# -------------------------------------------------------------------- gradients of other classes
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@each_class
+def test_gradients_of_a_subclass(name, dtype):
+    """They are computed with as their class does; with what is in them, if that changes nothing."""
+    import torch
+    from torch.testing._internal.two_tensor import TwoTensor
+
+    class Mine(torch.Tensor):
+        pass
+
+    ends = []
+    for make in (
+        lambda draw: draw,
+        lambda draw: draw.as_subclass(Mine),
+        # A wrapper without memory of its own, as distributed tensors are.
+        lambda draw: TwoTensor(draw, draw.clone()),
+    ):
+        given = [torch.nn.Parameter(p.detach()) for p in parameters(dtype)]
+        optimizer = ours(name)(given, lr=0.1, weight_decay=0.1, **MOMENTUM.get(name, {}))
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(3):
+            for place, parameter in enumerate(given):
+                draw = torch.randn(parameter.shape, generator=generator).to(parameter.dtype)
+                parameter.grad = make(draw) if place != 1 else draw
+            optimizer.step()
+        assert all(type(value) is torch.Tensor for p in given for value in optimizer.state[p].values())
+        ends.append([p.detach() for p in given])
+    for end in ends[1:]:
+        for one, two in zip(end, ends[0], strict=True):
+            assert distance(one, two, two) <= 8
