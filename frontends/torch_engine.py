@@ -88,7 +88,7 @@ class Engine:
         self._tensors = self._contents()
         # Stand-ins for tensors, such as those of FakeTensorMode, have no values.
         self._numbers_unknown = any(is_fake(tensor) for scalars in self._scalars for _, tensor in scalars.pairs())
-        self._forms = list(map(_form, self._parameters))
+        self._forms = list(map(_form, [*self._parameters, *self._tensors]))
         self._complex = [parameter for parameter in self._parameters if parameter.is_complex()]
         self._addresses = [parameter.data_ptr() for parameter in self._complex]
         # The group's copy of the rate that a schedule of the core gives.
@@ -131,8 +131,8 @@ class Engine:
         return (not self._live and self._read(group) == self._values) or self._follow(group)
 
     def fits(self) -> bool:
-        """Whether the parameters have the shapes, dtypes and places that they had when this was made."""
-        return list(map(_form, self._parameters)) == self._forms
+        """Whether parameters and slots have the shapes, dtypes and places that they had when this was made."""
+        return list(map(_form, [*self._parameters, *self._tensors])) == self._forms
 
     def _remember_entries(self) -> None:
         """The state's own dictionaries: to look a parameter up in it takes longer than to see that all are the same."""
