@@ -279,7 +279,7 @@ class Backend:
         return False
 
     def of_plain_class(self, array: Array) -> bool:
-        """Whether an array is of the library's own class, as its copies are then, rather than with its own arithmetic."""
+        """Whether an array, and so its copies, is of the library's own class, not of one with its own arithmetic."""
         return True
 
     def plain_copy(self, array: Array, dtype: str) -> Array:

@@ -91,7 +91,8 @@ class Scalars:
         # What nobody has written meanwhile is what the cells hold, with more digits than a tensor has.
         if values != self._seen:
             for cell, value in zip(reversed(self._cells), reversed(values), strict=True):
-                cell._array = int(value) if self._counts else float(value)
+                # Counts that were averaged over several optimizers may be fractions.
+                cell._array = int(value) if self._counts and value == value // 1 else float(value)
             self._seen = values
 
     def write(self, places: Sequence[int] | None = None) -> None:

@@ -177,6 +177,22 @@ def test_numbers_that_are_no_plain_tensors():
     end_alike(mine, other)
 
 
+@pytest.mark.parametrize("name", ["Adam", "Adamax", "NAdam", "RMSprop"])
+def test_counts_that_are_no_whole_numbers(name):
+    """As the mean of several optimizers' states has them; and the wreck of one."""
+    (a, mine), (b, other) = pair(name)
+    run(a, mine, 2)
+    run(b, other, 2)
+    for optimizer, given in ((a, mine), (b, other)):
+        for place, parameter in enumerate(given):
+            optimizer.state[parameter]["step"].fill_([2.5, 1.25, float("nan"), 3.0][place])
+        run(optimizer, given, 2, seed=2)
+    for x, y in zip(numbers(a, mine), numbers(b, other), strict=True):
+        assert x == pytest.approx(y, nan_ok=True)
+    end_alike(mine[:2], other[:2])
+    assert mine[2].isnan().all() == other[2].isnan().all()
+
+
 # -------------------------------------------------------------------- pieces that are missing
 
 
