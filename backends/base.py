@@ -255,28 +255,38 @@ class Backend:
     shares_memory: bool = False
     """Whether compiled code may read and write the library's arrays where they lie."""
 
-    def address(self, array: Array, dtype: str, write: bool) -> int | None:
-        """Where a plain (dense, row-major, aligned) CPU array of that dtype starts, or None if it is not one."""
-        return None
+    def address(self, array: Array, dtype: str, shape: tuple[int, ...], write: bool) -> int | None:
+        """Where an array starts that is plain: dense, row-major, aligned, on the CPU, with memory of its whole size.
 
-    def lookout(self, held: Sequence[Sequence[Array]], dtype: str) -> Callable[[Sequence[Any]], Any] | None:
-        """What tells at a glance, for many parameters, whether their memory is as it was and where gradients lie.
+        Asked in every step, because nothing of an array stays: its memory may move, shrink or be given back.
 
         Args:
-            held: for each parameter its array and those of its slots, all plain, writable and of this dtype.
-            dtype: of the arrays.
+            array: of this library, of any kind.
+            dtype: the dtype that it must have.
+            shape: the shape that it must have.
+            write: whether it must be writable.
 
         Returns:
-            A function of one gradient for each parameter. It gives their addresses as an int64 array, if they are plain
-            arrays of this dtype and their parameters' shapes, and if what is held lies where it did and can be written;
-            else None, and the arrays must be looked at one after another. None if there is no
-            quick way.
+            The address, or None if it is another kind of array.
         """
         return None
 
-    def still_at(self, array: Array, address: int) -> bool:
-        """Whether an array that was plain at an address still is."""
-        return False
+    def lookout(
+        self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[str]
+    ) -> Callable[[Sequence[Any], Sequence[Any]], Any] | None:
+        """What tells at a glance where the arrays of many parameters lie now.
+
+        Args:
+            shapes: of the parameters.
+            dtypes: of the arrays that belong to each parameter, and of its gradient.
+
+        Returns:
+            A function of these arrays, of one parameter after another, and of one gradient for each. It gives all their
+            addresses as they are now, an int64 array with a row for each parameter, the gradient's last: if they are
+            plain arrays (see `address`) of these dtypes and shapes, those that are held writable; else None, and the
+            arrays must be looked at one after another. Nothing of the arrays is kept. None if there is no quick way.
+        """
+        return None
 
     def of_plain_class(self, array: Array) -> bool:
         """Whether an array, and so its copies, is of the library's own class, not of one with its own arithmetic."""

@@ -12,102 +12,102 @@ import sysconfig
 from collections.abc import Sequence
 from typing import Any
 
+import numba
 import numpy
 from numba import carray  # type: ignore[attr-defined]  # exported without being listed
 
 from .numba_compiled import compiled
+from .numba_layouts import ELEMENTS, ITEM, KIND, layouts, lies_so
 from .numba_pointer import pointer
+from .numpy_owners import has_memory
 
-_C_CONTIGUOUS, _ALIGNED, _WRITEABLE = 0x1, 0x100, 0x400
-_PLAIN = _C_CONTIGUOUS | _ALIGNED
-_TYPE, _DATA, _AXES, _LENGTHS, _KIND, _FLAGS, _FIELDS = 1, 2, 3, 4, 7, 8, 9
+_OWN, _ALIGNED, _WRITEABLE = 0x4, 0x100, 0x400
+_TYPE, _DATA, _AXES, _LENGTHS, _STRIDES, _BASE, _DTYPE, _FLAGS, _FIELDS = 1, 2, 3, 4, 5, 6, 7, 8, 9
 """The positions of fields in a PyArrayObject, in words of 8 bytes. Every object has the first two."""
+_ITEM_SIZE, _DTYPE_FIELDS = 5, 6
+"""Likewise in a PyArray_Descr."""
 _INT = 0xFFFFFFFF
+_NOT, _PLAIN, _ASK_OWNERS = 0, 1, 2
 
 
-# Where it cannot be compiled, nothing is ever found to be like before, and each step looks for itself.
-@compiled("boolean(int64[::1], int64[::1], int64, int64[:, ::1], int64[::1])", otherwise=lambda *_: False)
-def _look(identities: Any, expected: Any, flags: int, lengths: Any, addresses: Any) -> bool:
-    """Whether objects are arrays of the expected type and dtype, with these flags and shapes; and where they lie."""
-    for position in range(identities.size):
-        if carray(pointer(identities[position]), (_DATA,), dtype=numpy.int64)[_TYPE] != expected[0]:
-            return False
-        fields = carray(pointer(identities[position]), (_FIELDS,), dtype=numpy.int64)
-        axes = fields[_AXES] & _INT
-        if fields[_KIND] != expected[1] or fields[_FLAGS] & flags != flags or axes != lengths[position, 0]:
-            return False
-        own = carray(pointer(fields[_LENGTHS]), (axes,), dtype=numpy.int64)
-        for axis in range(axes):
-            if own[axis] != lengths[position, axis + 1]:
-                return False
-        addresses[position] = fields[_DATA]
-    return True
-
-
-@compiled("boolean(int64[:, ::1], int64[::1], int64[::1], int64, int64[::1], int64[::1])")
-def move_gradients(table: Any, addresses: Any, sizes: Any, item_size: int, starts: Any, ends: Any) -> bool:
-    """Put the addresses of gradients into the last column of a table, unless one of them meets memory that is written.
+# It holds Python's lock, so that nobody changes an array meanwhile. Where it cannot be compiled, nothing is ever found
+# to be like before, and each step looks for itself.
+@compiled("int64(int64[::1], int64, int64[:, ::1], int64[:, ::1])", otherwise=lambda *_: _NOT)
+@numba.njit(error_model="numpy")
+def _look(identities: Any, kind: int, expected: Any, addresses: Any) -> int:
+    """Whether objects are arrays of a type and lie as expected, those that are held writable; and where they lie.
 
     Args:
-        table: a row for each parameter.
-        addresses: of the gradients.
-        sizes: their numbers of elements.
-        item_size: bytes of an element.
-        starts: of the memory that is written, in order; its pieces lie apart.
-        ends: likewise.
+        identities: of the objects.
+        kind: of the type.
+        expected: the rows of `layouts`.
+        addresses: is filled; a row for each parameter, the gradient's is the last.
     """
-    last = table.shape[1] - 1
-    for row in range(sizes.size):
-        start, end = addresses[row], addresses[row] + sizes[row] * item_size
-        # A gradient that stays where it was has been looked at: it may be the parameter itself.
-        if start != table[row, last] and start < end:
-            following = numpy.searchsorted(ends, start, side="right")
-            if following < starts.size and starts[following] < end:
-                return False
-    for row in range(sizes.size):
-        table[row, last] = addresses[row]
-    return True
+    rows, last = addresses.shape[0], addresses.shape[1] - 1
+    answer = _PLAIN
+    for position in range(identities.size):
+        if carray(pointer(identities[position]), (_DATA,), dtype=numpy.int64)[_TYPE] != kind:
+            return _NOT
+        fields = carray(pointer(identities[position]), (_FIELDS,), dtype=numpy.int64)
+        row = expected[position]
+        gradient = position >= rows * last
+        flags = _ALIGNED if gradient else _ALIGNED | _WRITEABLE
+        if fields[_DTYPE] != row[KIND] or fields[_FLAGS] & flags != flags:
+            return _NOT
+        if not lies_so(fields[_LENGTHS], fields[_STRIDES], fields[_AXES] & _INT, row[ITEM], row):
+            return _NOT
+        if not fields[_FLAGS] & _OWN and row[ELEMENTS] > 0:
+            owned = _in_owner(fields[_BASE], kind, fields[_DATA], fields[_DATA] + row[ELEMENTS] * row[ITEM])
+            if owned == _NOT:
+                return _NOT
+            answer = max(answer, owned)
+        if gradient:
+            addresses[position - rows * last, last] = fields[_DATA]
+        else:
+            addresses[position // last, position % last] = fields[_DATA]
+    return answer
 
 
-def _identities(arrays: Sequence[Any]) -> Any:
-    return numpy.fromiter(map(id, arrays), dtype=numpy.int64, count=len(arrays))
+@numba.njit(error_model="numpy")
+def _in_owner(owner: int, kind: int, start: int, end: int) -> int:
+    """Whether the array that owns memory still has it; another owner must be asked."""
+    while owner != 0 and carray(pointer(owner), (_DATA,), dtype=numpy.int64)[_TYPE] == kind:
+        fields = carray(pointer(owner), (_FIELDS,), dtype=numpy.int64)
+        if fields[_FLAGS] & _OWN:
+            axes = fields[_AXES] & _INT
+            size = carray(pointer(fields[_DTYPE]), (_DTYPE_FIELDS,), dtype=numpy.int64)[_ITEM_SIZE]
+            for length in carray(pointer(fields[_LENGTHS]), (axes,), dtype=numpy.int64):
+                size *= length
+            return _PLAIN if fields[_DATA] <= start and end <= fields[_DATA] + size else _NOT
+        owner = fields[_BASE]
+    return _PLAIN if owner == 0 else _ASK_OWNERS
 
 
 class Lookout:
     """See `Backend.lookout`.
 
     Args:
-        held: for each parameter its array and those of its slots, all plain, writable and of this dtype.
-        dtype: the arrays' own dtype object.
+        shapes: of the parameters.
+        dtypes: NumPy's own dtype objects, of the arrays of each parameter and of its gradient.
     """
 
-    def __init__(self, held: Sequence[Sequence[Any]], dtype: Any) -> None:
+    def __init__(self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any]) -> None:
         # Kept, because an identity is unique only while the object lives.
-        self._arrays = [array for row in held for array in row]
-        self._held = _identities(self._arrays)
-        self._expected = numpy.array([id(numpy.ndarray), id(dtype)], dtype=numpy.int64)
-        longest = max((row[0].ndim for row in held), default=0)
-        self._shapes = numpy.array(
-            [[row[0].ndim, *row[0].shape, *[0] * (longest - row[0].ndim)] for row in held], dtype=numpy.int64
-        ).reshape(len(held), longest + 1)
-        self._held_shapes = self._shapes.repeat([len(row) for row in held], axis=0)
-        self._addresses = numpy.empty(len(self._held), dtype=numpy.int64)
-        self._found = numpy.empty_like(self._addresses)
-        self._ready = self._look_at_held(self._addresses)
+        self._dtypes = list(dtypes)
+        self._expected = layouts(shapes, [(id(dtype), dtype.itemsize) for dtype in dtypes])
+        self._size = len(shapes), len(dtypes)
 
-    def _look_at_held(self, addresses: Any) -> bool:
-        return bool(_look.run(self._held, self._expected, _PLAIN | _WRITEABLE, self._held_shapes, addresses))
-
-    def __call__(self, gradients: Sequence[Any]) -> Any:
-        """The addresses of gradients, or None."""
-        addresses = numpy.empty(len(gradients), dtype=numpy.int64)
-        plain = (
-            self._ready
-            and self._look_at_held(self._found)
-            and (self._found == self._addresses).all()
-            and _look.run(_identities(gradients), self._expected, _PLAIN, self._shapes, addresses)
-        )
-        return addresses if plain else None
+    def __call__(self, held: Sequence[Any], gradients: Sequence[Any]) -> Any:
+        """The addresses, or None."""
+        if len(held) + len(gradients) != len(self._expected):
+            return None
+        addresses = numpy.empty(self._size, dtype=numpy.int64)
+        arrays = [*held, *gradients]
+        identities = numpy.fromiter(map(id, arrays), numpy.int64, len(arrays))
+        answer = _look.run(identities, id(numpy.ndarray), self._expected, addresses)
+        if answer == _NOT or (answer == _ASK_OWNERS and not all(map(has_memory, arrays))):
+            return None
+        return addresses
 
 
 @functools.cache
@@ -118,18 +118,24 @@ def works() -> bool:
     base = numpy.zeros((4, 6), dtype=numpy.float32)
     shifted = numpy.frombuffer(bytearray(33), dtype=numpy.uint8)[1:].view(numpy.float32)
     plain: list[Any] = [base, base[1:], numpy.zeros((), numpy.float32), numpy.zeros((0, 3), numpy.float32)]
-    look = Lookout([[numpy.zeros_like(array)] for array in plain], base.dtype)
-    found = look(plain)
+    look = Lookout([array.shape for array in plain], [base.dtype] * 2)
+    found = look(plain, plain)
     read_only = base.copy()
     read_only.setflags(write=False)
+    owner = numpy.zeros(24, dtype="V8")
+    lost = numpy.ndarray.view(owner, numpy.float32)[32:]
+    kept = _accepts(lost, lost)
+    owner.resize(16, refcheck=False)
     return (
         found is not None
-        and found.tolist() == [array.__array_interface__["data"][0] for array in plain]
-        and all(_refuses(base, other) for other in (base.T, base[:, ::2], base.astype(numpy.float64), None, 3))
-        and (shifted.flags.aligned or _refuses(numpy.zeros(8, numpy.float32), shifted))
-        and Lookout([[read_only]], base.dtype)([base]) is None
+        and found.tolist() == [[array.__array_interface__["data"][0]] * 2 for array in plain]
+        and not any(_accepts(base, other) for other in (base.T, base[:, ::2], base.astype(numpy.float64), None, 3))
+        and (shifted.flags.aligned or not _accepts(numpy.zeros(8, numpy.float32), shifted))
+        and not _accepts(read_only, base)
+        and kept
+        and not _accepts(lost, lost)
     )
 
 
-def _refuses(array: Any, gradient: Any) -> bool:
-    return Lookout([[numpy.zeros_like(array)]], array.dtype)([gradient]) is None
+def _accepts(array: Any, gradient: Any) -> bool:
+    return Lookout([array.shape], [array.dtype] * 2)([array], [gradient]) is not None

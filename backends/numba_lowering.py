@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 import numpy
 
-from .numba_arrays import move_gradients
 from .numba_kernels import Kernels
+from .numba_layouts import still_apart
 from .reductions import BLOCK, added_in_order
 from .threads import thread_count, together
 
@@ -49,23 +49,24 @@ class Intervals:
         self.ends = numpy.array([end for _, end in ordered], dtype=numpy.int64)
 
 
+def addresses_of(rows: Sequence[Sequence[int]]) -> Any:
+    """For each parameter, where each of its arrays starts, as kernels take it."""
+    return numpy.array(rows, dtype=numpy.int64)
+
+
 class Table:
-    """Pieces of memory that kernels work on.
+    """The work of kernels on the arrays of some parameters. Where these lie is told in every pass.
 
     Args:
-        rows: for each parameter, where each of its arrays starts; the gradient's is the last.
         sizes: for each parameter, how many elements it has.
         dtype: "float32" or "float64".
         lent: asked for threads of the arrays' own library in every pass: a forked process has none.
     """
 
-    __slots__ = ("_shares", "addresses", "dtype", "lent", "sizes", "total", "work")
+    __slots__ = ("_shares", "dtype", "lent", "sizes", "total", "work")
 
-    def __init__(
-        self, rows: Sequence[Sequence[int]], sizes: Sequence[int], dtype: str, lent: Callable[[], Team | None]
-    ) -> None:
+    def __init__(self, sizes: Sequence[int], dtype: str, lent: Callable[[], Team | None]) -> None:
         self.lent = lent
-        self.addresses = numpy.array(rows, dtype=numpy.int64)
         self.sizes = numpy.array(sizes, dtype=numpy.int64)
         self.dtype = dtype
         self.total = sum(sizes)
@@ -77,37 +78,41 @@ class Table:
         )
         self._shares: dict[bool, list[Any]] = {}
 
-    def move_gradients(self, addresses: Any, written: Intervals) -> bool:
-        """Take gradients from other addresses, unless they meet memory that is written; whether it was done."""
+    def still_apart(self, addresses: Any, before: Any, written: Intervals) -> bool:
+        """Whether memory lies as before and gradients do not meet what is written; these are then put into `before`."""
         size = 8 if self.dtype == "float64" else 4
-        return bool(move_gradients.run(self.addresses, addresses, self.sizes, size, written.starts, written.ends))
+        return bool(still_apart.run(addresses, before, self.sizes, size, written.starts, written.ends))
 
-    def write(self, kernels: Kernels, scalars: Sequence[Sequence[float]]) -> None:
+    def write(self, kernels: Kernels, addresses: Any, scalars: Sequence[Sequence[float]]) -> None:
         """Run a program that writes; return when all is written.
 
         Args:
             kernels: of a program without reductions.
+            addresses: for each parameter, where each of its arrays starts in this step; the gradient's is the last.
             scalars: one line for all parameters, or one for each.
         """
-        self._run(kernels, scalars, _NO_SUMS, whole_blocks=False)
+        self._run(kernels, addresses, scalars, _NO_SUMS, whole_blocks=False)
 
-    def read(self, kernels: Kernels, scalars: Sequence[Sequence[float]]) -> list[list[float]]:
+    def read(self, kernels: Kernels, addresses: Any, scalars: Sequence[Sequence[float]]) -> list[list[float]]:
         """Run a program that reads; for each parameter its sums.
 
         Args:
             kernels: of a program with reductions and without outputs.
+            addresses: as for `write`.
             scalars: one line for all parameters, or one for each.
         """
         sums = numpy.empty((int((-(-self.sizes // BLOCK)).sum()), len(kernels.program.reductions)))
-        self._run(kernels, scalars, sums, whole_blocks=True)
+        self._run(kernels, addresses, scalars, sums, whole_blocks=True)
         ends = [*self.work[1:, 3].tolist(), len(sums)]
         return [
             [added_in_order(column) for column in sums[first:end].T.tolist()]
             for first, end in zip(self.work[:, 3].tolist(), ends, strict=True)
         ]
 
-    def _run(self, kernels: Kernels, scalars: Sequence[Sequence[float]], sums: Any, whole_blocks: bool) -> None:
-        lines, addresses = numpy.array(scalars, dtype=numpy.float64), self.addresses
+    def _run(
+        self, kernels: Kernels, addresses: Any, scalars: Sequence[Sequence[float]], sums: Any, whole_blocks: bool
+    ) -> None:
+        lines = numpy.array(scalars, dtype=numpy.float64)
         team = self.lent() if self.total >= _THREADED_FROM else None
         threads = 1
         if self.total >= _THREADED_FROM:

@@ -10,6 +10,7 @@ import numpy
 
 from .base import Array, Backend, elements_overlap
 from .compiler import has_numba
+from .numpy_owners import has_memory
 from .reductions import sum_of_squares
 
 
@@ -71,6 +72,10 @@ class NumpyBackend(Backend):
         """By the bounds of the memory, which is quick and never wrongly says no."""
         return numpy.may_share_memory(a, b)
 
+    def why_no_values(self, array: Array) -> str | None:
+        """NumPy's own functions would read memory that its owner has given back."""
+        return None if has_memory(array) else "the owner of its memory has closed or resized it"
+
     def fits_plainly(self, gradient: Array, parameter: Array) -> bool:
         """Two plain arrays of one dtype and shape, the parameter writable."""
         return (
@@ -83,27 +88,27 @@ class NumpyBackend(Backend):
 
     shares_memory = True
 
-    def address(self, array: Array, dtype: str, write: bool) -> int | None:
+    def address(self, array: Array, dtype: str, shape: tuple[int, ...], write: bool) -> int | None:
         """From the array interface."""
         # A subclass may give its memory another meaning, as masked arrays do.
-        if type(array) is not numpy.ndarray or self.dtype_name(array) != dtype:
+        if type(array) is not numpy.ndarray or self.dtype_name(array) != dtype or array.shape != shape:
+            return None
+        if not has_memory(array):
             return None
         flags = array.flags
         if not (flags.c_contiguous and flags.aligned and (flags.writeable or not write)):
             return None
         return int(array.__array_interface__["data"][0])
 
-    def lookout(self, held: Sequence[Sequence[Array]], dtype: str) -> Callable[[Sequence[Any]], Any] | None:
+    def lookout(
+        self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[str]
+    ) -> Callable[[Sequence[Any], Sequence[Any]], Any] | None:
         """Read from the arrays' own structure, if there is the compiler to do it."""
         if not has_numba():
             return None
         from . import numba_arrays
 
-        return numba_arrays.Lookout(held, self.dtype(dtype)) if numba_arrays.works() else None
-
-    def still_at(self, array: Array, address: int) -> bool:
-        """An array object keeps its memory."""
-        return True
+        return numba_arrays.Lookout(shapes, [self.dtype(name) for name in dtypes]) if numba_arrays.works() else None
 
     def plain_copy(self, array: Array, dtype: str) -> Array:
         """A row-major copy."""

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import array_api_compat.torch
+import numpy
 import torch
 
 from . import torch_spread
 from .base import FLOATING, Array, Backend, elements_overlap
+from .compiler import has_numba
 from .interpreter import interpret
 from .reductions import sum_of_squares
 from .torch_foreach import apply_to_lists, run_compiled
-from .torch_lookout import Lookout
 from .torch_threads import torch_threads
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
@@ -28,10 +30,35 @@ _NUMPY_KNOWS = (
 _is_functorch_wrapped = getattr(getattr(torch._C, "_functorch", None), "is_functorch_wrapped_tensor", lambda x: False)
 
 
-def _readable(array: Array) -> Array:
-    """A CPU tensor that NumPy can read: it has no bfloat16, no float8 and no negation that is put off."""
+def _known_to_numpy(array: Array) -> Array:
+    """A CPU tensor of a kind that NumPy has: no bfloat16, no float8, no memory and no negation that is put off."""
+    if array._is_zerotensor():
+        array = array.clone()
     narrow = array.dtype.is_floating_point and array.dtype not in (torch.float16, torch.float32, torch.float64)
     return array.float() if narrow else array.resolve_neg()
+
+
+def _lent(array: Array) -> Any:
+    """A contiguous CPU tensor's memory as a NumPy array of one axis, for as long as the tensor is kept.
+
+    Torch's own way fixes the size of the storage for ever, so that its owner cannot give it back.
+    """
+    if array.numel() == 0:
+        return torch.empty(0, dtype=array.dtype).numpy()
+    memory = (ctypes.c_byte * array.nbytes).from_address(array.data_ptr())
+    return numpy.frombuffer(memory, dtype=str(array.dtype).rpartition(".")[2])
+
+
+def _has_memory(array: Array) -> bool:
+    """Whether a strided tensor lies somewhere, in a storage that reaches as far as its elements."""
+    count = array.numel()
+    if count == 0:
+        return True
+    if not array.is_contiguous():
+        count = 1 + sum((length - 1) * stride for length, stride in zip(array.shape, array.stride(), strict=True))
+    # Torch's zeros that take no memory have a storage of their size, at no address.
+    long_enough = (array.storage_offset() + count) * array.itemsize <= array.untyped_storage().nbytes()
+    return bool(long_enough and not array._is_zerotensor() and array.data_ptr())
 
 
 class _Functions:
@@ -85,8 +112,6 @@ class TorchBackend(Backend):
 
     def from_numpy(self, array: Any, name: str, like: Array) -> Array:
         """Through a copy, so that the tensor shares no memory with the NumPy array."""
-        import numpy
-
         if array.dtype.name not in _NUMPY_KNOWS or min(array.strides, default=0) < 0:
             # Such as the bfloat16 of ml_dtypes, which torch cannot read.
             array = numpy.array(array, dtype=numpy.float64)
@@ -95,7 +120,7 @@ class TorchBackend(Backend):
 
     def to_numpy(self, array: Array) -> Any:
         """A NumPy copy; bfloat16, which NumPy lacks, comes as float32. All processes must ask for a DTensor's."""
-        return _readable(torch_spread.whole(array.detach()).cpu().clone()).numpy()
+        return _known_to_numpy(torch_spread.whole(array.detach()).cpu().clone()).numpy()
 
     def number(self, value: float | int, like: Array) -> Array:
         """A 0-d tensor on the CPU, where reading it waits for no device."""
@@ -106,6 +131,7 @@ class TorchBackend(Backend):
         return (
             type(array) in _PLAIN
             and array.device.type == "cpu"
+            and not torch._is_functional_tensor(array)
             and not (array.requires_grad and torch.is_grad_enabled())
             and not torch.compiler.is_compiling()
             and not _is_functorch_wrapped(array)
@@ -132,7 +158,10 @@ class TorchBackend(Backend):
             return "it is the result of a differentiated operation: pass the leaf it was computed from, or its detach()"
         if array.is_inference() and not torch.is_inference_mode_enabled():
             return "it was made in inference mode: pass a clone"
-        if array.layout is torch.strided and elements_overlap(array.shape, array.stride()):
+        if array._is_zerotensor():
+            return "it is one of torch's zeros that take no memory: pass a clone"
+        strided = array.layout is torch.strided and not array.is_contiguous()
+        if strided and elements_overlap(array.shape, array.stride()):
             return "its elements share memory: pass a clone"
         return None
 
@@ -142,6 +171,19 @@ class TorchBackend(Backend):
             apart = torch_spread.is_spread(array) or torch_spread.is_spread(parameter)
             return torch_spread.why_apart(array, parameter) if apart else None
         return f"lies on {array.device}, its parameter on {parameter.device}"
+
+    def why_no_values(self, array: Array) -> str | None:
+        """What `untyped_storage().resize_` took away, torch's own functions would read all the same."""
+        if type(array) not in _PLAIN or array.layout is not torch.strided or torch.compiler.is_compiling():
+            return None
+        if array.is_nested:
+            return "it is nested: pad it"
+        if array.is_meta or _is_functorch_wrapped(array) or array._is_zerotensor() or _has_memory(array):
+            return None
+        if torch._is_functional_tensor(array):
+            return None
+        held = array.untyped_storage().nbytes()
+        return f"its storage holds {held} bytes and it needs more: its memory was given back"
 
     def traced(self, array: Array) -> bool:
         """Tensors wrapped by `torch.func`."""
@@ -164,6 +206,8 @@ class TorchBackend(Backend):
         """Whether both lie in one storage; wrapped tensors, which may hide it, count as sharing."""
         if type(a) not in _PLAIN or type(b) not in _PLAIN:
             return True
+        if a._is_zerotensor() or b._is_zerotensor():
+            return False
         return bool(a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr())
 
     def same_memory(self, a: Array, b: Array) -> bool:
@@ -176,6 +220,7 @@ class TorchBackend(Backend):
             type(gradient) is torch.Tensor
             and type(parameter) in _PLAIN
             and gradient.dtype is parameter.dtype
+            and not gradient.is_nested
             and gradient.shape == parameter.shape
             and gradient.layout is torch.strided
             and gradient.device == parameter.device
@@ -185,32 +230,38 @@ class TorchBackend(Backend):
 
     shares_memory = True
 
-    def address(self, array: Array, dtype: str, write: bool) -> int | None:
+    def address(self, array: Array, dtype: str, shape: tuple[int, ...], write: bool) -> int | None:
         """Only plain tensors give it: nothing that is wrapped, fake, on a device, or being differentiated."""
         plain = type(array) in _PLAIN and array.is_cpu and array.dtype is _DTYPES.get(dtype)
-        if not plain or array.layout is not torch.strided or not array.is_contiguous() or array.is_neg():
+        if not plain or array.layout is not torch.strided or array.is_nested or array.shape != shape:
             return None
-        return int(array.data_ptr()) if self.concrete(array) else None
+        if not array.is_contiguous() or array.is_neg() or not self.concrete(array) or not _has_memory(array):
+            return None
+        address = int(array.data_ptr())
+        return None if address % array.itemsize else address
 
-    def lookout(self, held: Sequence[Sequence[Array]], dtype: str) -> Callable[[Sequence[Any]], Any] | None:
-        """Asked of each tensor, as few questions as tell."""
-        return Lookout(held, _DTYPES[dtype])
+    def lookout(
+        self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[str]
+    ) -> Callable[[Sequence[Any], Sequence[Any]], Any] | None:
+        """By torch's interface for C, if there is the compiler to ask it."""
+        if not has_numba():
+            return None
+        from . import numba_tensors, torch_lookout
 
-    def still_at(self, array: Array, address: int) -> bool:
-        """The data of a tensor may have been replaced or transposed."""
-        return bool(array.data_ptr() == address and array.is_contiguous())
+        return torch_lookout.Lookout(shapes, [_DTYPES[name] for name in dtypes]) if numba_tensors.works() else None
 
     def of_plain_class(self, array: Array) -> bool:
         """No subclass."""
         return type(array) in _PLAIN
 
     def plain_copy(self, array: Array, dtype: str) -> Array:
-        """A contiguous copy."""
-        return array.detach().to(_DTYPES[dtype]).clone(memory_format=torch.contiguous_format)
+        """By a copy into new memory: a clone of torch's zeros that take no memory takes none either."""
+        copy = torch.empty(array.shape, dtype=_DTYPES[dtype])
+        return copy.copy_(array.detach())
 
     def flat_view(self, array: Array) -> Any:
         """Through NumPy, which shares the memory of CPU tensors."""
-        return array.detach().view(-1).numpy()
+        return _lent(array)
 
     def threads(self) -> Any:
         """Torch's, which would otherwise be in the way."""
@@ -248,7 +299,8 @@ class TorchBackend(Backend):
         if torch_spread.is_spread(array):
             return self.sums_of_squares([array])[0]
         if self.concrete(array):
-            return sum_of_squares(_readable(array.detach()).numpy())
+            plain = _known_to_numpy(array.detach()).contiguous()
+            return sum_of_squares(_lent(plain))
         return torch.sum(torch.square(array.to(torch.float64)))
 
     def sums_of_squares(self, arrays: Iterable[Array]) -> list[Array]:

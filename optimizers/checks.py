@@ -88,13 +88,13 @@ def check_array(array: Any, backend: Backend, shape: tuple[int, ...], what: str)
         )
     if own.sparse(array):
         raise TypeError(f"{what} is sparse; only dense arrays are supported: densify it first.")
+    reason = own.why_no_values(array)
+    if reason is not None:
+        raise TypeError(f"{what} cannot be computed with: {reason}.")
     if not is_real(own, array):
         raise TypeError(f"{what} has dtype {own.dtype_name(array)}; {remedy(own.dtype_name(array))}.")
     if own.shape(array) != shape:
         raise ValueError(f"{what} has shape {own.shape(array)}, its parameter has shape {shape}.")
-    reason = own.why_no_values(array)
-    if reason is not None:
-        raise TypeError(f"{what} cannot be computed with: {reason}.")
 
 
 def check_gradient(gradient: Any, parameter: Any, backend: Backend, shape: tuple[int, ...], name: str) -> None:
@@ -102,6 +102,39 @@ def check_gradient(gradient: Any, parameter: Any, backend: Backend, shape: tuple
     what = f"The gradient of {name!r}"
     check_array(gradient, backend, shape, what)
     apart = backend.why_apart(gradient, parameter)
+    if apart is not None:
+        raise ValueError(f"{what} {apart}: move it first.")
+
+
+def check_held(cell: Variable, what: str, parameter: Any) -> None:
+    """Raise if a cell's own array is not any more what the optimizer made or was built for.
+
+    Args:
+        cell: of a parameter or a slot.
+        what: what errors call it.
+        parameter: the array of the parameter that it belongs to.
+
+    Raises:
+        ValueError: if it has another shape, dtype or place.
+        TypeError: if it cannot be changed in place, or its memory was given back.
+    """
+    array, backend = cell._array, cell.backend
+    if backend.address(array, cell.dtype_name, cell.shape, write=True) is not None:
+        return
+    if backend.shape(array) != cell.shape:
+        raise ValueError(
+            f"{what} had shape {cell.shape} when the optimizer was built and has {backend.shape(array)} now: "
+            "make a new optimizer."
+        )
+    if backend.dtype_name(array) != cell.dtype_name:
+        raise ValueError(
+            f"{what} had dtype {cell.dtype_name} when the optimizer was built and has {backend.dtype_name(array)} now: "
+            "make a new optimizer."
+        )
+    reason = backend.why_no_values(array) or (backend.why_not_variable(array) if backend.writable else None)
+    if reason is not None:
+        raise TypeError(f"{what} cannot be updated any more: {reason}.")
+    apart = backend.why_apart(array, parameter)
     if apart is not None:
         raise ValueError(f"{what} {apart}: move it first.")
 

@@ -8,17 +8,16 @@ nothing as long as its programs have the same structure. A step like the last on
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
-from ..backends import HOST, Variable, compute_dtype, is_number, ops, scope_holding
+from ..backends import HOST, Variable, compute_dtype, describe, is_number, ops, scope_holding
 from ..backends.compiler import has_numba
 from ..backends.program import Program
 from .lane import Lane
 from .recording import Seen, record_begin, record_update
 from .report import ExecutionReport, Group
-from .ways import Begin, Way, intervals_of, lines_of, step_values, table_of
+from .ways import Begin, Way, addresses_of, intervals_of, lines_of, step_values, table_of
 
 _BATCH = 2**20
 """Elements that are copied to another dtype at once."""
@@ -29,7 +28,7 @@ class _Entry:
     """What the plan knows about one parameter."""
 
     __slots__ = (
-        "addresses", "arrays", "cells", "dtype", "narrow", "plain", "reason", "size", "way",
+        "addresses", "arrays", "cells", "dtype", "narrow", "plain", "reason", "shape", "size", "way",
     )  # fmt: skip
 
     def __init__(self, cells: list[Variable], dtype: str) -> None:
@@ -38,6 +37,7 @@ class _Entry:
         self.way: Way | None = None
         self.reason: str | None = None
         self.size = cells[0].size
+        self.shape = cells[0].shape
         # Inputs stored in another dtype than the one computed in pass through copies in that dtype.
         self.narrow = [number for number, cell in enumerate(cells) if cell.dtype_name != dtype]
         self.plain = False
@@ -138,22 +138,23 @@ class Fusion:
         for (way, _, _), members in groups.items():
             indices = [index for index, _, _ in members]
             entries = [self._entries[index] for index in indices]
-            look = backend.lookout([entry.arrays for entry in entries], way.dtype)
+            look = backend.lookout([entry.shape for entry in entries], [way.dtype] * (len(entries[0].cells) + 1))
             if look is None:
                 return
             rows = [[*entry.addresses, address] for entry, (_, address, _) in zip(entries, members, strict=True)]
-            parts.append((way, indices, table_of(rows, [entry.size for entry in entries], way.dtype, backend), look))
+            table = table_of([entry.size for entry in entries], way.dtype, backend)
+            parts.append((way, indices, table, addresses_of(rows), look))
         entries = [self._entries[index] for index in gradients.present]
         memory = intervals_of([bound for entry in entries for bound in entry.bounds()])
-        written = [array for entry in entries for array in entry.written()]
         assert self._seen is not None
-        self.lane = Lane(rule, list(gradients.present), parts, self._seen, begin, memory, written)
+        self.lane = Lane(rule, list(gradients.present), parts, self._seen, begin, memory)
 
     def _run_in_memory(self, way: Way, members: list[_Member], lines: list[dict[str, Any]], backend: Any) -> None:
         entries = [self._entries[index] for index, _, _ in members]
         if has_numba():
             rows = [[*entry.addresses, address] for entry, (_, address, _) in zip(entries, members, strict=True)]
-            way.run(table_of(rows, [entry.size for entry in entries], way.dtype, backend), lines)
+            table = table_of([entry.size for entry in entries], way.dtype, backend)
+            way.run(table, addresses_of(rows), lines)
         else:
             way.run_by_blocks(
                 [[backend.flat_view(array) for array in (*entry.arrays, gradient)]
@@ -168,14 +169,17 @@ class Fusion:
         rows, copies = [], []
         for index, _, gradient in members:
             entry = self._entries[index]
-            arrays = [*entry.arrays, gradient]
-            for number in {*entry.narrow, len(entry.arrays)}:
-                if backend.address(arrays[number], way.dtype, write=False) is None:
-                    arrays[number] = backend.plain_copy(arrays[number], way.dtype)
-            copies.append(arrays)
-            rows.append([backend.address(array, way.dtype, write=False) for array in arrays])
+            # What is stored in the dtype of the computation is written where it lies.
+            places = [
+                self._plain(array, entry, backend) if number in entry.narrow else (entry.addresses[number], array)
+                for number, array in enumerate(entry.arrays)
+            ]
+            places.append(self._plain(gradient, entry, backend))
+            rows.append([address for address, _ in places])
+            copies.append([array for _, array in places])
         if has_numba():
-            way.run(table_of(rows, [self._entries[index].size for index, *_ in members], way.dtype, backend), lines)
+            table = table_of([self._entries[index].size for index, *_ in members], way.dtype, backend)
+            way.run(table, addresses_of(rows), lines)
         else:
             way.run_by_blocks([[backend.flat_view(array) for array in arrays] for arrays in copies], lines)
         for (index, _, _), arrays in zip(members, copies, strict=True):
@@ -309,16 +313,11 @@ class Fusion:
         """Look where the arrays lie, and why they cannot be updated together if so."""
         if factor is not None and not is_number(factor):
             return "it is clipped by a norm that lies on a device"
-        arrays = [cell._array for cell in entry.cells]
-        if (
-            entry.plain
-            and all(map(operator.is_, arrays, entry.arrays))
-            and all(map(backend.still_at, arrays, entry.addresses))
-        ):
-            return None
-        entry.arrays = arrays
+        # In every step: nothing that was seen of memory holds for the next one.
+        entry.arrays = arrays = [cell._array for cell in entry.cells]
         addresses = [
-            backend.address(array, cell.dtype_name, write=True) for array, cell in zip(arrays, entry.cells, strict=True)
+            backend.address(array, cell.dtype_name, cell.shape, write=True)
+            for array, cell in zip(arrays, entry.cells, strict=True)
         ]
         entry.plain = None not in addresses
         if entry.plain:
@@ -338,12 +337,18 @@ class Fusion:
         if not backend.of_plain_class(gradient):
             return None, gradient
         if entry.narrow:
-            return backend.address(gradient, backend.dtype_name(gradient), write=False) or 0, gradient
-        address = backend.address(gradient, entry.dtype, write=False)
+            return backend.address(gradient, backend.dtype_name(gradient), entry.shape, write=False) or 0, gradient
+        return self._plain(gradient, entry, backend)
+
+    def _plain(self, array: Any, entry: _Entry, backend: Any) -> tuple[int, Any]:
+        """Where an array that belongs to a parameter lies, if need be as a copy in the dtype of the computation."""
+        address = backend.address(array, entry.dtype, entry.shape, write=False)
         if address is None:
-            gradient = backend.plain_copy(gradient, entry.dtype)
-            address = backend.address(gradient, entry.dtype, write=False)
-        return address, gradient
+            array = backend.plain_copy(array, entry.dtype)
+            address = backend.address(array, entry.dtype, entry.shape, write=False)
+        if address is None:
+            raise TypeError(f"Cannot read {describe(array)}, which belongs to {entry.cells[0].name!r}.")
+        return address, array
 
     def _overlapping(self, groups: dict[Any, list[_Member]], backend: Any) -> bool:
         """Whether memory that is written is also read or written for another element."""
@@ -373,13 +378,9 @@ class Fusion:
         if self._seen is not None and self._seen.still(rule, gradients.divisor):
             return
         ways: dict[Any, Way] = {}
-        before = self._entries
         self._entries, self._begins = [], {}
         for index, cells in enumerate(rule._grouped):
             entry = _Entry(cells, compute_dtype(cells[0].dtype_name))
-            if index < len(before):
-                entry.arrays, entry.addresses = before[index].arrays, before[index].addresses
-                entry.plain = before[index].plain
             program, entry.reason = record_update(rule, index, gradients.divisor, clipped)
             if program is not None:
                 # Equal programs may differ in the sign of a zero.

@@ -12,6 +12,7 @@ from .checks import (
     as_list,
     check_array,
     check_gradient,
+    check_held,
     check_some_gradient,
     checked_count,
     checked_scalar,
@@ -180,19 +181,14 @@ class ImperativeOptimizer(UpdateRule):
         if len(set(positions)) != len(positions):
             repeated = next(cell.name for cell, at in zip(cells, positions, strict=True) if positions.count(at) > 1)
             raise ValueError(f"Variable {repeated!r} was given twice in one step: add up its gradients.")
+        self._check_held(cells, positions)
         for gradient, cell in zip(gradients, cells, strict=True):
-            if cell._array.shape != cell.shape:
-                raise ValueError(
-                    f"Parameter {cell.name!r} had shape {cell.shape} when the optimizer was built and has "
-                    f"{tuple(cell._array.shape)} now: make a new optimizer."
-                )
-            if gradient is None or cell.backend.fits_plainly(gradient, cell._array):
+            backend = cell.backend
+            if gradient is None or (
+                backend.fits_plainly(gradient, cell._array) and backend.why_no_values(gradient) is None
+            ):
                 continue
-            check_gradient(gradient, cell._array, cell.backend, cell.shape, cell.name)
-            backend, array = cell.backend, cell._array
-            reason = backend.why_not_variable(array) if backend.writable else backend.why_no_values(array)
-            if reason is not None:
-                raise TypeError(f"Parameter {cell.name!r} cannot be updated any more: {reason}.")
+            check_gradient(gradient, cell._array, backend, cell.shape, cell.name)
             if cell.backend.traced(gradient) or cell.backend.traced(cell._array):
                 raise RuntimeError(
                     f"The gradient of {cell.name!r} is being traced: inside a transformation use the optimizer's init "
@@ -202,6 +198,21 @@ class ImperativeOptimizer(UpdateRule):
         if missing:
             check_some_gradient(gradients, missing)
             warnings.warn(f"Gradients do not exist for variables {missing}: they are left as they are.", stacklevel=4)
+
+    def _check_held(self, cells: Sequence[Variable], positions: Sequence[int]) -> None:
+        """Raise if an array that this step reads or writes was given another kind of memory since it was made."""
+        if not self.built:
+            for cell in cells:
+                check_held(cell, f"Parameter {cell.name!r}", cell._array)
+            return
+        for position in range(len(self._parameters)) if self.use_ema else positions:
+            parameter, *slots = self._grouped[position]
+            check_held(parameter, f"Parameter {parameter.name!r}", parameter._array)
+            for cell in slots:
+                check_held(cell, f"Slot {cell.name!r} of parameter {parameter.name!r}", parameter._array)
+        for cell in self._shared:
+            if cell.backend is not HOST:
+                check_held(cell, f"{cell.name!r}, which all parameters share,", self._parameters[0]._array)
 
     # ---------------------------------------------------------------- stateless
 

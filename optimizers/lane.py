@@ -7,10 +7,11 @@ nothing has happened and the general step takes over, which also has the words f
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..backends import Scope, any_scope
+from ..backends import Scope, Variable, any_scope
 from .recording import Seen
 from .ways import Begin, Way, lines_of, step_values
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:  # Numba is imported when there is a first table.
 
 _LISTS = (list, tuple)
 _NUMBERS = (float, int)
+_array_of = operator.attrgetter("_array")
 
 
 class _Part(NamedTuple):
@@ -26,8 +28,11 @@ class _Part(NamedTuple):
 
     way: Way
     indices: list[int]
+    cells: list[Variable]
+    written: list[int]
     table: Table
-    look: Callable[[Sequence[Any]], Any]
+    before: Any
+    look: Callable[[Sequence[Any], Sequence[Any]], Any]
     numbers: list[list[Any]] | None
 
 
@@ -37,29 +42,29 @@ class Lane:
     Args:
         rule: the optimizer.
         present: the positions of the parameters that have a gradient.
-        parts: for each kernel the way, the positions of its parameters, their table, and a function that gives the
-            addresses of gradients if they and all memory are as they should be.
+        parts: for each kernel the way, the positions of its parameters, their table, where all arrays lay in the step
+            before, and a function that tells where they lie now, if they are what they should be.
         seen: the attributes of the rule as they were recorded.
         begin: `begin_step`, or None if there is none.
         memory: of the parameters and their slots.
-        written: the arrays that a step writes.
     """
 
     def __init__(
-        self, rule: Any, present: list[int], parts: list[tuple[Way, list[int], Table, Callable[..., Any]]], seen: Seen,
-        begin: Begin | None, memory: Intervals, written: list[Any],
+        self, rule: Any, present: list[int], parts: list[tuple[Way, list[int], Table, Any, Callable[..., Any]]],
+        seen: Seen, begin: Begin | None, memory: Intervals,
     ) -> None:  # fmt: skip
         self._present = present
         self._seen = seen
         self._begin = begin
         self._clipped = rule.clipnorm is not None or rule.global_clipnorm is not None
         self._memory = memory
-        self._written = written
         self._backend = rule._parameters[0].backend
         self._parts = [
-            _Part(way, indices, table, look,
-                  [rule._numbers[index] for index in indices] if way.uses_numbers else None)
-            for way, indices, table, look in parts
+            _Part(way, indices, [cell for index in indices for cell in rule._grouped[index]],
+                  [row * columns + target for row in range(len(indices)) for target in way.targets],
+                  table, before, look, [rule._numbers[index] for index in indices] if way.uses_numbers else None)
+            for way, indices, table, before, look in parts
+            for columns in (len(rule._grouped[indices[0]]),)
         ]  # fmt: skip
         self._counts = [count for index in present for count in rule._counts[index]] if rule._counts else []
         self.arrange(rule, present)
@@ -73,9 +78,7 @@ class Lane:
         self._places = [
             None if part.indices == order else [place[index] for index in part.indices] for part in self._parts
         ]
-        # Both the arrays of the parameters and their cells may be given.
-        cells = [rule._parameters[index] for index in order]
-        self._known = [[id(cell._array) for cell in cells], [id(cell) for cell in cells]]
+        self._cells = [rule._parameters[index] for index in order]
 
     def step(self, rule: Any, gradients: Any, variables: Any) -> bool:
         """Make the step if it is like the last one; whether it was made.
@@ -88,15 +91,21 @@ class Lane:
         if variables is None:
             if not self._in_order:
                 return False
-        elif type(variables) not in _LISTS or list(map(id, variables)) not in self._known:
+        elif type(variables) not in _LISTS or not self._are_known(variables):
             return False
         if not self._seen.still(rule, rule.loss_scale_factor):
             return False
-        for part, places in zip(self._parts, self._places, strict=True):
-            found = part.look(gradients if places is None else [gradients[place] for place in places])
-            if found is None or not part.table.move_gradients(found, self._memory):
-                return False
+        # A schedule is code of the user's: the last that runs before memory is looked at.
         rate = rule._rate_at(rule._iterations._array, rule._rate._array)
+        addresses: list[Any] = []
+        written: list[Any] = []
+        for part, places in zip(self._parts, self._places, strict=True):
+            held = list(map(_array_of, part.cells))
+            found = part.look(held, gradients if places is None else [gradients[place] for place in places])
+            if found is None or not part.table.still_apart(found, part.before, self._memory):
+                return False
+            addresses.append(found)
+            written += [held[position] for position in part.written]
         factors = self._factors(rule, gradients) if self._clipped else {}
         if type(rate) not in _NUMBERS or (factors and any(type(each) not in _NUMBERS for each in factors.values())):
             return False
@@ -111,15 +120,22 @@ class Lane:
                 values = step_values(rule, rate)
                 lines = [self._lines(part, values, factors) for part in self._parts]
             pending = list(scope.writes())
-        for part, own in zip(self._parts, lines, strict=True):
-            part.way.run(part.table, own)
-        self._backend.wrote(self._written)
+        for part, found, own in zip(self._parts, addresses, lines, strict=True):
+            part.way.run(part.table, found, own)
+        self._backend.wrote(written)
         for cell, value in pending:
             cell.assign(value)
         for count in self._counts:
             count._array += 1
         rule._iterations._array += 1
         return True
+
+    def _are_known(self, variables: Sequence[Any]) -> bool:
+        """Whether these are the parameters: either their cells or their arrays."""
+        cells = self._cells
+        if len(variables) != len(cells):
+            return False
+        return all(map(operator.is_, variables, map(_array_of, cells))) or all(map(operator.is_, variables, cells))
 
     def _factors(self, rule: Any, gradients: Sequence[Any]) -> dict[int, Any]:
         """What each gradient, clipped by a norm, is multiplied by."""

@@ -75,20 +75,21 @@ class Way:
         """Bytes moved for each element by all passes."""
         return sum(each.program.traffic(item_size) for each in (*self._reading, *self._writing))
 
-    def run(self, table: Any, lines: list[dict[str, Any]]) -> None:
-        """Run it over the memory of a `Table`.
+    def run(self, table: Any, addresses: Any, lines: list[dict[str, Any]]) -> None:
+        """Run it over memory.
 
         Args:
-            table: where the memory lies.
+            table: the work, from `table_of`.
+            addresses: for each parameter, where each of its arrays starts in this step; the gradient's is the last.
             lines: this step's scalars by name, for all parameters or for each.
         """
         lines = self._for_each(lines, len(table.sizes))
         for reading in self._reading:
-            found = table.read(reading.kernels, [reading.evaluate(line) for line in lines])
+            found = table.read(reading.kernels, addresses, [reading.evaluate(line) for line in lines])
             for line, sums in zip(lines, found, strict=True):
                 line.update(zip(reading.sums, sums, strict=True))
         for writing in self._writing:
-            table.write(writing.kernels, [writing.evaluate(line) for line in lines])
+            table.write(writing.kernels, addresses, [writing.evaluate(line) for line in lines])
 
     def run_by_blocks(self, rows: list[list[Any]], lines: list[dict[str, Any]]) -> None:
         """Run it over flat arrays, a row of them for each parameter."""
@@ -146,8 +147,9 @@ class Begin:
             for passes in _alike(stage):
                 first = passes[0][1]
                 backend = rule._parameters[0].backend
-                table = table_of([rows[k][0] for k, _ in passes], [rows[k][1] for k, _ in passes], first.dtype, backend)
-                found = table.read(first.kernels, [each.evaluate(values) for _, each in passes])
+                table = table_of([rows[k][1] for k, _ in passes], first.dtype, backend)
+                addresses = addresses_of([rows[k][0] for k, _ in passes])
+                found = table.read(first.kernels, addresses, [each.evaluate(values) for _, each in passes])
                 for (_, each), sums in zip(passes, found, strict=True):
                     values.update(zip(each.sums, sums, strict=True))
         return list(zip(self._cells(rule), self._results(values), strict=True))
@@ -167,11 +169,18 @@ def _alike(stage: list[tuple[int, _Pass]]) -> list[list[tuple[int, _Pass]]]:
     return list(groups.values())
 
 
-def table_of(rows: Sequence[Sequence[int]], sizes: Sequence[int], dtype: str, backend: Backend) -> Any:
-    """Memory that Numba's kernels run over; Numba is imported when there is some."""
+def table_of(sizes: Sequence[int], dtype: str, backend: Backend) -> Any:
+    """The work of Numba's kernels on parameters of these sizes; Numba is imported when there is some."""
     from ..backends.numba_lowering import Table
 
-    return Table(rows, sizes, dtype, backend.threads)
+    return Table(sizes, dtype, backend.threads)
+
+
+def addresses_of(rows: Sequence[Sequence[int]]) -> Any:
+    """Where the arrays of each parameter start, as kernels take it."""
+    from ..backends.numba_lowering import addresses_of
+
+    return addresses_of(rows)
 
 
 def intervals_of(bounds: Sequence[tuple[int, int]]) -> Any:

@@ -268,7 +268,7 @@ def test_the_torch_front_end_without_a_place():
 def without_compiling(monkeypatch):
     """As if Numba or LLVM failed at all that is compiled from now on."""
     pytest.importorskip("numba")
-    from gradwise.backends import numba_arrays, numba_compiled, numba_kernels, numba_reductions
+    from gradwise.backends import numba_arrays, numba_compiled, numba_kernels, numba_layouts, numba_reductions
 
     def fail(*_):
         raise RuntimeError("LLVM ERROR: out of registers")
@@ -278,7 +278,7 @@ def without_compiling(monkeypatch):
     monkeypatch.setattr(numba_kernels, "compile_callback", fail)
     monkeypatch.setattr(numba_kernels, "_KERNELS", {})
     numba_arrays.works.cache_clear()
-    for function in (numba_arrays._look, numba_arrays.move_gradients, *numba_reductions._BLOCK_SUMS.values()):
+    for function in (numba_arrays._look, numba_layouts.still_apart, *numba_reductions._BLOCK_SUMS.values()):
         # What was compiled before comes back at the end.
         monkeypatch.setitem(vars(function), "run", None)
         del vars(function)["run"]

@@ -191,7 +191,7 @@ def test_multi_tensor_functions_agree(algorithm, options, monkeypatch):
     from gradwise.backends.torch import TorchBackend
 
     expected = train(algorithm(0.1, jit_compile=False, **options), lambda array: torch.tensor(array), np.float32)
-    monkeypatch.setattr(TorchBackend, "address", lambda self, array, dtype, write: None)
+    monkeypatch.setattr(TorchBackend, "address", lambda self, array, dtype, shape, write: None)
     monkeypatch.setattr(TorchBackend, "takes_programs", lambda self, array: True)
     optimizer = algorithm(0.1, **options)
     result = train(optimizer, lambda array: torch.tensor(array), np.float32)

@@ -193,31 +193,34 @@ def test_looking_at_arrays():
 
     assert numba_arrays.works()
     arrays = [np.zeros((3, 4)), np.zeros(()), np.zeros((0, 2)), np.arange(6.0)[2:]]
-    look = numba_arrays.Lookout([[np.zeros_like(array)] * 2 for array in arrays], np.dtype(np.float64))
-    assert look(arrays).tolist() == [each.__array_interface__["data"][0] for each in arrays]
+    held = [np.zeros_like(array) for array in arrays for _ in range(2)]
+    look = numba_arrays.Lookout([array.shape for array in arrays], [np.dtype(np.float64)] * 3)
+    places = [each.__array_interface__["data"][0] for each in (*held, *arrays)]
+    assert look(held, arrays).tolist() == [[*places[2 * k : 2 * k + 2], places[8 + k]] for k in range(4)]
     strange = [
         np.zeros((4, 3)).T, np.zeros((3, 8))[:, ::2], np.zeros((3, 4), np.float32), np.zeros((3, 4), ">f8"),
         np.zeros((4, 3)), np.zeros(12), np.zeros((3, 4, 1)), np.ma.zeros((3, 4)), None, 0.0, "text", arrays,
     ]  # fmt: skip
     for each in strange:
-        assert look([each, *arrays[1:]]) is None
+        assert look(held, [each, *arrays[1:]]) is None
+        assert look([held[0], each, *held[2:]], arrays) is None
 
 
 @pytest.mark.parametrize(
     "change",
     [lambda array: array.setflags(write=False), lambda array: setattr(array, "shape", (2, 2)),
-     lambda array: array.resize((8,), refcheck=False)],
-    ids=["read-only", "reshaped", "resized"],
+     lambda array: array.resize((8,), refcheck=False), lambda array: setattr(array, "dtype", np.int64)],
+    ids=["read-only", "reshaped", "resized", "renamed"],
 )  # fmt: skip
 @pytest.mark.parametrize("slot", [False, True])
 def test_looking_at_memory_that_was_changed(change, slot):
     from gradwise.backends import numba_arrays
 
     held = [np.zeros(4), np.zeros(4)]
-    look = numba_arrays.Lookout([held], np.dtype(np.float64))
-    assert look([np.ones(4)]) is not None
+    look = numba_arrays.Lookout([(4,)], [np.dtype(np.float64)] * 3)
+    assert look(held, [np.ones(4)]) is not None
     change(held[slot])
-    assert look([np.ones(4)]) is None
+    assert look(held, [np.ones(4)]) is None
 
 
 def test_without_looking_at_many_arrays_at_once(monkeypatch):

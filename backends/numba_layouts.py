@@ -1,0 +1,96 @@
+"""What arrays must be so that a kernel may run over them, as rows of numbers that compiled code compares with.
+
+Each row stands for one array: a number that stands for its dtype, the size of an element, how many elements and axes
+there are, then the lengths of the axes and the distances between neighbours, in elements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numba
+import numpy
+from numba import carray  # type: ignore[attr-defined]  # exported without being listed
+
+from .numba_compiled import compiled
+from .numba_pointer import pointer
+
+KIND, ITEM, ELEMENTS, AXES, LENGTHS = 0, 1, 2, 3, 4
+"""The columns of a row."""
+
+
+def layouts(shapes: Sequence[tuple[int, ...]], kinds: Sequence[tuple[int, int]]) -> Any:
+    """A row for each array of parameters and their slots, one parameter after another; then one for each gradient.
+
+    Args:
+        shapes: of the parameters, which are those of their slots and gradients.
+        kinds: what stands for a dtype, and the size of an element, for the arrays of each parameter in their order. The
+            last is the gradients'.
+    """
+    longest = max(map(len, shapes), default=0)
+    rows = []
+    for shape in shapes:
+        strides = [1]
+        for length in shape[:0:-1]:
+            strides.insert(0, strides[0] * length)
+        filling = [0] * (longest - len(shape))
+        elements = int(numpy.prod(shape, dtype=numpy.int64))
+        rows.append([elements, len(shape), *shape, *filling, *strides[: len(shape)], *filling])
+    held = [[*kind, *row] for row in rows for kind in kinds[:-1]]
+    return numpy.array([*held, *([*kinds[-1], *row] for row in rows)], dtype=numpy.int64).reshape(-1, 4 + 2 * longest)
+
+
+@numba.njit(error_model="numpy")
+def lies_so(lengths: int, strides: int, axes: int, unit: int, expected: Any) -> bool:
+    """Whether an array has the lengths and distances of a row.
+
+    Args:
+        lengths: where its lengths stand.
+        strides: where its distances stand.
+        axes: how many it has.
+        unit: by how much the distances are longer than in elements.
+        expected: the row.
+    """
+    if axes != expected[AXES]:
+        return False
+    own = carray(pointer(lengths), (axes,), dtype=numpy.int64)
+    apart = carray(pointer(strides), (axes,), dtype=numpy.int64)
+    longest = (expected.size - LENGTHS) // 2
+    for axis in range(axes):
+        if own[axis] != expected[LENGTHS + axis]:
+            return False
+        # Where there is one element, or none, the distance means nothing.
+        if own[axis] > 1 and expected[ELEMENTS] > 0 and apart[axis] != expected[LENGTHS + longest + axis] * unit:
+            return False
+    return True
+
+
+@compiled("boolean(int64[:, ::1], int64[:, ::1], int64[::1], int64, int64[::1], int64[::1])")
+def still_apart(addresses: Any, before: Any, sizes: Any, item_size: int, starts: Any, ends: Any) -> bool:
+    """Whether all memory lies as it did, and none of the gradients in memory that is written; if so, remember these.
+
+    Args:
+        addresses: a row for each parameter, the gradient's is the last.
+        before: those of the last step, of whose gradients it is known.
+        sizes: how many elements each has.
+        item_size: bytes of an element.
+        starts: of the memory that is written, in order; its pieces lie apart.
+        ends: likewise.
+    """
+    last = addresses.shape[1] - 1
+    for row in range(sizes.size):
+        for column in range(last):
+            if addresses[row, column] != before[row, column]:
+                return False
+        start, end = addresses[row, last], addresses[row, last] + sizes[row] * item_size
+        if start < end and (start == 0 or start % item_size != 0):
+            return False
+        # A gradient that stays where it was has been looked at: it may be the parameter itself.
+        if start != before[row, last] and start < end:
+            following = numpy.searchsorted(ends, start, side="right")
+            if following < starts.size and starts[following] < end:
+                return False
+    for row in range(sizes.size):
+        before[row, last] = addresses[row, last]
+    return True

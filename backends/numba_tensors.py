@@ -1,0 +1,152 @@
+"""Where torch's CPU tensors lie and whether they are plain, asked of many at once through torch's interface for C.
+
+Asking each tensor in Python takes longer than a step of a small model, and a storage's length longer still. The
+functions are those that torch keeps unchanged for compiled models; a tensor's handle there is a place that holds what
+`_cdata` says. Whether this is so is tried out once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import operator
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy
+import torch
+from llvmlite import ir  # type: ignore[import-untyped]  # it has no types
+from numba import types
+from numba.extending import intrinsic
+
+from .numba_compiled import compiled
+from .numba_layouts import ELEMENTS, ITEM, KIND, layouts, lies_so
+
+_QUESTIONS = ("device_type", "dtype", "dim", "sizes", "strides", "storage_offset", "storage_size", "data_ptr")
+_DEVICE, _DTYPE, _AXES, _LENGTHS, _STRIDES, _OFFSET, _STORAGE, _DATA = range(len(_QUESTIONS))
+_INT = 0xFFFFFFFF
+_LIBRARIES = "libtorch_cpu.so", "libtorch_cpu.dylib", "torch_cpu.dll"
+_implementation = operator.attrgetter("_cdata")
+
+
+def _asked(typing_context: Any, function: Any, handle: Any, answer: Any) -> Any:
+    """Call a function of C by its address with a handle and the place of the answer; not 0 if there is none."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.IntType(32), [place, place])
+        called = builder.inttoptr(arguments[0], kind.as_pointer())
+        result = builder.call(called, [builder.inttoptr(argument, place) for argument in arguments[1:]])
+        return builder.sext(result, ir.IntType(64))
+
+    return types.int64(types.int64, types.int64, types.int64), generate
+
+
+asked: Any = intrinsic(_asked)
+
+
+# It holds Python's lock, so that nobody changes a tensor meanwhile. Where it cannot be compiled, nothing is ever found
+# to be like before, and each step looks for itself.
+@compiled("boolean(int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[:, ::1])", otherwise=lambda *_: False)
+@numba.njit(error_model="numpy")
+def _look(functions: Any, handles: Any, answers: Any, expected: Any, addresses: Any) -> bool:
+    """Whether tensors lie on the CPU as expected, in storages that are long enough; and where they lie.
+
+    Args:
+        functions: the addresses of those that answer the questions.
+        handles: what each tensor's handle holds.
+        answers: room for one answer to each question.
+        expected: the rows of `layouts`.
+        addresses: is filled; a row for each parameter, the gradient's is the last.
+    """
+    rows, last = addresses.shape[0], addresses.shape[1] - 1
+    room = answers.ctypes.data
+    for position in range(handles.size):
+        answers[:] = 0
+        for question in range(functions.size):
+            if asked(functions[question], handles.ctypes.data + 8 * position, room + 8 * question) != 0:
+                return False
+        row = expected[position]
+        if answers[_DEVICE] & _INT != 0 or answers[_DTYPE] & _INT != row[KIND]:
+            return False
+        if not lies_so(answers[_LENGTHS], answers[_STRIDES], answers[_AXES], 1, row):
+            return False
+        elements, start = row[ELEMENTS], answers[_DATA]
+        if elements > 0 and (start == 0 or (answers[_OFFSET] + elements) * row[ITEM] > answers[_STORAGE]):
+            return False
+        if position >= rows * last:
+            addresses[position - rows * last, last] = start
+        else:
+            addresses[position // last, position % last] = start
+    return True
+
+
+@functools.cache
+def _functions() -> tuple[Any, Any] | None:
+    """Torch's functions for C: what gives a dtype, and the addresses of all; None if it has none."""
+    for path in (Path(torch.__file__).parent / "lib" / name for name in _LIBRARIES):
+        if path.exists():
+            try:
+                library = ctypes.CDLL(str(path))
+                found = [getattr(library, f"aoti_torch_get_{question}") for question in _QUESTIONS]
+            except (OSError, AttributeError):
+                return None
+            addresses = [ctypes.cast(each, ctypes.c_void_p).value for each in found]
+            return found[_DTYPE], numpy.array(addresses, dtype=numpy.int64)
+    return None
+
+
+@functools.cache
+def _number_of(dtype: Any) -> int:
+    """What stands for a dtype in torch's interface for C."""
+    functions = _functions()
+    assert functions is not None
+    example, number = torch.empty(1, dtype=dtype), ctypes.c_int32()
+    if functions[0](ctypes.byref(ctypes.c_void_p(example._cdata)), ctypes.byref(number)) != 0:
+        raise RuntimeError(f"Torch does not say what stands for {dtype}.")
+    return number.value
+
+
+class Questions:
+    """What tells at a glance where tensors lie. See `Backend.lookout`.
+
+    Args:
+        shapes: of the parameters.
+        dtypes: torch's own, of the arrays of each parameter and of its gradient.
+    """
+
+    def __init__(self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any]) -> None:
+        functions = _functions()
+        assert functions is not None
+        self._functions = functions[1]
+        self._expected = layouts(shapes, [(_number_of(dtype), dtype.itemsize) for dtype in dtypes])
+        self._size = len(shapes), len(dtypes)
+
+    def __call__(self, tensors: Sequence[Any]) -> Any:
+        """The addresses of held tensors and of gradients, or None. All are tensors with a storage, and are kept."""
+        if len(tensors) != len(self._expected):
+            return None
+        addresses = numpy.empty(self._size, dtype=numpy.int64)
+        handles = numpy.fromiter(map(_implementation, tensors), numpy.int64, len(tensors))
+        answers = numpy.empty(len(_QUESTIONS), dtype=numpy.int64)
+        return addresses if _look.run(self._functions, handles, answers, self._expected, addresses) else None
+
+
+@functools.cache
+def works() -> bool:
+    """Whether torch answers as is expected."""
+    if _functions() is None:
+        return False
+    base = torch.zeros(4, 6)
+    plain = [base, base[1:], torch.nn.Parameter(torch.zeros(3)), torch.zeros(()), torch.zeros(0, 3)]
+    found = Questions([tuple(tensor.shape) for tensor in plain], [torch.float32] * 2)([*plain, *plain])
+    short = torch.zeros(4, 6)
+    short.untyped_storage().resize_(92)
+    others = [base.t(), base[:, ::2], base.double(), base.int(), base[1:], short, torch._efficientzerotensor((4, 6))]
+    return (
+        found is not None
+        and found.tolist() == [[tensor.data_ptr()] * 2 for tensor in plain]
+        and all(Questions([(4, 6)], [torch.float32] * 2)([base, other]) is None for other in others)
+    )

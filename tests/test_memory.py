@@ -1,0 +1,291 @@
+"""Memory that moves, shrinks, changes its kind or is given back between steps: seen, and never written beyond."""
+
+from __future__ import annotations
+
+import array as standard_array
+import mmap
+import warnings
+from multiprocessing import shared_memory
+
+import numpy as np
+import pytest
+
+from gradwise.backends import backend_of
+from gradwise.optimizers import SGD, Adam, RMSprop
+
+JIT = pytest.mark.parametrize("jit_compile", ["auto", False], ids=["one-pass", "arrays"])
+CLIPPED = pytest.mark.parametrize("options", [{}, {"global_clipnorm": 1.0}, {"use_ema": True}], ids=str)
+
+
+def _stepped(parameter, gradient, jit_compile, options, optimizer=Adam, steps=3):
+    optimizer = optimizer(0.1, jit_compile=jit_compile, **options)
+    for _ in range(steps):
+        optimizer.apply([gradient], [parameter])
+    return optimizer
+
+
+def _tensor(size, value=1.0):
+    import torch
+
+    return torch.full((size,), value)
+
+
+def _give_back(tensor):
+    tensor.untyped_storage().resize_(0)
+
+
+def _shrink(tensor):
+    tensor.untyped_storage().resize_(4)
+
+
+def _become_short(tensor):
+    tensor.data = tensor.data[:10]
+
+
+def _become_double(tensor):
+    tensor.data = tensor.data.double()
+
+
+def _become_zero_tensor(tensor):
+    import torch
+
+    tensor.data = torch._efficientzerotensor(tensor.shape)
+
+
+TENSOR_CHANGES = [_give_back, _shrink, _become_short, _become_double, _become_zero_tensor]
+
+
+@pytest.mark.torch
+@JIT
+@CLIPPED
+@pytest.mark.parametrize("change", TENSOR_CHANGES, ids=lambda change: change.__name__[1:])
+@pytest.mark.parametrize("which", ["parameter", "slot"])
+def test_tensors_held_that_do_not_fit_any_more(which, change, options, jit_compile):
+    parameter, other = _tensor(100), _tensor(7)
+    optimizer = Adam(0.1, jit_compile=jit_compile, **options)
+    for _ in range(3):
+        optimizer.apply([_tensor(7), _tensor(100)], [other, parameter])
+    kept = optimizer._grouped[1][1]._array
+    before = other.clone()
+    changed = parameter if which == "parameter" else kept
+    change(changed)
+    with pytest.raises((TypeError, ValueError), match="variable_1") as caught:
+        optimizer.apply([_tensor(7), _tensor(100)], [other, parameter])
+    assert str(caught.value).startswith("Parameter" if which == "parameter" else "Slot 'variable_1_")
+    assert bool((other == before).all())
+    assert optimizer.iterations == 3
+
+
+@pytest.mark.torch
+@JIT
+@CLIPPED
+@pytest.mark.parametrize("change", [_give_back, _shrink], ids=lambda change: change.__name__[1:])
+@pytest.mark.parametrize("offset", [0, 10])
+def test_gradients_whose_memory_was_given_back(offset, change, options, jit_compile):
+    parameter = _tensor(100)
+    optimizer = _stepped(parameter, _tensor(100), jit_compile, options)
+    gradient = _tensor(100 + offset)[offset:]
+    change(gradient)
+    before = parameter.clone()
+    with pytest.raises(TypeError, match="gradient of 'variable_0' cannot be computed with: its storage holds"):
+        optimizer.apply([gradient], [parameter])
+    assert bool((parameter == before).all())
+
+
+@pytest.mark.torch
+@JIT
+@CLIPPED
+@pytest.mark.parametrize("optimizer", [Adam, SGD, RMSprop])
+def test_gradients_that_take_no_memory(optimizer, options, jit_compile):
+    import torch
+
+    zeros = torch._efficientzerotensor((100,))
+    both = []
+    for gradient in (zeros, torch.zeros(100), zeros[:]):
+        parameter = _tensor(100)
+        own = _stepped(parameter, _tensor(100), jit_compile, options, optimizer)
+        own.apply([gradient], [parameter])
+        own.apply([gradient], [parameter])
+        both.append([parameter, *(cell.numpy() for cell in own.variables[2:])])
+    for each in both[1:]:
+        assert [np.asarray(a).tobytes() for a in each] == [np.asarray(a).tobytes() for a in both[0]]
+
+
+@pytest.mark.torch
+@JIT
+def test_gradients_that_are_put_off(jit_compile):
+    import torch
+
+    parameter, negative = _tensor(3), torch._neg_view(_tensor(3, 2.0))
+    optimizer = _stepped(parameter, _tensor(3, -2.0), jit_compile, {}, SGD)
+    optimizer.apply([negative], [parameter])
+    assert parameter.numpy() == pytest.approx(1.8)
+    parameter.data = torch._neg_view(_tensor(3, -1.0))
+    optimizer.apply([_tensor(3)], [parameter])
+    assert parameter.tolist() == pytest.approx([0.9] * 3)
+
+
+@pytest.mark.torch
+def test_nested_gradients_are_refused():
+    import torch
+
+    parameter = _tensor(5)
+    optimizer = _stepped(parameter, _tensor(5), "auto", {})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        nested = torch.nested.nested_tensor([_tensor(2), _tensor(3)])
+    with pytest.raises(TypeError, match="it is nested"):
+        optimizer.apply([nested], [parameter])
+
+
+@pytest.mark.torch
+def test_reading_does_not_fix_the_size_of_storages():
+    parameter, gradient = _tensor(100_000), _tensor(100_000)
+    _stepped(parameter, gradient, "auto", {"global_clipnorm": 1.0})
+    for tensor in (parameter, gradient):
+        tensor.untyped_storage().resize_(0)
+
+
+@pytest.mark.torch
+@pytest.mark.fast
+def test_looking_at_tensors():
+    import torch
+
+    from gradwise.backends import numba_tensors
+
+    assert numba_tensors.works()
+    backend = backend_of(_tensor(1))
+    tensors = [torch.zeros(3, 4), torch.zeros(()), torch.zeros(0, 2), torch.arange(6.0)[2:]]
+    held = [torch.nn.Parameter(tensor.clone()) for tensor in tensors for _ in range(2)]
+    look = backend.lookout([tuple(tensor.shape) for tensor in tensors], ["float32"] * 3)
+    places = [each.data_ptr() for each in (*held, *tensors)]
+    assert look(held, tensors).tolist() == [[*places[2 * k : 2 * k + 2], places[8 + k]] for k in range(4)]
+    short, gone, one = torch.zeros(3, 4), torch.zeros(3, 4), torch.zeros(3, 4)
+    short.untyped_storage().resize_(44)
+    gone.untyped_storage().resize_(0)
+    strange = [
+        torch.zeros(4, 3).t(), torch.zeros(3, 8)[:, ::2], torch.zeros(3, 4).double(), torch.zeros(4, 3), short, gone,
+        torch.zeros(12), torch.zeros(3, 4, 1), torch._efficientzerotensor((3, 4)), torch._neg_view(one), None, 0.0,
+        torch.zeros(3, 4).to_sparse(), torch.zeros(3, 4, device="meta"), torch.zeros(3, 4, dtype=torch.int32),
+        torch.zeros(3, 4).expand(3, 4).as_subclass(torch.nn.Buffer), torch.zeros(1, 4).expand(3, 4),
+    ]  # fmt: skip
+    for each in strange:
+        assert look(held, [each, *tensors[1:]]) is None, each
+    for each in strange[:10]:
+        assert look([held[0], each, *held[2:]], tensors) is None, each
+    assert look(held[:-1], tensors) is None
+
+
+@pytest.mark.torch
+@pytest.mark.fast
+def test_a_storage_that_is_shorter_at_the_same_place():
+    """Two changes of its size may lead back to where it was."""
+    backend = backend_of(_tensor(1))
+    look, parameter = backend.lookout([(100,)], ["float32"] * 2), _tensor(100)
+    for _ in range(100):
+        parameter.untyped_storage().resize_(200)
+        assert look([parameter], [_tensor(100)]) is None
+
+
+# -------------------------------------------------------------------- NumPy
+
+
+def _over_bytes(size):
+    owner = bytearray(4 * size)
+    return np.ndarray((size,), np.float32, buffer=owner), lambda: owner.extend(bytes(2**20))
+
+
+def _over_standard_array(size):
+    owner = standard_array.array("f", [0.0] * size)
+    return np.ndarray((size,), np.float32, buffer=owner), lambda: owner.extend([0.0] * 2**18)
+
+
+def _over_shared_memory(size):
+    owner = shared_memory.SharedMemory(create=True, size=4 * size)
+    owner.unlink()
+    return np.ndarray((size,), np.float32, buffer=owner.buf), owner.close
+
+
+def _over_a_map(size):
+    owner = mmap.mmap(-1, 4 * size)
+    return np.asarray(np.ndarray((size,), np.float32, buffer=owner)), owner.close
+
+
+def _over_another_array(size):
+    owner = np.zeros(3 * size, np.float32)
+    return owner[size : 2 * size], lambda: owner.resize(5, refcheck=False)
+
+
+def _over_its_own(size):
+    array = np.zeros(size, np.float32)
+    return array, lambda: array.resize(size // 2, refcheck=False)
+
+
+def _over_a_read_only(size):
+    array = np.zeros(size, np.float32)
+    return array, lambda: array.setflags(write=False)
+
+
+def _over_another_dtype(size):
+    array = np.zeros(size, np.float32)
+    return array, lambda: setattr(array, "dtype", np.int32)
+
+
+OWNERS = [_over_bytes, _over_standard_array, _over_shared_memory, _over_a_map, _over_another_array, _over_its_own]
+CHANGES = [*OWNERS, _over_a_read_only, _over_another_dtype]
+
+
+@JIT
+@CLIPPED
+@pytest.mark.parametrize("make", CHANGES, ids=lambda make: make.__name__[6:])
+@pytest.mark.parametrize("which", ["parameter", "slot"])
+def test_arrays_held_whose_memory_is_gone(which, make, options, jit_compile):
+    array, change = make(50)
+    other, parameter = np.ones(7, np.float32), array if which == "parameter" else np.zeros(50, np.float32)
+    gradients = [np.ones(7, np.float32), np.ones(50, np.float32)]
+    optimizer = Adam(0.1, jit_compile=jit_compile, **options)
+    optimizer.build([other, parameter])
+    if which == "slot":
+        optimizer._grouped[1][1]._array = array
+    for _ in range(3):
+        optimizer.apply(gradients, [other, parameter])
+    change()
+    before = other.copy()
+    with pytest.raises((TypeError, ValueError), match="variable_1"):
+        optimizer.apply(gradients, [other, parameter])
+    assert (other == before).all()
+    assert optimizer.iterations == 3
+
+
+@JIT
+@CLIPPED
+@pytest.mark.parametrize("make", OWNERS, ids=lambda make: make.__name__[6:])
+def test_gradient_arrays_whose_memory_is_gone(make, options, jit_compile):
+    parameter = np.zeros(50, np.float32)
+    gradient, change = make(50)
+    optimizer = _stepped(parameter, gradient, jit_compile, options)
+    change()
+    before = parameter.copy()
+    with pytest.raises((TypeError, ValueError), match="gradient of 'variable_0'"):
+        optimizer.apply([gradient], [parameter])
+    assert (parameter == before).all()
+
+
+@pytest.mark.torch
+@JIT
+def test_arrays_over_tensors_that_moved(jit_compile):
+    tensor = _tensor(50)
+    parameter = tensor.numpy()
+    optimizer = _stepped(parameter, np.ones(50, np.float32), jit_compile, {})
+    tensor.share_memory_()
+    with pytest.raises(TypeError, match="owner of its memory"):
+        optimizer.apply([np.ones(50, np.float32)], [parameter])
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("make", OWNERS[:-1], ids=lambda make: make.__name__[6:])
+def test_arrays_that_own_nothing_take_the_short_way(make):
+    parameter, _ = make(50)
+    optimizer = _stepped(parameter, np.ones(50, np.float32), "auto", {})
+    assert optimizer._fusion.lane is not None
+    assert optimizer._fusion.lane.step(optimizer, [np.ones(50, np.float32)], [parameter])
