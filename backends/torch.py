@@ -131,10 +131,10 @@ class TorchBackend(Backend):
         return (
             type(array) in _PLAIN
             and array.device.type == "cpu"
-            and not torch._is_functional_tensor(array)
             and not (array.requires_grad and torch.is_grad_enabled())
             and not torch.compiler.is_compiling()
             and not _is_functorch_wrapped(array)
+            and not torch._is_functional_tensor(array)
         )
 
     def item(self, array: Array) -> float | int:
@@ -158,7 +158,7 @@ class TorchBackend(Backend):
             return "it is the result of a differentiated operation: pass the leaf it was computed from, or its detach()"
         if array.is_inference() and not torch.is_inference_mode_enabled():
             return "it was made in inference mode: pass a clone"
-        if array._is_zerotensor():
+        if not torch.compiler.is_compiling() and array._is_zerotensor():
             return "it is one of torch's zeros that take no memory: pass a clone"
         strided = array.layout is torch.strided and not array.is_contiguous()
         if strided and elements_overlap(array.shape, array.stride()):
@@ -174,7 +174,7 @@ class TorchBackend(Backend):
 
     def why_no_values(self, array: Array) -> str | None:
         """What `untyped_storage().resize_` took away, torch's own functions would read all the same."""
-        if type(array) not in _PLAIN or array.layout is not torch.strided or torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or type(array) not in _PLAIN or array.layout is not torch.strided:
             return None
         if array.is_nested:
             return "it is nested: pad it"
