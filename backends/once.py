@@ -29,9 +29,7 @@ def once(function: Callable[..., _Result], *scalars: Any) -> _Result:
         What the function returns: a scalar, or a tuple of scalars, numbers and None.
     """
     step = innermost_step()
-    array = next(filter(_is_array, scalars), None)
-    # In a transformation of the rule's own, such as a loop, nothing is kept that would outlive it.
-    if step is None or array is None or step.level != backend_for(array).level():
+    if step is None or not any(map(_is_array, scalars)):
         return function(*scalars)
     owner = getattr(function, "__self__", None)
     # Objects are told apart by identity: optimizers that are equal may differ in what is traced in them.
@@ -41,8 +39,9 @@ def once(function: Callable[..., _Result], *scalars: Any) -> _Result:
         found: _Result = step.computed[key][1]
         return found
     result = function(*scalars)
-    # A result may be of less than the scalars, as where these are differentiated.
-    if all(_lasts(part, scalars) for part in (result if isinstance(result, tuple) else (result,))):
+    # In a transformation of the rule's own, such as a loop, nothing is kept that may not leave it, or would outlive it.
+    here = step.level == backend_for(*scalars).level()
+    if here and all(_lasts(part, scalars) for part in (result if isinstance(result, tuple) else (result,))):
         # What has an identity in the key is kept beside it: an identity is unique only while the object lives.
         step.computed[key] = (owner, scalars), result
     return result
