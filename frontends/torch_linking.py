@@ -201,7 +201,7 @@ class Linker:
         if (name, None) in initial and stored:
             begin = dict.fromkeys(cells, next(iter(stored.values())))
         begin.update({place: initial[name, place] for place in cells if (name, place) in initial})
-        values = {place: stored.get(place, begin[place]) for place in cells}
+        values: dict[int, Any] = {place: stored.get(place, begin[place]) for place in cells}
         new = [place for place in cells if not isinstance(stored.get(place), torch.Tensor)]
         if new:
             count = isinstance(next(iter(cells.values()))._array, int)
