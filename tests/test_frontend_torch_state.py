@@ -445,6 +445,28 @@ def test_parameters_of_another_shape(name, length):
     end_alike(mine, other)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+@each_class
+def test_parameters_of_another_dtype(name, dtype):
+    """As after `model.double()`: the slots stay, and steps are computed in the new dtype."""
+    import torch
+
+    given = parameters()
+    optimizer = ours(name)(given, lr=0.125, **MOMENTUM.get(name, {}))
+    run(optimizer, given, 2)
+    for parameter in given:
+        parameter.grad = None
+        parameter.data = parameter.data.to(getattr(torch, dtype))
+    fresh = [p.detach().clone().requires_grad_() for p in given]
+    expected = ours(name)(fresh, lr=0.125, **MOMENTUM.get(name, {}))
+    for one, two in zip(given, fresh, strict=True):
+        if one in optimizer.state:
+            expected.state[two] = {key: value.clone() for key, value in optimizer.state[one].items()}
+    run(optimizer, given, 3, seed=2)
+    run(expected, fresh, 3, seed=2)
+    assert all(torch.equal(x, y) for x, y in zip(given, fresh, strict=True))
+
+
 def test_a_parameter_of_another_shape_beside_old_slots_is_refused_and_nothing_changes():
     import torch
 
