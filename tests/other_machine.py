@@ -102,7 +102,7 @@ COMPARE = {
     "test_frontend_torch_defects.py": ALL,
     # JAX: what XLA joins into one loop.
     "test_jax_functional.py": 2, "test_jax_transformations.py": 2, "test_jax_sharding.py": ALL,
-    "test_jax_loops.py": ALL, "test_live_optax.py": 8, "test_frontend_optax.py": 2, "test_optimizer_values.py": 4,
+    "test_jax_loops.py": ALL, "test_live_optax.py": 8, "test_optimizer_values.py": 4,
     # Whole trainings, in which sums are BLAS's.
     "test_train_digits.py": 4, "test_readme.py": ALL, "test_frontend_scipy.py": ALL,
 }  # fmt: skip
