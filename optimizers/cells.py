@@ -6,6 +6,7 @@ nothing themselves (functional). Rules create their slots there and find them ag
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
@@ -92,6 +93,14 @@ class CellKeeper:
         for position, cell in enumerate(self._parameters):
             self._index[id(cell)] = position
             self._index[id(cell._array)] = position
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """A copy in memory, where identities are kept: it knows the copies of its parameters and no others."""
+        other = type(self).__new__(type(self))
+        memo[id(self)] = other
+        other.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        other._loaded = False
+        return other
 
     def relink(self, variables: Sequence[Any]) -> None:
         """Go on with other arrays in place of the parameters that the optimizer was built for.
