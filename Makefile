@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 FLOORS_VENV ?= .venv-floors
+# Where `make newest` looks, and where it installs torch too, which is several GB where no build for the CPU is offered.
+PYTHONS ?= 3.11 3.12 3.13
+PYTHONS_WITH_TORCH ?= 3.11
 JAX_FRAMEWORKS_VENV ?= .venv-jax-frameworks
 BACKENDS ?= all
 OPTIMIZER ?= adam
@@ -17,9 +20,15 @@ DEMO_ENV := $(VENV)/.installed-$(call join_extras,examples fast $(filter-out num
 TEST_ENV := $(VENV)/.installed-$(call join_extras,all bench dev examples test)
 BENCH_ENV := $(VENV)/.installed-$(call join_extras,all bench)
 FRAMEWORKS_ENV := $(VENV)/.installed-$(call join_extras,all bench dev examples frameworks test)
+# What shows that a release works: every library and front end beside its peer, and the ways that a step can go.
+RELEASE_TESTS := $(addprefix tests/test_,$(addsuffix .py,releases backends functional fused jax_functional parity \
+  frontend_optax frontend_scipy frontend_torch frontend_torch_checkpoints frontend_torch_wrap torch_compile keras_parity))
+# A Python by its version: on the path, or among those that pyenv keeps.
+interpreter = for python in python$(1) "$$(pyenv prefix $(1) 2>/dev/null)/bin/python"; do \
+  "$$python" -c "" 2>/dev/null && { echo "$$python"; break; }; done
 PIP_INSTALL := -m pip install -qq --disable-pip-version-check
 
-.PHONY: help demo bench parity mutants test other-machine frameworks jax-frameworks lint wheel wheel-files floors clean
+.PHONY: help demo bench parity mutants test other-machine frameworks jax-frameworks lint wheel wheel-files floors newest clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1|/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -62,8 +71,20 @@ wheel: $(TEST_ENV)  ## build the source distribution and, from it, the wheel, in
 wheel-files: $(TEST_ENV)  ## rewrite tests/wheel_files.txt after an intended change of the wheel's files
 	@$(VENV)/bin/python tests/test_packaging.py
 
-floors: $(FLOORS_VENV)/.installed  ## the NumPy part of the tests on the oldest supported versions (Python 3.11 or 3.12)
-	@$(FLOORS_VENV)/bin/python -m pytest -n 2 -m "not torch and not jax and not keras and not fast"
+floors:  ## the tests of every front end, on the oldest releases that pyproject.toml allows (Python 3.11)
+	@python=$$($(call interpreter,3.11)); [ -n "$$python" ] || { echo "floors: there is no Python 3.11: left out"; exit 0; }; \
+	  $(MAKE) --no-print-directory $(FLOORS_VENV)/.installed PYTHON="$$python" && \
+	  $(FLOORS_VENV)/bin/python -m pytest -n 2 $(RELEASE_TESTS)
+
+newest: $(PYTHONS:%=newest-%)  ## the same on the newest releases, for each Python of $(PYTHONS) that the machine has
+
+newest-%:
+	@python=$$($(call interpreter,$*)); [ -n "$$python" ] || { echo "newest: there is no Python $*: left out"; exit 0; }; \
+	  case " $(PYTHONS_WITH_TORCH) " in *" $* "*) extras=torch, with=;; *) extras= with='not torch and not keras';; esac; \
+	  $(MAKE) --no-print-directory .venv-newest-$*/.created PYTHON="$$python" && \
+	  echo "Installing the newest releases into .venv-newest-$*" && \
+	  .venv-newest-$*/bin/python $(PIP_INSTALL) -U --upgrade-strategy eager -e ".[$${extras}jax,fast,scipy,examples,test]" optax && \
+	  .venv-newest-$*/bin/python -m pytest -n 2 -m "$$with" $(RELEASE_TESTS)
 
 jax-frameworks: $(JAX_FRAMEWORKS_VENV)/.installed  ## the loops of flax, equinox, optimistix and orbax, with our transformations
 	@$(JAX_FRAMEWORKS_VENV)/bin/python -m pytest tests/jax_frameworks
@@ -82,7 +103,7 @@ $(VENV)/.installed-%: $(VENV)/.created pyproject.toml constraints.txt
 
 $(FLOORS_VENV)/.installed: $(FLOORS_VENV)/.created pyproject.toml constraints-floors.txt
 	@echo "Installing gradwise on its oldest supported dependencies into $(FLOORS_VENV)"
-	@$(FLOORS_VENV)/bin/python $(PIP_INSTALL) -c constraints-floors.txt -e '.[examples,test]'
+	@$(FLOORS_VENV)/bin/python $(PIP_INSTALL) -c constraints-floors.txt -e '.[all,keras,scipy,examples,test]' optax
 	@touch $@
 
 $(JAX_FRAMEWORKS_VENV)/.installed: $(JAX_FRAMEWORKS_VENV)/.created pyproject.toml constraints.txt
@@ -91,7 +112,7 @@ $(JAX_FRAMEWORKS_VENV)/.installed: $(JAX_FRAMEWORKS_VENV)/.created pyproject.tom
 	@touch $@
 
 # A stamp rather than the interpreter itself: creating an environment can fail after it has put that there.
-$(VENV)/.created $(FLOORS_VENV)/.created $(JAX_FRAMEWORKS_VENV)/.created:
+$(VENV)/.created $(FLOORS_VENV)/.created $(JAX_FRAMEWORKS_VENV)/.created $(PYTHONS:%=.venv-newest-%/.created):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	  { echo "gradwise needs Python 3.11 or newer, and '$(PYTHON)' is not: name another with 'make PYTHON=...'" >&2; exit 1; }
 	@$(PYTHON) -m venv $(@D)

@@ -13,7 +13,7 @@ import jax.extend.core
 import jax.numpy
 import numpy
 from jax import lax
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from .base import Array, Backend
 from .detect import NUMPY
@@ -134,7 +134,7 @@ class JaxBackend(Backend):
         if self.traced(like):
             if alike:
                 return self._spread_as(array, like)
-            if jax.sharding.get_abstract_mesh().manual_axes:
+            if AxisType.Manual in jax.sharding.get_abstract_mesh().axis_types:
                 # In a function that runs on each device of a mesh, it is there, and the same on all of them.
                 return array
             # An array by itself would be put on one device; beside the parameters it is where they are.

@@ -30,6 +30,24 @@ _NUMPY_KNOWS = (
 _is_functorch_wrapped = getattr(getattr(torch._C, "_functorch", None), "is_functorch_wrapped_tensor", lambda x: False)
 
 
+def _increments_of_lists() -> Callable[[list[Array]], None]:
+    """What counts a change of each of several tensors, in one call where torch takes them together."""
+    increment = torch.autograd.graph.increment_version
+    try:
+        increment([])
+    except RuntimeError:
+
+        def one_by_one(arrays: list[Array]) -> None:
+            for array in arrays:
+                increment(array)
+
+        return one_by_one
+    return increment
+
+
+_increment_versions = _increments_of_lists()
+
+
 def _known_to_numpy(array: Array) -> Array:
     """A CPU tensor of a kind that NumPy has: no bfloat16, no float8, no memory and no negation that is put off."""
     if array._is_zerotensor():
@@ -275,7 +293,7 @@ class TorchBackend(Backend):
 
     def wrote(self, arrays: Sequence[Array]) -> None:
         """Autograd refuses a graph that saved an older version."""
-        torch.autograd.graph.increment_version(list(arrays))
+        _increment_versions(list(arrays))
 
     program_way = "foreach"
     compiled_way = "compiled"

@@ -48,7 +48,12 @@ def _usual(tree: Any) -> Any:
 # -------------------------------------------------------------------- steps in place
 
 
-@torch.library.custom_op("gradwise::step", mutates_args=("arrays",))
+# The schema is given because older releases cannot read it from annotations that are put off.
+@torch.library.custom_op(
+    "gradwise::step",
+    mutates_args=("arrays",),
+    schema="(str handle, Tensor[] gradients, Tensor(a!)[] arrays, SymInt[] positions) -> ()",
+)
 def _step(
     handle: str, gradients: Sequence[torch.Tensor], arrays: Sequence[torch.Tensor], positions: Sequence[int]
 ) -> None:

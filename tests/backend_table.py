@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from algorithms import Row
+from releases import enable_x64
 
 from gradwise.backends import Variable
 
@@ -84,9 +85,8 @@ def on_gpu() -> bool:
 def precision(library: str, dtype: str) -> Any:
     """Where this dtype exists: JAX has float64 only in this context, which concerns one thread and leaves no trace."""
     if library == "jax" and dtype == "float64":
-        import jax
 
-        return jax.enable_x64(True)
+        return enable_x64(True)
     return contextlib.nullcontext()
 
 

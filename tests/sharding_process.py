@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from releases import optax_tree
 
 from gradwise import optimizers
 from gradwise.frontends import optax as goptax
@@ -90,7 +91,7 @@ def zero(transformation: Any) -> dict[str, Any]:
 
     replicated = NamedSharding(MESH, PartitionSpec())
     shapes = jax.eval_shape(transformation.init, params)
-    places = optax.tree.map_params(
+    places = optax_tree.map_params(
         transformation,
         lambda leaf, place: place,
         shapes,
@@ -111,7 +112,7 @@ def zero(transformation: Any) -> dict[str, Any]:
         params, state = compiled(params, grads, state)
         updates, expected_state = transformation.update(trees()[1], expected_state, expected)
         expected = optax.apply_updates(expected, updates)
-    moments = optax.tree.get(state, "mu"), optax.tree.get(state, "nu")
+    moments = optax_tree.get(state, "mu"), optax_tree.get(state, "nu")
     return {
         "params": specs_of(params) == everywhere,
         "state": all(specs_of(moment) == spread for moment in moments),

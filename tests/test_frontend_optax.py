@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from backend_table import distance, precision
 from every_convention import EVERY
+from releases import optax_tree, skip_what_optax_lacks
 
 from gradwise import optimizers, schedules
 
@@ -119,6 +120,7 @@ def test_steps_and_states_are_optax_s(variant: Any, scheduled: bool) -> None:
     import optax
 
     name, options = variant
+    skip_what_optax_lacks(name, options)
     rate = optax.cosine_decay_schedule(0.1, 20) if scheduled else 0.1
     with precision("jax", "float64"):
         params = tree("float64")
@@ -140,6 +142,7 @@ def test_a_step_is_the_core_s_step(variant: Any) -> None:
     import optax
 
     name, options = variant
+    skip_what_optax_lacks(name, options)
     if "weight_decay" in options:
         pytest.skip("the core has no masks and no schedules of weight decay")
     transformation = getattr(functions(), name)(0.1, **options)
@@ -182,6 +185,7 @@ def test_dtypes_of_states_and_updates(variant: Any, of_params: str, of_grads: st
     import optax
 
     name, options = variant
+    skip_what_optax_lacks(name, options)
     params = tree(of_params)
     transformation = getattr(functions(), name)(0.1, **options)
     state = transformation.init(params)
@@ -254,8 +258,8 @@ def test_init_is_a_pure_map_of_the_tree(name: str) -> None:
     assert jax.tree.structure(jax.eval_shape(transformation.init, params)) == jax.tree.structure(state)
     theirs = getattr(optax, name)(0.1)
     assert jax.tree.structure(theirs.init(params)) == jax.tree.structure(state)
-    marked = optax.tree.map_params(transformation, lambda leaf: None, state)
-    assert jax.tree.structure(marked) == jax.tree.structure(optax.tree.map_params(theirs, lambda leaf: None, state))
+    marked = optax_tree.map_params(transformation, lambda leaf: None, state)
+    assert jax.tree.structure(marked) == jax.tree.structure(optax_tree.map_params(theirs, lambda leaf: None, state))
     updates, after = transformation.update(params, state, params)
     assert jax.tree.structure(updates) == jax.tree.structure(params)
     assert kinds(after) == kinds(state)
@@ -415,11 +419,11 @@ def test_states_are_found_by_name() -> None:
 
     params = tree()
     state = optax.chain(optax.clip(1.0), functions().adam(0.1)).init(params)
-    assert optax.tree.get(state, "count") == 0
-    assert optax.tree.get(state, "mu")["bias"].shape == (2,)
-    assert type(optax.tree.get(state, "ScaleByAdamState")).__name__ == "ScaleByAdamState"
-    state = optax.tree.set(state, count=7)
-    assert optax.tree.get(state, "count") == 7
+    assert optax_tree.get(state, "count") == 0
+    assert optax_tree.get(state, "mu")["bias"].shape == (2,)
+    assert type(optax_tree.get(state, "ScaleByAdamState")).__name__ == "ScaleByAdamState"
+    state = optax_tree.set(state, count=7)
+    assert optax_tree.get(state, "count") == 7
 
 
 def test_a_state_of_something_else_is_refused() -> None:
@@ -540,9 +544,9 @@ def test_any_optimizer_of_the_core() -> None:
         mine, our_state = optax.apply_updates(mine, updates), after
     assert_close(mine, params, 1e-6)
     assert_close(our_state.slots, state.slots, 1e-6)
-    assert optax.tree.get(our_state, "count") == 4
+    assert optax_tree.get(our_state, "count") == 4
     assert update._cache_size() == 1
-    assert kinds(optax.tree.map_params(transformation, lambda leaf: leaf, our_state)) == kinds(our_state)
+    assert kinds(optax_tree.map_params(transformation, lambda leaf: leaf, our_state)) == kinds(our_state)
     reading = goptax.from_optimizer(optimizers.AdamW(0.1))
     with pytest.raises(ValueError, match="You are using a transformation that requires"):
         reading.update(params, reading.init(params))
@@ -848,7 +852,7 @@ def test_a_momentum_that_starts_at_0(name: str) -> None:
     assert_close(ends[2], ends[0], 1e-5)
     plain = getattr(functions(), name)(0.5, momentum=0.0)
     _, state = plain.update(params, plain.init(params), params)
-    assert float(optax.tree.get(state, "trace")["w"][0]) != 0
+    assert float(optax_tree.get(state, "trace")["w"][0]) != 0
 
 
 @pytest.mark.parametrize("name", ["sgd", "rmsprop", "adagrad", "adadelta", "adamax"])

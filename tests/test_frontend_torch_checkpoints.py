@@ -6,6 +6,7 @@ import copy
 import io
 
 import pytest
+from releases import skip_unless_torch, skip_what_torch_lacks, torch_names_parameters
 from torch_frontend_table import (
     distance,
     each_case,
@@ -37,6 +38,7 @@ def through_a_file(state):
 @pytest.mark.parametrize("dtype", ["float32", "complex64"])
 def test_training_goes_on_on_the_same_trajectory(case, origin, dtype):
     name, arguments = case
+    skip_what_torch_lacks(name, arguments)
     first, second = (theirs, ours) if origin == "torch" else (ours, theirs)
     one = parameters(dtype)
     a = first(name)(one, **arguments)
@@ -194,6 +196,7 @@ def test_a_held_state_dict_is_live_and_a_loaded_one_maps_by_order():
 def test_names_survive():
     import torch
 
+    skip_unless_torch(torch_names_parameters(), "optimizers of named parameters")
     layer = torch.nn.Linear(2, 2)
     named, plain = ours("SGD")(layer.named_parameters(), momentum=0.5), ours("SGD")(layer.parameters(), momentum=0.5)
     layer(torch.ones(1, 2)).sum().backward()
@@ -246,6 +249,7 @@ def test_the_state_of_another_device_context_is_moved():
 def test_swap_in_params_and_state():
     """torch 2.13's context manager that lends an optimizer other tensors."""
     import torch
+    skip_unless_torch(hasattr(torch.optim, "swap_in_optimizer_params_and_state"), "context manager that lends tensors")
     from torch.optim import swap_in_optimizer_params_and_state
 
     layer, other = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 
 import pytest
+from releases import skip_unless_torch
 from torch_frontend_table import ours, parameters, run, theirs
 
 pytestmark = pytest.mark.torch
@@ -215,6 +216,7 @@ def test_gradients_of_another_dtype_than_their_parameter(dtype):
     """torch's own classes raise."""
     import torch
 
+    skip_unless_torch(hasattr(torch.Tensor, "grad_dtype"), "gradients of another dtype")
     given, other = getattr(torch, dtype), torch.float32 if dtype == "bfloat16" else torch.bfloat16
     for whose in (theirs, ours):
         w = torch.ones(4, dtype=given, requires_grad=True)

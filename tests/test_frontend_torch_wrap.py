@@ -6,6 +6,7 @@ import copy
 import pickle
 
 import pytest
+from releases import skip_unless_torch, torch_names_parameters
 from torch_frontend_table import give, gradients, parameters, run, saved, twins
 from user_optimizers import Alternating, HalfAdam
 
@@ -172,6 +173,7 @@ def test_the_optimizer_that_was_given_does_not_change():
 def test_slot_dtype_and_names():
     import torch
 
+    skip_unless_torch(torch_names_parameters(), "optimizers of named parameters")
     layer = torch.nn.Linear(2, 2)
     core = optimizers.Adam(0.1, weight_decay=0.5, slot_dtype="bfloat16")
     core.exclude_from_weight_decay(var_names=["bias"])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from every_convention import EVERY, called
+from releases import enable_x64, optax_tree, shard_map
 
 from gradwise import optimizers
 from gradwise.backends import UnknownValueError, Variable, ops
@@ -115,7 +116,7 @@ def test_meta_learning_through_three_steps(algorithm: Any) -> None:
             params, state = optimizer.step(params, jax.grad(lambda v: jnp.sum(v**4 + v**2))(params), state)
         return jnp.sum(params**2)
 
-    with jax.enable_x64(True):
+    with enable_x64(True):
         slope = jax.jit(jax.grad(loss))(jnp.asarray(1.0))
         difference = (loss(1.0 + 1e-5) - loss(1.0 - 1e-5)) / 2e-5
         assert float(slope) == pytest.approx(float(difference), rel=1e-5)
@@ -268,15 +269,14 @@ def test_slots_in_dtypes_of_their_own() -> None:
 def test_init_shows_where_the_parameters_stand_in_the_state(kind: Any, convention: str) -> None:
     """optax asks with a placeholder, which JAX takes for an empty container."""
     import jax
-    import optax
 
     params, grads = trees()
     optimizer = kind(0.1, convention=convention)
     state = optimizer.init(params)
-    shapes = optax.tree.map_params(optimizer, lambda slot, param: param.shape, state, params)
+    shapes = optax_tree.map_params(optimizer, lambda slot, param: param.shape, state, params)
     assert set(shapes.slots) == set(state.slots)
     assert all(shapes.slots[name] == {"w": (2, 2), "b": ()} for name in shapes.slots)
-    doubled = optax.tree.map_params(optimizer.init, lambda slot: 2 * slot, optimizer.step(params, grads, state)[1])
+    doubled = optax_tree.map_params(optimizer.init, lambda slot: 2 * slot, optimizer.step(params, grads, state)[1])
     assert jax.tree.structure(doubled) == jax.tree.structure(state)
 
 
@@ -406,7 +406,7 @@ def test_init_and_step_on_each_device_of_a_mesh(options: Any) -> None:
             params, state = optimizer.step(params, params, state)
         return params
 
-    on_devices = jax.jit(jax.shard_map(two_steps, mesh=mesh, in_specs=(placed,), out_specs=placed))
+    on_devices = jax.jit(shard_map(two_steps, mesh=mesh, in_specs=(placed,), out_specs=placed))
     params = {"a": jnp.ones(8), "b": jnp.ones(3)}
     close(on_devices(params), two_steps(params))
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from every_convention import EVERY, called
+from releases import enable_x64
 
 from gradwise import schedules
 from gradwise.backends import Variable, ops
@@ -182,7 +183,7 @@ def test_gradient_through_steps_to_a_hyperparameter(name):
             p, s = optimizer.step(p, jax.tree_util.tree_map(lambda g, scale=scale: g * scale, grads), s)
         return jnp.sum(p["w"]) + p["b"]
 
-    with jax.enable_x64(True):
+    with enable_x64(True):
         params = jax.tree_util.tree_map(lambda leaf: jnp.asarray(np.asarray(leaf), jnp.float64), params)
         grads = jax.tree_util.tree_map(lambda leaf: jnp.asarray(np.asarray(leaf), jnp.float64), grads)
         slope = jax.grad(loss)(jnp.asarray(at, jnp.float64))
@@ -206,7 +207,7 @@ def test_derivative_where_the_gradient_is_zero(kind, convention, clipped):
         params, state = optimizer.step(params, gradient, optimizer.init(params))
         return jnp.sum(optimizer.step(params, jnp.asarray([0.0, 0.5]), state)[0])
 
-    with jax.enable_x64(True):
+    with enable_x64(True):
         slope, curvature = jax.jit(jax.grad(moved))(jnp.zeros(2)), jax.hessian(moved)(jnp.zeros(2))
         # So narrow, because the direction is smooth only as long as the root is smaller than epsilon.
         steps = jnp.eye(2) * 1e-14
@@ -249,7 +250,7 @@ def test_x64_keeps_float32_parameters_float32_all_through():
     import jax
     import jax.numpy as jnp
 
-    with jax.enable_x64(True):
+    with enable_x64(True):
         params = {"w": jnp.ones(3, jnp.float32), "d": jnp.ones(2, jnp.float64)}
         optimizer = Nadam(0.1, global_clipnorm=0.5, weight_decay=0.1, decay=0.1)
         state = optimizer.init(params)

@@ -32,6 +32,7 @@ from drawn_runs import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from releases import optax_tree
 
 from gradwise import optimizers
 
@@ -147,9 +148,8 @@ class Theirs:
 
     def slots(self, ours: Mapping[str, Any]) -> dict[str, Any]:
         """optax's state, by gradwise's names."""
-        import optax
 
-        return {name: dict(optax.tree.get(self.state, self.peer.slots[name])) for name in ours}
+        return {name: dict(optax_tree.get(self.state, self.peer.slots[name])) for name in ours}
 
 
 def gradwise_run(step: Any, state: Any, run: Run) -> Iterator[Tensors]:

@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 import pytest
+from releases import enable_x64
 
 from gradwise import schedules
 from gradwise.backends import Variable
@@ -381,7 +382,7 @@ def test_jax_tracing_agrees_with_the_host(schedule):
 def test_jax_tracing_widens_no_parameter(schedule, wide):
     jax = pytest.importorskip("jax")
     schedule = schedule()
-    with jax.enable_x64(wide):
+    with enable_x64(wide):
         for width in ("float32", "bfloat16", "float16"):
             parameter = jax.numpy.ones(3, dtype=width)
             for step in (jax.numpy.int32(7), jax.numpy.uint32(7), jax.numpy.asarray(7)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from releases import recompiling
 from user_optimizers import Alternating, HalfAdam, Lamb
 
 from gradwise import schedules
@@ -24,7 +25,7 @@ def compile_whole():
     import torch
 
     torch._dynamo.reset()
-    with torch._dynamo.config.patch(recompile_limit=1, fail_on_recompile_limit_hit=True):
+    with recompiling(at_most=1, or_fail=True):
         yield lambda function: torch.compile(function, fullgraph=True, backend="aot_eager")
     torch._dynamo.reset()
 
@@ -70,7 +71,6 @@ def test_pure_steps(algorithm, compile_whole):
 
 
 def test_pure_steps_with_a_rate_schedule_and_a_rate_of_each_call(compile_whole):
-    import torch
 
     optimizer = SGD(schedules.ExponentialDecay(0.1, 2, 0.5), momentum=0.9)
     step = compile_whole(lambda params, grads, state: optimizer.step(params, grads, state))
@@ -83,7 +83,7 @@ def test_pure_steps_with_a_rate_schedule_and_a_rate_of_each_call(compile_whole):
         expected, own = optimizer.step(expected, grads, own)
     assert close(leaves_of(params), leaves_of(expected))
     # Torch may take a number for a constant, and then, once, for one that changes.
-    with torch._dynamo.config.patch(recompile_limit=2):
+    with recompiling(at_most=2):
         for rate in (0.1, 0.2, 0.3, 0.4):
             params, state = given(params, grads, state, rate)
             expected, own = optimizer.step(expected, grads, own, rate)
@@ -182,7 +182,6 @@ def test_an_optimizer_that_is_not_built(compile_whole):
 @pytest.mark.parametrize("rule", [Nadam, Lamb])
 def test_jit_compile_on_devices(rule, monkeypatch):
     """What runs on devices if the compiler is asked for, here made to run on the CPU: compiled once for all rates."""
-    import torch
 
     from gradwise.backends.torch import TorchBackend
 
@@ -197,7 +196,7 @@ def test_jit_compile_on_devices(rule, monkeypatch):
     monkeypatch.setattr(TorchBackend, "address", lambda self, array, dtype, shape, write: None)
     monkeypatch.setattr(TorchBackend, "takes_programs", lambda self, array: True)
     optimizer = rule(0.1, jit_compile=True)
-    with torch._dynamo.config.patch(recompile_limit=1, fail_on_recompile_limit_hit=True):
+    with recompiling(at_most=1, or_fail=True):
         result = run(optimizer)
     assert [group.way for group in optimizer.execution_report()] == ["compiled"]
     assert close(result, expected)

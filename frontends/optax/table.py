@@ -96,7 +96,14 @@ def _rate(arguments: Mapping[str, Any]) -> Piece:
 
 
 def _decay(arguments: Mapping[str, Any]) -> Piece:
-    return DECAY_SCHEDULE if callable(arguments["weight_decay"]) else DECAY
+    if not callable(arguments["weight_decay"]):
+        return DECAY
+    if "count" not in DECAY_SCHEDULE.kind._fields:
+        raise ValueError(
+            "A schedule of the weight decay needs a count in the state, which optax has from release 0.2.6 on: "
+            "install a newer one, or give a number."
+        )
+    return DECAY_SCHEDULE
 
 
 def _rms(arguments: Mapping[str, Any]) -> tuple[Piece, ...]:
@@ -202,7 +209,9 @@ class RowRule(Rule):
 
     def _core(self, weight_decay: Any) -> optimizers.Optimizer:
         given = {**self._arguments, "weight_decay": weight_decay}
-        named = {ours: ops.convert_to_number(given[theirs]) for theirs, ours in self.row.arguments.items()}
+        # What older releases of optax do not ask for, they do in the convention's own way.
+        asked = {theirs: ours for theirs, ours in self.row.arguments.items() if theirs in given}
+        named = {ours: ops.convert_to_number(given[theirs]) for theirs, ours in asked.items()}
         if is_number(named.get("momentum")) and named["momentum"] == 0:
             # A momentum of 0 keeps a trace in optax, which counts when a schedule raises it. This is 0 for an array.
             named["momentum"] = math.ulp(0.0)
@@ -338,7 +347,7 @@ def function_of(row: Row) -> Callable[..., Transformation]:
         numbers = {name: number_of(value) for name, value in given.items() if _is_hyperparameter(name, value)}
         rule = RowRule(row, numbers, {name: value for name, value in given.items() if name not in numbers})
         # Arguments are checked here rather than at the first update.
-        _ = rule.core
+        _ = rule.core, row.pieces(given)
         return Transformation(rule)
 
     make.__name__ = make.__qualname__ = row.name
