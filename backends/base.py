@@ -284,7 +284,7 @@ class Backend:
             A function of these arrays, of one parameter after another, and of one gradient for each. It gives all their
             addresses as they are now, an int64 array with a row for each parameter, the gradient's last: if they are
             plain arrays (see `address`) of these dtypes and shapes, those that are held writable; else None, and the
-            arrays must be looked at one after another. Nothing of the arrays is kept. None if there is no quick way.
+            arrays must be looked at one after another. None if there is no quick way.
         """
         return None
 

@@ -7,6 +7,7 @@ headers publish for compiled extensions; whether it is laid out as they say is t
 from __future__ import annotations
 
 import functools
+import operator
 import sys
 import sysconfig
 from collections.abc import Sequence
@@ -27,37 +28,40 @@ _TYPE, _DATA, _AXES, _LENGTHS, _STRIDES, _BASE, _DTYPE, _FLAGS, _FIELDS = 1, 2, 
 _ITEM_SIZE, _DTYPE_FIELDS = 5, 6
 """Likewise in a PyArray_Descr."""
 _INT = 0xFFFFFFFF
+_NDARRAY = id(numpy.ndarray)
 _NOT, _PLAIN, _ASK_OWNERS = 0, 1, 2
 
 
 # It holds Python's lock, so that nobody changes an array meanwhile. Where it cannot be compiled, nothing is ever found
 # to be like before, and each step looks for itself.
-@compiled("int64(int64[::1], int64, int64[:, ::1], int64[:, ::1])", otherwise=lambda *_: _NOT)
+@compiled("int64(int64[::1], int64[::1], int64, int64[:, ::1], int64[:, ::1])", otherwise=lambda *_: _NOT)
 @numba.njit(error_model="numpy")
-def _look(identities: Any, kind: int, expected: Any, addresses: Any) -> int:
+def _look(held: Any, gradients: Any, kind: int, expected: Any, addresses: Any) -> int:
     """Whether objects are arrays of a type and lie as expected, those that are held writable; and where they lie.
 
     Args:
-        identities: of the objects.
+        held: the identities of what parameters hold.
+        gradients: those of gradients.
         kind: of the type.
         expected: the rows of `layouts`.
         addresses: is filled; a row for each parameter, the gradient's is the last.
     """
     rows, last = addresses.shape[0], addresses.shape[1] - 1
     answer = _PLAIN
-    for position in range(identities.size):
-        if carray(pointer(identities[position]), (_DATA,), dtype=numpy.int64)[_TYPE] != kind:
+    for position in range(held.size + gradients.size):
+        gradient = position >= held.size
+        identity = gradients[position - held.size] if gradient else held[position]
+        if carray(pointer(identity), (_DATA,), dtype=numpy.int64)[_TYPE] != kind:
             return _NOT
-        fields = carray(pointer(identities[position]), (_FIELDS,), dtype=numpy.int64)
-        row = expected[position]
-        gradient = position >= rows * last
+        fields = carray(pointer(identity), (_FIELDS,), dtype=numpy.int64)
         flags = _ALIGNED if gradient else _ALIGNED | _WRITEABLE
-        if fields[_DTYPE] != row[KIND] or fields[_FLAGS] & flags != flags:
+        if fields[_DTYPE] != expected[position, KIND] or fields[_FLAGS] & flags != flags:
             return _NOT
-        if not lies_so(fields[_LENGTHS], fields[_STRIDES], fields[_AXES] & _INT, row[ITEM], row):
+        item, elements = expected[position, ITEM], expected[position, ELEMENTS]
+        if not lies_so(fields[_LENGTHS], fields[_STRIDES], fields[_AXES] & _INT, item, expected, position):
             return _NOT
-        if not fields[_FLAGS] & _OWN and row[ELEMENTS] > 0:
-            owned = _in_owner(fields[_BASE], kind, fields[_DATA], fields[_DATA] + row[ELEMENTS] * row[ITEM])
+        if not fields[_FLAGS] & _OWN and elements > 0:
+            owned = _in_owner(fields[_BASE], kind, fields[_DATA], fields[_DATA] + elements * item)
             if owned == _NOT:
                 return _NOT
             answer = max(answer, owned)
@@ -83,6 +87,10 @@ def _in_owner(owner: int, kind: int, start: int, end: int) -> int:
     return _PLAIN if owner == 0 else _ASK_OWNERS
 
 
+def _identities(arrays: Sequence[Any]) -> Any:
+    return numpy.fromiter(map(id, arrays), numpy.int64, len(arrays))
+
+
 class Lookout:
     """See `Backend.lookout`.
 
@@ -96,16 +104,20 @@ class Lookout:
         self._dtypes = list(dtypes)
         self._expected = layouts(shapes, [(id(dtype), dtype.itemsize) for dtype in dtypes])
         self._size = len(shapes), len(dtypes)
+        self._known: tuple[Sequence[Any], Any] = [], None
 
     def __call__(self, held: Sequence[Any], gradients: Sequence[Any]) -> Any:
         """The addresses, or None."""
         if len(held) + len(gradients) != len(self._expected):
             return None
+        known, identities = self._known
+        if len(held) != len(known) or not all(map(operator.is_, held, known)):
+            # The same arrays have the same identities, as long as they are kept.
+            identities = _identities(held)
+            self._known = held, identities
         addresses = numpy.empty(self._size, dtype=numpy.int64)
-        arrays = [*held, *gradients]
-        identities = numpy.fromiter(map(id, arrays), numpy.int64, len(arrays))
-        answer = _look.run(identities, id(numpy.ndarray), self._expected, addresses)
-        if answer == _NOT or (answer == _ASK_OWNERS and not all(map(has_memory, arrays))):
+        answer = _look.run(identities, _identities(gradients), _NDARRAY, self._expected, addresses)
+        if answer == _NOT or (answer == _ASK_OWNERS and not all(map(has_memory, [*held, *gradients]))):
             return None
         return addresses
 

@@ -42,7 +42,7 @@ def layouts(shapes: Sequence[tuple[int, ...]], kinds: Sequence[tuple[int, int]])
 
 
 @numba.njit(error_model="numpy")
-def lies_so(lengths: int, strides: int, axes: int, unit: int, expected: Any) -> bool:
+def lies_so(lengths: int, strides: int, axes: int, unit: int, expected: Any, position: int) -> bool:
     """Whether an array has the lengths and distances of a row.
 
     Args:
@@ -50,18 +50,20 @@ def lies_so(lengths: int, strides: int, axes: int, unit: int, expected: Any) -> 
         strides: where its distances stand.
         axes: how many it has.
         unit: by how much the distances are longer than in elements.
-        expected: the row.
+        expected: all rows.
+        position: of the row. A slice of it would take most of the time.
     """
-    if axes != expected[AXES]:
+    if axes != expected[position, AXES]:
         return False
     own = carray(pointer(lengths), (axes,), dtype=numpy.int64)
     apart = carray(pointer(strides), (axes,), dtype=numpy.int64)
-    longest = (expected.size - LENGTHS) // 2
+    stride = LENGTHS + (expected.shape[1] - LENGTHS) // 2
     for axis in range(axes):
-        if own[axis] != expected[LENGTHS + axis]:
+        if own[axis] != expected[position, LENGTHS + axis]:
             return False
         # Where there is one element, or none, the distance means nothing.
-        if own[axis] > 1 and expected[ELEMENTS] > 0 and apart[axis] != expected[LENGTHS + longest + axis] * unit:
+        means_something = own[axis] > 1 and expected[position, ELEMENTS] > 0
+        if means_something and apart[axis] != expected[position, stride + axis] * unit:
             return False
     return True
 

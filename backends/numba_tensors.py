@@ -68,13 +68,13 @@ def _look(functions: Any, handles: Any, answers: Any, expected: Any, addresses: 
         for question in range(functions.size):
             if asked(functions[question], handles.ctypes.data + 8 * position, room + 8 * question) != 0:
                 return False
-        row = expected[position]
-        if answers[_DEVICE] & _INT != 0 or answers[_DTYPE] & _INT != row[KIND]:
+        if answers[_DEVICE] & _INT != 0 or answers[_DTYPE] & _INT != expected[position, KIND]:
             return False
-        if not lies_so(answers[_LENGTHS], answers[_STRIDES], answers[_AXES], 1, row):
+        if not lies_so(answers[_LENGTHS], answers[_STRIDES], answers[_AXES], 1, expected, position):
             return False
-        elements, start = row[ELEMENTS], answers[_DATA]
-        if elements > 0 and (start == 0 or (answers[_OFFSET] + elements) * row[ITEM] > answers[_STORAGE]):
+        elements, start = expected[position, ELEMENTS], answers[_DATA]
+        end = (answers[_OFFSET] + elements) * expected[position, ITEM]
+        if elements > 0 and (start == 0 or end > answers[_STORAGE]):
             return False
         if position >= rows * last:
             addresses[position - rows * last, last] = start

@@ -35,7 +35,8 @@ class Lookout:
         try:
             # What has no memory that can be read (sparse, wrapped by a transformation) raises.
             list(map(_data_ptr, gradients))
-            if any(map(_is_neg, gradients)) or any(map(_is_neg, held)):
+            # What is held would have been given other memory together with a negation that is put off.
+            if any(map(_is_neg, gradients)):
                 return None
         except RuntimeError:
             return None

@@ -29,7 +29,7 @@ class _Part(NamedTuple):
     way: Way
     indices: list[int]
     cells: list[Variable]
-    written: list[int]
+    written: Callable[[Sequence[Any]], Sequence[Any]]
     table: Table
     before: Any
     look: Callable[[Sequence[Any], Sequence[Any]], Any]
@@ -61,7 +61,7 @@ class Lane:
         self._backend = rule._parameters[0].backend
         self._parts = [
             _Part(way, indices, [cell for index in indices for cell in rule._grouped[index]],
-                  [row * columns + target for row in range(len(indices)) for target in way.targets],
+                  _picked([row * columns + target for row in range(len(indices)) for target in way.targets]),
                   table, before, look, [rule._numbers[index] for index in indices] if way.uses_numbers else None)
             for way, indices, table, before, look in parts
             for columns in (len(rule._grouped[indices[0]]),)
@@ -105,7 +105,7 @@ class Lane:
             if found is None or not part.table.still_apart(found, part.before, self._memory):
                 return False
             addresses.append(found)
-            written += [held[position] for position in part.written]
+            written += part.written(held)
         factors = self._factors(rule, gradients) if self._clipped else {}
         if type(rate) not in _NUMBERS or (factors and any(type(each) not in _NUMBERS for each in factors.values())):
             return False
@@ -161,3 +161,10 @@ class Lane:
 
     def _scalars(self, rule: Any) -> list[Any]:
         return [*rule._host_scalars(), *(cell for index in self._present for cell in rule._numbers[index])]
+
+
+def _picked(positions: list[int]) -> Callable[[Sequence[Any]], Sequence[Any]]:
+    """A function of a sequence that gives what stands in it at some positions."""
+    if len(positions) > 1:
+        return operator.itemgetter(*positions)
+    return lambda values: [values[position] for position in positions]
