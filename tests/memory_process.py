@@ -337,7 +337,9 @@ class TorchWorld(World):
         if kind == 17 and self.chance.random() < 0.2:
             self.copied()
             return Change("copied")
-        if kind == 18 and self.chance.random() < 0.02:
+        # What is shared the child would change for both.
+        shared = any(each.is_shared() for each in (*self.parameters, *self.slots()))
+        if kind == 18 and self.chance.random() < 0.02 and not shared:
             self.fork()
             return Change("forked")
         return Change("nothing")
