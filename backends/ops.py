@@ -23,9 +23,9 @@ from .variable import value_of
 __all__ = [
     "abs", "absolute", "add", "cast", "ceil", "clip", "cond", "convert_to_number", "cos", "divide", "equal", "exp",
     "expm1", "floor", "full_like", "greater", "greater_equal", "is_concrete", "isfinite", "less", "less_equal",
-    "log", "log1p", "matmul", "max", "maximum", "mean", "minimum", "multiply", "negative", "norm",
-    "once", "one_minus_power", "ones_like", "power", "sign", "sqrt", "square", "subtract", "sum", "sum_of_squares",
-    "sums_of_squares", "true_divide", "where", "zeros_like",
+    "log", "log1p", "matmul", "max", "maximum", "mean", "minimum", "moving_average", "moving_average_of_squares",
+    "multiply", "negative", "norm", "once", "one_minus_power", "ones_like", "power", "sign", "smallest_normal", "sqrt",
+    "square", "subtract", "sum", "sum_of_squares", "sums_of_squares", "true_divide", "where", "zeros_like",
 ]  # fmt: skip
 
 
@@ -314,6 +314,19 @@ def _dtype_name(dtype: Any) -> str:
     return str(getattr(dtype, "name", None) or str(dtype).rpartition(".")[2])
 
 
+def smallest_normal(x: Any) -> float:
+    """The smallest positive number of the dtype with all of its digits; below it some machines compute with zero.
+
+    Args:
+        x: array or cell of a dtype that is computed in, float32 or float64.
+    """
+    x = value_of(x)
+    return _SMALLEST_NORMAL[backend_for(x).dtype_name(x)]
+
+
+_SMALLEST_NORMAL = {"float32": 2.0**-126, "float64": 2.0**-1022}
+
+
 def is_concrete(x: Any) -> bool:
     """Whether the host can read the value now."""
     x = value_of(x)
@@ -329,27 +342,44 @@ def convert_to_number(x: Any) -> Any:
     return backend.item(x)
 
 
-def moving_average(past: Any, new: Any, memory: Any, usual_memory: Any = None) -> Array:
-    """past * memory + new * (1 - memory), counted from the end that is nearer to the result.
+def moving_average(past: Any, new: Any, memory: Any) -> Array:
+    """past * memory + new * (1 - memory): infinite where one of them is, and finite where both are.
 
-    So nothing is lost where `memory` is small, and, since `memory` and 1 - `memory` are not rounded apart from each
-    other, an average of equal values stays what it is. Where a memory that is being traced decides, both products are
-    made, which is right for all of them.
+    A difference of the two would be NaN where both are infinite, or where `new` is finite after an infinite `past`. And
+    two weights that are rounded apart from each other do not quite add up to 1: a long memory would forget too little
+    or too much in every step. So the memory comes in two parts, of which the large one is exact in every dtype that is
+    computed in. An average of equal values stays within a unit in the last place of what it is.
 
     Args:
         past: the average so far.
         new: what comes in.
         memory: in [0, 1]; the weight of the past.
-        usual_memory: which decides for the end if `memory` changes from step to step. Default `memory`.
     """
-    past, new, memory = value_of(past), value_of(new), value_of(memory)
-    usual = memory if usual_memory is None else usual_memory
-    if is_number(usual) and usual < 0.5:
-        return add(new, multiply(subtract(past, new), memory))
-    traced = not is_number(usual)
-    if traced:
-        return add(multiply(past, memory), multiply(new, once(subtract, 1, memory)))
-    return add(past, multiply(subtract(new, past), once(subtract, 1, memory)))
+    most, rest, weight = once(_weights_of_average, value_of(memory))
+    return add(multiply(past, most), add(multiply(past, rest), multiply(new, weight)))
+
+
+def moving_average_of_squares(past: Any, x: Any, memory: Any) -> Array:
+    """past * memory + x * x * (1 - memory), as `moving_average`; a square overflows only where the average does.
+
+    Args:
+        past: the average so far.
+        x: what is squared.
+        memory: in [0, 1]; the weight of the past.
+    """
+    most, rest, weight = once(_weights_of_average, value_of(memory))
+    return add(multiply(past, most), add(multiply(past, rest), multiply(multiply(x, weight), x)))
+
+
+_PARTS = 4096
+"""Of one: the large part of a memory is a multiple of this, which 12 bits hold."""
+
+
+def _weights_of_average(memory: Any) -> tuple[Any, Any, Any]:
+    """The two parts of a memory, which are zero only if the memory is, and the weight of what is new."""
+    below = divide(subtract(ceil(multiply(memory, _PARTS)), 1), _PARTS)
+    most = maximum(below, multiply(memory, 0.5))
+    return most, subtract(memory, most), subtract(1, memory)
 
 
 def one_minus_power(base: Any, exponent: Any) -> Array:

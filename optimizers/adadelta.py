@@ -63,8 +63,8 @@ class Adadelta(Optimizer):
         """One step of one parameter."""
         index = self._get_variable_index(variable)
         squares, steps = self.accumulated_grads[index], self.accumulated_delta_vars[index]
-        self.assign(squares, ops.moving_average(squares, ops.square(gradient), self.rho))
-        step = ops.sqrt(steps + self.epsilon) * gradient / ops.sqrt(squares + self.epsilon)
-        self.assign(steps, ops.moving_average(steps, ops.square(step), self.rho))
+        self.assign(squares, ops.moving_average_of_squares(squares, gradient, self.rho))
+        step = ops.sqrt(steps + self.epsilon) / ops.sqrt(squares + self.epsilon) * gradient
+        self.assign(steps, ops.moving_average_of_squares(steps, step, self.rho))
         # Added, because XLA compiles this sum a tenth sooner than the difference with a rate that is traced.
         self.assign_add(variable, step * ops.once(ops.negative, learning_rate))

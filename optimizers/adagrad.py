@@ -80,4 +80,4 @@ class Adagrad(Optimizer):
         if self.convention == "optax" and not in_use(self.epsilon):
             # Where all gradients were 0, so that 0/1 stands for 0/0.
             denominator = ops.where(accumulator > 0.0, denominator, 1.0)
-        self.assign_sub(variable, gradient * learning_rate / denominator)
+        self.assign_sub(variable, gradient / denominator * learning_rate)

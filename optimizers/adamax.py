@@ -80,4 +80,4 @@ class Adamax(Optimizer):
         else:
             self.assign(norm, ops.maximum(norm * self.beta_2, size))
             denominator = norm + self.epsilon
-        self.assign_sub(variable, momentum * rate / denominator)
+        self.assign_sub(variable, momentum / denominator * rate)

@@ -69,8 +69,11 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, FunctionalOptimizer):
     parameter and of its slots, and to no other. NaN makes the element NaN; an infinity makes it infinite in SGD (NaN
     where its weight is 0) and NaN in all others, where it is divided by its own size. `clipvalue` limits an infinity.
     Clipping by norms spreads: with `clipnorm` an infinite norm leaves NaN where the gradient was infinite and 0 in the
-    rest of that gradient, and a NaN norm makes all of that gradient NaN; with a global norm either makes every gradient
-    NaN.
+    rest of that gradient, and a NaN norm makes all of that gradient NaN. With a global norm the same holds of all
+    gradients together; in conventions "keras" and "keras2" an infinite norm, too, makes every gradient NaN.
+
+    A finite gradient makes no NaN, however large or small it is, as long as epsilon is not 0. Where a mean of squares
+    overflows, it stays infinite, and the element stays where it is from then on; a sum of squares does as much.
 
     Two optimizers are equal, and hash alike, if they are of one class and were made with equal arguments, whatever they
     have learned. So one may be a static argument of `jax.jit`; after it was hashed, it refuses changes. One that is

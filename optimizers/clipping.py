@@ -15,18 +15,25 @@ _MARGIN = {"torch": 1e-6}
 """What a convention adds to a norm before it is compared with the limit."""
 
 
+_SHOWING_EVERYWHERE = ("keras", "keras2")
+"""Where a global norm that is not finite makes NaN of all gradients."""
+
+
 def norm_factor(norm: Array, limit: float, convention: str) -> Array:
     r"""$c / \max(n, c)$: 1 up to the limit, and what brings the norm down to the limit beyond.
 
     In convention "torch" $n + 10^{-6}$ stands for $n$. An infinite norm gives 0, which leaves NaN where the gradient
-    was infinite and 0 elsewhere, as in Keras.
+    was infinite and 0 elsewhere, as in Keras, torch and optax.
     """
     return limit / ops.maximum(norm + _MARGIN.get(convention, 0.0), limit)
 
 
 def global_norm_factor(norm: Array, limit: float, convention: str) -> Array:
-    """As `norm_factor`, but NaN for a norm that is not finite: one bad gradient shows everywhere, as in Keras."""
-    return norm_factor(norm, limit, convention) + (norm - norm)
+    """As `norm_factor`; in the conventions of Keras NaN for a norm that is not finite: one bad gradient shows
+    everywhere.
+    """
+    factor = norm_factor(norm, limit, convention)
+    return factor + (norm - norm) if convention in _SHOWING_EVERYWHERE else factor
 
 
 def global_norm(arrays: Iterable[Any], divisor: Any) -> Array:

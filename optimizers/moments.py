@@ -20,7 +20,8 @@ class AdaptiveMoments(Optimizer):
 
     A subclass says in `_weights` what $a_t$ and $b_t$ are. Numerator and denominator are multiplied by
     $\sqrt{1-\beta_2^t}$, so that the correction costs nothing for each element:
-    $\sqrt{v_t + (1-\beta_2^t) \epsilon_r} + \epsilon \sqrt{1-\beta_2^t}$.
+    $\sqrt{v_t + (1-\beta_2^t) \epsilon_r} + \epsilon \sqrt{1-\beta_2^t}$. What is the same for all elements is
+    multiplied last, since it might make a large momentum overflow.
 
     Args:
         learning_rate: $\eta \ge 0$, a schedule or a callable.
@@ -74,24 +75,32 @@ class AdaptiveMoments(Optimizer):
         index = self._get_variable_index(variable)
         momentum, velocity = self.momentums[index], self.velocities[index]
         self.assign(momentum, ops.moving_average(momentum, gradient, self.beta_1))
-        self.assign(velocity, ops.moving_average(velocity, ops.square(gradient), self.beta_2))
+        self.assign(velocity, ops.moving_average_of_squares(velocity, gradient, self.beta_2))
 
         spread, correction = self._spread(index, ops.one_minus_power(self.beta_2, self.step_of(variable)))
         if in_use(self.eps_root):
             spread = spread + ops.once(ops.multiply, self.eps_root, correction)
-        weights = self._weights(variable)
-        of_momentum, of_gradient, epsilon = ops.once(self._scaled, learning_rate, correction, *weights)
-        direction = momentum * of_momentum
-        if of_gradient is not None:
-            direction = direction + gradient * of_gradient
-        self.assign_sub(variable, direction / (ops.sqrt(spread) + epsilon))
+        weights, floor = self._weights(variable), ops.smallest_normal(gradient)
+        size, of_momentum, of_gradient, epsilon = ops.once(self._scaled, learning_rate, correction, floor, *weights)
+        direction = momentum.value if of_gradient is None else momentum * of_momentum + gradient * of_gradient
+        self.assign_sub(variable, direction / (ops.sqrt(spread) + epsilon) * size)
 
-    def _scaled(self, learning_rate: Any, correction: Any, of_momentum: Any, of_gradient: Any) -> tuple[Any, Any, Any]:
-        """The weights as they come into the numerator, and the epsilon of the denominator."""
+    def _scaled(
+        self, learning_rate: Any, correction: Any, floor: float, of_momentum: Any, of_gradient: Any
+    ) -> tuple[Any, Any, Any, Any]:
+        """The size of the step, the shares of momentum and gradient in its direction, the epsilon of its denominator.
+
+        The shares are 1 together, so that a direction never overflows, whatever the rate is. And an epsilon that is in
+        use stays one: beside any root but that of 0, the `floor` is too small to be seen.
+        """
         root = ops.sqrt(correction)
-        size = learning_rate * root
         epsilon = self.epsilon if self.convention in type(self).raw_epsilon else self.epsilon * root
-        return size * of_momentum, None if of_gradient is None else size * of_gradient, epsilon
+        if in_use(self.epsilon):
+            epsilon = ops.maximum(epsilon, floor)
+        if of_gradient is None:
+            return learning_rate * root * of_momentum, None, None, epsilon
+        total = of_momentum + of_gradient
+        return learning_rate * root * total, of_momentum / total, of_gradient / total, epsilon
 
     def _weights(self, variable: Variable) -> tuple[Any, Any]:
         """The weights of momentum and gradient in this step's direction; None for no gradient."""

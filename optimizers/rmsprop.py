@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -124,18 +125,20 @@ class RMSprop(Optimizer):
         correction = 1.0
         if self.bias_correction:
             correction = ops.once(ops.divide, 1, ops.one_minus_power(self.rho, self.step_of(variable)))
-        self.assign(velocity, ops.moving_average(velocity, ops.square(gradient), self.rho))
+        self.assign(velocity, ops.moving_average_of_squares(velocity, gradient, self.rho))
         spread = velocity * correction if self.bias_correction else velocity.value
         if self.centered:
             average = self.average_gradients[index]
             self.assign(average, ops.moving_average(average, gradient, self.rho))
             mean = average * correction if self.bias_correction else average.value
-            spread = ops.maximum(spread - ops.square(mean), 0.0)
+            square = ops.square(mean)
+            # A square that overflows cannot be taken off: the mean of squares, which is no smaller, is infinite then.
+            spread = ops.where(ops.less(square, math.inf), ops.maximum(spread - square, 0.0), spread)
         denominator = ops.sqrt(spread + self.epsilon) if self.eps_in_sqrt else ops.sqrt(spread) + self.epsilon
 
         if self.convention == "optax":
             # Added, because XLA compiles these sums a tenth sooner than differences with a rate that is traced.
-            step: Any = gradient * ops.once(ops.negative, learning_rate) / denominator
+            step: Any = gradient / denominator * ops.once(ops.negative, learning_rate)
             if in_use(self.momentum):
                 momentum = self.momentums[index]
                 self.assign(momentum, momentum * self.momentum + step)
@@ -143,7 +146,9 @@ class RMSprop(Optimizer):
             self.assign_add(variable, step)
             return
         rate_outside = self.convention == "torch"
-        increment: Any = gradient / denominator if rate_outside else gradient * learning_rate / denominator
+        increment: Any = gradient / denominator
+        if not rate_outside:
+            increment = increment * learning_rate
         if in_use(self.momentum):
             momentum = self.momentums[index]
             self.assign(momentum, momentum * self.momentum + increment)

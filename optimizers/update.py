@@ -218,7 +218,7 @@ class UpdateRule(CellKeeper):
 
     def _average(self, variable: Variable, average: Variable) -> None:
         momentum = ops.once(self._ema_momentum_after, self.iterations, average.dtype)
-        average.assign(ops.moving_average(average, variable, momentum, self.ema_momentum))
+        average.assign(ops.moving_average(average, variable, momentum))
         every = self.ema_overwrite_frequency
         if every is not None:
             following = ops.once(_following, self.iterations, 0, every)

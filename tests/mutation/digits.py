@@ -33,6 +33,7 @@ class _Functions:
     sqrt = staticmethod(_real(mp.sqrt, 0))
     log = staticmethod(_real(mp.log, 0))
     expm1 = staticmethod(mp.expm1)
+    ceil = staticmethod(mp.ceil)
     abs = staticmethod(abs)
 
 

@@ -22,13 +22,13 @@ RULE = ("begin_step", "update_step")
 AROUND = ("_run", "_update", "_update_one", "_prepare", "step_of", "_decays", "_decay_is_coupled")
 """What the base does around every rule: rates, step counts, weight decay, maximize."""
 
-SHARED = ("moving_average",)
+SHARED = ("moving_average", "moving_average_of_squares", "_weights_of_average")
 """Functions of `ops` that are formulas, and belong to those in which they are called."""
 
 NOT_IN_VECTORS = frozenset({
     "_accumulators", "_average", "_averages", "_base_rate_at", "_excluded", "_excluded_names", "_rate_at", "_schedule",
     "clip", "clipnorm", "clipvalue", "constraint", "decay", "divisor", "every", "factor", "global_clipnorm",
-    "gradient_accumulation_steps", "loss_scale_factor", "option", "traced", "use_ema",
+    "gradient_accumulation_steps", "loss_scale_factor", "option", "use_ema",
 })  # fmt: skip
 """Features with tests of their own: a statement that names one of these is no part of a formula."""
 
@@ -56,7 +56,7 @@ class Function:
     @property
     def arrays(self) -> tuple[str, ...]:
         """The names of the function's own that stand for a slot or the gradient, or for what may be either."""
-        found = {argument.arg for argument in self.tree.args.args} & {"gradient", "past", "new"}
+        found = {argument.arg for argument in self.tree.args.args} & {"gradient", "past", "new", "x"}
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Assign):
                 found |= _bound_to_slots(node)
@@ -160,8 +160,8 @@ def _own_names(tree: ast.AST) -> Iterator[str]:
 
 
 def _calls(tree: ast.AST, name: str) -> bool:
-    """Whether there is a call of a function of `ops`."""
-    return any(isinstance(node, ast.Attribute) and node.attr == name for node in ast.walk(tree))
+    """Whether there is a call of a function of `ops`, from outside or from another one."""
+    return any(name in (getattr(node, "attr", None), getattr(node, "id", None)) for node in ast.walk(tree))
 
 
 def _slots_of(kind: type) -> tuple[str, ...]:

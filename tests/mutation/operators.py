@@ -70,6 +70,7 @@ def step_off_by_one(node: ast.AST, around: Surroundings) -> Iterator[ast.AST]:
 # ---------------------------------------------------------------- arithmetic
 
 _ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.Div)
+_AVERAGES = ("moving_average", "moving_average_of_squares")
 _ARITHMETIC_FUNCTIONS = ("add", "subtract", "multiply", "divide")
 
 
@@ -93,7 +94,7 @@ def operands_swapped(node: ast.AST, around: Surroundings) -> Iterator[ast.AST]:
         yield _changed(node, args=[node.args[0], *node.args[:0:-1]])
     if _is_call(node, "where"):
         yield _changed(node, args=[node.args[0], node.args[2], node.args[1]])
-    if _is_call(node, "moving_average"):
+    if _is_call(node, *_AVERAGES):
         yield _changed(node, args=[node.args[1], node.args[0], *node.args[2:]])
     if isinstance(node, ast.Tuple) and len(node.elts) == 2:
         yield _changed(node, elts=node.elts[::-1])
@@ -112,7 +113,7 @@ def term_dropped(node: ast.AST, around: Surroundings) -> Iterator[ast.AST]:
         yield from node.args[1:]
     if _is_call(node, "where"):
         yield from node.args[1:]
-    if _is_call(node, "moving_average"):
+    if _is_call(node, *_AVERAGES):
         yield from node.args[:2]
 
 
