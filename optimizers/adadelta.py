@@ -65,6 +65,6 @@ class Adadelta(Optimizer):
         squares, steps = self.accumulated_grads[index], self.accumulated_delta_vars[index]
         self.assign(squares, ops.moving_average_of_squares(squares, gradient, self.rho))
         step = ops.sqrt(steps + self.epsilon) / ops.sqrt(squares + self.epsilon) * gradient
-        self.assign(steps, ops.moving_average_of_squares(steps, step, self.rho))
+        self.assign(steps, ops.moving_average(steps, ops.square(step), self.rho))
         # Added, because XLA compiles this sum a tenth sooner than the difference with a rate that is traced.
         self.assign_add(variable, step * ops.once(ops.negative, learning_rate))
