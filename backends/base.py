@@ -216,6 +216,26 @@ class Backend:
         """Why an array cannot be computed with together with a parameter ("lies on ..."), or None if it can."""
         return None
 
+    def plain(self, array: Array) -> Array:
+        """The elements of an array, on its own memory, without what its class makes of operators."""
+        return array
+
+    def why_not_parameter(self, array: Array) -> str | None:
+        """What to do about an array of a class that is not for parameters, or None if it is."""
+        return None
+
+    def why_no_operand(self, array: Array) -> str | None:
+        """Why an array that has values cannot be computed with by its elements, or None if it can."""
+        return None
+
+    def computes_itself(self, array: Array) -> bool:
+        """Whether the library's own code alone computes with an array: no class of somebody else's takes part."""
+        return True
+
+    def extent(self, array: Array) -> tuple[int, int]:
+        """From which address to which an array lies; only asked of libraries whose arrays change in place."""
+        raise NotImplementedError
+
     def traced(self, array: Array) -> bool:
         """Whether the array stands for values of a transformation that runs now."""
         return False

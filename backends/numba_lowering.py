@@ -7,6 +7,7 @@ fused multiply-add, no reassociation, so the bits are those of the same operatio
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -30,8 +31,10 @@ class Team(Protocol):
     def size(self) -> int:
         """How many there are."""
 
-    def run(self, function: int, shares: Sequence[Any], addresses: Any, scalars: Any, sums: Any, threads: int) -> None:
-        """Have all shares done by a function of C; return when they are."""
+    def ready(
+        self, function: int, shares: Sequence[Any], addresses: Any, scalars: Any, sums: Any, threads: int
+    ) -> functools.partial[Any]:
+        """A call of C that has all shares done by a function of C, and returns when they are."""
 
 
 class Intervals:
@@ -91,7 +94,13 @@ class Table:
             addresses: for each parameter, where each of its arrays starts in this step; the gradient's is the last.
             scalars: one line for all parameters, or one for each.
         """
-        self._run(kernels, addresses, scalars, _NO_SUMS, whole_blocks=False)
+        self.writing(kernels, addresses, scalars)()
+
+    def writing(
+        self, kernels: Kernels, addresses: Any, scalars: Sequence[Sequence[float]]
+    ) -> functools.partial[Any]:
+        """What `write` does, as a call."""
+        return self._ready(kernels, addresses, scalars, _NO_SUMS, whole_blocks=False)
 
     def read(self, kernels: Kernels, addresses: Any, scalars: Sequence[Sequence[float]]) -> list[list[float]]:
         """Run a program that reads; for each parameter its sums.
@@ -102,16 +111,17 @@ class Table:
             scalars: one line for all parameters, or one for each.
         """
         sums = numpy.empty((int((-(-self.sizes // BLOCK)).sum()), len(kernels.program.reductions)))
-        self._run(kernels, addresses, scalars, sums, whole_blocks=True)
+        self._ready(kernels, addresses, scalars, sums, whole_blocks=True)()
         ends = [*self.work[1:, 3].tolist(), len(sums)]
         return [
             [added_in_order(column) for column in sums[first:end].T.tolist()]
             for first, end in zip(self.work[:, 3].tolist(), ends, strict=True)
         ]
 
-    def _run(
+    def _ready(
         self, kernels: Kernels, addresses: Any, scalars: Sequence[Sequence[float]], sums: Any, whole_blocks: bool
-    ) -> None:
+    ) -> functools.partial[Any]:
+        """A pass, ready to be made by a call."""
         lines = numpy.array(scalars, dtype=numpy.float64)
         team = self.lent() if self.total >= _THREADED_FROM else None
         threads = 1
@@ -119,12 +129,13 @@ class Table:
             threads = thread_count() if team is None else team.size()
         shares = self._in_shares(threads, whole_blocks)
         if threads == 1:
-            kernels.plain(shares[0], addresses, lines, sums)
-        elif team is not None and (function := kernels.team) is not None:
-            team.run(function, shares, addresses, lines, sums, threads)
-        else:
-            kernel = kernels.plain
-            together([lambda share=share: kernel(share, addresses, lines, sums) for share in shares])  # type: ignore[misc]  # a default is how each keeps its own
+            return functools.partial(kernels.plain, shares[0], addresses, lines, sums)
+        if team is not None and (function := kernels.team) is not None:
+            return team.ready(function, shares, addresses, lines, sums, threads)
+        kernel = kernels.plain
+        return functools.partial(
+            together, [functools.partial(kernel, share, addresses, lines, sums) for share in shares]
+        )
 
     def _in_shares(self, threads: int, whole_blocks: bool) -> list[Any]:
         """The work in as many shares as there are threads worth starting for it."""

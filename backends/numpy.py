@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -12,6 +13,39 @@ from .base import Array, Backend, elements_overlap
 from .compiler import has_numba
 from .numpy_owners import has_memory
 from .reductions import sum_of_squares
+
+_OPERATORS = (
+    "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "radd", "rsub", "rmul", "rtruediv", "rpow",
+    "iadd", "isub", "imul", "itruediv", "neg", "abs", "lt", "le", "gt", "ge", "eq", "ne", "array_ufunc",
+)  # fmt: skip
+_TWO = (numpy.add, numpy.subtract, numpy.multiply, numpy.divide, numpy.maximum, numpy.greater)
+
+
+@functools.cache
+def _has_own_operators(kind: type) -> bool:
+    """Whether a subclass of NumPy's class gives another meaning to arithmetic."""
+    own = numpy.ndarray if issubclass(kind, numpy.ndarray) else kind
+    return any(getattr(kind, f"__{name}__") is not getattr(own, f"__{name}__") for name in _OPERATORS)
+
+
+def _is_masked(array: Any) -> bool:
+    return isinstance(array, numpy.ma.MaskedArray) and bool(numpy.any(array.mask))
+
+
+def _stands_for_its_elements(array: Any) -> bool:
+    """Whether arithmetic on an array of a subclass, tried on one element, is that on its elements."""
+    sample = array[(slice(0, 1),) * array.ndim]
+    element = numpy.asarray(sample)
+    one = numpy.ones((), element.dtype)
+    try:
+        with numpy.errstate(all="ignore"):
+            pairs = [(function(sample, other), function(element, numpy.asarray(other)))
+                     for function in _TWO for other in (sample, one)]  # fmt: skip
+            pairs.append((numpy.sqrt(numpy.abs(sample)), numpy.sqrt(numpy.abs(element))))
+            return all(numpy.array_equal(numpy.asarray(a), b, equal_nan=True) for a, b in pairs)
+    except Exception:
+        # Every class refuses in its own words.
+        return False
 
 
 class NumpyBackend(Backend):
@@ -37,6 +71,37 @@ class NumpyBackend(Backend):
         """NumPy knows one place only."""
         return None
 
+    def full_like(self, array: Array, value: Any, name: str | None = None) -> Array:
+        """Of the array's elements: a subclass that has operators of its own is none of its class."""
+        return super().full_like(self.plain(array), value, name)
+
+    def plain(self, array: Array) -> Array:
+        """Of a class with operators of its own, such as numpy.matrix, the array without them.
+
+        Arrays with masked elements keep theirs: what is masked takes no part in arithmetic, and stays as it is.
+        """
+        kind = type(array)
+        if kind is numpy.ndarray or not _has_own_operators(kind) or _is_masked(array):
+            return array
+        return numpy.asarray(array)
+
+    def why_not_parameter(self, array: Array) -> str | None:
+        """Of numpy.matrix, an update would be none: it is no class for arrays of any shape."""
+        return "pass numpy.asarray of it, which shares its memory" if isinstance(array, numpy.matrix) else None
+
+    def why_no_values(self, array: Array) -> str | None:
+        """NumPy's own functions would read memory that its owner has given back."""
+        return None if has_memory(array) else "the owner of its memory has closed or resized it"
+
+    def why_no_operand(self, array: Array) -> str | None:
+        """Arrays of a class to which its elements are not all, as to one with units, or that refuses arithmetic."""
+        if _is_masked(array):
+            return "some of its elements are masked: pass its filled(0.0)"
+        kind = type(array)
+        if kind is numpy.ndarray or self.plain(array) is array or _stands_for_its_elements(array):
+            return None
+        return f"the arithmetic of {kind.__name__} is not that of its elements: pass these as a plain array"
+
     def copy(self, array: Array) -> Array:
         """A copy that shares no memory."""
         return numpy.array(array)
@@ -58,7 +123,7 @@ class NumpyBackend(Backend):
             return "it is read-only: pass a writable copy"
         if elements_overlap(array.shape, array.strides, array.itemsize):
             return "its elements share memory: pass a copy"
-        return None
+        return None if _is_masked(array) else self.why_no_operand(array)
 
     def arithmetic(self) -> AbstractContextManager[Any]:
         """NaN and infinity pass through a step without warnings, as on the other libraries."""
@@ -72,9 +137,13 @@ class NumpyBackend(Backend):
         """By the bounds of the memory, which is quick and never wrongly says no."""
         return numpy.may_share_memory(a, b)
 
-    def why_no_values(self, array: Array) -> str | None:
-        """NumPy's own functions would read memory that its owner has given back."""
-        return None if has_memory(array) else "the owner of its memory has closed or resized it"
+    def computes_itself(self, array: Array) -> bool:
+        """Not with arrays of a subclass."""
+        return type(array) is numpy.ndarray
+
+    def extent(self, array: Array) -> tuple[int, int]:
+        """By the bounds of the memory."""
+        return numpy.lib.array_utils.byte_bounds(array)
 
     def fits_plainly(self, gradient: Array, parameter: Array) -> bool:
         """Two plain arrays of one dtype and shape, the parameter writable."""

@@ -220,6 +220,17 @@ class TorchBackend(Backend):
         with torch.no_grad():
             target.copy_(value)
 
+    def computes_itself(self, array: Array) -> bool:
+        """With classes of torch's own packages."""
+        return type(array).__module__.partition(".")[0] == "torch"
+
+    def extent(self, array: Array) -> tuple[int, int]:
+        """That of the storage; wrapped tensors, which may hide it, count as lying everywhere."""
+        if type(array) not in _PLAIN:
+            return 0, 2**63
+        storage = array.untyped_storage()
+        return storage.data_ptr(), storage.data_ptr() + storage.nbytes()
+
     def may_share_memory(self, a: Array, b: Array) -> bool:
         """Whether both lie in one storage; wrapped tensors, which may hide it, count as sharing."""
         if type(a) not in _PLAIN or type(b) not in _PLAIN:

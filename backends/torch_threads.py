@@ -31,8 +31,10 @@ class TorchThreads:
         """As many as torch is set to use."""
         return asked_threads() or int(torch.get_num_threads())
 
-    def run(self, function: int, shares: Sequence[Any], addresses: Any, scalars: Any, sums: Any, threads: int) -> None:
-        """Have all shares done. Python's own threads run meanwhile; an interruption waits until the end."""
+    def ready(
+        self, function: int, shares: Sequence[Any], addresses: Any, scalars: Any, sums: Any, threads: int
+    ) -> functools.partial[Any]:
+        """A call that has all shares done. Python's own threads run meanwhile; an interruption waits until the end."""
         work = numpy.concatenate(shares)
         bounds = numpy.cumsum([0, *map(len, shares)], dtype=numpy.int64)
         following = numpy.zeros(1, dtype=numpy.int64)
@@ -42,7 +44,10 @@ class TorchThreads:
              *(number for array in arrays for number in (array.ctypes.data, *array.shape))],
             dtype=numpy.int64,
         )  # fmt: skip
-        self._parallel(function, fields.ctypes.data, threads, 0)
+        call: Any = functools.partial(self._parallel, function, fields.ctypes.data, threads, 0)
+        # What is known by its address only has to live as long as the call.
+        call.kept = fields, following, bounds, work, arrays
+        return call  # type: ignore[no-any-return]  # a partial, which may keep more
 
 
 def torch_threads() -> TorchThreads | None:

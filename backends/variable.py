@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -164,7 +166,7 @@ class Variable:
                 f"Variable {self.name!r} holds an array only while the optimizer's init or step runs: "
                 "read the state instead."
             )
-        return self._array
+        return self._backend.plain(self._array)
 
     @property
     def backend(self) -> Backend:
@@ -327,10 +329,41 @@ def commit(scope: Scope) -> None:
         else:
             outer.set(cell, cell._fitting(value, outer.get(cell)))
     # A value may be (a view of) another cell's own array, which is about to change in place.
-    for position, (cell, value) in enumerate(pending):
-        for other, _ in pending[:position]:
-            if other.backend.writable and other.backend.may_share_memory(other._array, value):
-                pending[position] = (cell, cell.backend.copy(value))
-                break
+    shared = _meeting_others if len(pending) > _FEW else _meeting_earlier
+    for position in shared(pending):
+        cell, value = pending[position]
+        pending[position] = cell, cell.backend.copy(value)
     for cell, value in pending:
         cell._commit(value)
+
+
+_FEW = 8
+"""Cells of which each is compared with each."""
+
+
+def _meeting_earlier(pending: list[tuple[Variable, Any]]) -> list[int]:
+    """The positions of values that may share memory with a cell that is written before."""
+    return [
+        position
+        for position, (_, value) in enumerate(pending)
+        if any(
+            other.backend.writable and other.backend.may_share_memory(other._array, value)
+            for other, _ in pending[:position]
+        )
+    ]
+
+
+def _meeting_others(pending: list[tuple[Variable, Any]]) -> list[int]:
+    """As `_meeting_earlier`, of many cells, and also those that meet a cell written later or their own."""
+    places = [(cell.backend, position) for position, (cell, _) in enumerate(pending) if cell.backend.writable]
+    written = sorted(backend.extent(pending[position][0]._array) for backend, position in places)
+    starts = [start for start, _ in written]
+    # Up to where memory reaches that is written and starts no later.
+    reached = list(itertools.accumulate((end for _, end in written), max))
+    meeting = []
+    for backend, position in places:
+        start, end = backend.extent(pending[position][1])
+        before = bisect.bisect_left(starts, end)
+        if before and reached[before - 1] > start:
+            meeting.append(position)
+    return meeting

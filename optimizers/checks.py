@@ -43,7 +43,7 @@ def check_parameter(array: Any, name: str) -> Backend:
 
     Raises:
         TypeError: if it is no array of an array library.
-        ValueError: if its dtype is not one of float16, bfloat16, float32 and float64.
+        ValueError: if its class is not for parameters, or its dtype none of float16, bfloat16, float32 and float64.
     """
     backend = array.backend if isinstance(array, Variable) else backend_of(array)
     called = f"Parameter {name!r}"
@@ -51,6 +51,9 @@ def check_parameter(array: Any, name: str) -> Backend:
         raise TypeError(f"{called} must be an array, received {describe(array)}.")
     if not isinstance(array, Variable) and backend.sparse(array):
         raise TypeError(f"{called} is sparse; only dense arrays are supported.")
+    reason = None if isinstance(array, Variable) else backend.why_not_parameter(array)
+    if reason is not None:
+        raise ValueError(f"{called} is a {type(array).__name__}: {reason}.")
     dtype = array.dtype_name if isinstance(array, Variable) else backend.dtype_name(array)
     if dtype not in FLOATING:
         remedy = "split it into real and imaginary parts of" if "complex" in dtype else "cast it to"

@@ -156,6 +156,7 @@ class FunctionalOptimizer(UpdateRule):
         for gradient, leaf, name in zip(gradients, tree.leaves, tree.names, strict=True):
             if gradient is not None:
                 check_gradient(gradient, leaf, backend, backend.shape(leaf), name)
+        gradients = [None if gradient is None else backend.plain(gradient) for gradient in gradients]
         if zeros is None:
             check_some_gradient(gradients, tree.names)
         template = self._template_for(tree, backend)
@@ -166,7 +167,9 @@ class FunctionalOptimizer(UpdateRule):
         moved, starts = template._parameters, tree.leaves
         for parameter, leaf, name in zip(moved, tree.leaves, tree.names, strict=True):
             # Where deltas are asked for, the value may be unknown.
-            scope.hold(parameter, checked_value(parameter, leaf, f"Parameter {name!r}") if zeros is None else leaf)
+            known = zeros is None
+            value = checked_value(parameter, leaf, f"Parameter {name!r}") if known else backend.plain(leaf)
+            scope.hold(parameter, value)
         if zeros is not None:
             moved, starts = [parameter.delta for parameter in moved], zeros
             for cell, zero in zip(moved, zeros, strict=True):

@@ -8,7 +8,7 @@ nothing as long as its programs have the same structure. A step like the last on
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 from ..backends import HOST, Variable, compute_dtype, describe, is_number, ops, scope_holding
@@ -73,8 +73,8 @@ class Fusion:
 
     # ---------------------------------------------------------------- running
 
-    def run(self, rule: Any, gradients: Any, rate: Any) -> set[int]:
-        """Begin the step, and update as many parameters as possible; the positions of those that were.
+    def prepare(self, rule: Any, gradients: Any, rate: Any) -> tuple[set[int], Callable[[], None]]:
+        """Begin the step; the positions of the parameters that can be updated in one pass, and what updates them.
 
         Raises:
             RuntimeError: if `jit_compile=True` and some cannot be; nothing has changed then.
@@ -83,7 +83,7 @@ class Fusion:
         if not rule._parameters or scope_holding(rule._parameters[0]) is not None:
             # A functional step runs on what it was given, by the library's own functions.
             _begin_eagerly(rule, gradients, rate)
-            return set()
+            return set(), _nothing
         reason = _why_not_at_all(rule, rate)
         if reason is None:
             self._refresh(rule, gradients)
@@ -107,23 +107,28 @@ class Fusion:
                         "use jit_compile='auto'."
                     )
         if not groups:
-            return set()
+            return set(), _nothing
         values = step_values(rule, rate)
-        for (way, plain, narrow), members in groups.items():
-            indices = [index for index, _, _ in members]
-            lines = lines_of(values, [
+        lines = [
+            lines_of(values, [
                 [ops.convert_to_number(gradients.factor(index)), *(cell.value for cell in rule._numbers[index])]
-                for index in indices
-            ])  # fmt: skip
-            if not plain:
-                self._run_in_library(way, members, lines, backend, compiled=rule.jit_compile is True)
-            elif not narrow:
-                self._run_in_memory(way, members, lines, backend)
-            else:
-                for batch in _batches(members, lines, [self._entries[index].size for index in indices]):
-                    self._run_through_copies(way, *batch, backend)
-        self._remember(rule, gradients, groups, begin, backend)
-        return {index for members in groups.values() for index, _, _ in members}
+                for index, _, _ in members
+            ])
+            for members in groups.values()
+        ]  # fmt: skip
+
+        def run() -> None:
+            for ((way, plain, narrow), members), own in zip(groups.items(), lines, strict=True):
+                if not plain:
+                    self._run_in_library(way, members, own, backend, compiled=rule.jit_compile is True)
+                elif not narrow:
+                    self._run_in_memory(way, members, own, backend)
+                else:
+                    for batch in _batches(members, own, [self._entries[index].size for index, _, _ in members]):
+                        self._run_through_copies(way, *batch, backend)
+            self._remember(rule, gradients, groups, begin, backend)
+
+        return {index for members in groups.values() for index, _, _ in members}, run
 
     def _remember(
         self, rule: Any, gradients: Any, groups: dict[Any, list[_Member]], begin: Begin | None, backend: Any
@@ -394,6 +399,10 @@ class Fusion:
 
 def _begin_eagerly(rule: Any, gradients: Any, rate: Any) -> None:
     rule.begin_step(gradients, [rule._parameters[index] for index in gradients.present], rate)
+
+
+def _nothing() -> None:
+    """What is left to do where nothing is."""
 
 
 def _batches(

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..backends import HOST, NUMPY, Scope, Variable, backend_of, commit, compiler_graph, describe, shown, value_of
+from ..backends.interruptions import Undisturbed
 from .checks import (
     as_list,
     check_array,
@@ -92,10 +93,10 @@ class ImperativeOptimizer(UpdateRule):
             self.build(variables)
         aligned: list[Any] = [None] * len(self._parameters)
         for position, gradient in zip(positions, gradients, strict=True):
-            aligned[position] = gradient
-        with self._parameters[0].backend.arithmetic():
+            aligned[position] = None if gradient is None else cells[0].backend.plain(gradient)
+        with self._parameters[0].backend.arithmetic(), Undisturbed() as guard:
             with Scope((cell, cell.value) for cell in self._step_scalars()) as scope:
-                self._run(aligned)
+                self._run(aligned, hold=guard.hold)
             commit(scope)
         if self._fusion.lane is not None:
             self._fusion.lane.arrange(self, positions)
@@ -258,6 +259,10 @@ class ImperativeOptimizer(UpdateRule):
             if gradient is not None:
                 check_gradient(gradient, parameter, cell.backend, cell.shape, cell.name)
         check_some_gradient(gradients, [cell.name for cell in self._parameters])
+        gradients = [
+            None if gradient is None else cell.backend.plain(gradient)
+            for gradient, cell in zip(gradients, self._parameters, strict=True)
+        ]
         numpy_only = NUMPY.arithmetic() if self._parameters[0].backend is NUMPY else contextlib.nullcontext()
         with numpy_only, Scope(zip(cells, held, strict=True)):
             self._run(gradients)
@@ -375,7 +380,7 @@ def checked_value(cell: Variable, value: Any, what: str, counts: bool = False, b
     apart = None if beside is None else cell.backend.why_apart(value, beside)
     if apart is not None:
         raise ValueError(f"{what} {apart}: move it first.")
-    return value
+    return cell.backend.plain(value)
 
 
 def restored(value: Any, like: Any, turn: int = 1) -> Any:

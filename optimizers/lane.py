@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..backends import Scope, Variable, any_scope
+from ..backends.interruptions import attributes_set, one_after_another
 from .recording import Seen
 from .ways import Begin, Way, lines_of, step_values
 
@@ -120,14 +121,20 @@ class Lane:
                 values = step_values(rule, rate)
                 lines = [self._lines(part, values, factors) for part in self._parts]
             pending = list(scope.writes())
-        for part, found, own in zip(self._parts, addresses, lines, strict=True):
-            part.way.run(part.table, found, own)
+        calls = [
+            call
+            for part, found, own in zip(self._parts, addresses, lines, strict=True)
+            for call in part.way.calls(part.table, found, own)
+        ]
+        cells = [*self._counts, rule._iterations]
+        after = [cell._array + 1 for cell in cells]
+        if pending:
+            cells += [cell for cell, _ in pending]
+            after += [value for _, value in pending]
+        calls.append(attributes_set(cells, "_array", after))
+        # Before they are: an interruption may come after the calls, but not between them.
         self._backend.wrote(written)
-        for cell, value in pending:
-            cell.assign(value)
-        for count in self._counts:
-            count._array += 1
-        rule._iterations._array += 1
+        one_after_another(calls)
         return True
 
     def _are_known(self, variables: Sequence[Any]) -> bool:

@@ -3,6 +3,12 @@
 Gradients are unscaled, accumulated, clipped; then for each parameter, in one scope and with one rounding at its end:
 weight decay, `update_step`, constraint, moving average. Nothing here knows whether the cells hold the user's arrays, a
 functional state or tracers.
+
+A step in place changes all or nothing. What was given is checked before, so the rules of this library do not fail, and
+write parameter by parameter: no more than one is held twice. A user's own code may fail for the last parameter: a rule,
+a constraint, an array whose class has operators of its own. Where such code takes part, what parameters and slots shall
+hold is computed for all of them first and written then, for which memory as large as they are is needed for a moment;
+passes over memory, which cannot fail, come after it. From the first write on handlers of signals wait for the end.
 """
 
 from __future__ import annotations
@@ -22,6 +28,7 @@ from .fused import Fusion
 from .hyperparameter import LEARNING_RATE, in_use
 from .report import ExecutionReport
 
+_OURS = f"{__name__.partition('.')[0]}."
 _ROOM = 2**16
 """Rules look ahead of their step, where there must still be numbers."""
 
@@ -120,50 +127,67 @@ class UpdateRule(CellKeeper):
         """The rate before `decay`, which a schedule or callable may give."""
         return rate if self._schedule is None else LEARNING_RATE.checked(self._schedule(count), type(self).__name__)
 
-    def _run(self, gradients: Sequence[Any], rate: Any = None) -> None:
-        """One step for the parameters whose gradient is not None; `gradients` stand in the order of the parameters."""
+    def _run(self, gradients: Sequence[Any], rate: Any = None, hold: Callable[[], None] | None = None) -> None:
+        """One step for the parameters whose gradient is not None; `gradients` stand in the order of the parameters.
+
+        Args:
+            gradients: one for each parameter, or None.
+            rate: of this step. Default: the optimizer's.
+            hold: called when all that may fail has been done, before the first array is written, by a step in place.
+        """
         count = self._iterations.value
         if rate is None:
             rate = self._rate_at(count, self._rate.value)
         every = self.gradient_accumulation_steps
         if every is None:
-            self._update(_Gradients(self, gradients, self.loss_scale_factor), rate)
+            self._update(_Gradients(self, gradients, self.loss_scale_factor), rate, hold)
         else:
             ops.cond(
                 ops.once(_following, count, 0, self._turn) % every == 0,
-                lambda: self._update_from_accumulators(gradients, rate),
-                lambda: self._accumulate(gradients),
+                lambda: self._update_from_accumulators(gradients, rate, hold),
+                lambda: self._accumulate(gradients, hold),
             )
         self._iterations.assign(ops.once(_following, count, 0, self._turn))
 
-    def _accumulate(self, gradients: Sequence[Any]) -> None:
+    def _accumulate(self, gradients: Sequence[Any], hold: Callable[[], None] | None) -> None:
         incoming = _Gradients(self, gradients, self.loss_scale_factor)
+        if hold is not None:
+            hold()
         for index in incoming.present:
             with self._scope_of(index) as scope:
                 self._accumulators[index].assign_add(incoming.unscaled(index))
             commit(scope)
 
-    def _update_from_accumulators(self, gradients: Sequence[Any], rate: Any) -> None:
+    def _update_from_accumulators(
+        self, gradients: Sequence[Any], rate: Any, hold: Callable[[], None] | None
+    ) -> None:
         # The last gradients of a window go straight into the update: if that fails, the accumulators are as they were.
         # A parameter without a gradient on the last call keeps what it has for the next window: nothing is lost.
         summed = _Sums(self, gradients)
-        self._update(summed, rate)
+        self._update(summed, rate, hold)
         for index in summed.present:
             self._accumulators[index].assign(0.0)
 
-    def _update(self, gradients: _Gradients, rate: Any) -> None:
+    def _update(self, gradients: _Gradients, rate: Any, hold: Callable[[], None] | None) -> None:
         gradients.clip()
-        done = self._fusion.run(self, gradients, rate)
-        for index in range(len(self._parameters)):
-            if index not in done and (index in gradients.present or self.use_ema):
-                try:
-                    with self._scope_of(index) as scope:
-                        gradient = gradients.prepared(index) if index in gradients.present else None
-                        self._update_one(index, gradient, rate)
-                except Exception as error:
-                    self._explain(index, error)
-                    raise
-                commit(scope)
+        fused, run = self._fusion.prepare(self, gradients, rate)
+        alone = [
+            index
+            for index in range(len(self._parameters))
+            if index not in fused and (index in gradients.present or self.use_ema)
+        ]
+        if hold is not None and any(self._may_fail(index, gradients) for index in alone):
+            arrays = [*self._shared, *(cell for index in alone for cell in self._grouped[index])]
+            with Scope((cell, cell.value) for cell in arrays if cell.backend is not HOST) as pending:
+                self._update_alone(alone, gradients, rate)
+            hold()
+            run()
+            commit(pending)
+        else:
+            if hold is not None:
+                hold()
+            run()
+            self._update_alone(alone, gradients, rate)
         if self._counts:
             for index in gradients.present:
                 for count in self._counts[index]:
@@ -178,6 +202,30 @@ class UpdateRule(CellKeeper):
                 f"{type(self).__name__} cannot update parameter {parameter.name!r}, {where}: {shown(error, str)}. "
                 "Gather it, or give it to an optimizer whose rule looks at each element alone."
             ) from error
+
+    def _update_alone(self, alone: Sequence[int], gradients: _Gradients, rate: Any) -> None:
+        """Update parameters one after another by whole arrays."""
+        for index in alone:
+            try:
+                with self._scope_of(index) as scope:
+                    gradient = gradients.prepared(index) if index in gradients.present else None
+                    self._update_one(index, gradient, rate)
+            except Exception as error:
+                self._explain(index, error)
+                raise
+            commit(scope)
+
+    def _may_fail(self, index: int, gradients: _Gradients) -> bool:
+        """Whether code that is not gradwise's own takes part in a parameter's update by whole arrays."""
+        cell = self._parameters[index]
+        arrays = [cell._array, *([gradients.array(index)] if index in gradients.present else [])]
+        kinds = (kind for keeper in self._all_keepers() for kind in type(keeper).__mro__ if kind is not object)
+        return (
+            cell.constraint is not None
+            or "update_step" in vars(self)
+            or not all(map(cell.backend.computes_itself, arrays))
+            or not all(kind.__module__.startswith(_OURS) for kind in kinds)
+        )
 
     def _has_begin_step(self) -> bool:
         return type(self).begin_step is not UpdateRule.begin_step

@@ -83,13 +83,20 @@ class Way:
             addresses: for each parameter, where each of its arrays starts in this step; the gradient's is the last.
             lines: this step's scalars by name, for all parameters or for each.
         """
+        for call in self.calls(table, addresses, lines):
+            call()
+
+    def calls(self, table: Any, addresses: Any, lines: list[dict[str, Any]]) -> list[functools.partial[Any]]:
+        """What `run` does after all was read, as calls that only write. The arguments are those of `run`."""
         lines = self._for_each(lines, len(table.sizes))
         for reading in self._reading:
             found = table.read(reading.kernels, addresses, [reading.evaluate(line) for line in lines])
             for line, sums in zip(lines, found, strict=True):
                 line.update(zip(reading.sums, sums, strict=True))
-        for writing in self._writing:
-            table.write(writing.kernels, addresses, [writing.evaluate(line) for line in lines])
+        return [
+            table.writing(writing.kernels, addresses, [writing.evaluate(line) for line in lines])
+            for writing in self._writing
+        ]
 
     def run_by_blocks(self, rows: list[list[Any]], lines: list[dict[str, Any]]) -> None:
         """Run it over flat arrays, a row of them for each parameter."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from gradwise.backends.interruptions import Undisturbed
+from gradwise.optimizers import SGD
 
 ROOT = Path(__file__).parent.parent
 
@@ -56,6 +62,146 @@ assert np.all(weights[0] < before)
 assert interrupted >= 5, (interrupted, finished)
 print("done")
 """
+
+
+# Each array holds one value in all elements, before and after each step, and all of them belong to the same step.
+TORN = """
+import os, signal, sys, time
+
+os.environ["GRADWISE_NUM_THREADS"] = sys.argv[2]
+import numpy as np
+
+from gradwise import backends
+from gradwise.optimizers import Adam, Nadam
+
+library, way = sys.argv[1], sys.argv[3]
+if way == "blocks":
+    from gradwise.backends import reductions
+    from gradwise.optimizers import fused
+    fused.has_numba = lambda: False
+
+armed = False
+
+def interrupt(number, frame):
+    global armed
+    if armed:
+        armed = False
+        raise KeyboardInterrupt
+
+for each in (signal.SIGALRM, signal.SIGVTALRM):
+    signal.signal(each, interrupt)
+
+def array(size):
+    if library == "numpy":
+        return np.ones(size, "float16" if way == "copies" else "float32")
+    import torch
+    return torch.ones(size, dtype=torch.float16 if way == "copies" else torch.float32)
+
+sizes = (300_000, 150_001, 7)
+weights, gradients = [array(size) for size in sizes], [array(size) for size in sizes]
+optimizer = Nadam(0.01, convention="torch", jit_compile=False if way == "eager" else "auto")
+
+def state():
+    arrays = [*weights, *(cell.value for cell in optimizer.variables)]
+    found = [np.unique(np.asarray(array)).tolist() for array in arrays]
+    assert all(len(each) == 1 for each in found), ("torn", found)
+    return found
+
+optimizer.apply(gradients, weights)
+optimizer.apply(gradients, weights)
+known = {}
+twin = [array(size) for size in sizes]
+follower = Nadam(0.01, convention="torch", jit_compile=optimizer.jit_compile)
+weights, kept, optimizer, other = twin, weights, follower, optimizer
+for step in range(int(sys.argv[4])):
+    start = time.perf_counter()
+    optimizer.apply(gradients, weights)
+    duration = time.perf_counter() - start
+    known[step + 1] = state()
+weights, optimizer = kept, other
+
+generator, interrupted = np.random.default_rng(0), 0
+while optimizer.iterations < int(sys.argv[4]) - 1:
+    for timer in (signal.ITIMER_VIRTUAL, signal.ITIMER_REAL):
+        signal.setitimer(timer, max(duration * 1.5 * generator.random(), 1e-6))
+    try:
+        armed = True
+        optimizer.apply(gradients, weights)
+        armed = False
+    except KeyboardInterrupt:
+        interrupted += 1
+    for timer in (signal.ITIMER_VIRTUAL, signal.ITIMER_REAL):
+        signal.setitimer(timer, 0)
+    assert state() == known[optimizer.iterations], (optimizer.iterations, "at odds")
+assert interrupted > 3, interrupted
+for each in (signal.SIGALRM, signal.SIGVTALRM):
+    assert signal.getsignal(each) is interrupt
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+print("done")
+"""
+
+
+@pytest.mark.parametrize(
+    "library, threads, way, steps",
+    [
+        ("numpy", 1, "eager", 60),
+        ("numpy", 1, "blocks", 60),
+        pytest.param("numpy", 1, "one-pass", 300, marks=pytest.mark.fast),
+        pytest.param("numpy", 3, "one-pass", 300, marks=pytest.mark.fast),
+        pytest.param("numpy", 3, "copies", 60, marks=pytest.mark.fast),
+        pytest.param("torch", 2, "one-pass", 300, marks=[pytest.mark.fast, pytest.mark.torch]),
+        pytest.param("torch", 1, "eager", 60, marks=pytest.mark.torch),
+    ],
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no interval timers")
+def test_interruptions_leave_all_before_or_after_a_step(library, threads, way, steps):
+    done = subprocess.run(
+        [sys.executable, "-c", TORN, library, str(threads), way, str(steps)],
+        cwd=ROOT, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout == "done\n"
+
+
+def test_handlers_wait_while_they_are_held_and_come_back():
+    seen: list[str] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGUSR2)}
+    signal.signal(signal.SIGUSR1, lambda *given: seen.append("first"))
+
+    def failing(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGUSR2, failing)
+    own = signal.getsignal(signal.SIGUSR1)
+    try:
+        with pytest.raises(KeyboardInterrupt), Undisturbed() as guard:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert seen == ["first"]
+            guard.hold()
+            os.kill(os.getpid(), signal.SIGUSR1)
+            os.kill(os.getpid(), signal.SIGUSR2)
+            seen.append("work")
+        assert seen == ["first", "work", "first"]
+        assert signal.getsignal(signal.SIGUSR1) is own and signal.getsignal(signal.SIGUSR2) is failing
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_the_users_own_code_can_be_interrupted_and_then_nothing_has_changed():
+    class Slow(SGD):
+        def update_step(self, gradient, variable, learning_rate):
+            super().update_step(gradient, variable, learning_rate)
+            if float(self.learning_rate) == 2.0 and variable.name == "variable_1":
+                raise KeyboardInterrupt
+
+    weights = [np.ones(3), np.ones(3)]
+    optimizer = Slow(1.0, jit_compile=False)
+    optimizer.apply([np.ones(3)] * 2, weights)
+    optimizer.learning_rate = 2.0
+    with pytest.raises(KeyboardInterrupt):
+        optimizer.apply([np.ones(3)] * 2, weights)
+    assert [weight.tolist() for weight in weights] == [[0.0] * 3] * 2 and optimizer.iterations == 1
 
 
 @pytest.mark.parametrize("way", ["eager", pytest.param("one-pass", marks=pytest.mark.fast)])

@@ -29,13 +29,13 @@ def team(monkeypatch):
         pytest.skip("torch has no threads of GNU's OpenMP here")
     monkeypatch.setattr(numba_lowering, "_THREADED_FROM", 1)
     before, done = torch.get_num_threads(), []
-    original = torch_threads.TorchThreads.run
+    original = torch_threads.TorchThreads.ready
 
-    def run(self, *arguments):
+    def ready(self, *arguments):
         done.append(arguments[-1])
-        original(self, *arguments)
+        return original(self, *arguments)
 
-    monkeypatch.setattr(torch_threads.TorchThreads, "run", run)
+    monkeypatch.setattr(torch_threads.TorchThreads, "ready", ready)
     yield done
     torch.set_num_threads(before)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 from collections.abc import Iterable, Sequence
 from itertools import repeat
@@ -19,6 +20,7 @@ from .schedules import as_keras, plain, rate_of
 from .table import COMMON, Row
 
 _BACKENDS = ("torch", "jax", "numpy")
+_AS_IT_IS = contextlib.nullcontext()
 
 
 class _OfCore:
@@ -211,7 +213,9 @@ class Adapter(keras.optimizers.Optimizer):
         rate = self._learning_rate if isinstance(self._learning_rate, keras.Variable) else None
         in_place = keras.backend.backend() == "torch" and not in_stateless_scope()
         step = self._link.step_in_place if in_place else self._link.step_on_values
-        step(grads, places, self._iterations, rate)
+        own = type(self).update_step is not Adapter.update_step
+        with self._link.obeying(self.update_step) if own else _AS_IT_IS:
+            step(grads, places, self._iterations, rate)
 
     _apply_outside = outside_of_compiler(_apply)
 
@@ -302,6 +306,25 @@ class Adapter(keras.optimizers.Optimizer):
 
     def _check_variables_are_known(self, variables: Sequence[keras.Variable]) -> None:
         self._check_model(variables)
+
+    def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
+        """The rule for one variable, which a subclass may override, as in Keras, and call.
+
+        Overridden, it is called for each variable in each step, and no step is one pass over memory. It receives the
+        gradient unscaled and clipped, and the rate as a Python float where the host knows it.
+
+        Args:
+            gradient: of the variable.
+            variable: one that the optimizer was built for.
+            learning_rate: a number, or a tensor of one.
+
+        Raises:
+            ValueError: if the optimizer is not built for the variable.
+        """
+        if not self.built:
+            raise ValueError(f"Optimizer {self.name!r} is not built: call build(variables) first.")
+        self._check_model([variable])
+        self._link.update_one(gradient, variable, plain(learning_rate), self._iterations)
 
     # ---------------------------------------------------------------- learning rate
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any, TypeVar, cast
 
 import keras
 from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
 
-__all__ = ["held_in_scope", "in_stateless_scope", "model_starting_to_train", "outside_of_compiler"]
+__all__ = [
+    "LentScope", "get_stateless_scope", "held_in_scope", "in_stateless_scope", "model_starting_to_train",
+    "outside_of_compiler",
+]  # fmt: skip
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -22,6 +25,35 @@ def outside_of_compiler(function: _Function) -> _Function:
 
         return cast(_Function, _disable_dynamo(function))
     return function
+
+
+class LentScope(keras.StatelessScope):
+    """A scope in which a few variables hold values; all others hold what they hold outside of it.
+
+    Args:
+        values: pairs of a variable and its value, in whatever dtype.
+
+    Attributes:
+        others: what was written to other variables, by their identities.
+    """
+
+    def __init__(self, values: Iterable[tuple[keras.Variable, Any]]) -> None:
+        super().__init__()
+        self.state_mapping = {id(variable): value for variable, value in values}
+        self.others: dict[int, tuple[keras.Variable, Any]] = {}
+        self._lent = set(self.state_mapping)
+        self._outer = get_stateless_scope() if in_stateless_scope() else None
+
+    def add_update(self, update: tuple[keras.Variable, Any]) -> None:
+        """Keep what is written to a variable."""
+        if id(update[0]) not in self._lent:
+            self.others[id(update[0])] = update
+        super().add_update(update)
+
+    def get_current_value(self, variable: keras.Variable) -> Any:
+        """What a variable holds, or None for its own value."""
+        value = super().get_current_value(variable)
+        return self._outer.get_current_value(variable) if value is None and self._outer is not None else value
 
 
 def held_in_scope(variable: keras.Variable) -> bool:

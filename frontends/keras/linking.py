@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
 
-from ...backends import HOST, BuildScope, Variable
+from ...backends import HOST, BuildScope, StepScope, Variable, commit, ops
 from ...optimizers import Optimizer
 from ...optimizers.cells import Record
-from .host import held_in_scope
+from .host import LentScope, get_stateless_scope, held_in_scope
 from .schedules import plain
 
 Make = Callable[[Record, Any, "keras.Variable | None"], keras.Variable]
@@ -82,6 +83,84 @@ class Link:
                 self._slots.append(_Slot(record.cell, variable))
         self._shared: list[Any] = []
         self._owners: list[keras.Variable] = []
+        self._places = {id(variable): position for position, variable in enumerate(self.variables)}
+        self._seen: list[Any] | None = None
+
+    # ---------------------------------------------------------------- a rule that a subclass overrides
+
+    @contextlib.contextmanager
+    def obeying(self, update_step: Callable[[Any, keras.Variable, Any], None]) -> Iterator[None]:
+        """A context in which the core calls this in place of its own rule.
+
+        It reads and writes Keras Variables, which in the meantime hold what the core's cells hold. What else it looks
+        at nobody can tell, so it is called in every step, and for each variable.
+        """
+        attributes = vars(self.core)
+        before = attributes["jit_compile"]
+
+        def called(gradient: Any, cell: Variable, rate: Any) -> None:
+            position = self.core._get_variable_index(cell)
+            pairs = self._pairs_at(position)
+            with LentScope((variable, cell.value) for cell, variable in pairs) as scope:
+                self._seen = [scope.get_current_value(variable) for _, variable in pairs]
+                try:
+                    update_step(gradient, self.variables[position], rate)
+                    self._take_over(pairs, scope)
+                finally:
+                    self._seen = None
+            for variable, value in scope.others.values():
+                # A subclass may have variables of its own.
+                variable.assign(value)
+
+        attributes["jit_compile"], attributes["update_step"] = False, called
+        try:
+            yield
+        finally:
+            attributes["jit_compile"] = before
+            del attributes["update_step"]
+
+    def update_one(self, gradient: Any, variable: keras.Variable, rate: Any, iterations: keras.Variable) -> None:
+        """The core's own rule for one variable: inside of a step for a subclass that overrides it, or by itself."""
+        core, position = self.core, self._places[id(variable)]
+        pairs, rule = self._pairs_at(position), type(core).update_step
+        if self._seen is not None:
+            scope = get_stateless_scope()
+            self._take_over(pairs, scope)
+            rule(core, gradient, core._parameters[position], rate)
+            for number, (cell, own) in enumerate(pairs):
+                scope.add_update((own, cell.value))
+                self._seen[number] = cell.value
+            return
+        values = [(cell, plain(own)) for cell, own in pairs]
+        values += [(number.cell, plain(number.variable)) for number in self._numbers]
+        values.append((core._iterations, plain(iterations)))
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(core._parameters[position].backend.arithmetic())
+            scope_of_step = stack.enter_context(
+                StepScope((cell, ops.convert_to_number(value) if cell.backend is HOST else value)
+                          for cell, value in values)
+            )  # fmt: skip
+            with core._scope_of(position) as scope_of_one:
+                wide = core._parameters[position].value.dtype
+                rule(core, ops.cast(gradient, wide), core._parameters[position], ops.convert_to_number(rate))
+            commit(scope_of_one)
+            changed = [(own, scope_of_step.get(cell)) for cell, own in pairs]
+        for own, value in changed:
+            own.assign(value)
+
+    def _pairs_at(self, position: int) -> list[tuple[Variable, keras.Variable]]:
+        """A variable and its slots: cells, and the Keras Variables of these."""
+        parameter, *slots = self.core._grouped[position]
+        return [(parameter, self.variables[position]), *((cell, self.made[cell]) for cell in slots)]
+
+    def _take_over(self, pairs: Sequence[tuple[Variable, keras.Variable]], scope: Any) -> None:
+        """Give cells what a subclass wrote to their Keras Variables."""
+        assert self._seen is not None
+        for number, (cell, variable) in enumerate(pairs):
+            value = scope.get_current_value(variable)
+            if value is not self._seen[number]:
+                cell.assign(value)
+                self._seen[number] = value
 
     # ---------------------------------------------------------------- steps in place
 
