@@ -22,7 +22,7 @@ _TWO = (numpy.add, numpy.subtract, numpy.multiply, numpy.divide, numpy.maximum, 
 
 
 @functools.cache
-def _has_own_operators(kind: type) -> bool:
+def _has_own_operators(kind: Any) -> bool:
     """Whether a subclass of NumPy's class gives another meaning to arithmetic."""
     own = numpy.ndarray if issubclass(kind, numpy.ndarray) else kind
     return any(getattr(kind, f"__{name}__") is not getattr(own, f"__{name}__") for name in _OPERATORS)
