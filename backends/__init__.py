@@ -6,13 +6,23 @@ from .deltas import DeltaVariable, UnknownValueError
 from .detect import HOST, NUMPY, backend_of, compiler_graph, describe, shown
 from .handles import handle_of
 from .losses import PerformanceWarning
-from .scope import BuildScope, Scope, StepScope, any_scope, build_scope, scope_holding
+from .scope import (
+    BuildScope,
+    Scope,
+    StepScope,
+    any_scope,
+    build_scope,
+    leave_scopes,
+    open_scopes,
+    scope_holding,
+)
 from .trees import Tree, parts_of, plain, register_node, taken_apart_by_jax
 from .variable import Variable, commit, value_of
 
 __all__ = [
     "FLOATING", "HOST", "NUMPY", "SIXTEEN_BIT", "Array", "Backend", "BuildScope", "DeltaVariable",
     "PerformanceWarning", "Scope", "StepScope", "Tree", "UnknownValueError", "Variable", "any_scope", "backend_of",
-    "build_scope", "commit", "compiler_graph", "compute_dtype", "describe", "handle_of", "is_number", "ops",
+    "build_scope", "commit", "compiler_graph", "compute_dtype", "describe", "handle_of", "is_number", "leave_scopes",
+    "open_scopes", "ops",
     "parts_of", "plain", "register_node", "scope_holding", "shown", "taken_apart_by_jax", "value_of",
 ]  # fmt: skip

@@ -135,6 +135,16 @@ def scope_holding(cell: Any) -> Scope | None:
     return None
 
 
+def open_scopes() -> int:
+    """How many scopes this thread is inside of."""
+    return len(_STACK.scopes)
+
+
+def leave_scopes(count: int) -> None:
+    """Leave all but so many scopes: an interruption may come when one is about to be left, and keep it from that."""
+    del _STACK.scopes[count:]
+
+
 def any_scope() -> bool:
     """Whether this thread is inside of a scope."""
     return bool(_STACK.scopes)

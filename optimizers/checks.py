@@ -98,6 +98,9 @@ def check_array(array: Any, backend: Backend, shape: tuple[int, ...], what: str)
         raise TypeError(f"{what} has dtype {own.dtype_name(array)}; {remedy(own.dtype_name(array))}.")
     if own.shape(array) != shape:
         raise ValueError(f"{what} has shape {own.shape(array)}, its parameter has shape {shape}.")
+    reason = own.why_no_operand(array)
+    if reason is not None:
+        raise TypeError(f"{what} cannot be computed with: {reason}.")
 
 
 def check_gradient(gradient: Any, parameter: Any, backend: Backend, shape: tuple[int, ...], name: str) -> None:

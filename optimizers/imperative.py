@@ -7,7 +7,20 @@ import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..backends import HOST, NUMPY, Scope, Variable, backend_of, commit, compiler_graph, describe, shown, value_of
+from ..backends import (
+    HOST,
+    NUMPY,
+    Scope,
+    Variable,
+    backend_of,
+    commit,
+    compiler_graph,
+    describe,
+    leave_scopes,
+    open_scopes,
+    shown,
+    value_of,
+)
 from ..backends.interruptions import Undisturbed
 from .checks import (
     as_list,
@@ -69,9 +82,18 @@ class ImperativeOptimizer(UpdateRule):
         if graph is not None:
             self._apply_in_graph(graph, grads, trainable_variables)
             return None
-        lane = self._fusion.lane
-        if lane is not None and lane.step(self, grads, trainable_variables):
-            return int(self._iterations._array)
+        scopes = open_scopes()
+        try:
+            lane = self._fusion.lane
+            if lane is not None and lane.step(self, grads, trainable_variables):
+                return int(self._iterations._array)
+            return self._apply_generally(grads, trainable_variables)
+        except BaseException:
+            leave_scopes(scopes)
+            raise
+
+    def _apply_generally(self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None) -> int:
+        """A step that finds out everything about what it was given."""
         gradients = [value_of(gradient) for gradient in as_list(grads, "gradients")]
         if not gradients:
             return int(self._iterations.value)
@@ -198,7 +220,7 @@ class ImperativeOptimizer(UpdateRule):
         missing = [cell.name for cell, gradient in zip(cells, gradients, strict=True) if gradient is None]
         if missing:
             check_some_gradient(gradients, missing)
-            warnings.warn(f"Gradients do not exist for variables {missing}: they are left as they are.", stacklevel=4)
+            warnings.warn(f"Gradients do not exist for variables {missing}: they are left as they are.", stacklevel=5)
 
     def _check_held(self, cells: Sequence[Variable], positions: Sequence[int]) -> None:
         """Raise if an array that this step reads or writes was given another kind of memory since it was made."""
