@@ -24,8 +24,10 @@ _TWO = (numpy.add, numpy.subtract, numpy.multiply, numpy.divide, numpy.maximum, 
 @functools.cache
 def _has_own_operators(kind: Any) -> bool:
     """Whether a subclass of NumPy's class gives another meaning to arithmetic."""
-    own = numpy.ndarray if issubclass(kind, numpy.ndarray) else kind
-    return any(getattr(kind, f"__{name}__") is not getattr(own, f"__{name}__") for name in _OPERATORS)
+    if not issubclass(kind, numpy.ndarray):
+        # NumPy's scalars, which do not have all of an array's operators.
+        return False
+    return any(getattr(kind, f"__{name}__") is not getattr(numpy.ndarray, f"__{name}__") for name in _OPERATORS)
 
 
 def _is_masked(array: Any) -> bool:
@@ -33,8 +35,12 @@ def _is_masked(array: Any) -> bool:
 
 
 def _stands_for_its_elements(array: Any) -> bool:
-    """Whether arithmetic on an array of a subclass, tried on one element, is that on its elements."""
-    sample = array[(slice(0, 1),) * array.ndim]
+    """Whether arithmetic on an array of a subclass, tried on one element, is that on its elements.
+
+    That one is 2 whatever the array holds: no class is taken in one step and refused in the next for its values, as
+    that of masked arrays would be, which masks what has been divided by 0.
+    """
+    sample = numpy.full_like(array[(slice(0, 1),) * array.ndim], 2)
     element = numpy.asarray(sample)
     one = numpy.ones((), element.dtype)
     try:

@@ -96,6 +96,35 @@ def test_a_gradient_of_a_class_that_is_its_elements_is_these(kind, convention, n
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("scalar", [np.float64, np.float32, np.float16, np.longdouble, np.int64])
+def test_a_scalar_of_numpy_is_a_gradient_as_an_array_of_no_dimensions_is(scalar, way):
+    results = [run(way, Adam(0.1), [np.ones(2), each(2)], [np.ones(2), np.ones(())])
+               for each in (lambda value: np.asarray(scalar(value)), scalar)]  # fmt: skip
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("value", [0.0, -1.0, 1e300, 1e-300, np.inf, np.nan])
+@pytest.mark.parametrize("name", [name for name in GOOD if GOOD[name] is not None])
+def test_whether_a_class_is_its_elements_does_not_hang_on_what_they_are(name, value, way):
+    array = gradient()
+    array[0, 0] = value
+    with np.errstate(all="ignore"):
+        one, other = (run(way, SGD(0.1), [each(array)], [np.zeros((2, 2))]) for each in (np.array, GOOD[name]))
+    np.testing.assert_array_equal(one[0], other[0])
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_masked_array_without_masked_elements_is_a_parameter(value, way):
+    start = np.full((2, 2), value)
+    one, other = (run(way, SGD(0.1), [gradient()], [each]) for each in (start.copy(), np.ma.array(start)))
+    np.testing.assert_array_equal(one[0], np.asarray(other[0]))
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", BAD)
 @pytest.mark.parametrize("built", [True, False])
 def test_a_gradient_of_a_class_that_is_more_than_its_elements_changes_nothing(name, built, way):

@@ -314,9 +314,9 @@ class Adapter(keras.optimizers.Optimizer):
         gradient unscaled and clipped, and the rate as a Python float where the host knows it.
 
         Args:
-            gradient: of the variable.
+            gradient: of the variable; also a Keras Variable that holds it.
             variable: one that the optimizer was built for.
-            learning_rate: a number, or a tensor of one.
+            learning_rate: a number, or a tensor or a Keras Variable of one.
 
         Raises:
             ValueError: if the optimizer is not built for the variable.
@@ -324,7 +324,7 @@ class Adapter(keras.optimizers.Optimizer):
         if not self.built:
             raise ValueError(f"Optimizer {self.name!r} is not built: call build(variables) first.")
         self._check_model([variable])
-        self._link.update_one(gradient, variable, plain(learning_rate), self._iterations)
+        self._link.update_one(plain(gradient), variable, plain(learning_rate), self._iterations)
 
     # ---------------------------------------------------------------- learning rate
 

@@ -58,6 +58,26 @@ def replaced(kind: Any) -> Any:
     return Replaced
 
 
+def smoothed(kind: Any) -> Any:
+    """The gradient, and the rate, of the rule are Variables of the subclass."""
+
+    class Smoothed(kind):
+        def build(self, variables: Any) -> None:
+            if self.built:
+                return
+            super().build(variables)
+            self.sums = [self.add_variable_from_reference(variable, "sum") for variable in variables]
+            self.rate = self.add_variable((), name="rate", initializer="ones")
+
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            gathered = self.sums[self._get_variable_index(variable)]
+            self.assign(gathered, gathered * 0.9 + gradient)
+            self.assign(self.rate, keras.ops.ones(()) * 0.02)
+            super().update_step(gathered, variable, self.rate)
+
+    return Smoothed
+
+
 def run(kind: Any, **options: Any) -> list[np.ndarray]:
     optimizer, parameters = kind(0.05, **options), variables()
     for row in gradients(6):
@@ -66,7 +86,7 @@ def run(kind: Any, **options: Any) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-@pytest.mark.parametrize("change", [slower, scaled, replaced])
+@pytest.mark.parametrize("change", [slower, scaled, smoothed, replaced])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_subclass_moves_as_one_of_keras_s_class(name: str, change: Any, option: str) -> None:
     options = {**({"weight_decay": 0.004} if name == "AdamW" else {}), **OPTIONS[option]}
