@@ -51,7 +51,8 @@ class Linker:
     ) -> None:
         self._make, self._row, self._state, self._names = make, row, state, names
         self._parameters, self._capturable, self._before = parameters, capturable, before
-        self._views = [real_view(parameter) for parameter in parameters]
+        # Of a view made without gradients torch refuses to say whether it is a leaf, once its base has changed.
+        self._views = [real_view(one.detach()) if one.is_complex() else one for one in parameters]
         # What a user's or an older checkpoint's state has as None is missing.
         self._stored = [
             {key: value for key, value in (state.get(parameter) or {}).items() if value is not None}
