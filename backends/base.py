@@ -216,6 +216,10 @@ class Backend:
         """Why an array cannot be computed with together with a parameter ("lies on ..."), or None if it can."""
         return None
 
+    def takes(self, array: Any) -> bool:
+        """Whether an array of another library stands for one of this library's, which `plain` makes of it."""
+        return False
+
     def plain(self, array: Array) -> Array:
         """The elements of an array, on its own memory, without what its class makes of operators."""
         return array

@@ -23,6 +23,8 @@ from .scope import build_scope
 
 _LARGEST = float(numpy.finfo(numpy.float32).max)
 """The largest number of the host's that no dtype computed in makes infinite."""
+_WIDEST = 8
+"""Bytes of the widest real number that JAX has."""
 _LARGEST_COUNT = int(numpy.iinfo(numpy.int32).max)
 # Older releases have it in their core only.
 _trace_state: Any = getattr(jax.extend.core, "get_opaque_trace_state", None) or jax.core.get_opaque_trace_state
@@ -190,6 +192,19 @@ class JaxBackend(Backend):
             return "it is a shape without values"
         deleted = not isinstance(array, jax.core.Tracer) and array.is_deleted()
         return "it was deleted, or donated to a compiled function" if deleted else None
+
+    def takes(self, array: Any) -> bool:
+        """NumPy's arrays and scalars of numbers that JAX has, as its own functions take them, under jit and without."""
+        if not isinstance(array, (numpy.ndarray, numpy.generic)) or NUMPY.why_no_operand(array) is not None:
+            return False
+        dtype = array.dtype
+        return dtype.isnative and dtype.itemsize <= _WIDEST and bool(jax.numpy.issubdtype(dtype, jax.numpy.number))
+
+    def plain(self, array: Array) -> Array:
+        """NumPy's become JAX's."""
+        if not isinstance(array, (numpy.ndarray, numpy.generic)):
+            return array
+        return jax.numpy.asarray(NUMPY.plain(numpy.asanyarray(array)))
 
     def traceable(self, scalar: Array) -> Any:
         """NumPy's scalar: flax refuses arrays of JAX in what it keeps as static, which transformations are to it."""

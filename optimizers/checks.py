@@ -76,7 +76,7 @@ def check_array(array: Any, backend: Backend, shape: tuple[int, ...], what: str)
 
     Args:
         array: what to check.
-        backend: the library it must be of.
+        backend: the library it must be of, or one whose arrays that library takes for its own.
         shape: the shape it must have.
         what: what errors call it, such as "The gradient of 'kernel'".
 
@@ -85,7 +85,7 @@ def check_array(array: Any, backend: Backend, shape: tuple[int, ...], what: str)
         ValueError: if the shapes differ.
     """
     own = backend_of(array)
-    if own is not backend:
+    if own is None or (own is not backend and not backend.takes(array)):
         raise TypeError(
             f"{what} must be a {backend.name} array like its parameter, received {describe(array)}: convert it first."
         )

@@ -103,7 +103,7 @@ class FunctionalOptimizer(UpdateRule):
         Args:
             params: the tree `init` was given, or one of the same structure, shapes and dtypes.
             grads: gradients, in a tree of the same structure; None leaves a parameter as it is.
-            state: from `init` or the last step.
+            state: from `init` or the last step. Of this and of gradients NumPy's arrays are JAX's beside JAX's.
             learning_rate: used in this step in place of the state's or the schedule's; a number or a traced scalar.
 
         Returns:
@@ -161,6 +161,11 @@ class FunctionalOptimizer(UpdateRule):
             check_some_gradient(gradients, tree.names)
         template = self._template_for(tree, backend)
         cells, values, beside = _state_cells(template, tree, state)
+        first = tree.leaves[0] if tree.leaves else None
+        values = [
+            _as_theirs(value, backend, first if place is None else place)
+            for value, place in zip(values, beside, strict=True)
+        ]
         rate = None if learning_rate is None else _checked_rate(self, learning_rate)
         counters = template._counters()
         scope = StepScope(level=backend.level())
@@ -345,6 +350,14 @@ def _state_cells(template: Any, tree: Tree, state: OptimizerState) -> tuple[list
         values.append(value)
         beside.append(None if record.position is None else tree.leaves[record.position])
     return cells, values, beside
+
+
+def _as_theirs(value: Any, backend: Backend, like: Any) -> Any:
+    """What the state holds, in the parameters' library and place if that takes it for its own."""
+    if not backend.takes(value):
+        return value
+    array = backend.plain(value)
+    return array if like is None or backend.traced(like) else backend.beside(array, like)
 
 
 def _key_of_cell(cell: Variable, template: Any) -> str:

@@ -264,7 +264,8 @@ class ImperativeOptimizer(UpdateRule):
             values = [value_of(value) for value in as_list(given, what)]
             if len(values) != len(cells):
                 raise ValueError(f"Received {len(values)} {what}; optimizer {self.name!r} was built for {len(cells)}.")
-            return values
+            kinds = [cell.backend for cell in cells]
+            return [kind.plain(each) if kind.takes(each) else each for kind, each in zip(kinds, values, strict=True)]
 
         state = listed(optimizer_variables, "optimizer variables", own)
         gradients = listed(grads, "gradients", self._parameters)

@@ -134,6 +134,16 @@ def elsewhere(optimizer: Any) -> dict[str, Any]:
     return {"there": all(leaf.devices() == {device} for leaf in jax.tree.leaves(state)), "compiled": step._cache_size()}
 
 
+def read(optimizer: Any) -> dict[str, Any]:
+    """A state that was on the host, in steps on parameters that are spread over a mesh."""
+    spread = NamedSharding(jax.make_mesh((8,), ("x",)), PartitionSpec("x"))
+    params = jax.device_put(jnp.ones((8, 2)), spread)
+    _, expected = optimizer.step(params, params, optimizer.init(params))
+    states = [optimizer.step(params, params, state)[1] for state in (expected, jax.device_get(expected))]
+    pairs = zip(*map(jax.tree.leaves, states), strict=True)
+    return {"there": all(a.sharding.is_equivalent_to(b.sharding, a.ndim) for a, b in pairs)}
+
+
 if __name__ == "__main__":
     result = {
         "steps": {
@@ -145,6 +155,7 @@ if __name__ == "__main__":
             "core": elsewhere(optimizers.Adam(0.1)),
             "transformation": elsewhere(goptax.to_optimizer(optax.adamw(0.1))),
         },
+        "read": read(optimizers.Adam(0.1)),
         "transformation": sharded_steps(goptax.to_optimizer(optax.adamw(0.1))),
         "clipped": sharded_steps(optimizers.Adam(0.1, global_clipnorm=1.0, use_ema=True)),
         "zero": {name: zero(getattr(goptax, name)(0.1)) for name in ("adam", "adamw", "adamax")},

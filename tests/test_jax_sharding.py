@@ -28,6 +28,10 @@ def test_state_lies_where_the_parameters_are(found: Any) -> None:
         assert found["elsewhere"][name] == {"there": True, "compiled": 1}, name
 
 
+def test_state_that_was_on_the_host_goes_back_to_the_parameters(found: Any) -> None:
+    assert found["read"]["there"]
+
+
 def test_results_are_those_of_one_device(found: Any) -> None:
     """Equal where each element is updated by itself; a global norm is summed in another order."""
     for name, each in found["steps"].items():
