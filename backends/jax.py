@@ -197,6 +197,9 @@ class JaxBackend(Backend):
         """NumPy's arrays and scalars of numbers that JAX has, as its own functions take them, under jit and without."""
         if not isinstance(array, (numpy.ndarray, numpy.generic)) or NUMPY.why_no_operand(array) is not None:
             return False
+        if isinstance(array, numpy.ma.MaskedArray):
+            # JAX refuses them: it has no masks.
+            return False
         dtype = array.dtype
         return dtype.isnative and dtype.itemsize <= _WIDEST and bool(jax.numpy.issubdtype(dtype, jax.numpy.number))
 

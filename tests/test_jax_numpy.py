@@ -106,3 +106,12 @@ def test_arrays_of_what_jax_has_not_are_refused(dtype: str) -> None:
     with pytest.raises(TypeError, match="gradient of"):
         Adam(0.1).apply([np.asarray([1, 0]).astype(dtype)], [cell])
     np.testing.assert_array_equal(cell.value, 1.0)
+
+
+def test_masked_arrays_are_refused_before_anything_is_built() -> None:
+    import jax.numpy as jnp
+
+    optimizer, cell = Adam(0.1), Variable(jnp.ones(2))
+    with pytest.raises(TypeError, match=r"gradient of .* must be a jax array"):
+        optimizer.apply([np.ma.array(np.ones(2), mask=[True, False])], [cell])
+    assert not optimizer.built
