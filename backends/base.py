@@ -244,9 +244,9 @@ class Backend:
         """Whether the array stands for values of a transformation that runs now."""
         return False
 
-    def sparse(self, array: Array) -> bool:
-        """Whether the array is stored sparsely."""
-        return False
+    def not_dense(self, array: Array) -> str | None:
+        """What an array is that is not stored densely, in a word or two."""
+        return None
 
     # ---------------------------------------------------------------- running
 

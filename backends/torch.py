@@ -104,6 +104,17 @@ class _Functions:
         return torch_spread.max_of(x) if torch_spread.is_spread(x) else array_api_compat.torch.max(x)
 
 
+def _is_leaf(array: Array) -> bool:
+    """Whether no differentiated operation has made it."""
+    if torch.compiler.is_compiling():
+        return bool(array.is_leaf)
+    try:
+        return bool(array.is_leaf)
+    except RuntimeError:
+        # So torch answers about a view that was made without a graph, once its memory has been written to.
+        return True
+
+
 class TorchBackend(Backend):
     """PyTorch tensors."""
 
@@ -172,7 +183,7 @@ class TorchBackend(Backend):
         """Results of differentiated operations, wrapped, inference and expanded tensors cannot be changed in place."""
         if self.traced(array):
             return "it is being transformed by torch.func: use the optimizer's init and step, which return new values"
-        if array.requires_grad and not array.is_leaf:
+        if array.requires_grad and not _is_leaf(array):
             return "it is the result of a differentiated operation: pass the leaf it was computed from, or its detach()"
         if array.is_inference() and not torch.is_inference_mode_enabled():
             return "it was made in inference mode: pass a clone"
@@ -207,9 +218,14 @@ class TorchBackend(Backend):
         """Tensors wrapped by `torch.func`."""
         return bool(_is_functorch_wrapped(array))
 
-    def sparse(self, array: Array) -> bool:
-        """Any layout but the strided one."""
-        return bool(array.layout != torch.strided)
+    def not_dense(self, array: Array) -> str | None:
+        """Any layout but the strided one, and what has several shapes."""
+        # torch.compile cannot ask whether a tensor is nested.
+        if not torch.compiler.is_compiling() and array.is_nested:
+            return "nested"
+        if array.layout == torch.strided:
+            return None
+        return f"in the layout {array.layout}" if array.is_mkldnn else "sparse"
 
     def arithmetic(self) -> AbstractContextManager[Any]:
         """An imperative step builds no graph."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..backends import HOST, Variable
+from ..backends import HOST, Variable, backend_of
 from ..optimizers import Optimizer
 from .torch_scalars import Scalars, new_scalars
 from .torch_table import Row
@@ -67,8 +67,11 @@ class Linker:
 
         Raises:
             KeyError: if a parameter that has begun lacks a piece of its state; the state has not changed then.
+            TypeError: if a parameter cannot be changed in place; the state has not changed then.
             ValueError: if a stored tensor does not fit its parameter; the state has not changed then.
         """
+        if not torch.is_grad_enabled():
+            self._refuse_unwritable()
         rule, initial = self._build()
         scalars = self._link_numbers(rule, initial)
         self._link_arrays(rule, initial)
@@ -82,6 +85,14 @@ class Linker:
         return {key for made in self._made for key in made}
 
     # ---------------------------------------------------------------- building
+
+    def _refuse_unwritable(self) -> None:
+        """Raise if no step can write to a parameter's memory. What it was computed from, the step itself asks."""
+        for parameter, name in zip(self._parameters, self._names, strict=True):
+            backend = backend_of(parameter)
+            reason = None if backend is None else backend.why_not_variable(parameter.detach())
+            if reason is not None:
+                raise TypeError(f"Parameter {name!r} cannot be updated: {reason}.")
 
     def _build(self) -> tuple[Optimizer, Initial]:
         rule = self._make()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from itertools import chain
 from typing import Any
 
@@ -60,21 +60,23 @@ def own_copies(state: Any, loaded: Mapping[str, Any]) -> None:
     """
     foreign = {id(tensor) for tensor in _tensors(loaded["state"])}
     copies: dict[int, torch.Tensor] = {}
-
-    def own(value: Any) -> Any:
-        if isinstance(value, torch.Tensor):
-            if id(value) not in foreign:
-                return value
-            # What entries share, they go on to share.
-            if id(value) not in copies:
-                copies[id(value)] = value.clone()
-            return copies[id(value)]
-        if type(value) is dict:
-            return {key: own(item) for key, item in value.items()}
-        return type(value)(map(own, value)) if type(value) in (list, tuple) else value
-
     for key, entry in state.items():
-        state[key] = own(entry)
+        state[key] = _own(entry, foreign, copies)
+
+
+def _own(value: Any, foreign: Set[int], copies: dict[int, torch.Tensor]) -> Any:
+    """A value with copies of the tensors that are foreign."""
+    # No function inside another that calls itself: a cycle, it would keep all copies until the garbage is collected.
+    if isinstance(value, torch.Tensor):
+        if id(value) not in foreign:
+            return value
+        # What entries share, they go on to share.
+        if id(value) not in copies:
+            copies[id(value)] = value.clone()
+        return copies[id(value)]
+    if type(value) is dict:
+        return {key: _own(item, foreign, copies) for key, item in value.items()}
+    return type(value)(_own(item, foreign, copies) for item in value) if type(value) in (list, tuple) else value
 
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:

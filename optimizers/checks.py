@@ -49,8 +49,9 @@ def check_parameter(array: Any, name: str) -> Backend:
     called = f"Parameter {name!r}"
     if backend is None or backend is HOST:
         raise TypeError(f"{called} must be an array, received {describe(array)}.")
-    if not isinstance(array, Variable) and backend.sparse(array):
-        raise TypeError(f"{called} is sparse; only dense arrays are supported.")
+    held = array._array if isinstance(array, Variable) else array
+    if held is not None:
+        check_dense(held, backend, called)
     reason = None if isinstance(array, Variable) else backend.why_not_parameter(array)
     if reason is not None:
         raise ValueError(f"{called} is a {type(array).__name__}: {reason}.")
@@ -71,6 +72,13 @@ def check_one_backend(backends: Sequence[Backend], names: Sequence[str]) -> None
             )
 
 
+def check_dense(array: Any, backend: Backend, what: str) -> None:
+    """Raise TypeError if an array is not stored densely, as sparse and nested ones."""
+    kind = backend.not_dense(array)
+    if kind is not None:
+        raise TypeError(f"{what} is {kind}; only dense arrays are supported: make it dense first.")
+
+
 def check_array(array: Any, backend: Backend, shape: tuple[int, ...], what: str) -> None:
     """Raise if an array is not a dense real one of that library and shape.
 
@@ -89,11 +97,10 @@ def check_array(array: Any, backend: Backend, shape: tuple[int, ...], what: str)
         raise TypeError(
             f"{what} must be a {backend.name} array like its parameter, received {describe(array)}: convert it first."
         )
-    if own.sparse(array):
-        raise TypeError(f"{what} is sparse; only dense arrays are supported: densify it first.")
     reason = own.why_no_values(array)
     if reason is not None:
         raise TypeError(f"{what} cannot be computed with: {reason}.")
+    check_dense(array, own, what)
     if not is_real(own, array):
         raise TypeError(f"{what} has dtype {own.dtype_name(array)}; {remedy(own.dtype_name(array))}.")
     if own.shape(array) != shape:
@@ -161,7 +168,7 @@ def checked_scalar(value: Any, what: str) -> Any:
     """
     backend = backend_of(value)
     real = backend is not None and not isinstance(value, bool) and backend.shape(value) == ()
-    if backend is None or not real or not is_real(backend, value) or backend.sparse(value):
+    if backend is None or not real or not is_real(backend, value) or backend.not_dense(value):
         raise TypeError(f"{what} must be a 0-d array or a number, received {describe(value)}.")
     reason = backend.why_no_values(value)
     if reason is not None:

@@ -32,7 +32,8 @@ def photograph(thing):
         return (type(thing), repr(thing))
     grad = thing.grad if getattr(thing, "is_leaf", False) else None
     written = (getattr(thing, "_version", None), id(grad))
-    readable = backend.concrete(thing) and not backend.sparse(thing) and "meta" not in str(getattr(thing, "device", ""))
+    dense = backend.not_dense(thing) is None
+    readable = backend.concrete(thing) and dense and "meta" not in str(getattr(thing, "device", ""))
     bits = backend.to_numpy(thing).tobytes() if readable else b""
     return (id(thing), backend.name, str(thing.dtype), tuple(thing.shape), bits, *written)
 

@@ -53,6 +53,25 @@ def test_arrays_that_never_change(library):
 
 
 @pytest.mark.torch
+@pytest.mark.parametrize("jit_compile", ["auto", False], ids=["one-pass", "arrays"])
+def test_views_made_without_a_graph_are_no_results_of_differentiated_operations(jit_compile):
+    """Torch, asked whether they are leaves, raises once their memory has changed."""
+    import torch
+
+    leaf = torch.ones(4, requires_grad=True)
+    with torch.no_grad():
+        view = leaf.view(2, 2)
+    assert view.requires_grad
+    optimizer = SGD(0.25, jit_compile=jit_compile)
+    for _ in range(3):
+        optimizer.apply([torch.ones(2, 2)], [view])
+    assert leaf.tolist() == [0.25] * 4
+    other = SGD(0.25, jit_compile=jit_compile)
+    other.apply([torch.ones(2, 2)], [view])
+    assert leaf.tolist() == [0.0] * 4
+
+
+@pytest.mark.torch
 def test_results_of_differentiated_operations():
     import torch
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 from torch_frontend_table import (
     distance,
@@ -393,6 +395,100 @@ def test_gradients_that_are_conjugates():
             optimizer.step()
             ends.append(parameter.detach())
         assert torch.equal(*ends)
+
+
+def made_in_inference_mode():
+    import torch
+
+    with torch.inference_mode():
+        return torch.nn.Parameter(torch.ones(2, 3))
+
+
+def expanded():
+    import torch
+
+    return torch.nn.Parameter(torch.ones(1, 3).expand(2, 3))
+
+
+def sparse():
+    import torch
+
+    return torch.nn.Parameter(torch.eye(3).to_sparse_csr())
+
+
+def sparse_by_coordinates():
+    import torch
+
+    with torch.sparse.check_sparse_tensor_invariants():
+        return torch.nn.Parameter(torch.eye(3).to_sparse_coo())
+
+
+def nested():
+    import torch
+
+    return torch.nn.Parameter(torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged))
+
+
+def in_another_layout():
+    import torch
+
+    return torch.nn.Parameter(torch.ones(3, 3).to_mkldnn())
+
+
+UNWRITABLE = {
+    made_in_inference_mode: "made in inference mode: pass a clone",
+    expanded: "its elements share memory: pass a clone",
+    sparse: "sparse; only dense arrays are supported",
+    sparse_by_coordinates: "sparse; only dense arrays are supported",
+    nested: "nested; only dense arrays are supported",
+    in_another_layout: "layout torch._mkldnn; only dense arrays are supported",
+}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta state")
+@pytest.mark.parametrize("make", UNWRITABLE, ids=lambda make: make.__name__)
+@each_class
+def test_parameters_that_no_step_can_change_are_refused_and_no_state_is_made(name, make):
+    import torch
+
+    good, bad = torch.nn.Parameter(torch.ones(2)), make()
+    good.grad, bad.grad = torch.ones(2), bad.detach()
+    for _ in range(2):
+        with pytest.raises((TypeError, RuntimeError), match=UNWRITABLE[make] if not bad.is_sparse else "sparse"):
+            # Adagrad makes its state at once.
+            optimizer = ours(name)([good, bad])
+            optimizer.step()
+        assert name == "Adagrad" or not optimizer.state
+        assert good.tolist() == [1.0, 1.0]
+
+
+def apart(start):
+    """In a memory with gaps, which no compiled pass takes."""
+    import torch
+
+    return torch.stack([start, start], dim=-1)[..., 0]
+
+
+@pytest.mark.parametrize("memory", [lambda start: start, apart], ids=["one-pass", "arrays"])
+@each_class
+@pytest.mark.parametrize("dtype", ["complex32", "complex64", "complex128"])
+def test_complex_parameters_are_trained_on_every_way(name, dtype, memory):
+    """Also where they are changed between the steps, as when they are normalized or loaded."""
+    import torch
+
+    steps = []
+    for module in (theirs, ours):
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # torch's: complex32 is experimental
+            start = torch.full((3,), 1 + 2j, dtype=torch.complex64).to(getattr(torch, dtype))
+            parameter = torch.nn.Parameter(memory(start))
+            optimizer = module(name)([parameter], lr=0.125)
+            for _ in range(4):
+                parameter.grad = (parameter.detach().to(torch.complex128) * 0.5).to(parameter.dtype)
+                optimizer.step()
+                with torch.no_grad():
+                    parameter.copy_(parameter.to(torch.complex128).mul(0.5).to(parameter.dtype))
+        steps.append(torch.view_as_real(parameter.detach()).double())
+    assert torch.allclose(*steps, rtol=5e-3 if dtype == "complex32" else 1e-5)
 
 
 @pytest.mark.parametrize("arguments", [{}, {"momentum": 0.9, "dampening": 0.1}])

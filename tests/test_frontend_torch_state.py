@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import weakref
 
 import pytest
 from torch_frontend_table import (
@@ -401,6 +403,28 @@ def _tensors(value):
         return [value]
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return [tensor for item in items for tensor in _tensors(item)]
+
+
+@each_class
+def test_nothing_keeps_state_that_was_loaded_when_its_optimizer_is_gone(name):
+    """Not even until the next collection of garbage: the state may be most of a device's memory."""
+    import torch
+
+    def loaded():
+        parameter = torch.ones(3, requires_grad=True)
+        optimizer = ours(name)([parameter])
+        parameter.grad = torch.ones(3)
+        optimizer.step()
+        optimizer.load_state_dict(optimizer.state_dict())
+        optimizer.step()
+        return [weakref.ref(value) for value in (parameter, optimizer, *optimizer.state[parameter].values())]
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert [reference() for reference in loaded()].count(None) == len(loaded())
+    finally:
+        gc.enable()
 
 
 def test_what_entries_share_they_share_after_loading():
