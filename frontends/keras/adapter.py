@@ -20,6 +20,12 @@ from .schedules import as_keras, plain, rate_of
 from .table import COMMON, Row
 
 _BACKENDS = ("torch", "jax", "numpy")
+# What Keras's `apply` is made of, and a step here is not. A class that overrides one of them would be ignored.
+_PARTS_OF_A_STEP = (
+    "learning_rate", "_get_current_learning_rate", "_clip_gradients", "_clip_by_norm", "_apply_weight_decay",
+    "_backend_apply_gradients", "_backend_update_step", "_backend_increment_gradient_accumulators",
+    "_backend_reset_gradient_accumulators", "_update_model_variables_moving_average",
+)  # fmt: skip
 _AS_IT_IS = contextlib.nullcontext()
 
 
@@ -55,6 +61,9 @@ class Adapter(keras.optimizers.Optimizer):
     variables have when the optimizer is built. A parameter without a gradient in the last step of an accumulation keeps
     what it has for the next window. Where a layer is frozen, averages stay as they are on JAX; on torch they go on
     towards the parameters. Sparse gradients of JAX are taken as dense ones.
+
+    A subclass may override `update_step` or `apply`. One that overrides only what Keras's own `apply` is made of, such
+    as `_clip_gradients`, would not be heard, and is refused with a TypeError where it is defined.
     """
 
     row: ClassVar[Row]
@@ -69,6 +78,13 @@ class Adapter(keras.optimizers.Optimizer):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
+        ignored = [name for name in _PARTS_OF_A_STEP if getattr(cls, name, None) is not getattr(Adapter, name, None)]
+        if ignored and cls.apply is Adapter.apply:
+            raise TypeError(
+                f"{cls.__name__} overrides {', '.join(ignored)}, of which a step of gradwise makes no use: override "
+                "update_step(gradient, variable, learning_rate) or apply(grads, trainable_variables). For another "
+                "rate, pass a callable of the step as learning_rate."
+            )
         if "row" in vars(cls):
             cls.__signature__ = cls.row.signature  # read by inspect.signature
             for name in (*cls.row.fields, *cls.row.fixed):

@@ -148,3 +148,25 @@ def test_a_subclass_that_fails_changes_nothing() -> None:
         optimizer.apply(rows[1], parameters)
     for kept, now in zip(before, [*values(parameters), *values(optimizer.variables)], strict=True):
         np.testing.assert_array_equal(kept, now)
+
+
+PARTS = [
+    name for name in (
+        "_get_current_learning_rate", "_clip_gradients", "_clip_by_norm", "_apply_weight_decay",
+        "_backend_apply_gradients", "_backend_update_step", "_backend_increment_gradient_accumulators",
+        "_backend_reset_gradient_accumulators", "_update_model_variables_moving_average", "learning_rate",
+    ) if hasattr(keras.optimizers.Optimizer, name)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_subclass_whose_change_would_be_ignored_is_refused(name: str) -> None:
+    def own(self: Any, *arguments: Any) -> Any:
+        raise AssertionError("it is not called")
+
+    with pytest.raises(TypeError, match=f"Slower overrides {name}, .* override update_step"):
+        type("Slower", (gkeras.SGD,), {name: own})
+    with pytest.raises(TypeError, match=f"Slower overrides {name}, .* override update_step"):
+        type("Slower", (type("Mixin", (), {name: own}), gkeras.SGD), {})
+    # One that makes its steps itself may call what it likes.
+    type("Slower", (gkeras.SGD,), {name: own, "apply": lambda self, grads, trainable_variables=None: None})
