@@ -12,8 +12,7 @@ from .scope import (
     StepScope,
     any_scope,
     build_scope,
-    leave_scopes,
-    open_scopes,
+    leaves_scopes,
     scope_holding,
 )
 from .trees import Tree, parts_of, plain, register_node, taken_apart_by_jax
@@ -22,7 +21,6 @@ from .variable import Variable, commit, value_of
 __all__ = [
     "FLOATING", "HOST", "NUMPY", "SIXTEEN_BIT", "Array", "Backend", "BuildScope", "DeltaVariable",
     "PerformanceWarning", "Scope", "StepScope", "Tree", "UnknownValueError", "Variable", "any_scope", "backend_of",
-    "build_scope", "commit", "compiler_graph", "compute_dtype", "describe", "handle_of", "is_number", "leave_scopes",
-    "open_scopes", "ops",
-    "parts_of", "plain", "register_node", "scope_holding", "shown", "taken_apart_by_jax", "value_of",
+    "build_scope", "commit", "compiler_graph", "compute_dtype", "describe", "handle_of", "is_number", "leaves_scopes",
+    "ops", "parts_of", "plain", "register_node", "scope_holding", "shown", "taken_apart_by_jax", "value_of",
 ]  # fmt: skip

@@ -328,6 +328,9 @@ class Backend:
         """Threads of the library that compiled passes over its arrays should use, or None for gradwise's own."""
         return None
 
+    counts_writes = False
+    """Whether the library wants to be told what compiled code has written."""
+
     def wrote(self, arrays: Sequence[Array]) -> None:
         """Told of arrays that compiled code has written."""
 

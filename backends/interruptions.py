@@ -29,12 +29,15 @@ _PYTHON = frozenset((types.FunctionType, types.MethodType))
 
 def one_after_another(calls: Sequence[functools.partial[Any]]) -> None:
     """Make calls between which no handler of a signal runs: if all are of C, in one step of C."""
-    if _PYTHON.isdisjoint([type(call.func) for call in calls]):
-        collections.deque(map(operator.call, calls), maxlen=0)
+    for call in calls:
+        if type(call.func) in _PYTHON:
+            break
+    else:
+        collections.deque(map(operator.call, calls), 0)
         return
     with Undisturbed() as guard:
         guard.hold()
-        collections.deque(map(operator.call, calls), maxlen=0)
+        collections.deque(map(operator.call, calls), 0)
 
 
 def attributes_set(objects: Iterable[Any], name: str, values: Iterable[Any]) -> functools.partial[Any]:

@@ -7,9 +7,6 @@ headers publish for compiled extensions; whether it is laid out as they say is t
 from __future__ import annotations
 
 import functools
-import operator
-import sys
-import sysconfig
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,12 +16,13 @@ from numba import carray  # type: ignore[attr-defined]  # exported without being
 
 from .numba_compiled import compiled
 from .numba_layouts import ELEMENTS, ITEM, KIND, layouts, lies_so
+from .numba_lists import items_of, kind_of, readable
 from .numba_pointer import pointer
 from .numpy_owners import has_memory
 
 _OWN, _ALIGNED, _WRITEABLE = 0x4, 0x100, 0x400
-_TYPE, _DATA, _AXES, _LENGTHS, _STRIDES, _BASE, _DTYPE, _FLAGS, _FIELDS = 1, 2, 3, 4, 5, 6, 7, 8, 9
-"""The positions of fields in a PyArrayObject, in words of 8 bytes. Every object has the first two."""
+_DATA, _AXES, _LENGTHS, _STRIDES, _BASE, _DTYPE, _FLAGS, _FIELDS = 2, 3, 4, 5, 6, 7, 8, 9
+"""The positions of fields in a PyArrayObject, in words of 8 bytes."""
 _ITEM_SIZE, _DTYPE_FIELDS = 5, 6
 """Likewise in a PyArray_Descr."""
 _INT = 0xFFFFFFFF
@@ -34,24 +32,27 @@ _NOT, _PLAIN, _ASK_OWNERS = 0, 1, 2
 
 # It holds Python's lock, so that nobody changes an array meanwhile. Where it cannot be compiled, nothing is ever found
 # to be like before, and each step looks for itself.
-@compiled("int64(int64[::1], int64[::1], int64, int64[:, ::1], int64[:, ::1])", otherwise=lambda *_: _NOT)
+@compiled("int64(int64, int64, int64, int64[:, ::1], int64[:, ::1])", otherwise=lambda *_: _NOT)
 @numba.njit(error_model="numpy")
-def _look(held: Any, gradients: Any, kind: int, expected: Any, addresses: Any) -> int:
+def _look(held_by: int, given_by: int, kind: int, expected: Any, addresses: Any) -> int:
     """Whether objects are arrays of a type and lie as expected, those that are held writable; and where they lie.
 
     Args:
-        held: the identities of what parameters hold.
-        gradients: those of gradients.
+        held_by: the identity of a list of what parameters hold.
+        given_by: that of a list of gradients.
         kind: of the type.
         expected: the rows of `layouts`.
         addresses: is filled; a row for each parameter, the gradient's is the last.
     """
     rows, last = addresses.shape[0], addresses.shape[1] - 1
+    held, gradients = items_of(held_by), items_of(given_by)
+    if held.size != rows * last or gradients.size != rows:
+        return _NOT
     answer = _PLAIN
     for position in range(held.size + gradients.size):
         gradient = position >= held.size
         identity = gradients[position - held.size] if gradient else held[position]
-        if carray(pointer(identity), (_DATA,), dtype=numpy.int64)[_TYPE] != kind:
+        if kind_of(identity) != kind:
             return _NOT
         fields = carray(pointer(identity), (_FIELDS,), dtype=numpy.int64)
         flags = _ALIGNED if gradient else _ALIGNED | _WRITEABLE
@@ -75,7 +76,7 @@ def _look(held: Any, gradients: Any, kind: int, expected: Any, addresses: Any) -
 @numba.njit(error_model="numpy")
 def _in_owner(owner: int, kind: int, start: int, end: int) -> int:
     """Whether the array that owns memory still has it; another owner must be asked."""
-    while owner != 0 and carray(pointer(owner), (_DATA,), dtype=numpy.int64)[_TYPE] == kind:
+    while owner != 0 and kind_of(owner) == kind:
         fields = carray(pointer(owner), (_FIELDS,), dtype=numpy.int64)
         if fields[_FLAGS] & _OWN:
             axes = fields[_AXES] & _INT
@@ -85,10 +86,6 @@ def _in_owner(owner: int, kind: int, start: int, end: int) -> int:
             return _PLAIN if fields[_DATA] <= start and end <= fields[_DATA] + size else _NOT
         owner = fields[_BASE]
     return _PLAIN if owner == 0 else _ASK_OWNERS
-
-
-def _identities(arrays: Sequence[Any]) -> Any:
-    return numpy.fromiter(map(id, arrays), numpy.int64, len(arrays))
 
 
 class Lookout:
@@ -104,19 +101,13 @@ class Lookout:
         self._dtypes = list(dtypes)
         self._expected = layouts(shapes, [(id(dtype), dtype.itemsize) for dtype in dtypes])
         self._size = len(shapes), len(dtypes)
-        self._known: tuple[Sequence[Any], Any] = [], None
 
     def __call__(self, held: Sequence[Any], gradients: Sequence[Any]) -> Any:
         """The addresses, or None."""
-        if len(held) + len(gradients) != len(self._expected):
-            return None
-        known, identities = self._known
-        if len(held) != len(known) or not all(map(operator.is_, held, known)):
-            # The same arrays have the same identities, as long as they are kept.
-            identities = _identities(held)
-            self._known = held, identities
+        held = held if type(held) is list else list(held)
+        gradients = gradients if type(gradients) is list else list(gradients)
         addresses = numpy.empty(self._size, dtype=numpy.int64)
-        answer = _look.run(identities, _identities(gradients), _NDARRAY, self._expected, addresses)
+        answer = _look.run(id(held), id(gradients), _NDARRAY, self._expected, addresses)
         if answer == _NOT or (answer == _ASK_OWNERS and not all(map(has_memory, [*held, *gradients]))):
             return None
         return addresses
@@ -125,7 +116,7 @@ class Lookout:
 @functools.cache
 def works() -> bool:
     """Whether arrays have the structure that is expected."""
-    if sys.implementation.name != "cpython" or sysconfig.get_config_var("Py_GIL_DISABLED") or sys.maxsize < 2**62:
+    if not readable():
         return False
     base = numpy.zeros((4, 6), dtype=numpy.float32)
     shifted = numpy.frombuffer(bytearray(33), dtype=numpy.uint8)[1:].view(numpy.float32)

@@ -23,6 +23,7 @@ from numba.extending import intrinsic
 
 from .numba_compiled import compiled
 from .numba_layouts import ELEMENTS, ITEM, KIND, layouts, lies_so
+from .numba_lists import readable
 
 _QUESTIONS = ("device_type", "dtype", "dim", "sizes", "strides", "storage_offset", "storage_size", "data_ptr")
 _DEVICE, _DTYPE, _AXES, _LENGTHS, _STRIDES, _OFFSET, _STORAGE, _DATA = range(len(_QUESTIONS))
@@ -137,7 +138,7 @@ class Questions:
 @functools.cache
 def works() -> bool:
     """Whether torch answers as is expected."""
-    if _functions() is None:
+    if _functions() is None or not readable():
         return False
     base = torch.zeros(4, 6)
     plain = [base, base[1:], torch.nn.Parameter(torch.zeros(3)), torch.zeros(()), torch.zeros(0, 3)]

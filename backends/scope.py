@@ -8,12 +8,15 @@ in good order. Scopes belong to a thread, and cells are found by identity.
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 _Kind = TypeVar("_Kind", bound="Scope")
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
 
 class _Stack(threading.local):
@@ -135,14 +138,24 @@ def scope_holding(cell: Any) -> Scope | None:
     return None
 
 
-def open_scopes() -> int:
-    """How many scopes this thread is inside of."""
-    return len(_STACK.scopes)
+def leaves_scopes(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """A function that, when it raises, has left all scopes that it entered.
 
+    An interruption may come when a scope is about to be left, and keep it from that. All later calls would find what it
+    holds. So what a user calls is decorated with this wherever it enters scopes.
+    """
 
-def leave_scopes(count: int) -> None:
-    """Leave all but so many scopes: an interruption may come when one is about to be left, and keep it from that."""
-    del _STACK.scopes[count:]
+    @functools.wraps(function)
+    def leaving(*arguments: _Arguments.args, **keywords: _Arguments.kwargs) -> _Result:
+        scopes = _STACK.scopes
+        before = len(scopes)
+        try:
+            return function(*arguments, **keywords)
+        except BaseException:
+            del scopes[before:]
+            raise
+
+    return leaving
 
 
 def any_scope() -> bool:

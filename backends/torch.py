@@ -318,6 +318,8 @@ class TorchBackend(Backend):
             return None
         return torch.log(torch.scalar_tensor(number, dtype=torch.float64))
 
+    counts_writes = True
+
     def wrote(self, arrays: Sequence[Array]) -> None:
         """Autograd refuses a graph that saved an older version."""
         _increment_versions(list(arrays))

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
+from .numba_lists import all_of_kinds
 from .numba_tensors import Questions
 
 # Calls of methods through `map` take half as long as in a loop, and this is most of a small step.
 _data_ptr, _is_neg = torch.Tensor.data_ptr, torch.Tensor.is_neg
-_ONLY_TENSORS = {torch.Tensor}
-_PLAIN = {torch.Tensor, torch.nn.Parameter}
+_TENSOR, _PARAMETER = id(torch.Tensor), id(torch.nn.Parameter)
 
 
 class Lookout:
@@ -28,9 +28,10 @@ class Lookout:
 
     def __call__(self, held: Sequence[Any], gradients: Sequence[Any]) -> Any:
         """The addresses, or None."""
-        if torch.compiler.is_compiling() or set(map(type, gradients)) != _ONLY_TENSORS:
+        held, gradients = list(held), list(gradients)
+        if torch.compiler.is_compiling() or not all_of_kinds.run(id(gradients), _TENSOR, _TENSOR):
             return None
-        if not _PLAIN.issuperset(map(type, held)):
+        if not all_of_kinds.run(id(held), _TENSOR, _PARAMETER):
             return None
         try:
             # What has no memory that can be read (sparse, wrapped by a transformation) raises.

@@ -89,8 +89,9 @@ class Engine:
         # Stand-ins for tensors, such as those of FakeTensorMode, have no values.
         self._numbers_unknown = any(is_fake(tensor) for scalars in self._scalars for _, tensor in scalars.pairs())
         self._forms = list(map(_form, [*self._parameters, *self._tensors]))
-        self._complex = [parameter for parameter in self._parameters if parameter.is_complex()]
-        self._addresses = [parameter.data_ptr() for parameter in self._complex]
+        # Of these the core has views, which stay where they are when a tensor is given other memory.
+        self._complex = [tensor for tensor in (*self._parameters, *self._tensors) if _is_complex(tensor)]
+        self._addresses = [tensor.data_ptr() for tensor in self._complex]
         # The group's copy of the rate that a schedule of the core gives.
         self._shown: float | None = None
         if self._rule.learning_rate_schedule is not None:
@@ -126,7 +127,7 @@ class Engine:
             return False
         if len(tensors) != len(self._tensors) or not all(map(operator.is_, tensors, self._tensors)):
             return False
-        if self._complex and [parameter.data_ptr() for parameter in self._complex] != self._addresses:
+        if self._complex and [tensor.data_ptr() for tensor in self._complex] != self._addresses:
             return False
         return (not self._live and self._read(group) == self._values) or self._follow(group)
 
@@ -273,6 +274,10 @@ class Engine:
                     old.copy_(new)
             elif cell is not self._rule._iterations:
                 cell._array = new
+
+
+def _is_complex(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_complex()
 
 
 def _reader(keys: set[str]) -> Callable[[Mapping[str, Any]], Iterable[Any]]:

@@ -109,9 +109,10 @@ class Scalars:
             if values.count(values[0]) == len(values):
                 # As most are, and six times as fast.
                 self._view.fill(values[0])
+                self._seen = [self._view.item(0)] * len(values)
             else:
                 self._view[:] = values
-            self._seen = self._view.tolist()
+                self._seen = self._view.tolist()
         else:
             self._write_some(values, range(len(values)) if places is None or self._shared else places)
             self._seen = self._values()

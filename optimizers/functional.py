@@ -23,6 +23,7 @@ from ..backends import (
     backend_of,
     compiler_graph,
     compute_dtype,
+    leaves_scopes,
     ops,
     value_of,
 )
@@ -62,6 +63,7 @@ class OptimizerState(NamedTuple):
 class FunctionalOptimizer(UpdateRule):
     """Pure steps on trees. The base of `Optimizer`."""
 
+    @leaves_scopes
     def init(self, params: Any) -> OptimizerState:
         """The state before the first step.
 
@@ -122,6 +124,7 @@ class FunctionalOptimizer(UpdateRule):
         tree = Tree.of(params)
         return self._stepped(tree, grads, state, learning_rate)
 
+    @leaves_scopes
     def delta(
         self, params: Any, grads: Any, state: OptimizerState, learning_rate: Any = None
     ) -> tuple[Any, OptimizerState]:
@@ -147,6 +150,7 @@ class FunctionalOptimizer(UpdateRule):
         leaves = tree.match(deltas, "deltas")
         return tree.build([None if none else leaf for none, leaf in zip(missing, leaves, strict=True)]), state
 
+    @leaves_scopes
     def _stepped(
         self, tree: Tree, grads: Any, state: OptimizerState, learning_rate: Any, zeros: list[Array] | None = None
     ) -> tuple[Any, OptimizerState]:

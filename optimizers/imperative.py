@@ -16,8 +16,7 @@ from ..backends import (
     commit,
     compiler_graph,
     describe,
-    leave_scopes,
-    open_scopes,
+    leaves_scopes,
     shown,
     value_of,
 )
@@ -82,15 +81,14 @@ class ImperativeOptimizer(UpdateRule):
         if graph is not None:
             self._apply_in_graph(graph, grads, trainable_variables)
             return None
-        scopes = open_scopes()
-        try:
-            lane = self._fusion.lane
-            if lane is not None and lane.step(self, grads, trainable_variables):
-                return int(self._iterations._array)
-            return self._apply_generally(grads, trainable_variables)
-        except BaseException:
-            leave_scopes(scopes)
-            raise
+        return self._apply_now(grads, trainable_variables)
+
+    @leaves_scopes
+    def _apply_now(self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None) -> int:
+        lane = self._fusion.lane
+        if lane is not None and lane.step(self, grads, trainable_variables):
+            return int(self._iterations._array)
+        return self._apply_generally(grads, trainable_variables)
 
     def _apply_generally(self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None) -> int:
         """A step that finds out everything about what it was given."""
@@ -151,6 +149,7 @@ class ImperativeOptimizer(UpdateRule):
                 return int(position)
         raise ValueError(f"Optimizer {self.name!r} was not built for one of the variables.")
 
+    @leaves_scopes
     def step_on(self, gradients: Sequence[Any], arrays: Sequence[Any], positions: Sequence[int]) -> None:
         """One step as compiled code makes it. Not for users.
 
@@ -220,7 +219,7 @@ class ImperativeOptimizer(UpdateRule):
         missing = [cell.name for cell, gradient in zip(cells, gradients, strict=True) if gradient is None]
         if missing:
             check_some_gradient(gradients, missing)
-            warnings.warn(f"Gradients do not exist for variables {missing}: they are left as they are.", stacklevel=5)
+            warnings.warn(f"Gradients do not exist for variables {missing}: they are left as they are.", stacklevel=7)
 
     def _check_held(self, cells: Sequence[Variable], positions: Sequence[int]) -> None:
         """Raise if an array that this step reads or writes was given another kind of memory since it was made."""
@@ -239,6 +238,7 @@ class ImperativeOptimizer(UpdateRule):
 
     # ---------------------------------------------------------------- stateless
 
+    @leaves_scopes
     def stateless_apply(
         self, optimizer_variables: Sequence[Any], grads: Sequence[Any], trainable_variables: Sequence[Any]
     ) -> tuple[list[Any], list[Any]]:

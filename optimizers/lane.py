@@ -34,7 +34,7 @@ class _Part(NamedTuple):
     table: Table
     before: Any
     look: Callable[[Sequence[Any], Sequence[Any]], Any]
-    numbers: list[list[Any]] | None
+    numbers: list[tuple[Variable, ...]]
 
 
 class Lane:
@@ -63,7 +63,9 @@ class Lane:
         self._parts = [
             _Part(way, indices, [cell for index in indices for cell in rule._grouped[index]],
                   _picked([row * columns + target for row in range(len(indices)) for target in way.targets]),
-                  table, before, look, [rule._numbers[index] for index in indices] if way.uses_numbers else None)
+                  table, before, look,
+                  # One after another for all parameters: what not all of them have, their program does not read.
+                  list(zip(*(rule._numbers[index] for index in indices))) if way.uses_numbers else [])  # noqa: B905
             for way, indices, table, before, look in parts
             for columns in (len(rule._grouped[indices[0]]),)
         ]  # fmt: skip
@@ -106,7 +108,8 @@ class Lane:
             if found is None or not part.table.still_apart(found, part.before, self._memory):
                 return False
             addresses.append(found)
-            written += part.written(held)
+            if self._backend.counts_writes:
+                written += part.written(held)
         factors = self._factors(rule, gradients) if self._clipped else {}
         if type(rate) not in _NUMBERS or (factors and any(type(each) not in _NUMBERS for each in factors.values())):
             return False
@@ -154,17 +157,16 @@ class Lane:
 
     def _lines(self, part: _Part, values: dict[str, Any], factors: dict[int, Any]) -> list[dict[str, Any]]:
         """This step's scalars, for all parameters of a part or for each."""
-        if not factors and part.numbers is None:
+        if not factors and not part.numbers:
             return [values]
-        numbers = part.numbers or [[]] * len(part.indices)
         # Only `begin_step` puts the numbers into a scope.
         if self._begin is None:
-            held = [[cell._array for cell in cells] for cells in numbers]
+            held = [list(map(_array_of, cells)) for cells in part.numbers]
         else:
-            held = [[cell.value for cell in cells] for cells in numbers]
-        if not factors and held.count(held[0]) == len(held):
-            return lines_of(values, [[None, *held[0]]])
-        return lines_of(values, [[factors.get(index), *each] for index, each in zip(part.indices, held, strict=True)])
+            held = [[cell.value for cell in cells] for cells in part.numbers]
+        if not factors and all(each.count(each[0]) == len(each) for each in held):
+            return lines_of(values, [[None, *(each[0] for each in held)]])
+        return lines_of(values, list(zip(map(factors.get, part.indices), *held, strict=True)))
 
     def _scalars(self, rule: Any) -> list[Any]:
         return [*rule._host_scalars(), *(cell for index in self._present for cell in rule._numbers[index])]

@@ -191,7 +191,12 @@ class Seen:
         self._plain_values = self._plain(vars(rule))
         others = {name: value for name, value in attributes.items() if name not in plain}
         self._lists = [(name, value, len(value)) for name, value in others.items() if _is_list_of_cells(value)]
-        self._rest = [(name, _frozen(value)) for name, value in others.items() if not _is_list_of_cells(value)]
+        # What cannot change need not be read again, as long as it is the same object.
+        self._rest = [
+            (name, value if _is_fixed(value) else _CHANGES, _frozen(value))
+            for name, value in others.items()
+            if not _is_list_of_cells(value)
+        ]
         self._classes = _of_classes(rule)
 
     def still(self, rule: CellKeeper, divisor: Any) -> bool:
@@ -204,13 +209,23 @@ class Seen:
                 return False
         if self._classes and _of_classes(rule) != self._classes:
             return False
-        return all([_frozen(attributes[name]) == value for name, value in self._rest])
+        return all([attributes[name] is same or _frozen(attributes[name]) == value for name, same, value in self._rest])
 
 
 def _of_classes(rule: CellKeeper) -> list[Any]:
     """What the user's own classes hold: methods by identity, values by value."""
     own = [kind for kind in type(rule).__mro__ if not kind.__module__.startswith(_OURS) and kind is not object]
     return [frozen(dict(vars(kind))) for kind in own]
+
+
+_CHANGES = object()
+
+
+def _is_fixed(value: Any) -> bool:
+    """Whether neither a value nor anything in it can change."""
+    if type(value) is tuple:
+        return all(map(_is_fixed, value))
+    return type(value) in _PLAIN or value is None
 
 
 def _is_list_of_cells(value: Any) -> bool:

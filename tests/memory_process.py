@@ -381,6 +381,35 @@ class FrontendWorld(TorchWorld):
         entries = [self.optimizer.state.get(parameter, {}) for parameter in self.parameters]
         return [value for entry in entries for key, value in entry.items() if value is not None and key != "step"]
 
+    def change(self) -> Change:
+        entries = [self.optimizer.state.get(parameter, {}) for parameter in self.parameters]
+        counts = [entry["step"] for entry in entries if "step" in entry]
+        if counts and self.chance.random() < 0.2:
+            return self.count_moved(self.chance.choice(counts))
+        return super().change()
+
+    def count_moved(self, count) -> Change:
+        import torch
+
+        values, kind = count.clone(), self.chance.randrange(7)
+        if kind == 0:
+            count.data = values
+        elif kind == 1:
+            count.data = torch.tensor([CANARY, float(values), CANARY], dtype=values.dtype)[1]
+        elif kind == 2:
+            count.set_(values)
+        elif kind == 3:
+            count.share_memory_()
+        elif kind == 4:
+            count.data = values.to(self.chance.choice([torch.float64, torch.int64]))
+        elif kind == 5:
+            count.data = torch._neg_view(-values)
+        else:
+            count.data = values.clone()
+            count.untyped_storage().resize_(0)
+            return Change("count given back", True, lambda: setattr(count, "data", values))
+        return Change(f"count moved, {kind}")
+
     def copied(self) -> None:
         for parameter in self.parameters:
             parameter.grad = None

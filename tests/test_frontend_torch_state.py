@@ -643,3 +643,25 @@ def test_gradients_of_a_subclass(name, dtype):
     for end in ends[1:]:
         for one, two in zip(end, ends[0], strict=True):
             assert distance(one, two, two) <= 8
+
+
+@pytest.mark.parametrize("name", ["Adam", "Adagrad", "RMSprop"])
+def test_complex_slots_given_other_memory(name):
+    import torch
+
+    generator = torch.Generator().manual_seed(1)
+    start, gradients = (
+        torch.randn(*shape, dtype=torch.complex64, generator=generator) for shape in ((4,), (6, 4))
+    )
+    after = []
+    for kind in (theirs(name), ours(name)):
+        parameter = torch.nn.Parameter(start.clone())
+        optimizer = kind([parameter], lr=0.1)
+        for number, gradient in enumerate(gradients):
+            parameter.grad = gradient.clone()
+            optimizer.step()
+            for value in optimizer.state[parameter].values():
+                if number % 2 and value.is_complex():
+                    value.data = value.data * 2
+        after.append(parameter.detach().clone())
+    torch.testing.assert_close(after[1], after[0])

@@ -1,0 +1,67 @@
+"""What Python's lists hold, read by compiled code that holds Python's lock.
+
+To hand over the identities of many objects takes longer than a step of a small model computes. Python's headers publish
+the structures that are read here; whether they are as they say is tried out once.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import sysconfig
+from typing import Any
+
+import numba
+import numpy
+from numba import carray  # type: ignore[attr-defined]  # exported without being listed
+
+from .numba_compiled import compiled
+from .numba_pointer import pointer
+
+_TYPE, _LENGTH, _ITEMS, _FIELDS = 1, 2, 3, 4
+"""The positions of fields in a PyListObject, in words of 8 bytes. Every object has the first."""
+
+
+@numba.njit(error_model="numpy")
+def items_of(identity: int) -> Any:
+    """The identities of what a list holds, where the list has them."""
+    fields = carray(pointer(identity), (_FIELDS,), dtype=numpy.int64)
+    return carray(pointer(fields[_ITEMS]), (fields[_LENGTH],), dtype=numpy.int64)
+
+
+@numba.njit(error_model="numpy")
+def kind_of(identity: int) -> int:
+    """The identity of an object's class."""
+    return carray(pointer(identity), (_TYPE + 1,), dtype=numpy.int64)[_TYPE]  # type: ignore[no-any-return]  # as said
+
+
+@compiled("boolean(int64, int64, int64)", otherwise=lambda *_: False)
+@numba.njit(error_model="numpy")
+def all_of_kinds(identity: int, one: int, another: int) -> bool:
+    """Whether all that a list holds is of one of two classes.
+
+    Args:
+        identity: of the list.
+        one: the identity of a class.
+        another: likewise.
+    """
+    for item in items_of(identity):
+        kind = kind_of(item)
+        if kind not in (one, another):
+            return False
+    return True
+
+
+@functools.cache
+def readable() -> bool:
+    """Whether lists and objects have the structure that is expected."""
+    if sys.implementation.name != "cpython" or sysconfig.get_config_var("Py_GIL_DISABLED") or sys.maxsize < 2**62:
+        return False
+    some: list[Any] = [1.5, "one", 2.5]
+    numbers = [some[0], *some[2:]]
+    return bool(
+        all_of_kinds.run(id(some), id(float), id(str))
+        and all_of_kinds.run(id(numbers), id(float), id(float))
+        and all_of_kinds.run(id([]), id(float), id(str))
+        and not all_of_kinds.run(id(some), id(float), id(int))
+    )
