@@ -86,7 +86,7 @@ class NumpyBackend(Backend):
 
         Arrays with masked elements keep theirs: what is masked takes no part in arithmetic, and stays as it is.
         """
-        kind = type(array)
+        kind: Any = type(array)
         if kind is numpy.ndarray or not _has_own_operators(kind) or _is_masked(array):
             return array
         return numpy.asarray(array)
