@@ -262,6 +262,60 @@ def test_optax_corrects_biases_in_float32() -> None:
     assert distance(read(both.our_parameter), np.full(1, -1, np.float32), np.full(1, 1, np.float32)) <= 1
 
 
+LARGEST = float(np.finfo(np.float32).max)
+OVERFLOWS = 4 * LARGEST**0.5
+"""Its square is too large for float32, a hundredth of its square is not."""
+
+
+@jax_only
+@pytest.mark.parametrize(
+    ("theirs", "given", "ours", "more"),
+    [
+        ("adam", {}, "Adam", {}),
+        ("adamw", {}, "AdamW", {}),
+        ("nadam", {}, "Nadam", {}),
+        ("rmsprop", {"decay": 0.99}, "RMSprop", {"rho": 0.99}),
+        ("adadelta", {"rho": 0.99}, "Adadelta", {"rho": 0.99}),
+    ],
+)
+def test_optax_squares_before_it_weighs(theirs: str, given: dict[str, Any], ours: str, more: dict[str, Any]) -> None:
+    """The mean of squares is infinite for good, and the parameter stays where it is."""
+    import optax
+
+    both = Optax(
+        getattr(optax, theirs)(0.1, **given), getattr(optimizers, ours)(0.1, convention="optax", **more), 0.0, "float32"
+    )
+    both.step(OVERFLOWS)
+    for _ in range(3):
+        after_first, ours_after_first = value_of(both.parameter), value_of(both.our_parameter)
+        both.step(OVERFLOWS)
+        assert value_of(both.parameter) == after_first
+        assert value_of(both.our_parameter) < ours_after_first
+
+
+@jax_only
+def test_optax_divides_the_largest_gradient_of_nadam() -> None:
+    """g / (1 - b1) overflows, and infinity is divided by infinity."""
+    import optax
+
+    both = Optax(optax.nadam(0.1), optimizers.Nadam(0.1, convention="optax"), 0.0, "float32")
+    both.step(LARGEST / 2)
+    assert np.isnan(value_of(both.parameter))
+    assert np.isfinite(value_of(both.our_parameter))
+
+
+@jax_only
+def test_optax_takes_infinity_off_infinity() -> None:
+    """The mean of squares and the square of the mean overflow in centered RMSprop."""
+    import optax
+
+    ours = optimizers.RMSprop(0.1, centered=True, convention="optax")
+    both = Optax(optax.rmsprop(0.1, centered=True), ours, 0.0, "float32")
+    both.step(LARGEST)
+    assert np.isnan(value_of(both.parameter))
+    assert np.isfinite(value_of(both.our_parameter))
+
+
 # ---------------------------------------------------------------- Keras
 
 
@@ -324,3 +378,15 @@ def test_keras_limits_norms_in_float32(keras: Ask, clipping: str) -> None:
     theirs, ours = with_keras(keras, "SGD", 1.0, [0.7], "float64", **{clipping: 0.1})
     assert 1e-10 < abs(theirs / -0.1 - 1) < 2.0**-23
     assert ours == pytest.approx(-0.1, rel=1e-15)
+
+
+@keras_only
+@pytest.mark.parametrize(
+    ("algorithm", "more"), [("Adam", {}), ("AdamW", {}), ("Nadam", {}), ("RMSprop", {"rho": 0.99})]
+)
+def test_keras_squares_before_it_weighs(keras: Ask, algorithm: str, more: dict[str, Any]) -> None:
+    """The mean of squares is infinite for good, and the parameter stays where it is."""
+    sizes = [OVERFLOWS, OVERFLOWS, OVERFLOWS]
+    theirs, ours = with_keras(keras, algorithm, 0.1, sizes, "float32", **more)
+    assert theirs == 0.0
+    assert ours < -0.1
