@@ -158,9 +158,7 @@ class UpdateRule(CellKeeper):
                 self._accumulators[index].assign_add(incoming.unscaled(index))
             commit(scope)
 
-    def _update_from_accumulators(
-        self, gradients: Sequence[Any], rate: Any, hold: Callable[[], None] | None
-    ) -> None:
+    def _update_from_accumulators(self, gradients: Sequence[Any], rate: Any, hold: Callable[[], None] | None) -> None:
         # The last gradients of a window go straight into the update: if that fails, the accumulators are as they were.
         # A parameter without a gradient on the last call keeps what it has for the next window: nothing is lost.
         summed = _Sums(self, gradients)
@@ -176,6 +174,21 @@ class UpdateRule(CellKeeper):
             for index in range(len(self._parameters))
             if index not in fused and (index in gradients.present or self.use_ema)
         ]
+        self._update_held(run, alone, gradients, rate, hold)
+        if self._counts:
+            for index in gradients.present:
+                for count in self._counts[index]:
+                    count.assign(ops.once(_following, count.value))
+
+    def _update_held(
+        self,
+        run: Callable[[], None],
+        alone: Sequence[int],
+        gradients: _Gradients,
+        rate: Any,
+        hold: Callable[[], None] | None,
+    ) -> None:
+        """Update what `run` does in one pass and the others; what may fail before `hold`, and written after it."""
         if hold is not None and any(self._may_fail(index, gradients) for index in alone):
             arrays = [*self._shared, *(cell for index in alone for cell in self._grouped[index])]
             with Scope((cell, cell.value) for cell in arrays if cell.backend is not HOST) as pending:
@@ -188,10 +201,6 @@ class UpdateRule(CellKeeper):
                 hold()
             run()
             self._update_alone(alone, gradients, rate)
-        if self._counts:
-            for index in gradients.present:
-                for count in self._counts[index]:
-                    count.assign(ops.once(_following, count.value))
 
     def _explain(self, index: int, error: Exception) -> None:
         """Where processes hold a parameter together, its library's words for what it cannot do need others beside."""
