@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from selection import ALL, keep
 
 HERE = Path(__file__).parent
 EVERY = 5
@@ -87,7 +88,6 @@ def change_torch() -> None:
 
 # ---------------------------------------------------------------- what runs
 
-ALL = 10**6
 COMPARE = {
     # Ways to run a program beside NumPy's whole arrays, bit for bit or within the published bounds.
     "test_fused.py": 4, "test_fused_again.py": ALL, "test_fused_properties.py": ALL, "test_reductions.py": 12,
@@ -109,18 +109,6 @@ COMPARE = {
 """The files of tests that compare what libraries compute, and how many parameter sets of each test run at most."""
 
 
-def thinned(items: list[Any]) -> list[Any]:
-    """At most so many parameter sets of each test, from the first to the last at equal distances."""
-    sets: dict[Any, list[Any]] = {}
-    for item in items:
-        sets.setdefault((item.path, item.function), []).append(item)
-    kept = []
-    for (path, _), own in sets.items():
-        count = min(len(own), COMPARE.get(path.name, ALL))
-        kept += [own[place * len(own) // count] for place in range(count)]
-    return kept
-
-
 # ---------------------------------------------------------------- the plugin
 
 
@@ -134,10 +122,7 @@ def pytest_configure(config: Any) -> None:
 
 def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
     if config.getoption("thinned"):
-        kept = thinned(items)
-        ids = {id(item) for item in kept}
-        config.hook.pytest_deselected(items=[item for item in items if id(item) not in ids])
-        items[:] = kept
+        keep(config, items, COMPARE)
 
 
 # ---------------------------------------------------------------- the run

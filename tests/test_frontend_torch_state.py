@@ -7,6 +7,7 @@ import gc
 import weakref
 
 import pytest
+from releases import skip_what_torch_lacks
 from torch_frontend_table import (
     distance,
     each_case,
@@ -202,6 +203,7 @@ def test_counts_that_are_no_whole_numbers(name):
 def test_a_state_without_one_of_its_pieces(case):
     """As in torch; what it leaves out may begin later. The message says what to do."""
     name, arguments = case
+    skip_what_torch_lacks(name, arguments)
     (a, mine), (b, other) = pair(name, **arguments)
     for optimizer, given in ((a, mine), (b, other)):
         give(given, [grad.new_ones(grad.shape) for grad in given])
@@ -314,6 +316,7 @@ def first_steps(optimizer, groups, rates):
 @each_case
 def test_a_first_step_with_rates_and_gradients_of_0_counts_as_in_torch(case, zeros):
     name, arguments = case
+    skip_what_torch_lacks(name, arguments)
     other = parameters()
     mine = twins(other)
     a = ours(name)([{"params": mine[:2]}, {"params": mine[2:]}], **arguments)
@@ -539,6 +542,7 @@ def test_fake_tensors(case):
     from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
     name, arguments = case
+    skip_what_torch_lacks(name, arguments)
     with FakeTensorMode():
         model = torch.nn.Linear(4, 3)
         optimizer = ours(name)(model.parameters(), **arguments)
