@@ -169,9 +169,10 @@ class ImperativeOptimizer(UpdateRule):
             aligned[position] = gradient
         place = {id(cell): array for cell, array in zip(cells, arrays, strict=True)}
         held = [(cell, place.get(id(cell), cell._array)) for group in self._grouped for cell in group]
-        with backend.arithmetic():
+        with backend.arithmetic(), Undisturbed() as guard:
             with Scope([*held, *((cell, cell.value) for cell in self._step_scalars())]) as scope:
                 self._run(aligned)
+            guard.hold()
             for cell, value in scope.writes():
                 if id(cell) in place:
                     backend.write(place[id(cell)], value)

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gradwise.backends import NUMPY
 from gradwise.backends.interruptions import Undisturbed
-from gradwise.optimizers import SGD
+from gradwise.optimizers import SGD, Adam
 
 ROOT = Path(__file__).parent.parent
 
@@ -212,3 +213,21 @@ def test_interrupted_steps(way):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "done\n"
+
+
+def test_copies_of_compiled_code_are_written_all_or_not_at_all(monkeypatch):
+    parameters, gradients = [np.ones(3), np.ones(4)], [np.ones(3), np.ones(4)]
+    optimizer = Adam(0.1)
+    optimizer.build(parameters)
+    copies = [cell.numpy() for cells in optimizer._grouped for cell in cells]
+    kind, write = type(NUMPY), NUMPY.write
+
+    def interrupted(backend, *arguments):
+        signal.raise_signal(signal.SIGINT)
+        write(*arguments)
+
+    monkeypatch.setattr(kind, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        optimizer.step_on(gradients, copies, range(2))
+    assert all((array != before).all() for array, before in zip(copies, [1.0, 0.0, 0.0] * 2, strict=True))
+    assert optimizer.iterations == 1
