@@ -23,7 +23,8 @@ def _total(function: Callable[[float], float], on_error: Callable[[float], float
 
 
 def _rounding(function: Callable[[float], int]) -> Callable[[float], float]:
-    return lambda x: float(function(x)) if math.isfinite(x) else x
+    # Whether it is finite is asked in arithmetic, which torch's compiler can read.
+    return lambda x: float(function(x)) if x - x == 0 else x
 
 
 class _Functions:
