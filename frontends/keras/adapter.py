@@ -130,7 +130,7 @@ class Adapter(keras.optimizers.Optimizer):
         for position, variable in enumerate(variables):
             if positions[self._var_key(variable)] != position:
                 raise ValueError(f"Variable {variable.path!r} was given twice: give each variable once.")
-        plainly = [variable for variable in variables if not self._overwrite_variable_with_gradient(variable)]
+        plainly = [variable for variable in variables if not _is_overwritten(variable)]
         before = len(self._variables)
         link = Link(self.core, plainly, self._made)
         averages = iter(link.made[cell] for cell in self.core._averages)
@@ -139,12 +139,12 @@ class Adapter(keras.optimizers.Optimizer):
         set_untracked(self, "_overwritten", overwritten)
         set_untracked(self, "_link", link)
         if self.use_ema:
-            own = [None if self._overwrite_variable_with_gradient(v) else next(averages) for v in variables]
+            own = [None if _is_overwritten(v) else next(averages) for v in variables]
             set_untracked(self, "_model_variables_moving_average", own)
         if self.gradient_accumulation_steps:
             own = [
                 self.add_variable_from_reference(v, "gradient_accumulator")
-                if self._overwrite_variable_with_gradient(v)
+                if _is_overwritten(v)
                 else next(accumulators)
                 for v in variables
             ]
@@ -174,8 +174,10 @@ class Adapter(keras.optimizers.Optimizer):
             name = f"{reference.path.replace('/', '_')}_{name}"
         # A slot is spread over devices as its variable.
         layout = getattr(reference, "_layout", None) if record.cell.backend is not HOST else None
+        # Older releases have no layouts, in variables and here.
+        placed = {} if layout is None else {"layout": layout}
         with keras.name_scope(self.name, caller=self):
-            variable = keras.Variable(initial, dtype=dtype, trainable=False, name=name, layout=layout)
+            variable = keras.Variable(initial, dtype=dtype, trainable=False, name=name, **placed)
         self._track_variable(variable)
         return variable
 
@@ -425,3 +427,8 @@ class Adapter(keras.optimizers.Optimizer):
             custom_objects: classes by name, for schedules that Keras does not know.
         """
         return super().from_config(dict(config), custom_objects)
+
+
+def _is_overwritten(variable: Any) -> bool:
+    """Whether a variable takes its gradient as its new value. Only newer releases have a method that asks."""
+    return bool(getattr(variable, "overwrite_with_gradient", False))
