@@ -77,7 +77,7 @@ def warm(tmp_path_factory):
     values, ways, said = finish(start(GRADWISE_CACHE_DIR=str(folder)))
     assert ways == ["fused"] and said == []
     names = files_of(folder)
-    assert len(names) == 4 and all(re.fullmatch(r"[0-9a-f]{40}\.code", name) for name in names)
+    assert len(names) == 5 and all(re.fullmatch(r"[0-9a-f]{40}\.code", name) for name in names)
     return folder, values
 
 
@@ -237,7 +237,7 @@ def test_eight_processes_at_once(tmp_path):
     processes = [start(elements=3, GRADWISE_CACHE_DIR=str(tmp_path / "new" / "base")) for _ in range(8)]
     results = list(map(finish, processes))
     assert all(result == results[0] for result in results) and results[0][1:] == (["fused"], [])
-    assert len(files_of(tmp_path)) == 3 and all(name.endswith(".code") for name in files_of(tmp_path))
+    assert len(files_of(tmp_path)) == 4 and all(name.endswith(".code") for name in files_of(tmp_path))
     assert stat.S_IMODE((tmp_path / "new" / "base" / "kernels").stat().st_mode) == 0o700 or os.name == "nt"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADWISE_CACHE_DIR", str(tmp_path / "new" / "base"))

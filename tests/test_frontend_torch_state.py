@@ -119,6 +119,8 @@ def test_values_are_written_where_others_look():
     assert float(view) == 3 and float(held[3]) == before
 
 
+# JAX, which other tests have started here, warns of its threads; the children do not use it.
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
 @pytest.mark.parametrize("name", ["Adam", "NAdam", "Adagrad"])
 def test_processes_that_share_parameters_and_state(name):
     """As in asynchronous training: each process has a copy of the optimizer, and all have one state."""
