@@ -199,6 +199,7 @@ def cases(algorithm: str, convention: str) -> Iterator[Case]:
     if (algorithm, convention) == ("RMSprop", "optax"):
         # Rounding errors of the first step's variance, which is 0, are below epsilon, but no root may be taken of them.
         yield case("bias-correction-centered-epsilon-outside", NO_VARIANCE, gradients="tiny")
+        yield case("bias-correction-centered-epsilon-outside-longer", {**NO_VARIANCE, "rho": 0.96}, gradients="tiny")
     yield case("tiny-gradients", undecayed, gradients="tiny")
     yield case("huge-gradients", edge, gradients="huge")
     yield case("subnormal-gradients", undecayed, gradients="subnormal")
