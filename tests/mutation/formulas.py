@@ -27,8 +27,8 @@ SHARED = ("moving_average", "moving_average_of_squares", "_weights_of_average")
 
 NOT_IN_VECTORS = frozenset({
     "_accumulators", "_average", "_averages", "_base_rate_at", "_excluded", "_excluded_names", "_explain", "_rate_at",
-    "_schedule", "clip", "clipnorm", "clipvalue", "constraint", "decay", "divisor", "every", "factor", "global_clipnorm",
-    "gradient_accumulation_steps", "loss_scale_factor", "option", "use_ema",
+    "_schedule", "clip", "clipnorm", "clipvalue", "constraint", "decay", "divisor", "every", "factor",
+    "global_clipnorm", "gradient_accumulation_steps", "loss_scale_factor", "option", "use_ema",
 })  # fmt: skip
 """Features with tests of their own: a statement that names one of these is no part of a formula."""
 
