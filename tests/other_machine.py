@@ -95,8 +95,9 @@ COMPARE = {
     "test_user_optimizer.py": ALL, "test_conventions.py": ALL, "test_functional.py": ALL, "test_backends.py": ALL,
     # 16 bits: a float32 step that is an eps off seldom rounds to a neighbour.
     "test_low_precision.py": 200, "test_low_precision_table.py": 20,
-    # Torch: its own arithmetic, compiler, threads and optimizers.
-    "test_torch_native.py": ALL, "test_torch_threads.py": ALL, "test_torch_compile.py": 4, "test_live_torch.py": ALL,
+    # Torch: its own arithmetic, threads and optimizers. (Its compiler keeps headers for the processor's own vectors in
+    # one folder, with which code for none does not compile.)
+    "test_torch_native.py": ALL, "test_torch_threads.py": ALL, "test_live_torch.py": ALL,
     "test_peer_defects.py": ALL, "test_frontend_torch.py": 8, "test_frontend_torch_around.py": 8,
     "test_frontend_torch_checkpoints.py": 8, "test_frontend_torch_optim_db.py": 4, "test_frontend_torch_wrap.py": 8,
     "test_frontend_torch_defects.py": ALL,
