@@ -6,7 +6,6 @@ headers publish for compiled extensions; whether it is laid out as they say is t
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ from numba import carray  # type: ignore[attr-defined]  # exported without being
 
 from .numba_compiled import compiled
 from .numba_layouts import ELEMENTS, ITEM, KIND, layouts, lies_so
-from .numba_lists import items_of, kind_of, readable
+from .numba_lists import items_of, kind_of, readable, tried_out
 from .numba_pointer import pointer
 from .numpy_owners import has_memory
 
@@ -113,7 +112,7 @@ class Lookout:
         return addresses
 
 
-@functools.cache
+@tried_out
 def works() -> bool:
     """Whether arrays have the structure that is expected."""
     if not readable():

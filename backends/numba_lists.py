@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import sys
 import sysconfig
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -52,7 +53,22 @@ def all_of_kinds(identity: int, one: int, another: int) -> bool:
     return True
 
 
-@functools.cache
+def tried_out(trial: Callable[[], bool]) -> Callable[[], bool]:
+    """A trial that is made once. One that fails says no: without a glance, each step looks for itself."""
+
+    @functools.cache
+    @functools.wraps(trial)
+    def result() -> bool:
+        try:
+            return trial()
+        except Exception:
+            # Another release may lack what the trial itself is made with.
+            return False
+
+    return result
+
+
+@tried_out
 def readable() -> bool:
     """Whether lists and objects have the structure that is expected."""
     if sys.implementation.name != "cpython" or sysconfig.get_config_var("Py_GIL_DISABLED") or sys.maxsize < 2**62:

@@ -23,7 +23,7 @@ from numba.extending import intrinsic
 
 from .numba_compiled import compiled
 from .numba_layouts import ELEMENTS, ITEM, KIND, layouts, lies_so
-from .numba_lists import readable
+from .numba_lists import readable, tried_out
 
 _QUESTIONS = ("device_type", "dtype", "dim", "sizes", "strides", "storage_offset", "storage_size", "data_ptr")
 _DEVICE, _DTYPE, _AXES, _LENGTHS, _STRIDES, _OFFSET, _STORAGE, _DATA = range(len(_QUESTIONS))
@@ -135,7 +135,7 @@ class Questions:
         return addresses if _look.run(self._functions, handles, answers, self._expected, addresses) else None
 
 
-@functools.cache
+@tried_out
 def works() -> bool:
     """Whether torch answers as is expected."""
     if _functions() is None or not readable():

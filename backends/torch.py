@@ -26,7 +26,9 @@ _NUMPY_KNOWS = (
     "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool",
 )  # fmt: skip
 """The real dtypes that torch and NumPy have in common."""
-# Private, but the only way to ask; where it is missing, wrapped tensors still show by their type or requires_grad.
+# Private, but the only ways to ask; where they are missing, such tensors still show by type, requires_grad or address.
+_is_functional_tensor = getattr(torch, "_is_functional_tensor", lambda x: False)
+_is_zerotensor = getattr(torch.Tensor, "_is_zerotensor", lambda x: False)
 _is_functorch_wrapped = getattr(getattr(torch._C, "_functorch", None), "is_functorch_wrapped_tensor", lambda x: False)
 
 
@@ -50,7 +52,7 @@ _increment_versions = _increments_of_lists()
 
 def _known_to_numpy(array: Array) -> Array:
     """A CPU tensor of a kind that NumPy has: no bfloat16, no float8, no memory and no negation that is put off."""
-    if array._is_zerotensor():
+    if _is_zerotensor(array):
         array = array.clone()
     narrow = array.dtype.is_floating_point and array.dtype not in (torch.float16, torch.float32, torch.float64)
     return array.float() if narrow else array.resolve_neg()
@@ -76,11 +78,11 @@ def _has_memory(array: Array) -> bool:
         count = 1 + sum((length - 1) * stride for length, stride in zip(array.shape, array.stride(), strict=True))
     # Torch's zeros that take no memory have a storage of their size, at no address.
     long_enough = (array.storage_offset() + count) * array.itemsize <= array.untyped_storage().nbytes()
-    return bool(long_enough and not array._is_zerotensor() and array.data_ptr())
+    return bool(long_enough and not _is_zerotensor(array) and array.data_ptr())
 
 
 class _Functions:
-    """The standard's functions, as array-api-compat gives them but for one."""
+    """The standard's functions, as array-api-compat gives them but for some."""
 
     def __getattr__(self, name: str) -> Any:
         function = getattr(array_api_compat.torch, name)
@@ -163,7 +165,7 @@ class TorchBackend(Backend):
             and not (array.requires_grad and torch.is_grad_enabled())
             and not torch.compiler.is_compiling()
             and not _is_functorch_wrapped(array)
-            and not torch._is_functional_tensor(array)
+            and not _is_functional_tensor(array)
         )
 
     def item(self, array: Array) -> float | int:
@@ -187,7 +189,7 @@ class TorchBackend(Backend):
             return "it is the result of a differentiated operation: pass the leaf it was computed from, or its detach()"
         if array.is_inference() and not torch.is_inference_mode_enabled():
             return "it was made in inference mode: pass a clone"
-        if not torch.compiler.is_compiling() and array._is_zerotensor():
+        if not torch.compiler.is_compiling() and _is_zerotensor(array):
             return "it is one of torch's zeros that take no memory: pass a clone"
         strided = array.layout is torch.strided and not array.is_contiguous()
         if strided and elements_overlap(array.shape, array.stride()):
@@ -207,9 +209,9 @@ class TorchBackend(Backend):
             return None
         if array.is_nested:
             return "it is nested: pad it"
-        if array.is_meta or _is_functorch_wrapped(array) or array._is_zerotensor() or _has_memory(array):
+        if array.is_meta or _is_functorch_wrapped(array) or _is_zerotensor(array) or _has_memory(array):
             return None
-        if torch._is_functional_tensor(array):
+        if _is_functional_tensor(array):
             return None
         held = array.untyped_storage().nbytes()
         return f"its storage holds {held} bytes and it needs more: its memory was given back"
@@ -251,7 +253,7 @@ class TorchBackend(Backend):
         """Whether both lie in one storage; wrapped tensors, which may hide it, count as sharing."""
         if type(a) not in _PLAIN or type(b) not in _PLAIN:
             return True
-        if a._is_zerotensor() or b._is_zerotensor():
+        if _is_zerotensor(a) or _is_zerotensor(b):
             return False
         return bool(a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr())
 

@@ -148,6 +148,32 @@ def test_reading_does_not_fix_the_size_of_storages():
 
 @pytest.mark.torch
 @pytest.mark.fast
+@pytest.mark.torch
+@pytest.mark.parametrize("missing", ["_efficientzerotensor", "empty", "__file__"])
+def test_a_torch_without_what_the_trial_needs_is_looked_at_tensor_by_tensor(missing, monkeypatch):
+    import torch
+
+    from gradwise.backends import numba_tensors
+
+    numba_tensors.works.cache_clear()
+    numba_tensors._functions.cache_clear()
+    numba_tensors._number_of.cache_clear()
+    try:
+        with monkeypatch.context() as patch:
+            patch.delattr(torch, missing)
+            assert not numba_tensors.works()
+        weight = torch.ones(3)
+        optimizer = SGD(0.5)
+        for _ in range(3):
+            optimizer.apply([torch.ones(3)], [weight])
+        assert weight.tolist() == [-0.5] * 3
+        assert [group.way for group in optimizer.execution_report()] == ["fused"]
+    finally:
+        numba_tensors.works.cache_clear()
+        numba_tensors._functions.cache_clear()
+
+
+@pytest.mark.fast
 def test_looking_at_tensors():
     import torch
 
