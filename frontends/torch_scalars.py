@@ -67,6 +67,8 @@ class Scalars:
         self._addresses: list[int] | None = None
         self._runs: list[_Run] = []
         self._wholes: list[torch.Tensor] = []
+        # For each parameter whose number is in a run, that run's view and the position in it.
+        self._where: dict[int, tuple[Any, int]] = {}
         self._starts: list[int] = []
         self._apart: list[int] = []
         # All of them, where all lie side by side.
@@ -118,13 +120,13 @@ class Scalars:
             self._seen = self._values()
 
     def _write_some(self, values: Sequence[Any], places: Sequence[int]) -> None:
-        for run in self._runs:
-            for place in places:
-                if run.places.start <= place < run.places.stop:
-                    run.view[place - run.places.start] = values[place]
         with torch.no_grad():
-            for place in set(self._apart).intersection(places):
-                self._tensors[place].fill_(values[place])
+            for place in places:
+                if place in self._where:
+                    view, position = self._where[place]
+                    view[position] = values[place]
+                else:
+                    self._tensors[place].fill_(values[place])
 
     def _values(self) -> list[Any]:
         values: list[Any] = [None] * len(self._tensors)
@@ -145,6 +147,11 @@ class Scalars:
             if end == len(places) or not self._follows(places[end - 1], places[end]):
                 self._runs.append(_run(places[begin], places[end - 1] + 1, self._tensors[places[begin]]))
                 begin = end
+        self._where = {
+            place: (run.view, place - run.places.start)
+            for run in self._runs
+            for place in range(run.places.start, run.places.stop)
+        }
         self._wholes = [run.whole for run in self._runs]
         self._starts = list(map(_data_ptr, self._wholes))
         # If memory is replaced in place, as `share_memory_` does, the tensors over it show that, the views do not.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import sys
 import weakref
 
 import pytest
@@ -117,6 +118,47 @@ def test_values_are_written_where_others_look():
     optimizer.step()
     assert all(optimizer.state[p]["step"] is count for p, count in zip(given, held, strict=True))
     assert float(view) == 3 and float(held[3]) == before
+
+
+@pytest.mark.parametrize("everyone", [True, False])
+def test_work_on_counts_that_lie_apart_grows_in_proportion(everyone):
+    """As after a pickle, or where others have written the state. Lines of Python are counted, not time."""
+
+    def lines(count):
+        import torch
+
+        from gradwise.frontends import torch_scalars
+
+        given = [torch.nn.Parameter(torch.ones(1)) for _ in range(count)]
+        for parameter in given:
+            parameter.grad = torch.ones(1)
+        optimizer = ours("Adam")(given)
+        optimizer.step()
+        for entry in optimizer.state.values():
+            entry["step"] = entry["step"].clone()
+        if not everyone:
+            given[0].grad = None
+        optimizer.step()
+        found = 0
+
+        def trace(frame, event, argument):
+            nonlocal found
+            if frame.f_code.co_filename != torch_scalars.__file__:
+                return None
+            found += event == "line"
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            optimizer.step()
+        finally:
+            sys.settrace(before)
+        first, *others = [float(optimizer.state[parameter]["step"]) for parameter in given]
+        assert first == (3 if everyone else 1) and set(others) == {3}
+        return found
+
+    assert lines(80) <= 5 * lines(20)
 
 
 # JAX, which other tests have started here, warns of its threads; the children do not use it.
