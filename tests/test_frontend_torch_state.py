@@ -610,20 +610,13 @@ def betas_of_every_kind():
     import numpy as np
     import torch
 
-    kinds = [
+    return [
         [0.5, 0.75],
         collections.UserList([0.5, 0.75]),
         collections.deque([0.5, 0.75]),
         np.array([0.5, 0.75]),
         torch.tensor([0.5, 0.75]),
     ]
-    try:
-        from omegaconf import OmegaConf
-
-        kinds.append(OmegaConf.create({"betas": [0.5, 0.75]}).betas)
-    except ImportError:
-        pass
-    return kinds
 
 
 @pytest.mark.parametrize("name", ["Adam", "AdamW", "NAdam", "Adamax"])

@@ -44,16 +44,6 @@ def test_a_state_and_gradients_that_came_to_the_host(kind: Any, convention: str)
     assert all(isinstance(leaf, np.ndarray | np.generic) for leaf in jax.tree.leaves((held, given)))
 
 
-def test_a_state_that_flax_read_from_bytes() -> None:
-    from flax import serialization
-
-    params, grads = trees()
-    optimizer = Adam(0.1)
-    params, state = optimizer.step(params, grads, optimizer.init(params))
-    read = serialization.from_bytes(optimizer.init(params), serialization.to_bytes(state))
-    assert_same(optimizer.step(params, grads, read), optimizer.step(params, grads, state))
-
-
 def test_what_runs_under_jit_runs_without() -> None:
     import jax
 

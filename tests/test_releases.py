@@ -35,6 +35,24 @@ def test_nothing_experimental_is_imported(room: str) -> None:
             assert library not in LIBRARIES or not {"experimental", "_src"} & set(path), f"{file}: {name}"
 
 
+NEEDED = {
+    "array_api_strict", "expecttest", "hypothesis", "jax", "jsonschema", "keras", "ml_dtypes", "mpmath", "numba",
+    "numpy", "optax", "optree", "pytest", "rich", "scipy", "torch", "typer",
+}  # fmt: skip
+"""What the extras of `make test` install: a test that imports anything else fails where nobody put that by hand."""
+
+
+def test_the_tests_import_what_their_extras_install() -> None:
+    tests = Path(__file__).parent
+    folders = [ROOT.glob("*"), (ROOT / "benchmarks").glob("*"), (ROOT / "examples").glob("*"), tests.rglob("*")]
+    own = {path.stem for paths in folders for path in paths}
+    own_environments = [tests / "jax_frameworks", tests / "test_frontend_torch_frameworks.py"]
+    for file in tests.rglob("*.py"):
+        if not any(file.is_relative_to(path) for path in own_environments):
+            modules = {name.partition(".")[0] for name in imported(file.read_text())}
+            assert modules <= NEEDED | own | sys.stdlib_module_names, file
+
+
 @pytest.mark.torch
 def test_a_torch_that_lacks_what_is_passed_on() -> None:
     """The front end has what torch.optim has, and no more."""

@@ -215,3 +215,19 @@ def test_orbax_saves_a_core_s_state(tmp_path: Path) -> None:
         restored = checkpointer.restore(tmp_path / "state", optimizer.init(params))
     assert jax.tree.structure(restored) == jax.tree.structure(state)
     close(restored, state, 0)
+
+
+def test_a_core_state_that_flax_read_from_bytes() -> None:
+    """Flax gives NumPy arrays back where JAX's went in: the step takes them as JAX's own functions do."""
+    from flax import serialization
+
+    params = {"w": jnp.asarray([[1.0, -2.0], [0.5, 3.0]], jnp.float32), "b": jnp.asarray([0.25, -1.0], jnp.bfloat16)}
+    grads = {"w": jnp.asarray([[0.5, 1e-3], [-2.0, 4.0]], jnp.float32), "b": jnp.asarray([-1.0, 2.0], jnp.bfloat16)}
+    optimizer = optimizers.Adam(0.1)
+    params, state = optimizer.step(params, grads, optimizer.init(params))
+    read = serialization.from_bytes(optimizer.init(params), serialization.to_bytes(state))
+    found, expected = optimizer.step(params, grads, read), optimizer.step(params, grads, state)
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert isinstance(a, jax.Array) and a.dtype == b.dtype
+        np.testing.assert_array_equal(np.asarray(a, np.float32), np.asarray(b, np.float32))
