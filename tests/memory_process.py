@@ -396,7 +396,7 @@ class FrontendWorld(TorchWorld):
             count.data = values
         elif kind == 1:
             count.data = torch.tensor([CANARY, float(values), CANARY], dtype=values.dtype)[1]
-        elif kind == 2:
+        elif kind == 2 and not count.is_neg():  # a negation that is put off would stay, and turn the new value round
             count.set_(values)
         elif kind == 3:
             count.share_memory_()
@@ -404,7 +404,7 @@ class FrontendWorld(TorchWorld):
             count.data = values.to(self.chance.choice([torch.float64, torch.int64]))
         elif kind == 5:
             count.data = torch._neg_view(-values)
-        else:
+        elif kind == 6:
             count.data = values.clone()
             count.untyped_storage().resize_(0)
             return Change("count given back", True, lambda: setattr(count, "data", values))
