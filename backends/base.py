@@ -312,6 +312,14 @@ class Backend:
         """
         return None
 
+    def watched(self) -> bool:
+        """Whether something outside of the arrays now follows what the library computes: a trace, a derivative."""
+        return False
+
+    def empty_like(self, array: Array) -> Array:
+        """A new plain array of the shape, dtype, place and order of a plain one, that holds anything."""
+        raise TypeError(f"{self.name} arrays lie in no memory that can be shared.")
+
     def of_plain_class(self, array: Array) -> bool:
         """Whether an array, and so its copies, is of the library's own class, not of one with its own arithmetic."""
         return True

@@ -185,6 +185,10 @@ class NumpyBackend(Backend):
 
         return numba_arrays.Lookout(shapes, [self.dtype(name) for name in dtypes]) if numba_arrays.works() else None
 
+    def empty_like(self, array: Array) -> Array:
+        """Of NumPy's own class."""
+        return numpy.empty_like(array, subok=False)
+
     def plain_copy(self, array: Array, dtype: str) -> Array:
         """A row-major copy."""
         return numpy.array(array, dtype=dtype, order="C", subok=False)

@@ -115,6 +115,27 @@ def _restricted_scalars(
     )  # fmt: skip
 
 
+def apart(program: Program) -> Program:
+    """The same program with memory of its own for each output: a further input before the last, which nobody reads.
+
+    So it leaves what it reads as it is. What it reads may overlap in any way.
+    """
+    last, count = program.inputs - 1, len(program.outputs)
+
+    def moved(number: int) -> int:
+        return number if number < last else number + count
+
+    return program._replace(
+        inputs=program.inputs + count,
+        operations=tuple(
+            (name, tuple((kind, moved(k) if kind == "array" else k) for kind, k in operands))
+            for name, operands in program.operations
+        ),
+        outputs=tuple((last + place, moved(source)) for place, (_, source) in enumerate(program.outputs)),
+        reductions=tuple((name, moved(operand)) for name, operand in program.reductions),
+    )
+
+
 def scalars_alone(program: Program, wanted: Sequence[int]) -> Program:
     """A program without arrays, whose scalars are some of another program's."""
     return Program(0, (), (), *_restricted_scalars(program, wanted))

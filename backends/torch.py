@@ -29,6 +29,8 @@ _NUMPY_KNOWS = (
 # Private, but the only ways to ask; where they are missing, such tensors still show by type, requires_grad or address.
 _is_functional_tensor = getattr(torch, "_is_functional_tensor", lambda x: False)
 _is_zerotensor = getattr(torch.Tensor, "_is_zerotensor", lambda x: False)
+_is_tracing = getattr(torch._C, "_is_tracing", lambda: False)
+_watching_modes = getattr(torch._C, "_len_torch_dispatch_stack", lambda: 0)
 _is_functorch_wrapped = getattr(getattr(torch._C, "_functorch", None), "is_functorch_wrapped_tensor", lambda x: False)
 
 
@@ -296,6 +298,19 @@ class TorchBackend(Backend):
         from . import numba_tensors, torch_lookout
 
         return torch_lookout.Lookout(shapes, [_DTYPES[name] for name in dtypes]) if numba_tensors.works() else None
+
+    def watched(self) -> bool:
+        """By torch's compiler or tracer, by a mode that sees every operation, or by forward differentiation."""
+        return bool(
+            torch.compiler.is_compiling()
+            or _is_tracing()
+            or _watching_modes()
+            or getattr(torch.autograd.forward_ad, "_current_level", -1) >= 0
+        )
+
+    def empty_like(self, array: Array) -> Array:
+        """A tensor that needs no gradient."""
+        return torch.empty_like(array, requires_grad=False)
 
     def of_plain_class(self, array: Array) -> bool:
         """No subclass."""

@@ -27,6 +27,7 @@ from ..backends import (
     ops,
     value_of,
 )
+from .apart import Apart
 from .cells import configuration, frozen
 from .checks import (
     check_gradient,
@@ -164,6 +165,8 @@ class FunctionalOptimizer(UpdateRule):
         if zeros is None:
             check_some_gradient(gradients, tree.names)
         template = self._template_for(tree, backend)
+        if template._apart is None and self._may_run_apart(tree, backend):
+            template._apart = Apart(self._new_template(tree)[0])
         cells, values, beside = _state_cells(template, tree, state)
         first = tree.leaves[0] if tree.leaves else None
         values = [
@@ -198,6 +201,13 @@ class FunctionalOptimizer(UpdateRule):
         # State must not be the caller's own array under another name: it would change with it.
         after = [backend.copy(value) if id(value) in inputs else value for value in after]
         return tree.build(results), _state_of(template, tree, state, after)
+
+    def _may_run_apart(self, tree: Tree, backend: Backend) -> bool:
+        """Whether there is memory that a pass could take."""
+        return self.jit_compile is not False and any(
+            backend.address(leaf, compute_dtype(backend.dtype_name(leaf)), backend.shape(leaf), write=False) is not None
+            for leaf in tree.leaves
+        )
 
     def _after(self, cell: Variable, before: Any, turn: int, counters: set[Variable]) -> Any:
         """What a cell holds after a step, as state: in the dtype in which it came in."""

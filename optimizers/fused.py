@@ -81,9 +81,9 @@ class Fusion:
         """
         self.lane = None
         if not rule._parameters or scope_holding(rule._parameters[0]) is not None:
-            # A functional step runs on what it was given, by the library's own functions.
+            # A functional step runs on what it was given.
             _begin_eagerly(rule, gradients, rate)
-            return set(), _nothing
+            return (set(), _nothing) if rule._apart is None else rule._apart.prepare(rule, gradients, rate)
         reason = _why_not_at_all(rule, rate)
         if reason is None:
             self._refresh(rule, gradients)
@@ -306,6 +306,11 @@ class Fusion:
             return str(backend.compiled_way if compiled else backend.program_way)
         way = self._entries[index].way
         return "fused" if has_numba() and way is not None and not way.by_blocks else "blocks"
+
+    def ways_of(self, rule: Any, gradients: Any) -> list[Way | None]:
+        """For each parameter how its update is run in one pass, or None where it cannot be recorded."""
+        self._refresh(rule, gradients)
+        return [entry.way for entry in self._entries]
 
     def program_of(self, index: int) -> Program | None:
         """The program that a parameter's last update was run as."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..backends import HOST, Backend, Variable, any_scope
 from ..backends.interpreter import BlockRunner
-from ..backends.passes import passes_of, with_sums_inside
+from ..backends.passes import apart, passes_of, with_sums_inside
 from ..backends.program import Program, scalar_evaluator
 from .recording import BeginProgram
 
@@ -65,6 +65,11 @@ class Way:
     def whole(self) -> _Pass:
         """For libraries that run programs themselves."""
         return _Pass(with_sums_inside(self.program), self.dtype)
+
+    @functools.cached_property
+    def apart(self) -> Way:
+        """The same, written to further arrays, one for each target, which stand before the gradient."""
+        return Way(apart(self.program), self.dtype)
 
     @property
     def by_blocks(self) -> bool:

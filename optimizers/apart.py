@@ -1,0 +1,134 @@
+"""Functional steps in one pass: what was given is read where it lies, and what comes out is written to new arrays.
+
+The programs are those of the imperative path, with memory of their own for what they write. So nothing that was given
+changes, whatever overlaps in it; and nothing is moved that a step in place would not move. What no pass can take is
+computed by the library's own functions: what is traced, differentiated or watched, another kind of memory, a rule that
+cannot be recorded.
+
+A template serves any number of threads at once. It is recorded on a second one that nobody runs, because recording
+changes attributes for a moment; what was recorded does not change any more.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ..backends import compute_dtype, is_number, ops
+from ..backends.compiler import has_numba
+from .ways import Way, addresses_of, lines_of, step_values, table_of
+
+
+class _Member(NamedTuple):
+    """A parameter in a group: its position, what its cells hold, where that lies, and its gradient likewise."""
+
+    position: int
+    arrays: list[Any]
+    addresses: list[int]
+    gradient: Any
+    address: int
+
+
+class Apart:
+    """The recorded updates of a template, and steps that run them.
+
+    Args:
+        rule: a template of the same structure that nobody runs.
+    """
+
+    def __init__(self, rule: Any) -> None:
+        self._rule = rule
+        self._lock = threading.Lock()
+        self._ways: list[Way | None] | None = None
+
+    def ways(self, gradients: Any) -> list[Way | None]:
+        """For each parameter how its update is run in one pass, or None."""
+        if self._ways is None:
+            with self._lock:
+                if self._ways is None:
+                    self._ways = self._rule._fusion.ways_of(self._rule, gradients)
+        return self._ways
+
+    def prepare(self, rule: Any, gradients: Any, rate: Any) -> tuple[set[int], Callable[[], None]]:
+        """The positions of the parameters that can be updated in one pass, and what updates them, in their scope.
+
+        Args:
+            rule: the template that runs.
+            gradients: of the step, which has begun.
+            rate: of the step.
+        """
+        backend = rule._parameters[0].backend
+        scalars = [rate, rule._iterations.value, *(cell.value for cell in rule._host_scalars())]
+        if not all(map(is_number, scalars)) or backend.watched() or rule._parameters[0].collects:
+            return set(), _nothing
+        groups: dict[Way, list[_Member]] = {}
+        for index, way in enumerate(self.ways(gradients)):
+            if way is not None and index in gradients.present:
+                member = _looked_at(rule, index, gradients, backend)
+                if member is not None:
+                    groups.setdefault(way, []).append(member)
+        if not groups:
+            return set(), _nothing
+        values = step_values(rule, rate)
+
+        def run() -> None:
+            for way, members in groups.items():
+                own = [
+                    [ops.convert_to_number(gradients.factor(each.position)),
+                     *(cell.value for cell in rule._numbers[each.position])]
+                    for each in members
+                ]  # fmt: skip
+                _run(rule, way, members, lines_of(values, own), backend)
+
+        return {each.position for members in groups.values() for each in members}, run
+
+
+def _looked_at(rule: Any, index: int, gradients: Any, backend: Any) -> _Member | None:
+    """A parameter with its slots and gradient, if all are plain memory that holds what is computed with."""
+    cells = rule._grouped[index]
+    dtype, shape = compute_dtype(cells[0].dtype_name), cells[0].shape
+    factor = ops.convert_to_number(gradients.factor(index))
+    if factor is not None and not is_number(factor):
+        return None
+    if not all(is_number(cell.value) for cell in rule._numbers[index]):
+        return None
+    arrays = [cell.value for cell in cells]
+    addresses = [backend.address(array, dtype, shape, write=False) for array in arrays]
+    gradient = gradients.array(index)
+    if None in addresses or not backend.of_plain_class(gradient) or not backend.concrete(gradient):
+        return None
+    address = backend.address(gradient, dtype, shape, write=False)
+    if address is None:
+        gradient = backend.plain_copy(gradient, dtype)
+        address = backend.address(gradient, dtype, shape, write=False)
+    return None if address is None else _Member(index, arrays, addresses, gradient, address)
+
+
+def _run(rule: Any, way: Way, members: list[_Member], lines: list[dict[str, Any]], backend: Any) -> None:
+    made = [[backend.empty_like(each.arrays[target]) for target in way.targets] for each in members]
+    if has_numba():
+        rows = [
+            [*each.addresses, *(_address(array, way, backend) for array in new), each.address]
+            for each, new in zip(members, made, strict=True)
+        ]
+        sizes = [rule._parameters[each.position].size for each in members]
+        way.apart.run(table_of(sizes, way.dtype, backend), addresses_of(rows), lines)
+    else:
+        way.apart.run_by_blocks(
+            [[backend.flat_view(array) for array in (*each.arrays, *new, each.gradient)]
+             for each, new in zip(members, made, strict=True)], lines,
+        )  # fmt: skip
+    for each, new in zip(members, made, strict=True):
+        for target, array in zip(way.targets, new, strict=True):
+            rule._grouped[each.position][target].assign(array)
+
+
+def _address(array: Any, way: Way, backend: Any) -> int:
+    address = backend.address(array, way.dtype, backend.shape(array), write=True)
+    assert address is not None
+    return int(address)
+
+
+def _nothing() -> None:
+    """What is left to do where nothing is."""

@@ -1,0 +1,276 @@
+"""Functional steps in one pass: the bits of whole arrays, inputs that stay as they are, and what no pass may take."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import optree
+import pytest
+import torch
+from algorithms import DEFAULTS, FEATURES, KERAS_2, OPTAX, PLAIN, TORCH, problem
+
+from gradwise import optimizers
+from gradwise.optimizers import SGD, Adam
+from gradwise.optimizers.apart import Apart
+from gradwise.optimizers.registry import ALGORITHMS
+
+ROWS = (*PLAIN, *FEATURES, *KERAS_2, *TORCH, *OPTAX, *DEFAULTS)
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """The positions of the parameters that were updated in one pass, a set for each step."""
+    found = []
+    prepare = Apart.prepare
+
+    def noted(self, rule, gradients, rate):
+        positions, run = prepare(self, rule, gradients, rate)
+        found.append(positions)
+        return positions, run
+
+    monkeypatch.setattr(Apart, "prepare", noted)
+    return found
+
+
+def leaves_of(tree):
+    return optree.tree_leaves(tree)
+
+
+def same_bits(one, other):
+    """Whether two trees are of one structure and hold the same, to the last bit."""
+    mine, theirs = leaves_of(one), leaves_of(other)
+    return optree.tree_structure(one) == optree.tree_structure(other) and all(
+        type(a) is type(b) and a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+        for a, b in zip(mine, theirs, strict=True)
+    )
+
+
+def read_only(tree):
+    for leaf in leaves_of(tree):
+        leaf.setflags(write=False)
+    return tree
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_the_bits_are_those_of_whole_arrays(row, dtype, passes):
+    params, gradients = problem(dtype, steps=8)
+    expected = dict(params)
+    ours, theirs = row.make(), row.make(jit_compile=False)
+    state, expected_state = ours.init(params), theirs.init(params)
+    for gradient in gradients:
+        params, state = ours.step(read_only(params), read_only(gradient), read_only(state))
+        expected, expected_state = theirs.step(expected, gradient, expected_state)
+        assert same_bits(params, expected)
+        assert same_bits(state, expected_state)
+    assert passes
+    assert all(positions == {0, 1, 2, 3} for positions in passes)
+
+
+def test_missing_gradients_pass_through(passes):
+    optimizer, plain = Adam(0.1), Adam(0.1, jit_compile=False)
+    params = {"a": np.ones(3), "b": np.full(4, 2.0)}
+    state, expected = optimizer.init(params), plain.init(params)
+    grads = {"a": None, "b": np.arange(4.0)}
+    result, after = optimizer.step(params, grads, state)
+    whole, expected = plain.step(params, grads, expected)
+    assert passes == [{1}]
+    assert same_bits(result, whole) and same_bits(after, expected)
+    assert result["a"] is params["a"] and result["b"] is not params["b"]
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam])
+def test_inputs_may_share_memory(kind, passes):
+    memory = np.linspace(-1.0, 1.0, 12)
+    params = {"whole": memory, "part": memory[3:9], "same": memory}
+    grads = {"whole": memory, "part": memory[2:8], "same": memory[::-1]}
+    ours, plain = kind(0.1), kind(0.1, jit_compile=False)
+    state = ours.init(params)
+    if state.slots:
+        state.slots["momentum"]["part"] = memory[1:7]
+        state.slots["velocity"]["part"] = state.slots["momentum"]["part"]
+    before = memory.copy()
+    result = ours.step(params, grads, state)
+    expected = plain.step(params, grads, state)
+    assert np.array_equal(memory, before)
+    assert passes == [{0, 1, 2}]
+    assert same_bits(result, expected)
+    given = {id(leaf) for leaf in leaves_of((params, grads, state))}
+    made = leaves_of((result[0], result[1].slots))
+    assert not any(id(leaf) in given or np.may_share_memory(leaf, memory) for leaf in made)
+
+
+def test_a_state_is_used_again_and_again(passes):
+    optimizer = Adam(0.1)
+    params, grads = {"w": np.ones(5)}, {"w": np.arange(5.0)}
+    state = optimizer.init(params)
+    results = [optimizer.step(params, grads, state) for _ in range(4)]
+    assert all(same_bits(each, results[0]) for each in results)
+    first = leaves_of(results[0])
+    assert not any(np.may_share_memory(a, b) for a, b in zip(first, leaves_of(results[1]), strict=True))
+
+
+def test_what_is_not_plain_is_computed_by_whole_arrays(passes):
+    optimizer, plain = Adam(0.1), Adam(0.1, jit_compile=False)
+    params = {"strided": np.ones((4, 6))[:, ::2], "half": np.ones(3, np.float16), "plain": np.ones(2)}
+    grads = optree.tree_map(lambda leaf: np.full_like(leaf, 0.5), params)
+    results = [each.step(params, grads, each.init(params)) for each in (optimizer, plain)]
+    assert passes == [{1}]
+    assert same_bits(*results)
+
+
+def test_gradients_of_another_dtype_or_order_are_copied(passes):
+    optimizer, plain = Adam(0.1), Adam(0.1, jit_compile=False)
+    params = {"a": np.ones((2, 3), np.float32), "b": np.ones((2, 3))}
+    grads = {"a": np.arange(6.0).reshape(3, 2).T, "b": np.arange(12, dtype=np.float32).reshape(2, 6)[:, ::2]}
+    results = [each.step(params, grads, each.init(params)) for each in (optimizer, plain)]
+    assert passes == [{0, 1}]
+    assert same_bits(*results)
+
+
+def test_threads_share_one_optimizer():
+    optimizer = Adam(0.01, global_clipnorm=1.0)
+    results, start = {}, threading.Barrier(8)
+
+    def work(seed):
+        generator = np.random.default_rng(seed % 2)
+        params = {"w": np.ones(500), "b": np.zeros((2, 3))}
+        state = optimizer.init(params)
+        start.wait()
+        for _ in range(40):
+            grads = {name: generator.normal(size=value.shape) for name, value in params.items()}
+            params, state = optimizer.step(params, grads, state)
+        results[seed] = params, state
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 8
+    assert all(same_bits(results[seed], results[seed % 2]) for seed in range(2, 8))
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda kind: kind.__name__)
+def test_tensors_get_the_bits_of_numpy(algorithm, passes):
+    optimizer = algorithm(0.125)
+    generator = np.random.default_rng(5)
+    arrays = {"w": generator.normal(size=(5, 7)).astype(np.float32)}
+    tensors = {"w": torch.tensor(arrays["w"])}
+    states = [optimizer.init(arrays), optimizer.init(tensors)]
+    for _ in range(5):
+        gradient = generator.normal(size=(5, 7)).astype(np.float32)
+        given = torch.tensor(gradient)
+        versions = [leaf._version for leaf in leaves_of((tensors, given, states[1]))]
+        inputs = tensors, states[1]
+        arrays, states[0] = optimizer.step(arrays, {"w": gradient}, states[0])
+        tensors, states[1] = optimizer.step(tensors, {"w": given}, states[1])
+        assert [leaf._version for leaf in leaves_of((inputs[0], given, inputs[1]))] == versions
+        for a, b in zip(leaves_of((arrays, states[0])), leaves_of((tensors, states[1])), strict=True):
+            assert a.tobytes() == b.numpy().tobytes()
+    assert passes == [{0}] * 10
+
+
+def test_what_is_differentiated_stays_differentiable(passes):
+    optimizer = Adam(0.1)
+    start = torch.ones(3, dtype=torch.float64)
+    scale = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+
+    def loss(scale):
+        params, state = {"w": start}, optimizer.init({"w": start})
+        for _ in range(2):
+            params, state = optimizer.step(params, {"w": params["w"] * scale}, state)
+        return (params["w"] ** 2).sum()
+
+    (derivative,) = torch.autograd.grad(loss(scale), scale)
+    assert passes == [set()] * 2
+    slope = (loss(scale.detach() + 1e-6) - loss(scale.detach() - 1e-6)) / 2e-6
+    assert derivative.item() == pytest.approx(slope.item(), rel=1e-4, abs=1e-6)
+
+
+def test_parameters_that_need_gradients(passes):
+    optimizer = SGD(0.5, momentum=0.9)
+    params = {"w": torch.nn.Parameter(torch.ones(3))}
+    grads = {"w": torch.full((3,), 0.5)}
+    state = optimizer.init(params)
+    with torch.no_grad():
+        stepped, _ = optimizer.step(params, grads, state)
+    assert type(stepped["w"]) is torch.Tensor and not stepped["w"].requires_grad
+    assert stepped["w"].tolist() == [0.75] * 3
+    stepped, _ = optimizer.step(params, grads, state)
+    assert stepped["w"].requires_grad and stepped["w"].tolist() == [0.75] * 3
+    assert passes == [{0}, set()]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")  # torch's own, where it first maps
+def test_functional_transformations_see_every_operation(passes):
+    optimizer = Adam(0.1)
+    params = torch.linspace(0.5, 1.5, 4, dtype=torch.float64)
+    state = optimizer.init(params)
+
+    def stepped(gradient):
+        return optimizer.step(params, gradient, state)[0]
+
+    gradient = torch.linspace(1.0, 2.0, 4, dtype=torch.float64)
+    mapped = torch.func.vmap(stepped)(torch.stack([gradient, -gradient]))
+    _, tangent = torch.func.jvp(stepped, (gradient,), (torch.ones_like(gradient),))
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(gradient, torch.ones_like(gradient))
+        forward = torch.autograd.forward_ad.unpack_dual(stepped(dual)).tangent
+    assert passes == [set()] * 3
+    assert torch.allclose(mapped[1], stepped(-gradient), rtol=1e-12)
+    assert forward is not None and torch.allclose(forward, tangent, rtol=1e-12)
+
+
+def test_modes_and_tracers_see_every_operation(passes):
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    seen = []
+
+    class Watching(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            seen.append(function)
+            return function(*args, **(kwargs or {}))
+
+    optimizer = Adam(0.1)
+    params = torch.ones(4)
+    state = optimizer.init(params)
+    with Watching():
+        optimizer.step(params, params, state)
+    assert passes == [set()] and len(seen) > 3
+
+
+def test_jit_compile_false_does_without(passes):
+    optimizer = Adam(0.1, jit_compile=False)
+    params = {"w": np.ones(3)}
+    optimizer.step(params, params, optimizer.init(params))
+    assert passes == []
+
+
+def test_a_rule_that_cannot_be_recorded(passes):
+    class Sorting(optimizers.Optimizer):
+        def update_step(self, gradient, variable, learning_rate):
+            self.assign_sub(variable, np.sort(gradient) * learning_rate)
+
+    optimizer = Sorting(0.5)
+    params = {"w": np.zeros(3)}
+    stepped, _ = optimizer.step(params, {"w": np.array([3.0, 1.0, 2.0])}, optimizer.init(params))
+    assert stepped["w"].tolist() == [-0.5, -1.0, -1.5] and passes == [set()]
+
+
+def test_deltas_are_what_is_added_before_it_is_rounded(passes):
+    optimizer, plain = Adam(0.1), Adam(0.1, jit_compile=False)
+    params = {"w": np.full(3, 1e8, np.float32)}
+    grads = {"w": np.array([1.0, -2.0, 3.0], np.float32)}
+    results = [each.delta(params, grads, each.init(params)) for each in (optimizer, plain)]
+    assert same_bits(*results)
+
+
+def test_half_precision_is_as_before():
+    optimizer, plain = Adam(0.1), Adam(0.1, jit_compile=False)
+    params = {"w": torch.linspace(-1, 1, 8, dtype=torch.bfloat16)}
+    grads = {"w": torch.linspace(2, 3, 8, dtype=torch.bfloat16)}
+    results = [each.step(params, grads, each.init(params)) for each in (optimizer, plain)]
+    for ours, theirs in zip(*map(leaves_of, results), strict=True):
+        assert ours.dtype == theirs.dtype and torch.equal(ours, theirs)
