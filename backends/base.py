@@ -295,6 +295,18 @@ class Backend:
         """
         return None
 
+    def held_here(self, arrays: Sequence[Array]) -> Sequence[Array] | None:
+        """What this process holds of arrays of one shape: the arrays themselves, unless several hold them together.
+
+        Args:
+            arrays: a parameter's and others that belong to it, such as its gradient.
+
+        Returns:
+            Arrays of one shape, in their order, over the same memory; None if of one array other elements are held here
+            than of another.
+        """
+        return arrays
+
     def lookout(
         self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[str]
     ) -> Callable[[Sequence[Any], Sequence[Any]], Any] | None:

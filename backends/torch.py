@@ -289,6 +289,10 @@ class TorchBackend(Backend):
         address = int(array.data_ptr())
         return None if address % array.itemsize else address
 
+    def held_here(self, arrays: Sequence[Array]) -> Sequence[Array] | None:
+        """Of DTensors their local tensors."""
+        return torch_spread.held_here(arrays) if torch_spread.is_spread(arrays[0]) else arrays
+
     def lookout(
         self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[str]
     ) -> Callable[[Sequence[Any], Sequence[Any]], Any] | None:

@@ -9,10 +9,17 @@ import torch
 
 from .numba_lists import all_of_kinds
 from .numba_tensors import Questions
+from .torch_spread import rows_held_here
 
 # Calls of methods through `map` take half as long as in a loop, and this is most of a small step.
 _data_ptr, _is_neg = torch.Tensor.data_ptr, torch.Tensor.is_neg
 _TENSOR, _PARAMETER = id(torch.Tensor), id(torch.nn.Parameter)
+
+
+def _all_plain(held: list[Any], gradients: list[Any]) -> bool:
+    return bool(
+        all_of_kinds.run(id(gradients), _TENSOR, _TENSOR) and all_of_kinds.run(id(held), _TENSOR, _PARAMETER)
+    )
 
 
 class Lookout:
@@ -29,10 +36,14 @@ class Lookout:
     def __call__(self, held: Sequence[Any], gradients: Sequence[Any]) -> Any:
         """The addresses, or None."""
         held, gradients = list(held), list(gradients)
-        if torch.compiler.is_compiling() or not all_of_kinds.run(id(gradients), _TENSOR, _TENSOR):
+        if torch.compiler.is_compiling():
             return None
-        if not all_of_kinds.run(id(held), _TENSOR, _PARAMETER):
-            return None
+        if not _all_plain(held, gradients):
+            # The memory of what is held tells whether that is placed as before.
+            here = rows_held_here(held, gradients)
+            if here is None or not _all_plain(*here):
+                return None
+            held, gradients = here
         try:
             # What has no memory that can be read (sparse, wrapped by a transformation) raises.
             list(map(_data_ptr, gradients))

@@ -8,13 +8,16 @@ meets tensors of any placement, on any mesh, and plain ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import operator
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 
 from .base import Array
 from .reductions import added_in_order
+
+_local_tensor = operator.attrgetter("_local_tensor")
 
 
 def is_spread(array: Array) -> bool:
@@ -35,6 +38,64 @@ def _own_part(array: Array) -> Array:
         whole = [Replicate() if placement.is_partial() else placement for placement in array.placements]
         array = array.redistribute(array.device_mesh, whole)
     return array.to_local()
+
+
+def held_here(arrays: Sequence[Array]) -> list[Array] | None:
+    """What this process holds of DTensors; None if they are not all placed like the first, or still to be added up."""
+    first = arrays[0]
+    kind, mesh, placements = type(first), first.device_mesh, first.placements
+    if any(placement.is_partial() for placement in placements):
+        return None
+    for array in arrays:
+        if type(array) is not kind or array.placements != placements or array.device_mesh != mesh:
+            return None
+    parts = _parts(arrays)
+    if parts[0].numel() == 0:
+        # A process without elements may hold them in another shape.
+        parts = [part.reshape(parts[0].shape) if part.numel() == 0 else part for part in parts]
+    return parts
+
+
+def rows_held_here(held: Sequence[Array], gradients: Sequence[Array]) -> tuple[list[Array], list[Array]] | None:
+    """Tensors with the local ones in place of DTensors; None if a gradient is not placed like its parameter.
+
+    Args:
+        held: for each parameter its tensor and those of its slots, which are placed like it.
+        gradients: one for each parameter.
+    """
+    columns = len(held) // len(gradients)
+    spread = {kind for kind in set(map(type, [*held, *gradients])) if hasattr(kind, "full_tensor")}
+    for parameter, gradient in zip(held[::columns], gradients, strict=True):
+        if type(parameter) in spread:
+            if type(gradient) is not type(parameter) or gradient.placements != parameter.placements:
+                return None
+            if gradient.device_mesh != parameter.device_mesh:
+                return None
+        elif type(gradient) in spread:
+            return None
+    if len(spread) == 1 and spread.issuperset(map(type, held)):
+        return _parts(held), _parts(gradients)
+    return _where_spread(held, spread), _where_spread(gradients, spread)
+
+
+def _where_spread(arrays: Sequence[Array], spread: set[type]) -> list[Array]:
+    return [_parts([array])[0] if type(array) in spread else array for array in arrays]
+
+
+def _parts(arrays: Sequence[Array]) -> list[Array]:
+    """The local tensors of DTensors, once they have arrived."""
+    if hasattr(type(arrays[0]), "_local_tensor"):
+        # Private, but `to_local` makes a new view of a parameter's, for each in each step.
+        parts = list(map(_local_tensor, arrays))
+    else:
+        with torch.no_grad():
+            parts = [array.to_local() for array in arrays]
+    return [part if type(part) is torch.Tensor else _arrived(part) for part in parts]
+
+
+def _arrived(part: Array) -> Array:
+    """A local tensor that may still be under way, as what a collective gives while nobody has read it."""
+    return part.wait() if hasattr(part, "wait") else part
 
 
 class Exchange:

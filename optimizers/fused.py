@@ -8,6 +8,7 @@ nothing as long as its programs have the same structure. A step like the last on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
@@ -28,7 +29,7 @@ class _Entry:
     """What the plan knows about one parameter."""
 
     __slots__ = (
-        "addresses", "arrays", "cells", "dtype", "narrow", "plain", "reason", "shape", "size", "way",
+        "addresses", "arrays", "cells", "dtype", "narrow", "plain", "reason", "shape", "size", "spread", "way",
     )  # fmt: skip
 
     def __init__(self, cells: list[Variable], dtype: str) -> None:
@@ -41,6 +42,8 @@ class _Entry:
         # Inputs stored in another dtype than the one computed in pass through copies in that dtype.
         self.narrow = [number for number, cell in enumerate(cells) if cell.dtype_name != dtype]
         self.plain = False
+        # Whether several processes hold it together: then the arrays are what this one holds.
+        self.spread = False
         self.arrays: list[Any] = []
         self.addresses: list[int] = []
 
@@ -49,12 +52,17 @@ class _Entry:
         lengths = [self.size * _ITEM_SIZES[cell.dtype_name] for cell in self.cells]
         return [(start, start + length) for start, length in zip(self.addresses, lengths, strict=True)]
 
+    def operands(self) -> list[Any]:
+        """What its library computes with."""
+        return self.arrays if self.spread else [cell.value for cell in self.cells]
+
     def written(self) -> list[Any]:
-        """The arrays that its program writes."""
-        return [] if self.way is None else [self.arrays[target] for target in self.way.targets]
+        """The arrays that its program writes, as the cells hold them."""
+        return [] if self.way is None else [self.cells[target]._array for target in self.way.targets]
 
 
 _ITS_OWN_CLASS = "its gradient is of a class with arithmetic of its own"
+_ELSEWHERE = "processes hold it together, and {} in another way"
 
 _Member: TypeAlias = tuple[int, int, Any]
 """A parameter in a group: its position, the address of its gradient, and what keeps that alive."""
@@ -192,7 +200,9 @@ class Fusion:
             for target in way.targets:
                 if target in entry.narrow:
                     backend.write(entry.arrays[target], arrays[target])
-            backend.wrote([entry.arrays[target] for target in way.targets if target not in entry.narrow])
+            backend.wrote([
+                entry.cells[target]._array for target in way.targets if entry.spread or target not in entry.narrow
+            ])  # fmt: skip
 
     def _run_in_library(
         self, way: Way, members: list[_Member], lines: list[dict[str, Any]], backend: Any, compiled: bool
@@ -202,13 +212,17 @@ class Fusion:
         for number, member in enumerate(members):
             apart.setdefault(way.whole.evaluate(lines[number if len(lines) > 1 else 0]), []).append(member)
         for scalars, together in apart.items():
-            cells = [self._entries[index].cells for index, _, _ in together]
-            columns = [[cell.value for cell in column] for column in zip(*cells, strict=True)]
+            entries = [self._entries[index] for index, _, _ in together]
+            columns = [list(column) for column in zip(*(entry.operands() for entry in entries), strict=True)]
             columns.append([gradient for _, _, gradient in together])
             results = backend.run_program(way.whole.program, way.dtype, columns, scalars, compiled)
             for target, arrays in zip(way.targets, results, strict=True):
-                for row, array in zip(cells, arrays, strict=True):
-                    row[target].assign(array)
+                for entry, array in zip(entries, arrays, strict=True):
+                    if entry.spread:
+                        backend.write(entry.arrays[target], backend.cast(array, entry.cells[target].dtype_name))
+                    else:
+                        entry.cells[target].assign(array)
+            backend.wrote([array for entry in entries if entry.spread for array in entry.written()])
 
     def _grouped(self, rule: Any, gradients: Any) -> dict[Any, list[_Member]]:
         backend = rule._parameters[0].backend
@@ -224,7 +238,7 @@ class Fusion:
                 continue
             address, gradient = self._gradient_address(entry, gradients.array(index), backend)
             if address is None:
-                self._ways[index] = _ITS_OWN_CLASS
+                self._ways[index] = gradient
                 continue
             groups.setdefault((entry.way, entry.plain, bool(entry.narrow)), []).append((index, address, gradient))
         return groups
@@ -274,11 +288,13 @@ class Fusion:
         for index, factor in zip(gradients.present, factors, strict=True):
             entry = self._entries[index]
             reason = self._memory_reason(entry, factor, backend)
+            if reason is None and entry.spread:
+                reason = "it reads arrays that processes hold together"
             if reason is not None or not entry.plain or entry.narrow:
                 return [], reason or "it reads arrays of another dtype than the one computed in"
             address, gradient = self._gradient_address(entry, gradients.array(index), backend)
             if address is None:
-                return [], _ITS_OWN_CLASS
+                return [], gradient
             rows.append(([*entry.addresses, address], entry.size, gradient))
         return rows, None
 
@@ -324,9 +340,18 @@ class Fusion:
         if factor is not None and not is_number(factor):
             return "it is clipped by a norm that lies on a device"
         # In every step: nothing that was seen of memory holds for the next one.
-        entry.arrays = arrays = [cell._array for cell in entry.cells]
+        arrays = backend.held_here([cell._array for cell in entry.cells])
+        if arrays is None:
+            return _ELSEWHERE.format("its state")
+        entry.arrays = arrays
+        entry.spread = any(array is not cell._array for array, cell in zip(arrays, entry.cells, strict=True))
+        if entry.spread:
+            if entry.way is not None and entry.way.adds_up:
+                return "it adds up what processes hold together"
+            entry.shape = backend.shape(arrays[0])
+            entry.size = math.prod(entry.shape)
         addresses = [
-            backend.address(array, cell.dtype_name, cell.shape, write=True)
+            backend.address(array, cell.dtype_name, entry.shape, write=True)
             for array, cell in zip(arrays, entry.cells, strict=True)
         ]
         entry.plain = None not in addresses
@@ -340,12 +365,16 @@ class Fusion:
     def _gradient_address(self, entry: _Entry, gradient: Any, backend: Any) -> tuple[int | None, Any]:
         """Where the gradient lies, made plain by a copy if need be; and what must stay alive until it is read.
 
-        None if no copy of it is plain.
+        None if no copy of it is plain; and why.
         """
+        here = backend.held_here([entry.cells[0]._array, gradient])
+        if here is None:
+            return None, _ELSEWHERE.format("its gradient")
+        gradient = here[1]
         if not entry.plain:
             return 0, gradient
         if not backend.of_plain_class(gradient):
-            return None, gradient
+            return None, _ITS_OWN_CLASS
         if entry.narrow:
             return backend.address(gradient, backend.dtype_name(gradient), entry.shape, write=False) or 0, gradient
         return self._plain(gradient, entry, backend)

@@ -61,6 +61,11 @@ class Way:
         names = [name for each in (*self._reading, *self._writing) for name in each.program.scalar_inputs]
         return any(name.startswith("number") for name in names)
 
+    @property
+    def adds_up(self) -> bool:
+        """Whether anything depends on sums of many elements."""
+        return bool(self._reading)
+
     @functools.cached_property
     def whole(self) -> _Pass:
         """For libraries that run programs themselves."""

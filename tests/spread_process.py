@@ -93,6 +93,60 @@ def steps(mesh: Any, make: Any, count: int = 2) -> float:
     return far(*ends, parameters(mesh, False, seed=0))
 
 
+def ways(optimizer: Any) -> list[str]:
+    return sorted({f"{group.way}: {group.reason}" for group in optimizer.execution_report()})
+
+
+def exact(mesh: Any, make: Any) -> dict[str, Any]:
+    """Three steps on tensors of all placements and on whole ones: how they were made, and what was counted."""
+    ends, optimizers_used, counted = [], [], []
+    for spread in (True, False):
+        own, optimizer = parameters(mesh, spread, seed=0), make()
+        for step in range(3):
+            optimizer.apply(parameters(mesh, spread, seed=1000 * (step + 1)), own)
+        ends.append(own)
+        optimizers_used.append(optimizer)
+        counted.append([tensor._version for tensor in own])
+    return {
+        "equal": all(bool((whole(one) == two).all()) for one, two in zip(*ends, strict=True)),
+        "ways": [ways(optimizer) for optimizer in optimizers_used],
+        "lanes": [optimizer._fusion.lane is not None for optimizer in optimizers_used],
+        "counted": counted[0] == counted[1],
+    }
+
+
+def odd_memory(mesh: Any, make: Any) -> float:
+    """Parts that lie in another way on one process than on the others, and gradients that are still under way."""
+    rank = dist.get_rank()
+
+    def laid(tensor: torch.Tensor, empty_as: tuple[int, ...] = (0, 3)) -> Any:
+        spread = distribute_tensor(tensor, mesh, [Shard(0), Shard(0)])
+        part = spread.to_local()
+        if rank == 1:
+            part = part.t().contiguous().t()
+        elif part.numel() == 0:
+            part = part.reshape(empty_as)
+        return DTensor.from_local(part, mesh, spread.placements, shape=tensor.shape, stride=tensor.stride())
+
+    start = drawn(6, 3)
+    spread, plain = [laid(start.clone()), laid(drawn(1, 3))], [start.clone(), drawn(1, 3)]
+    ours, theirs = make(), make()
+    for step in range(4):
+        gradients = [drawn(6, 3, seed=step), drawn(1, 3, seed=step)]
+        if step % 2:
+            given = [
+                DTensor.from_local(gradient / PROCESSES, mesh, [Partial(), Partial()]).redistribute(
+                    mesh, [Shard(0), Shard(0)], async_op=True
+                )
+                for gradient in gradients
+            ]
+        else:
+            given = [laid(gradient, empty_as=(0,)) for gradient in gradients]
+        ours.apply(given, spread)
+        theirs.apply(gradients, plain)
+    return far(spread, plain, [start, drawn(1, 3)])
+
+
 def functional(mesh: Any) -> float:
     ends = []
     for spread in (True, False):
@@ -188,7 +242,7 @@ def refusals(mesh: Any) -> dict[str, Any]:
     return found
 
 
-def other_placements(mesh: Any) -> float:
+def other_placements(mesh: Any) -> dict[str, Any]:
     """Gradients that are placed in another way than their parameters, or still to be added."""
     plain, start = drawn(5, 3), drawn(5, 3)
     spread = distribute_tensor(plain, mesh, [Shard(0), Shard(0)])
@@ -197,10 +251,12 @@ def other_placements(mesh: Any) -> float:
         DTensor.from_local(drawn(5, 3, seed=2), mesh, [Partial(), Replicate()]),
     ]
     ours, theirs = optimizers.Adam(0.1, global_clipnorm=1.0), optimizers.Adam(0.1, global_clipnorm=1.0)
+    used = []
     for gradient in gradients:
         ours.apply([gradient], [spread])
         theirs.apply([whole(gradient)], [plain])
-    return far([spread], [plain], [start])
+        used += ways(ours)
+    return {"distance": far([spread], [plain], [start]), "ways": used}
 
 
 def findings(rank: int, folder: str) -> None:
@@ -215,6 +271,10 @@ def findings(rank: int, folder: str) -> None:
             for kind in (*ALGORITHMS, Lamb)
             for option, given in options.items()
             if option == "clipped" or kind in (optimizers.Adam, Lamb)
+        },
+        "exact": {kind.__name__: exact(mesh, lambda kind=kind: kind(0.01)) for kind in ALGORITHMS},
+        "odd memory": {
+            "Adam": odd_memory(mesh, lambda: optimizers.Adam(0.01)),
         },
         "functional": functional(mesh),
         "tensor parallel": tensor_parallel(mesh),

@@ -71,8 +71,24 @@ def test_a_tensor_parallel_network(found: Any) -> None:
         assert distance <= 4, name
 
 
+def test_elementwise_rules_step_what_each_process_holds_in_one_pass(found: Any) -> None:
+    """To the bit as on whole tensors, again and again, and counted like there."""
+    for name, result in found["exact"].items():
+        assert result["ways"] == [["fused: None"]] * 2, name
+        assert result["lanes"] == [True, True], name
+        assert result["equal"] and result["counted"], name
+
+
+def test_memory_that_is_not_plain_on_one_process_only(found: Any) -> None:
+    """No process waits for another, and the results are the same."""
+    for name, distance in found["odd memory"].items():
+        assert distance <= 4, name
+
+
 def test_gradients_of_another_placement(found: Any) -> None:
-    assert found["other placements"] <= 4
+    other = found["other placements"]
+    assert other["distance"] <= 4
+    assert other["ways"] == ["eager: processes hold it together, and its gradient in another way"] * 2
 
 
 def test_state_is_saved_whole_and_loaded_in_parts(found: Any) -> None:
