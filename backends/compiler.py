@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
+import sys
+from typing import Any
 
 from .losses import warn_once
 
@@ -30,29 +33,63 @@ def _in_main_interpreter() -> bool:
 
 
 def has_numba() -> bool:
-    """Whether Numba works here, as far as importing it tells; it is imported to find out."""
+    """Whether Numba can be used here, as far as can be told without importing it, which takes a sixth of a second.
+
+    It is only imported to compile something. If that fails, there is none from then on.
+    """
     if not _FOUND:
-        _FOUND.append(_imports_numba())
+        _FOUND.append(_is_usable())
     return _FOUND[0]
 
 
-def _imports_numba() -> bool:
+class NumbaBroken(Exception):
+    """Numba is installed but cannot be used; this was said by a warning."""
+
+
+def numba_compiler() -> Any:
+    """What compiles by Numba, which is imported.
+
+    Raises:
+        NumbaBroken: if it cannot be.
+    """
+    try:
+        compiler = importlib.import_module(f"{__package__}.numba_compiler")
+    except Exception as error:
+        _FOUND[:] = [False]
+        _say_broken(error)
+        raise NumbaBroken from error
+    if sys.modules["numba"].config.DISABLE_JIT:
+        # Said by a file of Numba's rather than by the environment.
+        _FOUND[:] = [False]
+        _say_switched_off()
+        raise NumbaBroken
+    return compiler
+
+
+def _is_usable() -> bool:
     if not numba_is_installed():
         return False
-    try:
-        import numba
-
-        # What else this package takes from it, of which an old or a broken one may lack something.
-        from . import numba_pointer  # noqa: F401
-    except Exception as error:
-        # One that does not fit NumPy raises ImportError or what it met on the way: AttributeError, SystemError.
-        warn_once(
-            "import",
-            f"Numba is installed but cannot be imported ({type(error).__name__}: {error}): {_SLOWER}; install a Numba "
-            "that fits this NumPy and this Python, or remove it.",
-        )
+    config: Any = getattr(sys.modules.get("numba"), "config", None)
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0" if config is None else config.DISABLE_JIT:
+        _say_switched_off()
         return False
-    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]  # set while it is imported
-        warn_once("disabled", f"Numba is switched off by NUMBA_DISABLE_JIT: {_SLOWER}; unset it, or set it to 0.")
+    try:
+        # What runs compiled code, which is LLVM's.
+        importlib.import_module(f"{__package__}.machine_code").processor()
+    except Exception as error:
+        _say_broken(error)
         return False
     return True
+
+
+def _say_broken(error: Exception) -> None:
+    # One that does not fit NumPy raises ImportError or what it met on the way: AttributeError, SystemError.
+    warn_once(
+        "import",
+        f"Numba is installed but cannot be imported ({type(error).__name__}: {error}): {_SLOWER}; install a Numba "
+        "that fits this NumPy and this Python, or remove it.",
+    )
+
+
+def _say_switched_off() -> None:
+    warn_once("disabled", f"Numba is switched off by NUMBA_DISABLE_JIT: {_SLOWER}; unset it, or set it to 0.")

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numba
 import numpy
-from numba import carray  # type: ignore[attr-defined]  # exported without being listed
 
 from .numba_compiled import compiled
 from .numba_layouts import ELEMENTS, ITEM, KIND, layouts, lies_so
 from .numba_lists import items_of, kind_of, readable, tried_out
-from .numba_pointer import pointer
+from .numba_words import Part, carray, pointer
 from .numpy_owners import has_memory
 
 _OWN, _ALIGNED, _WRITEABLE = 0x4, 0x100, 0x400
@@ -31,8 +29,7 @@ _NOT, _PLAIN, _ASK_OWNERS = 0, 1, 2
 
 # It holds Python's lock, so that nobody changes an array meanwhile. Where it cannot be compiled, nothing is ever found
 # to be like before, and each step looks for itself.
-@compiled("int64(int64, int64, int64, int64[:, ::1], int64[:, ::1])", otherwise=lambda *_: _NOT)
-@numba.njit(error_model="numpy")
+@compiled("int64(int64, int64, int64, int64[:, ::1], int64[:, ::1])", otherwise=lambda *_: _NOT, with_lock=True)
 def _look(held_by: int, given_by: int, kind: int, expected: Any, addresses: Any) -> int:
     """Whether objects are arrays of a type and lie as expected, those that are held writable; and where they lie.
 
@@ -72,7 +69,7 @@ def _look(held_by: int, given_by: int, kind: int, expected: Any, addresses: Any)
     return answer
 
 
-@numba.njit(error_model="numpy")
+@Part
 def _in_owner(owner: int, kind: int, start: int, end: int) -> int:
     """Whether the array that owns memory still has it; another owner must be asked."""
     while owner != 0 and kind_of(owner) == kind:

@@ -7,47 +7,42 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy
 
 from .interpreter import BlockRunner
-from .numba_compiled import compile_callback, compile_function, compiled_or
-from .numba_pointer import pointer, prefetch, taken
-from .numba_sums import block_sum
+from .numba_compiled import compile_callback, compile_function, compiled_or, with_arrays
+from .numba_sums import added_up, cleared, squares_added
 from .program import Program
-from .reductions import BLOCK
+from .reductions import BLOCK, LANES
 
-_HEADER = """
-@numba.njit(nogil=True, error_model="numpy")
-def kernel{name}(work, addresses, scalars, sums):
-"""
 _SIGNATURE = "void(int64[:, ::1], int64[:, ::1], float64[:, ::1], float64[:, ::1])"
-_TEAM = """
-
-def team{name}(data):
-    fields = numba.carray(data, ({fields},), dtype=numpy.int64)
-    shares = numba.carray(pointer(fields[1]), (fields[2] + 1,), dtype=numpy.int64)
-    work = numba.carray(pointer(fields[3]), (shares[fields[2]], 4), dtype=numpy.int64)
-    addresses = numba.carray(pointer(fields[4]), (fields[5], fields[6]), dtype=numpy.int64)
-    scalars = numba.carray(pointer(fields[7]), (fields[8], fields[9]), dtype=numpy.float64)
-    sums = numba.carray(pointer(fields[10]), (fields[11], fields[12]), dtype=numpy.float64)
+_NAMES = "work", "addresses", "scalars", "sums"
+_TEAM_FIELDS = 13
+_TEAM = f"""
+def team(data):
+    fields = carray(pointer(data), ({_TEAM_FIELDS},), dtype=numpy.int64)
+    shares = carray(pointer(fields[1]), (fields[2] + 1,), dtype=numpy.int64)
+    addresses = carray(pointer(fields[4]), (fields[5], fields[6]), dtype=numpy.int64)
+    scalars = carray(pointer(fields[7]), (fields[8], fields[9]), dtype=numpy.float64)
+    sums = carray(pointer(fields[10]), (fields[11], fields[12]), dtype=numpy.float64)
     share = taken(fields[0])
     while share < fields[2]:
-        kernel{name}(work[shares[share] : shares[share + 1]], addresses, scalars, sums)
+        first = fields[3] + 32 * shares[share]
+        work = carray(pointer(first), (shares[share + 1] - shares[share], 4), dtype=numpy.int64)
         share = taken(fields[0])
 """
-_TEAM_SIGNATURE = "void(voidptr)"
-TEAM_FIELDS = 13
-"""What `team` is given: where the number of the next share stands; where the bounds of the shares among the pieces of
-work stand, and how many shares there are; the work; then for addresses, scalars and sums where they stand and both
+"""In its fields it is given where the number of the next share stands; where the bounds of the shares among the pieces
+of work stand, and how many shares there are; the work; then for addresses, scalars and sums where they stand and both
 lengths. Whichever thread is free takes the next share."""
 _LINE, _STRIDE, _AHEAD = 64, 512, 2048
 """Bytes: a line of memory, what a loop does before it fetches more, and how far ahead that lies. The processor's own
 prefetching stops at the end of each page; without this, a pass over large arrays takes a tenth longer."""
+_PART = 8 * LANES
+"""How many elements are computed before their squares are added up: so many that they stay near."""
 _EXPRESSIONS = {
     "add": "{0} + {1}",
     "subtract": "{0} - {1}",
@@ -76,7 +71,9 @@ def source_of(program: Program, dtype: str) -> str:
     sums = [operand for _, operand in program.reductions]
     lines = [f"    one, zero = numpy.{dtype}(1), numpy.{dtype}(0)"]
     if sums:
-        lines += [f"    values = numpy.empty(({len(sums)}, {BLOCK}), dtype=numpy.{dtype})"]
+        rows = len(sums)
+        lines += [f"    values = carray(pointer(room({rows * _PART * size})), ({rows}, {_PART}), dtype=numpy.{dtype})"]
+        lines += [f"    lanes = carray(pointer(room({rows * LANES * 8})), ({rows}, {LANES}), dtype=numpy.float64)"]
     lines += ["    for piece in range(work.shape[0]):"]
     lines += ["        row, start, stop = work[piece, 0], work[piece, 1], work[piece, 2]"]
     # Scalars are rounded to the dtype here, once; all parameters share one line of them, or each has its own.
@@ -84,7 +81,7 @@ def source_of(program: Program, dtype: str) -> str:
     lines += [f"        s{number} = numpy.{dtype}(scalars[line, {number}])" for number in range(len(program.scalars))]
     arrays = sorted({*program.read, *(target for target, _ in program.outputs)})
     body = [
-        f"p{number} = numba.carray(pointer(addresses[row, {number}] + start * {size}), (count,), dtype=numpy.{dtype})"
+        f"p{number} = carray(pointer(addresses[row, {number}] + start * {size}), (count,), dtype=numpy.{dtype})"
         for number in arrays
     ]
     # Counting from zero, Numba knows that no index is negative, without which the loop would not vectorise.
@@ -106,10 +103,13 @@ def source_of(program: Program, dtype: str) -> str:
         lines += [" " * 8 + line for line in ["count = stop - start", *body]]
         return "\n".join(lines) + "\n"
     body += [f"    values[{number}, i] = a{source}" for number, source in enumerate(sums)]
-    body += [f"sums[place, {number}] = block_sum(values[{number}, :count])" for number in range(len(sums))]
+    body += [f"squares_added(values[{number}, :count], lanes[{number}])" for number in range(len(sums))]
     lines += ["        place = work[piece, 3]", "        while start < stop:"]
-    block = [f"count = min(stop - start, {BLOCK})", *body, "place += 1", "start += count"]
-    lines += [" " * 12 + line for line in block]
+    block = [f"end = min(start + {BLOCK}, stop)", *(f"cleared(lanes[{number}])" for number in range(len(sums)))]
+    block += ["while start < end:"]
+    block += ["    " + line for line in [f"count = min(end - start, {_PART})", *body, "start += count"]]
+    block += [f"sums[place, {number}] = added_up(lanes[{number}])" for number in range(len(sums))]
+    lines += [" " * 12 + line for line in [*block, "place += 1"]]
     return "\n".join(lines) + "\n"
 
 
@@ -159,17 +159,12 @@ def kernel_of(program: Program, dtype: str, team: bool = False) -> Any:
 
 def _compiled(program: Program, dtype: str, team: bool) -> Any:
     body = source_of(program, dtype)
-    # Symbols of compiled code meet in one process: the name tells kernels apart.
-    name = f"_{hashlib.sha256(body.encode()).hexdigest()[:32]}"
-    source = _HEADER.format(name=name) + body + _TEAM.format(name=name, fields=TEAM_FIELDS)
-    functions: dict[str, Any] = {
-        "__name__": __name__, "numba": numba, "numpy": numpy, "pointer": pointer, "prefetch": prefetch, "taken": taken,
-        "block_sum": block_sum,
-    }  # fmt: skip
-    exec(compile(source, f"<gradwise kernel{name}>", "exec"), functions)
-    if team:
-        return compile_callback(functions[f"team{name}"], _TEAM_SIGNATURE, source)
-    return compile_function(functions[f"kernel{name}"], _SIGNATURE, source)
+    parts = {"squares_added": squares_added, "cleared": cleared, "added_up": added_up}
+    if not team:
+        return compile_function(with_arrays("kernel", _SIGNATURE, _NAMES, body), "kernel", _SIGNATURE, parts)
+    lines = _TEAM.splitlines(keepends=True)
+    source = "".join([*lines[:-1], textwrap.indent(body, "    "), lines[-1]])
+    return compile_callback(source, "team", parts)
 
 
 def _by_blocks(program: Program, dtype: str) -> Callable[[Any, Any, Any, Any], None]:

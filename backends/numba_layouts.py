@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numba
 import numpy
-from numba import carray  # type: ignore[attr-defined]  # exported without being listed
 
 from .numba_compiled import compiled
-from .numba_pointer import pointer
+from .numba_words import Part, carray, pointer
 
 KIND, ITEM, ELEMENTS, AXES, LENGTHS = 0, 1, 2, 3, 4
 """The columns of a row."""
@@ -41,7 +39,7 @@ def layouts(shapes: Sequence[tuple[int, ...]], kinds: Sequence[tuple[int, int]])
     return numpy.array([*held, *([*kinds[-1], *row] for row in rows)], dtype=numpy.int64).reshape(-1, 4 + 2 * longest)
 
 
-@numba.njit(error_model="numpy")
+@Part
 def lies_so(lengths: int, strides: int, axes: int, unit: int, expected: Any, position: int) -> bool:
     """Whether an array has the lengths and distances of a row.
 
@@ -90,7 +88,14 @@ def still_apart(addresses: Any, before: Any, sizes: Any, item_size: int, starts:
             return False
         # A gradient that stays where it was has been looked at: it may be the parameter itself.
         if start != before[row, last] and start < end:
-            following = numpy.searchsorted(ends, start, side="right")
+            # The first piece that ends behind where it starts.
+            following, behind = 0, ends.size
+            while following < behind:
+                middle = (following + behind) // 2
+                if ends[middle] <= start:
+                    following = middle + 1
+                else:
+                    behind = middle
             if following < starts.size and starts[following] < end:
                 return False
     for row in range(sizes.size):

@@ -12,32 +12,29 @@ import sysconfig
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy
-from numba import carray  # type: ignore[attr-defined]  # exported without being listed
 
 from .numba_compiled import compiled
-from .numba_pointer import pointer
+from .numba_words import Part, carray, pointer
 
 _TYPE, _LENGTH, _ITEMS, _FIELDS = 1, 2, 3, 4
 """The positions of fields in a PyListObject, in words of 8 bytes. Every object has the first."""
 
 
-@numba.njit(error_model="numpy")
+@Part
 def items_of(identity: int) -> Any:
     """The identities of what a list holds, where the list has them."""
     fields = carray(pointer(identity), (_FIELDS,), dtype=numpy.int64)
     return carray(pointer(fields[_ITEMS]), (fields[_LENGTH],), dtype=numpy.int64)
 
 
-@numba.njit(error_model="numpy")
+@Part
 def kind_of(identity: int) -> int:
     """The identity of an object's class."""
     return carray(pointer(identity), (_TYPE + 1,), dtype=numpy.int64)[_TYPE]  # type: ignore[no-any-return]  # as said
 
 
-@compiled("boolean(int64, int64, int64)", otherwise=lambda *_: False)
-@numba.njit(error_model="numpy")
+@compiled("boolean(int64, int64, int64)", otherwise=lambda *_: False, with_lock=True)
 def all_of_kinds(identity: int, one: int, another: int) -> bool:
     """Whether all that a list holds is of one of two classes.
 

@@ -1,18 +1,17 @@
-"""Addresses inside Numba's compiled code: as pointers, as counters that threads share, as memory needed soon."""
+"""What the words of `numba_words` are: addresses inside of compiled code, and what is done with them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from llvmlite import ir  # type: ignore[import-untyped]  # it has no types
+from numba import carray as carray  # type: ignore[attr-defined]  # exported without being listed
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 
 def _pointer(typing_context: Any, address: Any) -> Any:
-    """The integer as a void pointer, for `numba.carray`."""
-
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], cgutils.voidptr_t)
 
@@ -23,9 +22,24 @@ def _pointer(typing_context: Any, address: Any) -> Any:
 pointer: Any = intrinsic(_pointer)
 
 
-def _taken(typing_context: Any, address: Any) -> Any:
-    """The integer at an address, which is one more afterwards, whatever other threads do at the same time."""
+def _room(typing_context: Any, size: Any) -> Any:
+    if not isinstance(size, types.IntegerLiteral):
+        return None
 
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = ir.ArrayType(ir.IntType(8), signature.args[0].literal_value)
+        with builder.goto_entry_block():
+            place = builder.alloca(kind)
+            place.align = 64
+        return builder.ptrtoint(place, ir.IntType(64))
+
+    return types.int64(size), generate
+
+
+room: Any = intrinsic(prefer_literal=True)(_room)
+
+
+def _taken(typing_context: Any, address: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         place = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
         return builder.atomic_rmw("add", place, ir.Constant(ir.IntType(64), 1), "monotonic")
@@ -37,8 +51,6 @@ taken: Any = intrinsic(_taken)
 
 
 def _prefetch(typing_context: Any, address: Any) -> Any:
-    """Have the processor fetch the line of memory at an address, which any integer may be."""
-
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         place = builder.inttoptr(arguments[0], cgutils.voidptr_t)
         number = ir.IntType(32)
@@ -52,3 +64,17 @@ def _prefetch(typing_context: Any, address: Any) -> Any:
 
 
 prefetch: Any = intrinsic(_prefetch)
+
+
+def _asked(typing_context: Any, function: Any, handle: Any, answer: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.IntType(32), [place, place])
+        called = builder.inttoptr(arguments[0], kind.as_pointer())
+        result = builder.call(called, [builder.inttoptr(argument, place) for argument in arguments[1:]])
+        return builder.sext(result, ir.IntType(64))
+
+    return types.int64(types.int64, types.int64, types.int64), generate
+
+
+asked: Any = intrinsic(_asked)

@@ -5,18 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import numpy
-from numba import types
 
 from . import reductions
 from .numba_compiled import Compiled
 from .numba_lowering import share_out
-from .numba_sums import block_sum
-from .reductions import BLOCK, added_in_order
+from .numba_sums import added_up, cleared, squares_added
+from .numba_words import carray, pointer, room
+from .reductions import BLOCK, LANES, added_in_order
+
+_BYTES = 8 * LANES
 
 
 def _block_sums(flat: Any, first: int, last: int, sums: Any) -> None:
+    lanes = carray(pointer(room(_BYTES)), (LANES,), dtype=numpy.float64)
     for block in range(first, last):
-        sums[block] = block_sum(flat[block * BLOCK : (block + 1) * BLOCK])
+        cleared(lanes)
+        squares_added(flat[block * BLOCK : (block + 1) * BLOCK], lanes)
+        sums[block] = added_up(lanes)
 
 
 def _by_numpy(flat: Any, first: int, last: int, sums: Any) -> None:
@@ -25,12 +30,8 @@ def _by_numpy(flat: Any, first: int, last: int, sums: Any) -> None:
 
 
 _BLOCK_SUMS = {
-    dtype: Compiled(
-        _block_sums,
-        types.void(types.Array(number, 1, "C", readonly=True), types.int64, types.int64, types.float64[::1]),
-        otherwise=_by_numpy,
-    )
-    for dtype, number in (("float32", types.float32), ("float64", types.float64))
+    dtype: Compiled(_block_sums, f"void({dtype}[::1], int64, int64, float64[::1])", otherwise=_by_numpy)
+    for dtype in ("float32", "float64")
 }
 
 

@@ -14,16 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy
 import torch
-from llvmlite import ir  # type: ignore[import-untyped]  # it has no types
-from numba import types
-from numba.extending import intrinsic
 
 from .numba_compiled import compiled
 from .numba_layouts import ELEMENTS, ITEM, KIND, layouts, lies_so
 from .numba_lists import readable, tried_out
+from .numba_words import asked
 
 _QUESTIONS = ("device_type", "dtype", "dim", "sizes", "strides", "storage_offset", "storage_size", "data_ptr")
 _DEVICE, _DTYPE, _AXES, _LENGTHS, _STRIDES, _OFFSET, _STORAGE, _DATA = range(len(_QUESTIONS))
@@ -32,26 +29,12 @@ _LIBRARIES = "libtorch_cpu.so", "libtorch_cpu.dylib", "torch_cpu.dll"
 _implementation = operator.attrgetter("_cdata")
 
 
-def _asked(typing_context: Any, function: Any, handle: Any, answer: Any) -> Any:
-    """Call a function of C by its address with a handle and the place of the answer; not 0 if there is none."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.IntType(32), [place, place])
-        called = builder.inttoptr(arguments[0], kind.as_pointer())
-        result = builder.call(called, [builder.inttoptr(argument, place) for argument in arguments[1:]])
-        return builder.sext(result, ir.IntType(64))
-
-    return types.int64(types.int64, types.int64, types.int64), generate
-
-
-asked: Any = intrinsic(_asked)
-
-
 # It holds Python's lock, so that nobody changes a tensor meanwhile. Where it cannot be compiled, nothing is ever found
 # to be like before, and each step looks for itself.
-@compiled("boolean(int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[:, ::1])", otherwise=lambda *_: False)
-@numba.njit(error_model="numpy")
+@compiled(
+    "boolean(int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[:, ::1])",
+    otherwise=lambda *_: False, with_lock=True,
+)  # fmt: skip
 def _look(functions: Any, handles: Any, answers: Any, expected: Any, addresses: Any) -> bool:
     """Whether tensors lie on the CPU as expected, in storages that are long enough; and where they lie.
 
@@ -63,11 +46,11 @@ def _look(functions: Any, handles: Any, answers: Any, expected: Any, addresses: 
         addresses: is filled; a row for each parameter, the gradient's is the last.
     """
     rows, last = addresses.shape[0], addresses.shape[1] - 1
-    room = answers.ctypes.data
+    place = answers.ctypes.data
     for position in range(handles.size):
         answers[:] = 0
         for question in range(functions.size):
-            if asked(functions[question], handles.ctypes.data + 8 * position, room + 8 * question) != 0:
+            if asked(functions[question], handles.ctypes.data + 8 * position, place + 8 * question) != 0:
                 return False
         if answers[_DEVICE] & _INT != 0 or answers[_DTYPE] & _INT != expected[position, KIND]:
             return False

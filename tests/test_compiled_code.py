@@ -3,6 +3,7 @@
 What depends on how a process starts is tried in child processes, which report their results and their warnings.
 """
 
+import ctypes
 import json
 import os
 import re
@@ -129,11 +130,11 @@ def test_no_place_and_nothing_in_the_temporary_folder(warm, tmp_path):
 def test_a_full_quota(warm, tmp_path):
     """Stood in for by a limit on the size of files."""
     pytest.importorskip("resource", reason="only Unix limits the size of files")
-    before = "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (6000, -1))"
+    before = "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (2000, -1))"
     values, ways, said = finish(start(before, GRADWISE_CACHE_DIR=str(tmp_path)))
     assert values == warm[1] and ways == ["fused"]
     assert len(said) == 1 and str(tmp_path) in said[0] and "room" in said[0]
-    assert all(len(content) < 6000 and name.endswith(".code") for name, content in files_of(tmp_path).items())
+    assert all(len(content) < 2000 and name.endswith(".code") for name, content in files_of(tmp_path).items())
 
 
 def damaged(content, other):
@@ -147,11 +148,30 @@ def damaged(content, other):
 
 
 @pytest.mark.fast
-def test_a_second_process_compiles_nothing(warm):
+def test_a_second_process_compiles_nothing_and_does_not_import_numba(warm):
     folder, expected = warm
-    before = "import numba.core.compiler; numba.core.compiler.compile_extra = None"
+    before = "sys.modules['numba.core'] = None"
     values, ways, said = finish(start(before, GRADWISE_CACHE_DIR=str(folder)))
     assert values == expected and ways == ["fused"] and said == []
+
+
+@pytest.mark.fast
+def test_what_cannot_be_kept_runs(warm, tmp_path):
+    """As where another release of Numba writes something else: each process compiles again, and says so."""
+    before = "from gradwise.backends import numba_compiled; numba_compiled.loaded = None"
+    values, ways, said = finish(start(before, GRADWISE_CACHE_DIR=str(tmp_path)))
+    assert values == warm[1] and ways == ["fused"]
+    assert len(said) == 1 and "cannot be kept (TypeError" in said[0] and not files_of(tmp_path)
+
+
+@pytest.mark.fast
+def test_code_that_needs_what_another_process_may_not_have_is_not_kept():
+    machine_code = pytest.importorskip("gradwise.backends.machine_code")
+    text = "declare i64 @of_this_process(i64)\ndefine i64 @f(i64 %a) {{\n%b = call i64 @{}(i64 %a)\nret i64 %b\n}}"
+    with pytest.raises(RuntimeError, match="It needs of_this_process"):
+        machine_code.assembled(text.format("of_this_process"), "f")
+    another = "define i64 @another(i64 %a) {\nret i64 7\n}\n" + text.format("another")
+    assert ctypes.CFUNCTYPE(ctypes.c_int64)(machine_code.loaded(machine_code.assembled(another, "f"), "f"))() == 7
 
 
 @pytest.mark.fast
@@ -211,18 +231,25 @@ def test_another_processor_finds_nothing_and_spoils_nothing(warm, tmp_path):
 @pytest.mark.fast
 def test_another_release_has_another_name(monkeypatch):
     numba_compiled = pytest.importorskip("gradwise.backends.numba_compiled")
-    from numba.core.registry import cpu_target
-
-    def name(*parts, types="void()"):
-        return numba_compiled._Kept(*parts)._name(types, cpu_target.target_context.codegen())
-
-    names = {name("source"), name("another"), name("source", "another"), name("source", types="void(int64)")}
-    assert len(names) == 4 and name("source") in names
-    for what in ("_releases", "_sources"):
+    names = {numba_compiled._digest("source", "void()"), numba_compiled._digest("another", "void()")}
+    names |= {numba_compiled._digest("source", "void(int64)")}
+    assert len(names) == 3 and numba_compiled._digest("source", "void()") in names
+    for what in ("_releases", "_sources", "processor"):
         with monkeypatch.context() as patch:
             patch.setattr(numba_compiled, what, lambda: ("another",))
-            names |= {name("source")}
+            names |= {numba_compiled._digest("source", "void()")}
     assert len(names) == 6
+
+
+@pytest.mark.fast
+def test_the_release_of_numba_is_known_without_importing_it():
+    numba_compiled = pytest.importorskip("gradwise.backends.numba_compiled")
+    code = "import sys; from gradwise.backends.numba_compiled import _numbas_release"
+    code += "; print(_numbas_release(), 'numba' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    import numba
+
+    assert said == [numba.__version__, "False"] and numba_compiled._numbas_release() == numba.__version__
 
 
 @pytest.mark.fast
@@ -573,6 +600,6 @@ def test_a_user_who_is_only_a_number(warm, tmp_path):
     values, ways, said = finish(start(user=user, elements=3, HOME=None))
     assert ways == ["fused"] and len(said) == 1 and "there is no home folder" in said[0]
     shutil.copytree(warm[0], tmp_path / "image")
-    before = "import numba.core.compiler; numba.core.compiler.compile_extra = None"
+    before = "sys.modules['numba.core'] = None"
     values, ways, said = finish(start(before, user=user, GRADWISE_CACHE_DIR=str(tmp_path / "image"), HOME=None))
     assert values == warm[1] and ways == ["fused"] and said == []
