@@ -1,7 +1,7 @@
 """Where the arithmetic happens: `ops`, `Variable`, scopes, and one file for each array library."""
 
 from . import ops
-from .base import FLOATING, SIXTEEN_BIT, Array, Backend, compute_dtype, is_number
+from .base import FLOATING, SIXTEEN_BIT, Array, Backend, Order, compute_dtype, is_number
 from .deltas import DeltaVariable, UnknownValueError
 from .detect import HOST, NUMPY, backend_of, compiler_graph, describe, shown
 from .handles import handle_of
@@ -20,7 +20,8 @@ from .variable import Variable, commit, value_of
 
 __all__ = [
     "FLOATING", "HOST", "NUMPY", "SIXTEEN_BIT", "Array", "Backend", "BuildScope", "DeltaVariable",
-    "PerformanceWarning", "Scope", "StepScope", "Tree", "UnknownValueError", "Variable", "any_scope", "backend_of",
-    "build_scope", "commit", "compiler_graph", "compute_dtype", "describe", "handle_of", "is_number", "leaves_scopes",
-    "ops", "parts_of", "plain", "register_node", "scope_holding", "shown", "taken_apart_by_jax", "value_of",
+    "Order", "PerformanceWarning", "Scope", "StepScope", "Tree", "UnknownValueError", "Variable", "any_scope",
+    "backend_of", "build_scope", "commit", "compiler_graph", "compute_dtype", "describe", "handle_of", "is_number",
+    "leaves_scopes", "ops", "parts_of", "plain", "register_node", "scope_holding", "shown", "taken_apart_by_jax",
+    "value_of",
 ]  # fmt: skip

@@ -12,6 +12,10 @@ import numpy
 Array: TypeAlias = Any
 """An array of any library, or a Python number."""
 
+Order: TypeAlias = tuple[int, ...] | None
+"""How the elements of a dense array follow each other in memory: how many elements apart the neighbours along each axis
+lie, 0 along axes of length one; None if they are row-major. Arrays of one order can be walked through together."""
+
 FLOATING = ("float16", "bfloat16", "float32", "float64")
 """The dtypes a parameter or a slot may have."""
 
@@ -46,6 +50,20 @@ def elements_overlap(shape: Sequence[int], strides: Sequence[int], element: int 
             return True
         reach += stride * (length - 1)
     return False
+
+
+def dense_order(shape: Sequence[int], strides: Sequence[int], element: int = 1) -> tuple[int, ...] | None:
+    """The distances, in elements, between the neighbours of an array that fills its memory; None if it does not.
+
+    Along an axis of length one there are no neighbours: its distance is 0. Arguments are those of `elements_overlap`.
+    """
+    order, reach = [0] * len(shape), element
+    for stride, axis in sorted((strides[axis], axis) for axis, length in enumerate(shape) if length > 1):
+        if stride != reach:
+            return None
+        order[axis] = stride // element
+        reach *= shape[axis]
+    return tuple(order)
 
 
 class Backend:
@@ -279,8 +297,12 @@ class Backend:
     shares_memory: bool = False
     """Whether compiled code may read and write the library's arrays where they lie."""
 
-    def address(self, array: Array, dtype: str, shape: tuple[int, ...], write: bool) -> int | None:
-        """Where an array starts that is plain: dense, row-major, aligned, on the CPU, with memory of its whole size.
+    def order(self, array: Array) -> Order:
+        """In which order the elements of an array lie that fills its memory, whatever its axes; None of any other."""
+        return None
+
+    def address(self, array: Array, dtype: str, shape: tuple[int, ...], order: Order, write: bool) -> int | None:
+        """Where an array starts that is plain: dense, aligned, on the CPU, with memory of its whole size.
 
         Asked in every step, because nothing of an array stays: its memory may move, shrink or be given back.
 
@@ -288,6 +310,7 @@ class Backend:
             array: of this library, of any kind.
             dtype: the dtype that it must have.
             shape: the shape that it must have.
+            order: in which its elements must lie.
             write: whether it must be writable.
 
         Returns:
@@ -308,19 +331,20 @@ class Backend:
         return arrays
 
     def lookout(
-        self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[str]
+        self, shapes: Sequence[tuple[int, ...]], orders: Sequence[Order], dtypes: Sequence[str]
     ) -> Callable[[Sequence[Any], Sequence[Any]], Any] | None:
         """What tells at a glance where the arrays of many parameters lie now.
 
         Args:
             shapes: of the parameters.
+            orders: in which the elements of all arrays of each parameter lie, its gradient's too.
             dtypes: of the arrays that belong to each parameter, and of its gradient.
 
         Returns:
             A function of these arrays, of one parameter after another, and of one gradient for each. It gives all their
             addresses as they are now, an int64 array with a row for each parameter, the gradient's last: if they are
-            plain arrays (see `address`) of these dtypes and shapes, those that are held writable; else None, and the
-            arrays must be looked at one after another. None if there is no quick way.
+            plain arrays (see `address`) of these dtypes, shapes and orders, those that are held writable; else None,
+            and the arrays must be looked at one after another. None if there is no quick way.
         """
         return None
 
@@ -336,12 +360,12 @@ class Backend:
         """Whether an array, and so its copies, is of the library's own class, not of one with its own arithmetic."""
         return True
 
-    def plain_copy(self, array: Array, dtype: str) -> Array:
-        """A plain array with the same values."""
+    def plain_copy(self, array: Array, dtype: str, order: Order) -> Array:
+        """A plain array with the same values, which lie in an order."""
         raise TypeError(f"{self.name} arrays lie in no memory that can be shared.")
 
     def flat_view(self, array: Array) -> Any:
-        """A plain array as a one-dimensional NumPy array over the same memory."""
+        """A plain array, of any order, as a one-dimensional NumPy array over the same memory."""
         raise TypeError(f"{self.name} arrays lie in no memory that can be shared.")
 
     def threads(self) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy
 
+from .base import Order
 from .numba_compiled import compiled
 from .numba_layouts import ELEMENTS, ITEM, KIND, layouts, lies_so
 from .numba_lists import items_of, kind_of, readable, tried_out
@@ -23,20 +24,21 @@ _DATA, _AXES, _LENGTHS, _STRIDES, _BASE, _DTYPE, _FLAGS, _FIELDS = 2, 3, 4, 5, 6
 _ITEM_SIZE, _DTYPE_FIELDS = 5, 6
 """Likewise in a PyArray_Descr."""
 _INT = 0xFFFFFFFF
-_NDARRAY = id(numpy.ndarray)
+_NDARRAY, _MEMMAP = id(numpy.ndarray), id(numpy.memmap)
 _NOT, _PLAIN, _ASK_OWNERS = 0, 1, 2
 
 
 # It holds Python's lock, so that nobody changes an array meanwhile. Where it cannot be compiled, nothing is ever found
 # to be like before, and each step looks for itself.
-@compiled("int64(int64, int64, int64, int64[:, ::1], int64[:, ::1])", otherwise=lambda *_: _NOT, with_lock=True)
-def _look(held_by: int, given_by: int, kind: int, expected: Any, addresses: Any) -> int:
+@compiled("int64(int64, int64, int64, int64, int64[:, ::1], int64[:, ::1])", otherwise=lambda *_: _NOT, with_lock=True)
+def _look(held_by: int, given_by: int, kind: int, over_files: int, expected: Any, addresses: Any) -> int:
     """Whether objects are arrays of a type and lie as expected, those that are held writable; and where they lie.
 
     Args:
         held_by: the identity of a list of what parameters hold.
         given_by: that of a list of gradients.
-        kind: of the type.
+        kind: the identity of the type of arrays.
+        over_files: that of arrays over files.
         expected: the rows of `layouts`.
         addresses: is filled; a row for each parameter, the gradient's is the last.
     """
@@ -48,7 +50,8 @@ def _look(held_by: int, given_by: int, kind: int, expected: Any, addresses: Any)
     for position in range(held.size + gradients.size):
         gradient = position >= held.size
         identity = gradients[position - held.size] if gradient else held[position]
-        if kind_of(identity) != kind:
+        own_kind = kind_of(identity)
+        if own_kind not in (kind, over_files):
             return _NOT
         fields = carray(pointer(identity), (_FIELDS,), dtype=numpy.int64)
         flags = _ALIGNED if gradient else _ALIGNED | _WRITEABLE
@@ -58,7 +61,7 @@ def _look(held_by: int, given_by: int, kind: int, expected: Any, addresses: Any)
         if not lies_so(fields[_LENGTHS], fields[_STRIDES], fields[_AXES] & _INT, item, expected, position):
             return _NOT
         if not fields[_FLAGS] & _OWN and elements > 0:
-            owned = _in_owner(fields[_BASE], kind, fields[_DATA], fields[_DATA] + elements * item)
+            owned = _in_owner(fields[_BASE], kind, over_files, fields[_DATA], fields[_DATA] + elements * item)
             if owned == _NOT:
                 return _NOT
             answer = max(answer, owned)
@@ -70,9 +73,12 @@ def _look(held_by: int, given_by: int, kind: int, expected: Any, addresses: Any)
 
 
 @Part
-def _in_owner(owner: int, kind: int, start: int, end: int) -> int:
+def _in_owner(owner: int, kind: int, over_files: int, start: int, end: int) -> int:
     """Whether the array that owns memory still has it; another owner must be asked."""
-    while owner != 0 and kind_of(owner) == kind:
+    while owner != 0:
+        own_kind = kind_of(owner)
+        if own_kind not in (kind, over_files):
+            return _ASK_OWNERS
         fields = carray(pointer(owner), (_FIELDS,), dtype=numpy.int64)
         if fields[_FLAGS] & _OWN:
             axes = fields[_AXES] & _INT
@@ -81,7 +87,7 @@ def _in_owner(owner: int, kind: int, start: int, end: int) -> int:
                 size *= length
             return _PLAIN if fields[_DATA] <= start and end <= fields[_DATA] + size else _NOT
         owner = fields[_BASE]
-    return _PLAIN if owner == 0 else _ASK_OWNERS
+    return _PLAIN
 
 
 class Lookout:
@@ -89,13 +95,14 @@ class Lookout:
 
     Args:
         shapes: of the parameters.
+        orders: in which their elements lie.
         dtypes: NumPy's own dtype objects, of the arrays of each parameter and of its gradient.
     """
 
-    def __init__(self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any]) -> None:
+    def __init__(self, shapes: Sequence[tuple[int, ...]], orders: Sequence[Order], dtypes: Sequence[Any]) -> None:
         # Kept, because an identity is unique only while the object lives.
         self._dtypes = list(dtypes)
-        self._expected = layouts(shapes, [(id(dtype), dtype.itemsize) for dtype in dtypes])
+        self._expected = layouts(shapes, orders, [(id(dtype), dtype.itemsize) for dtype in dtypes])
         self._size = len(shapes), len(dtypes)
 
     def __call__(self, held: Sequence[Any], gradients: Sequence[Any]) -> Any:
@@ -103,7 +110,7 @@ class Lookout:
         held = held if type(held) is list else list(held)
         gradients = gradients if type(gradients) is list else list(gradients)
         addresses = numpy.empty(self._size, dtype=numpy.int64)
-        answer = _look.run(id(held), id(gradients), _NDARRAY, self._expected, addresses)
+        answer = _look.run(id(held), id(gradients), _NDARRAY, _MEMMAP, self._expected, addresses)
         if answer == _NOT or (answer == _ASK_OWNERS and not all(map(has_memory, [*held, *gradients]))):
             return None
         return addresses
@@ -116,8 +123,8 @@ def works() -> bool:
         return False
     base = numpy.zeros((4, 6), dtype=numpy.float32)
     shifted = numpy.frombuffer(bytearray(33), dtype=numpy.uint8)[1:].view(numpy.float32)
-    plain: list[Any] = [base, base[1:], numpy.zeros((), numpy.float32), numpy.zeros((0, 3), numpy.float32)]
-    look = Lookout([array.shape for array in plain], [base.dtype] * 2)
+    plain: list[Any] = [base, base[1:], base.T, numpy.zeros((), numpy.float32), numpy.zeros((0, 3), numpy.float32)]
+    look = Lookout([array.shape for array in plain], [None, None, (1, 6), None, None], [base.dtype] * 2)
     found = look(plain, plain)
     read_only = base.copy()
     read_only.setflags(write=False)
@@ -137,4 +144,4 @@ def works() -> bool:
 
 
 def _accepts(array: Any, gradient: Any) -> bool:
-    return Lookout([array.shape], [array.dtype] * 2)([array], [gradient]) is not None
+    return Lookout([array.shape], [None], [array.dtype] * 2)([array], [gradient]) is not None

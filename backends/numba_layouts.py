@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy
 
+from .base import Order
 from .numba_compiled import compiled
 from .numba_words import Part, carray, pointer
 
@@ -18,19 +19,20 @@ KIND, ITEM, ELEMENTS, AXES, LENGTHS = 0, 1, 2, 3, 4
 """The columns of a row."""
 
 
-def layouts(shapes: Sequence[tuple[int, ...]], kinds: Sequence[tuple[int, int]]) -> Any:
+def layouts(shapes: Sequence[tuple[int, ...]], orders: Sequence[Order], kinds: Sequence[tuple[int, int]]) -> Any:
     """A row for each array of parameters and their slots, one parameter after another; then one for each gradient.
 
     Args:
         shapes: of the parameters, which are those of their slots and gradients.
+        orders: in which the elements of each lie, and those of its slots and its gradient.
         kinds: what stands for a dtype, and the size of an element, for the arrays of each parameter in their order. The
             last is the gradients'.
     """
     longest = max(map(len, shapes), default=0)
     rows = []
-    for shape in shapes:
-        strides = [1]
-        for length in shape[:0:-1]:
+    for shape, order in zip(shapes, orders, strict=True):
+        strides = [1] if order is None else list(order)
+        for length in shape[:0:-1] if order is None else ():
             strides.insert(0, strides[0] * length)
         filling = [0] * (longest - len(shape))
         elements = int(numpy.prod(shape, dtype=numpy.int64))

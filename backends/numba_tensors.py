@@ -17,6 +17,7 @@ from typing import Any
 import numpy
 import torch
 
+from .base import Order
 from .numba_compiled import compiled
 from .numba_layouts import ELEMENTS, ITEM, KIND, layouts, lies_so
 from .numba_lists import readable, tried_out
@@ -98,14 +99,15 @@ class Questions:
 
     Args:
         shapes: of the parameters.
+        orders: in which their elements lie.
         dtypes: torch's own, of the arrays of each parameter and of its gradient.
     """
 
-    def __init__(self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any]) -> None:
+    def __init__(self, shapes: Sequence[tuple[int, ...]], orders: Sequence[Order], dtypes: Sequence[Any]) -> None:
         functions = _functions()
         assert functions is not None
         self._functions = functions[1]
-        self._expected = layouts(shapes, [(_number_of(dtype), dtype.itemsize) for dtype in dtypes])
+        self._expected = layouts(shapes, orders, [(_number_of(dtype), dtype.itemsize) for dtype in dtypes])
         self._size = len(shapes), len(dtypes)
 
     def __call__(self, tensors: Sequence[Any]) -> Any:
@@ -124,13 +126,14 @@ def works() -> bool:
     if _functions() is None or not readable():
         return False
     base = torch.zeros(4, 6)
-    plain = [base, base[1:], torch.nn.Parameter(torch.zeros(3)), torch.zeros(()), torch.zeros(0, 3)]
-    found = Questions([tuple(tensor.shape) for tensor in plain], [torch.float32] * 2)([*plain, *plain])
+    plain = [base, base[1:], base.t(), torch.nn.Parameter(torch.zeros(3)), torch.zeros(()), torch.zeros(0, 3)]
+    orders = [None, None, (1, 6), None, None, None]
+    found = Questions([tuple(tensor.shape) for tensor in plain], orders, [torch.float32] * 2)([*plain, *plain])
     short = torch.zeros(4, 6)
     short.untyped_storage().resize_(92)
     others = [base.t(), base[:, ::2], base.double(), base.int(), base[1:], short, torch._efficientzerotensor((4, 6))]
     return (
         found is not None
         and found.tolist() == [[tensor.data_ptr()] * 2 for tensor in plain]
-        and all(Questions([(4, 6)], [torch.float32] * 2)([base, other]) is None for other in others)
+        and all(Questions([(4, 6)], [None], [torch.float32] * 2)([base, other]) is None for other in others)
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy
 
-from .base import Array, Backend, elements_overlap
+from .base import Array, Backend, Order, dense_order, elements_overlap
 from .compiler import has_numba
 from .numpy_owners import has_memory
 from .reductions import sum_of_squares
@@ -19,6 +19,10 @@ _OPERATORS = (
     "iadd", "isub", "imul", "itruediv", "neg", "abs", "lt", "le", "gt", "ge", "eq", "ne", "array_ufunc",
 )  # fmt: skip
 _TWO = (numpy.add, numpy.subtract, numpy.multiply, numpy.divide, numpy.maximum, numpy.greater)
+
+
+_PLAIN = (numpy.ndarray, numpy.memmap)
+"""The classes whose arithmetic is NumPy's own. Arrays over files differ only in where their memory comes from."""
 
 
 @functools.cache
@@ -84,10 +88,14 @@ class NumpyBackend(Backend):
     def plain(self, array: Array) -> Array:
         """Of a class with operators of its own, such as numpy.matrix, the array without them.
 
-        Arrays with masked elements keep theirs: what is masked takes no part in arithmetic, and stays as it is.
+        Arrays with masked elements keep theirs: what is masked takes no part in arithmetic, and stays as it is. NumPy's
+        scalars, which arithmetic gives in place of arrays without axes, become such arrays.
         """
         kind: Any = type(array)
-        if kind is numpy.ndarray or not _has_own_operators(kind) or _is_masked(array):
+        if kind is numpy.ndarray:
+            return array
+        taken_as_array = kind is numpy.memmap or isinstance(array, numpy.generic)
+        if not taken_as_array and (not _has_own_operators(kind) or _is_masked(array)):
             return array
         return numpy.asarray(array)
 
@@ -104,7 +112,9 @@ class NumpyBackend(Backend):
         if _is_masked(array):
             return "some of its elements are masked: pass its filled(0.0)"
         kind = type(array)
-        if kind is numpy.ndarray or self.plain(array) is array or _stands_for_its_elements(array):
+        if kind in _PLAIN or isinstance(array, numpy.generic) or self.plain(array) is array:
+            return None
+        if _stands_for_its_elements(array):
             return None
         return f"the arithmetic of {kind.__name__} is not that of its elements: pass these as a plain array"
 
@@ -144,18 +154,18 @@ class NumpyBackend(Backend):
         return numpy.may_share_memory(a, b)
 
     def computes_itself(self, array: Array) -> bool:
-        """Not with arrays of a subclass."""
-        return type(array) is numpy.ndarray
+        """Not with arrays of somebody else's subclass."""
+        return type(array) in _PLAIN
 
     def extent(self, array: Array) -> tuple[int, int]:
         """By the bounds of the memory."""
         return numpy.lib.array_utils.byte_bounds(array)
 
     def fits_plainly(self, gradient: Array, parameter: Array) -> bool:
-        """Two plain arrays of one dtype and shape, the parameter writable."""
+        """Two plain arrays of one dtype and shape, the parameter writable; a scalar is an array without axes."""
         return (
-            type(gradient) is numpy.ndarray
-            and type(parameter) is numpy.ndarray
+            (type(gradient) in _PLAIN or isinstance(gradient, numpy.generic))
+            and type(parameter) in _PLAIN
             and gradient.dtype is parameter.dtype
             and gradient.shape == parameter.shape
             and parameter.flags.writeable
@@ -163,39 +173,54 @@ class NumpyBackend(Backend):
 
     shares_memory = True
 
-    def address(self, array: Array, dtype: str, shape: tuple[int, ...], write: bool) -> int | None:
+    def order(self, array: Array) -> Order:
+        """From the strides."""
+        if type(array) not in _PLAIN or array.flags.c_contiguous:
+            return None
+        return dense_order(array.shape, array.strides, array.itemsize)
+
+    def address(self, array: Array, dtype: str, shape: tuple[int, ...], order: Order, write: bool) -> int | None:
         """From the array interface."""
         # A subclass may give its memory another meaning, as masked arrays do.
-        if type(array) is not numpy.ndarray or self.dtype_name(array) != dtype or array.shape != shape:
+        if type(array) not in _PLAIN or self.dtype_name(array) != dtype or array.shape != shape:
             return None
         if not has_memory(array):
             return None
         flags = array.flags
-        if not (flags.c_contiguous and flags.aligned and (flags.writeable or not write)):
+        if not (flags.aligned and (flags.writeable or not write)):
+            return None
+        if not (flags.c_contiguous if order is None else dense_order(shape, array.strides, array.itemsize) == order):
             return None
         return int(array.__array_interface__["data"][0])
 
     def lookout(
-        self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[str]
+        self, shapes: Sequence[tuple[int, ...]], orders: Sequence[Order], dtypes: Sequence[str]
     ) -> Callable[[Sequence[Any], Sequence[Any]], Any] | None:
         """Read from the arrays' own structure, if there is the compiler to do it."""
         if not has_numba():
             return None
         from . import numba_arrays
 
-        return numba_arrays.Lookout(shapes, [self.dtype(name) for name in dtypes]) if numba_arrays.works() else None
+        if not numba_arrays.works():
+            return None
+        return numba_arrays.Lookout(shapes, orders, [self.dtype(name) for name in dtypes])
 
     def empty_like(self, array: Array) -> Array:
         """Of NumPy's own class."""
         return numpy.empty_like(array, subok=False)
 
-    def plain_copy(self, array: Array, dtype: str) -> Array:
-        """A row-major copy."""
-        return numpy.array(array, dtype=dtype, order="C", subok=False)
+    def plain_copy(self, array: Array, dtype: str, order: Order) -> Array:
+        """A copy whose axes are put into their order in memory, and back."""
+        if order is None:
+            return numpy.array(array, dtype=dtype, order="C", subok=False)
+        outermost_first = sorted(range(len(order)), key=lambda axis: -order[axis])
+        copy = numpy.array(array.transpose(outermost_first), dtype=dtype, order="C", subok=False)
+        return copy.transpose(sorted(range(len(order)), key=outermost_first.__getitem__))
 
     def flat_view(self, array: Array) -> Any:
-        """A reshaped view."""
-        return array.reshape(-1)
+        """A reshaped view, of the axes in their order in memory."""
+        strides = array.strides
+        return numpy.asarray(array).transpose(sorted(range(array.ndim), key=lambda axis: -strides[axis])).reshape(-1)
 
     def as_array(self, value: Array) -> Array:
         """Arithmetic on 0-d arrays gives NumPy scalars; state holds arrays."""

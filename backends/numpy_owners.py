@@ -6,7 +6,6 @@ owner close, resize or move it, as do shared memory, memory-mapped files, and `r
 
 from __future__ import annotations
 
-import mmap
 from typing import Any
 
 import numpy
@@ -31,8 +30,6 @@ def owner_has(owner: Any, start: int, end: int) -> bool:
             first = owner.__array_interface__["data"][0]
             return bool(first <= start and end <= first + owner.nbytes)
         owner = owner.base
-    if isinstance(owner, mmap.mmap):
-        return not owner.closed
     try:
         if hasattr(owner, "data_ptr"):
             # A tensor, whose storage may have moved into shared memory.
@@ -41,7 +38,7 @@ def owner_has(owner: Any, start: int, end: int) -> bool:
             held = numpy.frombuffer(owner, dtype=numpy.uint8)
             first, length = held.__array_interface__["data"][0], held.nbytes
     except ValueError:
-        # A memory view that was released, or a buffer of no length.
+        # A map that was closed, a memory view that was released, or a buffer of no length.
         return False
     except (TypeError, BufferError, AttributeError, RuntimeError):
         return True

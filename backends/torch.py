@@ -13,7 +13,7 @@ import numpy
 import torch
 
 from . import torch_spread
-from .base import FLOATING, Array, Backend, elements_overlap
+from .base import FLOATING, Array, Backend, Order, dense_order, elements_overlap
 from .compiler import has_numba
 from .interpreter import interpret
 from .reductions import sum_of_squares
@@ -61,7 +61,7 @@ def _known_to_numpy(array: Array) -> Array:
 
 
 def _lent(array: Array) -> Any:
-    """A contiguous CPU tensor's memory as a NumPy array of one axis, for as long as the tensor is kept.
+    """A dense CPU tensor's memory as a NumPy array of one axis, for as long as the tensor is kept.
 
     Torch's own way fixes the size of the storage for ever, so that its owner cannot give it back.
     """
@@ -279,12 +279,19 @@ class TorchBackend(Backend):
 
     shares_memory = True
 
-    def address(self, array: Array, dtype: str, shape: tuple[int, ...], write: bool) -> int | None:
+    def order(self, array: Array) -> Order:
+        """From the strides."""
+        strided = type(array) in _PLAIN and array.layout is torch.strided and not array.is_nested
+        return dense_order(array.shape, array.stride()) if strided and not array.is_contiguous() else None
+
+    def address(self, array: Array, dtype: str, shape: tuple[int, ...], order: Order, write: bool) -> int | None:
         """Only plain tensors give it: nothing that is wrapped, fake, on a device, or being differentiated."""
         plain = type(array) in _PLAIN and array.is_cpu and array.dtype is _DTYPES.get(dtype)
         if not plain or array.layout is not torch.strided or array.is_nested or array.shape != shape:
             return None
-        if not array.is_contiguous() or array.is_neg() or not self.concrete(array) or not _has_memory(array):
+        if not (array.is_contiguous() if order is None else dense_order(shape, array.stride()) == order):
+            return None
+        if array.is_neg() or not self.concrete(array) or not _has_memory(array):
             return None
         address = int(array.data_ptr())
         return None if address % array.itemsize else address
@@ -294,14 +301,16 @@ class TorchBackend(Backend):
         return torch_spread.held_here(arrays) if torch_spread.is_spread(arrays[0]) else arrays
 
     def lookout(
-        self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[str]
+        self, shapes: Sequence[tuple[int, ...]], orders: Sequence[Order], dtypes: Sequence[str]
     ) -> Callable[[Sequence[Any], Sequence[Any]], Any] | None:
         """By torch's interface for C, if there is the compiler to ask it."""
         if not has_numba():
             return None
         from . import numba_tensors, torch_lookout
 
-        return torch_lookout.Lookout(shapes, [_DTYPES[name] for name in dtypes]) if numba_tensors.works() else None
+        if not numba_tensors.works():
+            return None
+        return torch_lookout.Lookout(shapes, orders, [_DTYPES[name] for name in dtypes])
 
     def watched(self) -> bool:
         """By torch's compiler or tracer, by a mode that sees every operation, or by forward differentiation."""
@@ -320,9 +329,12 @@ class TorchBackend(Backend):
         """No subclass."""
         return type(array) in _PLAIN
 
-    def plain_copy(self, array: Array, dtype: str) -> Array:
+    def plain_copy(self, array: Array, dtype: str, order: Order) -> Array:
         """By a copy into new memory: a clone of torch's zeros that take no memory takes none either."""
-        copy = torch.empty(array.shape, dtype=_DTYPES[dtype])
+        if order is None:
+            copy = torch.empty(array.shape, dtype=_DTYPES[dtype])
+        else:
+            copy = torch.empty_strided(array.shape, order, dtype=_DTYPES[dtype])
         return copy.copy_(array.detach())
 
     def flat_view(self, array: Array) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from .base import Order
 from .numba_lists import all_of_kinds
 from .numba_tensors import Questions
 from .torch_spread import rows_held_here
@@ -27,11 +28,12 @@ class Lookout:
 
     Args:
         shapes: of the parameters.
+        orders: in which their elements lie.
         dtypes: torch's own, of the arrays of each parameter and of its gradient.
     """
 
-    def __init__(self, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any]) -> None:
-        self._questions = Questions(shapes, dtypes)
+    def __init__(self, shapes: Sequence[tuple[int, ...]], orders: Sequence[Order], dtypes: Sequence[Any]) -> None:
+        self._questions = Questions(shapes, orders, dtypes)
 
     def __call__(self, held: Sequence[Any], gradients: Sequence[Any]) -> Any:
         """The addresses, or None."""

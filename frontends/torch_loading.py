@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..backends import compute_dtype
+from ..backends import backend_of, compute_dtype
 from .torch_linking import step_dtype
 from .torch_scalars import new_scalars
 from .torch_table import Row
@@ -91,7 +91,7 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
 
 
 def fit_state(state: Any, groups: Groups, row: Row, loaded: Mapping[str, Any] | None) -> None:
-    """Make all numbers tensors, and undo what torch has cast to the dtype of 16-bit parameters.
+    """Make all numbers tensors, undo what torch has cast to the dtype of 16-bit parameters, lay slots like parameters.
 
     Args:
         state: of the optimizer, as torch has loaded it; it changes.
@@ -113,7 +113,12 @@ def fit_state(state: Any, groups: Groups, row: Row, loaded: Mapping[str, Any] | 
 def _fit_slot(cast: torch.Tensor, value: torch.Tensor, parameter: torch.Tensor, row: Row) -> torch.Tensor:
     name = row.slot_dtype or compute_dtype(str(parameter.dtype).removeprefix("torch."))
     dtype = getattr(torch, name)
-    return cast if cast.dtype is dtype else value.to(device=parameter.device, dtype=dtype)
+    slot = cast if cast.dtype is dtype else value.to(device=parameter.device, dtype=dtype)
+    # Another memory format than the one that it was saved with, as channels_last, would mean a copy in every step.
+    backend = backend_of(parameter)
+    if backend is not None and backend.order(slot) != backend.order(parameter):
+        return torch.empty_like(parameter, dtype=slot.dtype, requires_grad=False).copy_(slot)
+    return slot
 
 
 def _fit_numbers(

@@ -65,7 +65,7 @@ class Apart:
         groups: dict[Way, list[_Member]] = {}
         for index, way in enumerate(self.ways(gradients)):
             if way is not None and index in gradients.present:
-                member = _looked_at(rule, index, gradients, backend)
+                member = _looked_at(rule, index, way, gradients, backend)
                 if member is not None:
                     groups.setdefault(way, []).append(member)
         if not groups:
@@ -84,7 +84,7 @@ class Apart:
         return {each.position for members in groups.values() for each in members}, run
 
 
-def _looked_at(rule: Any, index: int, gradients: Any, backend: Any) -> _Member | None:
+def _looked_at(rule: Any, index: int, way: Way, gradients: Any, backend: Any) -> _Member | None:
     """A parameter with its slots and gradient, if all are plain memory that holds what is computed with."""
     cells = rule._grouped[index]
     dtype, shape = compute_dtype(cells[0].dtype_name), cells[0].shape
@@ -94,14 +94,16 @@ def _looked_at(rule: Any, index: int, gradients: Any, backend: Any) -> _Member |
     if not all(is_number(cell.value) for cell in rule._numbers[index]):
         return None
     arrays = [cell.value for cell in cells]
-    addresses = [backend.address(array, dtype, shape, write=False) for array in arrays]
+    # Sums are defined in row-major order.
+    order = None if way.adds_up else backend.order(arrays[0])
+    addresses = [backend.address(array, dtype, shape, order, write=False) for array in arrays]
     gradient = gradients.array(index)
     if None in addresses or not backend.of_plain_class(gradient) or not backend.concrete(gradient):
         return None
-    address = backend.address(gradient, dtype, shape, write=False)
+    address = backend.address(gradient, dtype, shape, order, write=False)
     if address is None:
-        gradient = backend.plain_copy(gradient, dtype)
-        address = backend.address(gradient, dtype, shape, write=False)
+        gradient = backend.plain_copy(gradient, dtype, order)
+        address = backend.address(gradient, dtype, shape, order, write=False)
     return None if address is None else _Member(index, arrays, addresses, gradient, address)
 
 
@@ -125,7 +127,7 @@ def _run(rule: Any, way: Way, members: list[_Member], lines: list[dict[str, Any]
 
 
 def _address(array: Any, way: Way, backend: Any) -> int:
-    address = backend.address(array, way.dtype, backend.shape(array), write=True)
+    address = backend.address(array, way.dtype, backend.shape(array), backend.order(array), write=True)
     assert address is not None
     return int(address)
 

@@ -132,7 +132,7 @@ def check_held(cell: Variable, what: str, parameter: Any) -> None:
         TypeError: if it cannot be changed in place, or its memory was given back.
     """
     array, backend = cell._array, cell.backend
-    if backend.address(array, cell.dtype_name, cell.shape, write=True) is not None:
+    if backend.address(array, cell.dtype_name, cell.shape, backend.order(array), write=True) is not None:
         return
     if backend.shape(array) != cell.shape:
         raise ValueError(

@@ -205,9 +205,11 @@ class FunctionalOptimizer(UpdateRule):
     def _may_run_apart(self, tree: Tree, backend: Backend) -> bool:
         """Whether there is memory that a pass could take."""
         return self.jit_compile is not False and any(
-            backend.address(leaf, compute_dtype(backend.dtype_name(leaf)), backend.shape(leaf), write=False) is not None
+            backend.address(
+                leaf, compute_dtype(backend.dtype_name(leaf)), backend.shape(leaf), backend.order(leaf), write=False
+            ) is not None
             for leaf in tree.leaves
-        )
+        )  # fmt: skip
 
     def _after(self, cell: Variable, before: Any, turn: int, counters: set[Variable]) -> Any:
         """What a cell holds after a step, as state: in the dtype in which it came in."""

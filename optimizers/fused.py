@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
-from ..backends import HOST, Variable, compute_dtype, describe, is_number, ops, scope_holding
+from ..backends import HOST, Order, Variable, compute_dtype, describe, is_number, ops, scope_holding
 from ..backends.compiler import has_numba
 from ..backends.program import Program
 from .lane import Lane
@@ -29,7 +29,8 @@ class _Entry:
     """What the plan knows about one parameter."""
 
     __slots__ = (
-        "addresses", "arrays", "cells", "dtype", "narrow", "plain", "reason", "shape", "size", "spread", "way",
+        "addresses", "arrays", "cells", "copied", "dtype", "narrow", "order", "plain", "reason", "shape", "size",
+        "spread", "way",
     )  # fmt: skip
 
     def __init__(self, cells: list[Variable], dtype: str) -> None:
@@ -41,6 +42,9 @@ class _Entry:
         self.shape = cells[0].shape
         # Inputs stored in another dtype than the one computed in pass through copies in that dtype.
         self.narrow = [number for number, cell in enumerate(cells) if cell.dtype_name != dtype]
+        # And those that lie in another order than the others, in this step.
+        self.copied = self.narrow
+        self.order: Order = None
         self.plain = False
         # Whether several processes hold it together: then the arrays are what this one holds.
         self.spread = False
@@ -126,10 +130,10 @@ class Fusion:
         ]  # fmt: skip
 
         def run() -> None:
-            for ((way, plain, narrow), members), own in zip(groups.items(), lines, strict=True):
+            for ((way, plain, copied), members), own in zip(groups.items(), lines, strict=True):
                 if not plain:
                     self._run_in_library(way, members, own, backend, compiled=rule.jit_compile is True)
-                elif not narrow:
+                elif not copied:
                     self._run_in_memory(way, members, own, backend)
                 else:
                     for batch in _batches(members, own, [self._entries[index].size for index, _, _ in members]):
@@ -142,7 +146,7 @@ class Fusion:
         self, rule: Any, gradients: Any, groups: dict[Any, list[_Member]], begin: Begin | None, backend: Any
     ) -> None:
         """If nothing but gradients moves until the next step, that takes a shorter way."""
-        simple = all(plain and not narrow for _, plain, narrow in groups) and has_numba()
+        simple = all(plain and not copied for _, plain, copied in groups) and has_numba()
         begun = not rule._has_begin_step() or (begin is not None and not begin.reads_arrays)
         everywhere = not rule.use_ema or len(gradients.present) == len(rule._parameters)
         if not (simple and begun and everywhere) or any(self._ways.values()) or rule.gradient_accumulation_steps:
@@ -151,12 +155,13 @@ class Fusion:
         for (way, _, _), members in groups.items():
             indices = [index for index, _, _ in members]
             entries = [self._entries[index] for index in indices]
-            look = backend.lookout([entry.shape for entry in entries], [way.dtype] * (len(entries[0].cells) + 1))
+            dtypes = [way.dtype] * (len(entries[0].cells) + 1)
+            look = backend.lookout([entry.shape for entry in entries], [entry.order for entry in entries], dtypes)
             if look is None:
                 return
             rows = [[*entry.addresses, address] for entry, (_, address, _) in zip(entries, members, strict=True)]
             table = table_of([entry.size for entry in entries], way.dtype, backend)
-            parts.append((way, indices, table, addresses_of(rows), look))
+            parts.append((way, indices, table, addresses_of(rows), look, [entry.order for entry in entries]))
         entries = [self._entries[index] for index in gradients.present]
         memory = intervals_of([bound for entry in entries for bound in entry.bounds()])
         assert self._seen is not None
@@ -178,13 +183,13 @@ class Fusion:
     def _run_through_copies(
         self, way: Way, members: list[_Member], lines: list[dict[str, Any]], backend: Any
     ) -> None:
-        """As in memory, with a copy in the dtype of the computation for each array that is stored in another."""
+        """As in memory, with copies of the arrays that are stored in another dtype or order than the pass takes."""
         rows, copies = [], []
         for index, _, gradient in members:
             entry = self._entries[index]
-            # What is stored in the dtype of the computation is written where it lies.
+            # What is stored as the pass takes it is written where it lies.
             places = [
-                self._plain(array, entry, backend) if number in entry.narrow else (entry.addresses[number], array)
+                self._plain(array, entry, backend) if number in entry.copied else (entry.addresses[number], array)
                 for number, array in enumerate(entry.arrays)
             ]
             places.append(self._plain(gradient, entry, backend))
@@ -198,10 +203,10 @@ class Fusion:
         for (index, _, _), arrays in zip(members, copies, strict=True):
             entry = self._entries[index]
             for target in way.targets:
-                if target in entry.narrow:
+                if target in entry.copied:
                     backend.write(entry.arrays[target], arrays[target])
             backend.wrote([
-                entry.cells[target]._array for target in way.targets if entry.spread or target not in entry.narrow
+                entry.cells[target]._array for target in way.targets if entry.spread or target not in entry.copied
             ])  # fmt: skip
 
     def _run_in_library(
@@ -240,7 +245,7 @@ class Fusion:
             if address is None:
                 self._ways[index] = gradient
                 continue
-            groups.setdefault((entry.way, entry.plain, bool(entry.narrow)), []).append((index, address, gradient))
+            groups.setdefault((entry.way, entry.plain, bool(entry.copied)), []).append((index, address, gradient))
         return groups
 
     # ---------------------------------------------------------------- begin_step
@@ -290,8 +295,8 @@ class Fusion:
             reason = self._memory_reason(entry, factor, backend)
             if reason is None and entry.spread:
                 reason = "it reads arrays that processes hold together"
-            if reason is not None or not entry.plain or entry.narrow:
-                return [], reason or "it reads arrays of another dtype than the one computed in"
+            if reason is not None or not entry.plain or entry.copied or entry.order is not None:
+                return [], reason or "it reads arrays of another dtype than the one computed in, or not row-major ones"
             address, gradient = self._gradient_address(entry, gradients.array(index), backend)
             if address is None:
                 return [], gradient
@@ -350,17 +355,26 @@ class Fusion:
                 return "it adds up what processes hold together"
             entry.shape = backend.shape(arrays[0])
             entry.size = math.prod(entry.shape)
+        # A pass goes through all arrays in the order of the parameter's elements; sums are defined in row-major order.
+        entry.order = order = None if entry.way is not None and entry.way.adds_up else backend.order(arrays[0])
+        entry.copied = entry.narrow
         addresses = [
-            backend.address(array, cell.dtype_name, entry.shape, write=True)
+            backend.address(array, cell.dtype_name, entry.shape, order, write=True)
             for array, cell in zip(arrays, entry.cells, strict=True)
         ]
+        for number, (array, cell) in enumerate(zip(arrays, entry.cells, strict=True)):
+            own = backend.order(array) if addresses[number] is None else order
+            if own != order:
+                addresses[number] = backend.address(array, cell.dtype_name, entry.shape, own, write=True)
+                if addresses[number] is not None:
+                    entry.copied = [*entry.copied, number]
         entry.plain = None not in addresses
         if entry.plain:
             entry.addresses = addresses
         if entry.plain or all(map(backend.takes_programs, arrays)):
             return None
         name = next(cell.name for cell, address in zip(entry.cells, addresses, strict=True) if address is None)
-        return f"{name!r} does not lie in plain CPU memory"
+        return f"{name!r} does not lie in plain CPU memory: it is strided, unaligned, or not of the library's own class"
 
     def _gradient_address(self, entry: _Entry, gradient: Any, backend: Any) -> tuple[int | None, Any]:
         """Where the gradient lies, made plain by a copy if need be; and what must stay alive until it is read.
@@ -375,16 +389,20 @@ class Fusion:
             return 0, gradient
         if not backend.of_plain_class(gradient):
             return None, _ITS_OWN_CLASS
-        if entry.narrow:
-            return backend.address(gradient, backend.dtype_name(gradient), entry.shape, write=False) or 0, gradient
+        if entry.copied:
+            # It is copied when its turn comes, if what is written until then cannot meet it.
+            own = backend.order(gradient)
+            address = backend.address(gradient, backend.dtype_name(gradient), entry.shape, own, write=False)
+            if address is not None:
+                return address, gradient
         return self._plain(gradient, entry, backend)
 
     def _plain(self, array: Any, entry: _Entry, backend: Any) -> tuple[int, Any]:
-        """Where an array that belongs to a parameter lies, if need be as a copy in the dtype of the computation."""
-        address = backend.address(array, entry.dtype, entry.shape, write=False)
+        """Where an array that belongs to a parameter lies, if need be as a copy as the pass takes it."""
+        address = backend.address(array, entry.dtype, entry.shape, entry.order, write=False)
         if address is None:
-            array = backend.plain_copy(array, entry.dtype)
-            address = backend.address(array, entry.dtype, entry.shape, write=False)
+            array = backend.plain_copy(array, entry.dtype, entry.order)
+            address = backend.address(array, entry.dtype, entry.shape, entry.order, write=False)
         if address is None:
             raise TypeError(f"Cannot read {describe(array)}, which belongs to {entry.cells[0].name!r}.")
         return address, array

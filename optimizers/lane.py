@@ -8,11 +8,12 @@ nothing has happened and the general step takes over, which also has the words f
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..backends import Scope, Variable, any_scope
+from ..backends import Order, Scope, Variable, any_scope
 from ..backends.interruptions import attributes_set, one_after_another
+from .checks import check_gradient
 from .recording import Seen
 from .ways import Begin, Way, lines_of, step_values
 
@@ -35,6 +36,8 @@ class _Part(NamedTuple):
     before: Any
     look: Callable[[Sequence[Any], Sequence[Any]], Any]
     numbers: list[tuple[Variable, ...]]
+    orders: list[Order]
+    otherwise: set[int]
 
 
 class Lane:
@@ -44,14 +47,16 @@ class Lane:
         rule: the optimizer.
         present: the positions of the parameters that have a gradient.
         parts: for each kernel the way, the positions of its parameters, their table, where all arrays lay in the step
-            before, and a function that tells where they lie now, if they are what they should be.
+            before, a function that tells where they lie now, if they are what they should be, and in which order the
+            elements of each parameter lie.
         seen: the attributes of the rule as they were recorded.
         begin: `begin_step`, or None if there is none.
         memory: of the parameters and their slots.
     """
 
     def __init__(
-        self, rule: Any, present: list[int], parts: list[tuple[Way, list[int], Table, Any, Callable[..., Any]]],
+        self, rule: Any, present: list[int],
+        parts: list[tuple[Way, list[int], Table, Any, Callable[..., Any], list[Order]]],
         seen: Seen, begin: Begin | None, memory: Intervals,
     ) -> None:  # fmt: skip
         self._present = present
@@ -65,8 +70,9 @@ class Lane:
                   _picked([row * columns + target for row in range(len(indices)) for target in way.targets]),
                   table, before, look,
                   # One after another for all parameters: what not all of them have, their program does not read.
-                  list(zip(*(rule._numbers[index] for index in indices))) if way.uses_numbers else [])  # noqa: B905
-            for way, indices, table, before, look in parts
+                  list(zip(*(rule._numbers[index] for index in indices))) if way.uses_numbers else [],  # noqa: B905
+                  orders, set())
+            for way, indices, table, before, look, orders in parts
             for columns in (len(rule._grouped[indices[0]]),)
         ]  # fmt: skip
         self._counts = [count for index in present for count in rule._counts[index]] if rule._counts else []
@@ -102,9 +108,18 @@ class Lane:
         rate = rule._rate_at(rule._iterations._array, rule._rate._array)
         addresses: list[Any] = []
         written: list[Any] = []
+        kept: list[Any] = []
         for part, places in zip(self._parts, self._places, strict=True):
             held = list(map(_array_of, part.cells))
-            found = part.look(held, gradients if places is None else [gradients[place] for place in places])
+            given = gradients if places is None else [gradients[place] for place in places]
+            if part.otherwise:
+                given = self._brought(part, given, part.otherwise)
+            found = part.look(held, given)
+            if found is None:
+                # Some may have come as no kernel reads them: what came so once will come so again.
+                given = self._brought(part, given, range(len(given)))
+                found = part.look(held, given)
+            kept.append(given)
             if found is None or not part.table.still_apart(found, part.before, self._memory):
                 return False
             addresses.append(found)
@@ -146,6 +161,30 @@ class Lane:
         if len(variables) != len(cells):
             return False
         return all(map(operator.is_, variables, map(_array_of, cells))) or all(map(operator.is_, variables, cells))
+
+    def _brought(self, part: _Part, gradients: Sequence[Any], rows: Iterable[int]) -> list[Any]:
+        """Gradients, of which those of some rows are plain arrays or copies, if they fit, and those were not."""
+        brought = list(gradients)
+        columns = len(part.cells) // len(part.indices)
+        for row in rows:
+            brought[row] = self._plain(gradients[row], part.cells[row * columns], part.way.dtype, part.orders[row])
+            if brought[row] is not gradients[row]:
+                part.otherwise.add(row)
+        return brought
+
+    def _plain(self, gradient: Any, cell: Variable, dtype: str, order: Order) -> Any:
+        """A gradient that fits its parameter as kernels read it; any other as it is."""
+        backend = self._backend
+        if not backend.of_plain_class(gradient) or not backend.concrete(gradient):
+            return gradient
+        if not (backend.fits_plainly(gradient, cell._array) and backend.why_no_values(gradient) is None):
+            try:
+                check_gradient(gradient, cell._array, backend, cell.shape, cell.name)
+            except (TypeError, ValueError):
+                return gradient
+        given = backend.plain(gradient)
+        lies_so = backend.address(given, dtype, cell.shape, order, write=False) is not None
+        return given if lies_so else backend.plain_copy(given, dtype, order)
 
     def _factors(self, rule: Any, gradients: Sequence[Any]) -> dict[int, Any]:
         """What each gradient, clipped by a norm, is multiplied by."""

@@ -122,7 +122,10 @@ class NumpyWorld(World):
         return [own.tobytes() for own in self.parameters] == [twin.tobytes() for twin in self.twins]
 
     def parameter(self, value: np.ndarray) -> np.ndarray:
-        return self.chance.choice([self.between_canaries, np.copy, self.over_bytes])(value)
+        return self.chance.choice([self.between_canaries, np.copy, self.over_bytes, self.column_major])(value)
+
+    def column_major(self, value: np.ndarray) -> np.ndarray:
+        return self.between_canaries(value.T).T
 
     def over_bytes(self, value: np.ndarray) -> np.ndarray:
         return np.ndarray(value.shape, value.dtype, buffer=bytearray(value.tobytes() or b" "))
@@ -172,7 +175,7 @@ class NumpyWorld(World):
         if kind == 0 and array.base is None and array.size:
             array.resize(self.chance.choice([0, 1, array.size - 1, array.size + 1, 1000]) or (0,), refcheck=False)
             return Change("resize", array.shape != shape, restored)
-        if kind == 1 and array.size:
+        if kind == 1 and array.size and array.flags.c_contiguous:
             array.shape = self.chance.choice([(-1,), (1, -1), (-1, 1), (*shape, 1)])
             return Change("shape", array.shape != shape, lambda: setattr(array, "shape", shape))
         if kind == 2 and array.size:
@@ -201,7 +204,8 @@ class NumpyWorld(World):
 
 class TorchWorld(World):
     def parameter(self, value: np.ndarray):
-        return self.tensor(value)
+        column_major = self.chance.random() < 0.3
+        return self.tensor(value.T).permute(list(range(value.ndim)[::-1])) if column_major else self.tensor(value)
 
     def tensor(self, value: np.ndarray):
         import torch
@@ -356,7 +360,7 @@ class FrontendWorld(TorchWorld):
     def parameter(self, value: np.ndarray):
         import torch
 
-        return torch.nn.Parameter(self.tensor(value))
+        return torch.nn.Parameter(super().parameter(value))
 
     def make_optimizers(self) -> None:
         from gradwise.frontends import torch as front

@@ -183,7 +183,7 @@ def test_looking_at_tensors():
     backend = backend_of(_tensor(1))
     tensors = [torch.zeros(3, 4), torch.zeros(()), torch.zeros(0, 2), torch.arange(6.0)[2:]]
     held = [torch.nn.Parameter(tensor.clone()) for tensor in tensors for _ in range(2)]
-    look = backend.lookout([tuple(tensor.shape) for tensor in tensors], ["float32"] * 3)
+    look = backend.lookout([tuple(tensor.shape) for tensor in tensors], [None] * len(tensors), ["float32"] * 3)
     places = [each.data_ptr() for each in (*held, *tensors)]
     assert look(held, tensors).tolist() == [[*places[2 * k : 2 * k + 2], places[8 + k]] for k in range(4)]
     short, gone, one = torch.zeros(3, 4), torch.zeros(3, 4), torch.zeros(3, 4)
@@ -207,7 +207,7 @@ def test_looking_at_tensors():
 def test_a_storage_that_is_shorter_at_the_same_place():
     """Two changes of its size may lead back to where it was."""
     backend = backend_of(_tensor(1))
-    look, parameter = backend.lookout([(100,)], ["float32"] * 2), _tensor(100)
+    look, parameter = backend.lookout([(100,)], [None], ["float32"] * 2), _tensor(100)
     for _ in range(100):
         parameter.untyped_storage().resize_(200)
         assert look([parameter], [_tensor(100)]) is None
