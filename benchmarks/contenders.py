@@ -6,10 +6,11 @@ import functools
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from conditions import CONSTANT, TORCH, Condition
 from settings import Algorithm
 
 
@@ -26,6 +27,7 @@ class Kind:
         own_process: it is stepped through a pipe, because its library allows one backend in a process.
         environment: what that process, and every fresh one, is given.
         offered: whether it can run an algorithm at all.
+        listed: it takes part only in conditions that name it.
     """
 
     label: str
@@ -36,18 +38,35 @@ class Kind:
     own_process: bool = False
     environment: dict[str, str] = field(default_factory=dict)
     offered: Callable[[Algorithm], bool] = lambda algorithm: True
+    listed: bool = False
 
-    def make(self, algorithm: Algorithm) -> Any:
+    def make(self, algorithm: Algorithm, condition: Condition = CONSTANT) -> Any:
         """The contender itself; imports its library."""
         module, name = self.place
-        return getattr(importlib.import_module(module), name)(algorithm, **self.options)
+        return getattr(importlib.import_module(module), name)(
+            condition.algorithm(algorithm), condition=condition, **self.options
+        )
+
+    @property
+    def own(self) -> bool:
+        """Whether it is gradwise."""
+        return self.label.startswith("gradwise")
 
     def missing(self) -> list[str]:
         """The packages that are not installed."""
-        return [name for name in self.needs if not _installed(name)]
+        return [name for name in self.needs if not installed(name)]
 
 
-def _installed(name: str) -> bool:
+def suits(name: str, condition: Condition) -> bool:
+    """Whether a contender can be in a condition, whatever the algorithm."""
+    return name in condition.contenders or (condition.for_all and not KINDS[name].listed)
+
+
+def _can(name: str, algorithm: Algorithm, condition: Condition) -> bool:
+    return suits(name, condition) and KINDS[name].offered(algorithm) and not condition.without(name, algorithm)
+
+
+def installed(name: str) -> bool:
     # A module that was marked as one that cannot be imported has no specification to find.
     return sys.modules.get(name, True) is not None and importlib.util.find_spec(name) is not None
 
@@ -72,9 +91,9 @@ def _in_optax(algorithm: Algorithm) -> bool:
     return hasattr(optax, algorithm.optax_name)
 
 
-def torch_reference(algorithm: Algorithm) -> str:
+def torch_reference(algorithm: Algorithm, condition: Condition = CONSTANT) -> str:
     """The fastest way torch.optim has on a CPU without a compiler: fused where it exists, else foreach."""
-    return "torch-fused" if _in_torch(algorithm, "fused") else "torch-foreach"
+    return next(name for name in TORCH if _can(name, algorithm, condition))
 
 
 def _torch(label: str, argument: str = "params", **options: Any) -> Kind:
@@ -116,9 +135,16 @@ KINDS = {
     "torch-foreach": _torch("torch.optim, foreach", "foreach", foreach=True),
     "torch-loop": _torch("torch.optim, default"),
     "torch-compile": _torch("torch.optim, compiled", compiled=True),
+    "torch-sparse-adam": Kind(
+        "torch.optim.SparseAdam", ("peers", "Torch"), ("torch",), {"kind": "SparseAdam"}, listed=True
+    ),
     "optax": Kind("optax, JAX", ("peers", "Optax"), ("jax", "optax"), offered=_in_optax),
     "optax-injected": Kind(
-        "optax, rate in its state", ("peers", "Optax"), ("jax", "optax"), {"injected": True}, reference="optax",
+        "optax, rate in its state",
+        ("peers", "Optax"),
+        ("jax", "optax"),
+        {"injected": True},
+        reference="optax",
         offered=_in_optax,
     ),
     "keras-torch": _keras("Keras, torch", "KerasInPlace", "torch", "torch"),
@@ -131,15 +157,14 @@ KINDS = {
 """Every contender. gradwise's own come first."""
 
 
-def reference_of(name: str, algorithm: Algorithm) -> str:
+def reference_of(name: str, algorithm: Algorithm, condition: Condition = CONSTANT) -> str:
     """Whose time is a contender's unit."""
-    return KINDS[name].reference or torch_reference(algorithm)
+    return KINDS[name].reference or torch_reference(algorithm, condition)
 
 
-def chosen(names: list[str], algorithm: Algorithm) -> list[str]:
+def chosen(names: Iterable[str], algorithm: Algorithm, condition: Condition = CONSTANT) -> list[str]:
     """Those of the contenders that can run an algorithm, with their references, in the order of `KINDS`."""
-    wanted = {name for name in names if KINDS[name].offered(algorithm)}
-    for name in [*wanted]:
-        wanted.add(reference_of(name, algorithm))
-    wanted |= {reference_of(name, algorithm) for name in wanted}
+    wanted = {name for name in names if _can(name, algorithm, condition)}
+    for _ in range(2):  # a reference has one too
+        wanted |= {reference_of(name, algorithm, condition) for name in wanted}
     return [name for name in KINDS if name in wanted]

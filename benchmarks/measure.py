@@ -64,6 +64,13 @@ def ratio(rounds: Iterable[Round], name: str, reference: str, factor: float = 1.
     )
 
 
+def difference(rounds: Iterable[Round], name: str, reference: str, factor: float = 1.0) -> Spread | None:
+    """How much longer one takes than the other, times a factor, over the rounds in which both took part."""
+    return Spread.of(
+        factor * (times[name] - times[reference]) for times in rounds if name in times and reference in times
+    )
+
+
 def play(
     players: Mapping[str, Player],
     reference: str,
@@ -72,6 +79,7 @@ def play(
     patience: Patience | None = None,
     on_round: Callable[[], None] = lambda: None,
     seed: int = 0,
+    units: Mapping[str, str] | None = None,
 ) -> tuple[list[Round], int]:
     """Let all take their turns.
 
@@ -83,6 +91,7 @@ def play(
         patience: while it lasts, rounds in which other processes kept the machine busy are played again.
         on_round: called after each round.
         seed: of the order.
+        units: for players by whose side it is another than the reference that counts, that one.
 
     Returns:
         The rounds, and how many of them were disturbed nevertheless.
@@ -94,7 +103,8 @@ def play(
         typical[name] = player.turn(2, renew)
     steps = min(max(int(_TURN / typical[reference]), 1), _MOST_STEPS)
     rarest = max(rounds // _LEAST, 1)
-    every = {name: min(max(int(own / typical[reference] / _SLOW), 1), rarest) for name, own in typical.items()}
+    unit = {name: typical[(units or {}).get(name, reference)] for name in players}
+    every = {name: min(max(int(own / unit[name] / _SLOW), 1), rarest) for name, own in typical.items()}
     order = random.Random(seed)
     played: list[Round] = []
     disturbed = 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from contestant import InPlace, JaxArrays, TorchArrays
+from conditions import CONSTANT, Condition
+from contestant import InPlace, JaxArrays, TorchArrays, TorchOptimizers
 from peers import Optax
 from settings import Algorithm
 
@@ -16,54 +17,53 @@ def make(algorithm: Algorithm, **options: Any) -> Any:
     return getattr(optimizers, algorithm.name)(**algorithm.options, **options)
 
 
-class OnNumpy(InPlace):
-    """The imperative path on NumPy arrays."""
+class _Imperative(InPlace):
+    """`apply` on arrays."""
 
     def prepare(self) -> None:
-        self.optimizer = make(self.algorithm, **self.options)
+        clipped = {} if self.condition.clipnorm is None else {"global_clipnorm": self.condition.clipnorm}
+        self.optimizer = make(self.algorithm, **self.options, **clipped)
 
     def step(self) -> None:
         self.optimizer.apply(self.gradients, self.parameters)
 
+    def change(self, rate: float, momentum: float) -> None:
+        self.optimizer.learning_rate = rate
+        for name in ("beta_1", "momentum"):
+            if hasattr(self.optimizer, name):
+                setattr(self.optimizer, name, momentum)
+                return
+
     def state(self) -> list[Any]:
         return [variable.value for variable in self.optimizer.variables]
 
 
-class OnTorch(TorchArrays):
+class OnNumpy(_Imperative):
+    """The imperative path on NumPy arrays."""
+
+
+class OnTorch(_Imperative, TorchArrays):
     """The imperative path on torch tensors in the CPU's memory."""
 
-    def prepare(self) -> None:
-        self.optimizer = make(self.algorithm, **self.options)
 
-    def step(self) -> None:
-        self.optimizer.apply([parameter.grad for parameter in self.parameters], self.parameters)
-
-    def state(self) -> list[Any]:
-        return [variable.value for variable in self.optimizer.variables]
-
-
-class TorchFrontend(TorchArrays):
+class TorchFrontend(TorchOptimizers):
     """`gradwise.frontends.torch`, as a model is trained with it."""
 
-    def prepare(self) -> None:
+    def make(self, groups: list[dict[str, Any]]) -> Any:
         from gradwise.frontends import torch as optim
 
-        self.optimizer = getattr(optim, self.algorithm.torch_name)(self.parameters, **self.algorithm.options)
-
-    def step(self) -> None:
-        self.optimizer.step()
-
-    def state(self) -> list[Any]:
-        return [value for slots in self.optimizer.state.values() for value in slots.values()]
+        if self.condition.clipnorm is not None:
+            return optim.wrap(make(self.algorithm, convention="torch", global_clipnorm=self.condition.clipnorm), groups)
+        return getattr(optim, self.algorithm.torch_name)(groups, **self.algorithm.options)
 
 
 class OnJax(JaxArrays):
     """The functional path."""
 
-    def __init__(self, algorithm: Algorithm, **options: Any) -> None:
+    def __init__(self, algorithm: Algorithm, condition: Condition = CONSTANT, **options: Any) -> None:
         import jax
 
-        super().__init__(algorithm, **options)
+        super().__init__(algorithm, condition, **options)
         self.optimizer = make(algorithm, **options)
         self.compiled = jax.jit(self.optimizer.step, donate_argnums=(0, 2))
 

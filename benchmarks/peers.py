@@ -3,36 +3,56 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import numpy
-from contestant import InPlace, JaxArrays, TorchArrays
+from conditions import CONSTANT, Condition
+from contestant import InPlace, JaxArrays, TorchOptimizers
 from settings import Algorithm
 
 
-class Torch(TorchArrays):
-    """torch.optim: its default, `foreach`, `fused`, or its step `compiled`."""
+class Torch(TorchOptimizers):
+    """torch.optim: its default, `foreach`, `fused`, or its step `compiled`.
 
-    def __init__(self, algorithm: Algorithm, compiled: bool = False, **options: Any) -> None:
-        super().__init__(algorithm, **options)
+    Args:
+        algorithm, condition, **options: see `Contestant`.
+        compiled: whether by `torch.compile`.
+        kind: another class of torch.optim, with its defaults.
+    """
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        condition: Condition = CONSTANT,
+        compiled: bool = False,
+        kind: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(algorithm, condition, **options)
         self.compiled = compiled
+        self.kind = kind
 
-    def prepare(self) -> None:
+    def make(self, groups: list[dict[str, Any]]) -> Any:
         import torch
 
-        kind = getattr(torch.optim, self.algorithm.torch_name)
-        self.optimizer = kind(self.parameters, **self.algorithm.options, **self.options)
-        self.run = torch.compile(self.optimizer.step) if self.compiled else self.optimizer.step
+        if self.kind is not None:
+            return getattr(torch.optim, self.kind)(groups, **self.options)
+        return getattr(torch.optim, self.algorithm.torch_name)(groups, **self.algorithm.options, **self.options)
 
-    def step(self) -> None:
-        self.run()
+    def one_step(self) -> Callable[[], Any]:
+        import torch
 
-    def state(self) -> list[Any]:
-        return [value for slots in self.optimizer.state.values() for value in slots.values()]
+        step = super().one_step()
+        limit = self.condition.clipnorm
+        if limit is not None:
+            unclipped = step
 
-    def clear(self) -> None:
-        super().clear()
-        self.run = None
+            def step() -> None:
+                torch.nn.utils.clip_grad_norm_(self.parameters, limit)
+                unclipped()
+
+        return torch.compile(step) if self.compiled else step
 
 
 class Optax(JaxArrays):
@@ -42,11 +62,11 @@ class Optax(JaxArrays):
         injected: whether the learning rate is in the state, as the core has it: another one compiles nothing.
     """
 
-    def __init__(self, algorithm: Algorithm, injected: bool = False) -> None:
+    def __init__(self, algorithm: Algorithm, condition: Condition = CONSTANT, injected: bool = False) -> None:
         import jax
         import optax
 
-        super().__init__(algorithm)
+        super().__init__(algorithm, condition)
         make = getattr(self.functions(), algorithm.optax_name)
         if injected:
             fixed = [name for name in inspect.signature(make).parameters if name != "learning_rate"]
@@ -81,6 +101,8 @@ def _keras_optimizer(algorithm: Algorithm, own: bool = False) -> Any:
 
 class KerasInPlace(InPlace):
     """Keras on torch and on NumPy, where its step changes variables."""
+
+    library = "keras"
 
     def convert(self, array: numpy.ndarray) -> Any:
         import keras

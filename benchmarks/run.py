@@ -17,15 +17,21 @@ from typing import Annotated, Any
 
 import typer
 from bandwidth import processors
-from contenders import KINDS
+from conditions import CONDITIONS, CONSTANT
+from contenders import KINDS, installed, suits
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from session import measure
+from session import Case, measure
 from settings import TABLE
-from shapes import MODELS
+from shapes import MODELS, PUBLISHED
 from tables import make_console, print_result, print_targets
 from targets import targets_of
 
-ROUNDS = {"tiny": 200, "resnet50": 40, "gpt2": 20}
+ROUNDS = {
+    "tiny": 200, "resnet50": 40, "gpt2": 20, "narrow": 60, "many": 10, "thousand": 30, "groups": 60, "embedding": 60,
+    "scalar": 100,
+}  # fmt: skip
+PATIENCE, LITTLE_PATIENCE = 60.0, 5.0
 QUICK = 5
 PACKAGES = ("gradwise", "numpy", "numba", "torch", "jax", "jaxlib", "optax", "keras")
 
@@ -35,46 +41,67 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 @app.command()
 def main(
-    model: Annotated[str, typer.Option(help=f"{', '.join(MODELS)}, several with commas between, or all.")] = "all",
-    algorithm: Annotated[str, typer.Option(help="Names of algorithms with commas between, or all.")] = "adam",
-    contender: Annotated[str, typer.Option(help=f"{', '.join(KINDS)}, several, or all.")] = "all",
+    model: Annotated[
+        str | None, typer.Option(help=f"{', '.join(MODELS)}, several with commas between, or all.")
+    ] = None,
+    algorithm: Annotated[str | None, typer.Option(help="Names of algorithms with commas between, or all.")] = None,
+    contender: Annotated[str | None, typer.Option(help=f"{', '.join(KINDS)}, several, or all.")] = None,
+    condition: Annotated[
+        list[str] | None, typer.Option(help=f"{', '.join(CONDITIONS)}, several, or all; given once or again.")
+    ] = None,
     rounds: Annotated[int | None, typer.Option(min=1, help=f"Default: {ROUNDS}.")] = None,
     quick: Annotated[bool, typer.Option(help=f"{QUICK} rounds: does it work at all?")] = False,
     compile: Annotated[bool, typer.Option(help="With torch.compile, which takes minutes.")] = False,
     processes: Annotated[bool, typer.Option(help="Also first steps and memory, in fresh processes.")] = True,
-    patience: Annotated[float, typer.Option(min=0, help="Seconds to wait for a quiet machine, each time.")] = 60,
+    patience: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help=f"Seconds to wait for a quiet machine, each time. {PATIENCE:g}; {LITTLE_PATIENCE:g} in conditions.",
+        ),
+    ] = None,
     new_gradients: Annotated[bool, typer.Option(help="New gradient arrays in every step, as in training.")] = True,
     output: Annotated[Path | None, typer.Option("--json", help="Where to put the results.")] = None,
     picture: Annotated[Path | None, typer.Option("--plot", help="Where to put a picture of them, a PNG.")] = None,
 ) -> None:
-    """Time optimizer steps side by side, and compare them with the targets."""
-    models, algorithms = _several(model, MODELS, "--model"), _several(algorithm, TABLE, "--algorithm")
+    """Time optimizer steps side by side, and compare them with the targets.
+
+    Adam on all published models, by all contenders; or with --condition what that condition names.
+    """
     names = _several(contender, KINDS, "--contender")
-    if contender == "all" and not compile:
+    if contender in (None, "all") and not compile:
         names.remove("torch-compile")
+    cases = _cases(model, algorithm, condition)
     for option, path in (("--json", output), ("--plot", picture)):
         if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
             raise typer.BadParameter(f"{path} is not a file in an existing folder.", param_hint=f"'{option}'")
     console = make_console()
+    asked = contender not in (None, "all")
     for name in list(names):
         missing = KINDS[name].missing()
-        if missing and contender == "all":
-            console.print(f"Without {KINDS[name].label}: {', '.join(missing)} is not installed.")
+        if missing and not asked:
+            if any(suits(name, case.situation) for case in cases):
+                console.print(f"Without {KINDS[name].label}: {', '.join(missing)} is not installed.")
             names.remove(name)
         elif missing:
             reason = f"{name} needs {' and '.join(missing)}, which is not installed: use `make bench`."
             raise typer.BadParameter(reason, param_hint="'--contender'")
+    # Of those in a list of its own, a condition without a list takes only who is asked for.
+    usual = set(KINDS) if asked or not condition else {name for case in cases for name in case.situation.contenders}
+    runs = _runs(cases, [name for name in names if name in usual], console)
 
-    counts = {name: rounds or (QUICK if quick else ROUNDS[name]) for name in models}
     report: dict[str, Any] = {"machine": _machine(), "results": [], "targets": []}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        runs = [(size, rule) for size in models for rule in algorithms]
         overall = progress.add_task("all", total=len(runs))
-        for size, rule in runs:
-            task = progress.add_task(f"{rule} on {size}", total=None)
+        for case, able in runs:
+            task = progress.add_task(_words(case), total=None)
             advance = functools.partial(progress.advance, task)
-            result = measure(size, rule, names, counts[size], new_gradients, processes, patience, advance)
+            count = rounds or (QUICK if quick else ROUNDS[case.model])
+            wait = patience if patience is not None else LITTLE_PATIENCE if condition else PATIENCE
+            # With a condition, only where it is about memory or fresh processes.
+            fresh = processes and (not condition or case.condition != "constant")
+            result = measure(case, able, count, new_gradients, fresh, wait, advance)
             progress.remove_task(task)
             progress.advance(overall)
             report["results"].append(result)
@@ -83,15 +110,57 @@ def main(
             # After each, so that an interrupted run leaves what it has found.
             if output is not None:
                 output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print_targets(console, report["targets"], {name: kind.label for name, kind in KINDS.items()})
+    labels = {name: kind.label for name, kind in KINDS.items()}
+    print_targets(console, report["targets"], labels)
     if picture is not None:
-        from plot import save_plot
+        from plot import save_conditions, save_plot
 
-        save_plot(report["results"], picture)
+        if condition:
+            save_conditions(report["targets"], labels, picture)
+        else:
+            save_plot(report["results"], picture)
 
 
-def _several(text: str, known: dict[str, Any], option: str) -> list[str]:
-    names = list(known) if text == "all" else [name.strip().lower() for name in text.split(",")]
+def _cases(model: str | None, algorithm: str | None, conditions: list[str] | None) -> list[Case]:
+    """All that is asked for. What is not said is the condition's own choice."""
+    found = []
+    for key in _several(",".join(conditions), CONDITIONS, "--condition") if conditions else ["constant"]:
+        own = CONDITIONS[key]
+        models = own.models if conditions else PUBLISHED
+        if model is not None:
+            models = PUBLISHED if model == "all" else _several(model, MODELS, "--model")
+        algorithms = own.algorithms if conditions else ("adam",)
+        if algorithm is not None:
+            algorithms = _several(algorithm, TABLE, "--algorithm")
+        found += [Case(size, rule, key) for size in models for rule in algorithms]
+    return found
+
+
+def _runs(cases: list[Case], names: list[str], console: Console) -> list[tuple[Case, list[str]]]:
+    """The cases with those who can do them; those that nobody can are left out, with a word."""
+    runs = []
+    for case in cases:
+        needs = case.situation.needs
+        wanted = [name for name in names if name in needs and not installed(needs[name])]
+        for name in wanted:
+            console.print(f"{case.condition} without {KINDS[name].label}: {needs[name]} is not installed.")
+        able = case.chosen(name for name in names if name not in wanted)
+        if any(name in names for name in able):
+            runs.append((case, able))
+        else:
+            console.print(f"Without {_words(case)}: no contender can do that.")
+    if not runs:
+        raise typer.BadParameter("no contender can do what is asked.", param_hint="'--contender'")
+    return runs
+
+
+def _words(case: Case) -> str:
+    where = "" if case.situation is CONSTANT else f", {case.condition}"
+    return f"{case.algorithm} on {case.model}{where}"
+
+
+def _several(text: str | None, known: dict[str, Any], option: str) -> list[str]:
+    names = list(known) if text in (None, "all") else [name.strip().lower() for name in text.split(",")]
     for name in names:
         if name not in known:
             raise typer.BadParameter(f"{name!r} is none of {', '.join(known)}, all.", param_hint=f"'{option}'")

@@ -1,20 +1,22 @@
-"""One algorithm on one model: everything that is measured about it, as a dictionary for JSON."""
+"""One algorithm on one model in one condition: everything that is measured about it, as a dictionary for JSON."""
 
 from __future__ import annotations
 
 import gc
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bandwidth import Copy
+from conditions import CONDITIONS, CONSTANT, TORCH, Condition
 from contenders import KINDS, chosen, reference_of, torch_reference
 from load import Patience, Watch
-from measure import Player, Round, Spread, play, ratio, seconds
+from measure import Player, Round, Spread, difference, play, ratio, seconds
 from settings import TABLE, Algorithm
-from shapes import MODELS, element_count
+from shapes import MODELS, Shape, element_count
 from worker import remote
 
 MEMORY = 11e9
@@ -26,35 +28,76 @@ _COPIED = 1 << 27
 """Numbers that are copied to measure bandwidth, unless the model has fewer."""
 _PAIRED_FIRST_STEPS = 5
 """How often first steps are timed whose ratio is a target."""
+_FRESH_RUNS = 3
+"""How often in a condition that is about them."""
 
 
-def groups(names: Sequence[str], algorithm: Algorithm, size: float, room: float) -> list[list[str]]:
+@dataclass(frozen=True)
+class Case:
+    """What is measured: a key of each table."""
+
+    model: str
+    algorithm: str
+    condition: str = "constant"
+
+    @property
+    def shapes(self) -> list[Shape]:
+        return MODELS[self.model]
+
+    @property
+    def situation(self) -> Condition:
+        return CONDITIONS[self.condition]
+
+    @property
+    def row(self) -> Algorithm:
+        return self.situation.algorithm(TABLE[self.algorithm])
+
+    @property
+    def reference(self) -> str:
+        return torch_reference(self.row, self.situation)
+
+    def reference_of(self, name: str) -> str:
+        return reference_of(name, self.row, self.situation)
+
+    def chosen(self, names: Iterable[str]) -> list[str]:
+        """Those of the contenders that can do it, with their references."""
+        return chosen(names, self.row, self.situation)
+
+    def instead(self, **keys: str) -> Case:
+        """Another, that differs in some keys."""
+        return Case(**{"model": self.model, "algorithm": self.algorithm, "condition": self.condition, **keys})
+
+
+def groups(names: Sequence[str], case: Case, size: float, room: float) -> list[list[str]]:
     """Contenders that play together, torch's reference in every group.
 
     Args:
         names: all of them.
-        algorithm: decides the references.
+        case: decides the references.
         size: bytes that each takes.
         room: bytes that there are.
     """
-    reference = torch_reference(algorithm)
+    reference = case.reference
     result: list[list[str]] = []
     for name in names:
-        if name == reference or reference_of(name, algorithm) != reference:
+        if name == reference or case.reference_of(name) != reference:
             continue
         # Those with another reference come with it, and must not be parted from it.
-        unit = [name, *(other for other in names if reference_of(other, algorithm) == name)]
+        unit = [name, *(other for other in names if case.reference_of(other) == name)]
         if not result or (len(result[-1]) + len(unit)) * size > room:
             result.append([reference])
         result[-1] += unit
     return result or [[reference]]
 
 
-def slots_of(algorithm: Algorithm) -> tuple[int | None, int]:
-    """From gradwise's own report on a small step: the bytes it must move for each float32 parameter, and its slots."""
+def slots_of(algorithm: Algorithm, condition: Condition = CONSTANT) -> tuple[int | None, int]:
+    """From gradwise's own report on a small step: the bytes it must move for each parameter, and its slots.
+
+    In float32, unless the condition says otherwise.
+    """
     import numpy
 
-    contender = KINDS["numpy"].make(algorithm)
+    contender = KINDS["numpy"].make(algorithm, condition)
     contender.fill([(4,)])
     contender.step()
     (group,) = contender.optimizer.execution_report()
@@ -63,8 +106,7 @@ def slots_of(algorithm: Algorithm) -> tuple[int | None, int]:
 
 
 def measure(
-    model: str,
-    algorithm: str,
+    case: Case,
     names: Sequence[str],
     rounds: int,
     renew: bool = True,
@@ -75,8 +117,7 @@ def measure(
     """Measure contenders side by side.
 
     Args:
-        model: a key of `MODELS`.
-        algorithm: a key of `TABLE`.
+        case: what.
         names: of the contenders; those that cannot run the algorithm are left out, references are added.
         rounds: how many.
         renew: new gradient arrays before every step, as after a backward pass.
@@ -84,33 +125,42 @@ def measure(
         patience: seconds to spend on waiting for a quiet machine.
         on_round: called after every round.
     """
-    shapes, row = MODELS[model], TABLE[algorithm]
-    names = chosen(names, row)
-    elements, large = element_count(shapes), model != "tiny"
+    row, situation, plain = case.row, case.situation, case.condition == "constant"
+    names = case.chosen(names)
+    elements = element_count(case.shapes)
+    large = plain and case.model != "tiny"
     traffic, slots = slots_of(row)
     moved = traffic and traffic * elements
     size = _FLOAT32 * elements * (slots + 3)  # one more for what a step needs for a moment
+    size *= 1 + (situation.event is not None or situation.bytes_differ)
     played: list[Round] = []
     waiting, disturbed = Patience(patience), 0
-    reference = torch_reference(row)
     aside = 2 * _FLOAT32 * _COPIED + (5 * _FLOAT32 * elements if row.name != "Adam" else 0) if large else 0
-    together = groups(names, row, size, MEMORY - aside)
-    for group in together:
+    for group in [] if situation.fresh else groups(names, case, size, MEMORY - aside):
         with ExitStack() as stack:
-            players: dict[str, Player] = {name: _player(stack, name, algorithm, model) for name in group}
+            players = {name: _player(stack, name, case) for name in group}
             if large:
-                players[_COPY] = Copy(min(2 * elements, _COPIED))
-                stack.callback(players[_COPY].clear)
+                copy = Copy(min(2 * elements, _COPIED))
+                stack.callback(copy.clear)
+                players[_COPY] = copy
                 if row.name != "Adam" and "numpy" in group:
-                    players[_YARDSTICK] = _player(stack, "numpy", "adam", model)
-            own, bad = play(players, reference, rounds, renew, waiting, on_round)
+                    players[_YARDSTICK] = _player(stack, "numpy", case.instead(algorithm="adam"))
+            for name in group:
+                if situation.event is not None:
+                    players[_first(name)] = _FirstSteps(_player(stack, name, case))
+                if situation.bytes_differ and KINDS[name].own:
+                    players[_plain(name)] = _player(stack, name, case.instead(condition="constant"))
+            units = {name: _first(case.reference) for name in map(_first, group) if name in players}
+            own, bad = play(players, case.reference, rounds, renew, waiting, on_round, units=units)
             played, disturbed = played + own, disturbed + bad
+            del players
         gc.collect()  # before the next group takes its memory
     results = {
-        "model": model,
-        "algorithm": algorithm,
+        "condition": case.condition,
+        "model": case.model,
+        "algorithm": case.algorithm,
         "title": row.title,
-        "tensors": len(shapes),
+        "tensors": len(case.shapes),
         "parameters": elements,
         "bytes_per_parameter": traffic,
         "slots": slots,
@@ -119,95 +169,162 @@ def measure(
         "disturbed_rounds": disturbed,
         "copy_gigabytes_per_second": None,
         "over_prediction": None,
-        "contenders": {name: _times(played, name, row, moved) for name in names},
+        "contenders": {name: _times(played, name, names, case, moved) for name in names},
     }
     if large:
         copied = Spread.of(1e-9 / times[_COPY] for times in played)
         adam_traffic, _ = slots_of(TABLE["adam"])
-        results["copy_gigabytes_per_second"] = copied and copied._asdict()
+        results["copy_gigabytes_per_second"] = _as_dict(copied)
         predicted = ratio(played, "numpy", _YARDSTICK, adam_traffic / traffic) if traffic and adam_traffic else None
-        results["over_prediction"] = predicted and predicted._asdict()
-    if processes:
-        for name, measured in _in_fresh_processes(names, row, algorithm, model, waiting).items():
+        results["over_prediction"] = _as_dict(predicted)
+    if situation.bytes_differ and "numpy" in names:
+        here, _ = slots_of(row, situation)
+        for name in names:
+            predicted = ratio(played, name, _plain(name), traffic / here) if traffic and here else None
+            results["contenders"][name]["over_prediction"] = _as_dict(predicted)
+    if situation.fresh or (plain and processes):
+        for name, measured in _in_fresh_processes(names, case, waiting, min(rounds, _FRESH_RUNS)).items():
             results["contenders"][name].update(measured)
+    elif situation.memory and processes and case.model != "tiny":
+        for name in names:
+            if KINDS[name].own:
+                results["contenders"][name]["memory"] = _memory_of_steps(name, case)
     return results
 
 
-def _player(stack: ExitStack, name: str, algorithm: str, model: str) -> Player:
+class _FirstSteps:
+    """Takes turns that are an event and the step after it."""
+
+    def __init__(self, contestant: Any) -> None:
+        self._contestant = contestant
+
+    def turn(self, steps: int, renew: bool = False) -> float:
+        return float(self._contestant.first_step())
+
+
+def _first(name: str) -> str:
+    return f"first step of {name}"
+
+
+def _plain(name: str) -> str:
+    return f"{name}, constant"
+
+
+def _player(stack: ExitStack, name: str, case: Case) -> Player:
     kind = KINDS[name]
-    if kind.own_process:
-        return stack.enter_context(remote(name, algorithm, model))
-    contestant = kind.make(TABLE[algorithm])
-    contestant.fill(MODELS[model])
+    if kind.own_process or case.situation.processes > 1:
+        return stack.enter_context(remote(name, case.algorithm, case.model, condition=case.condition))
+    contestant = kind.make(TABLE[case.algorithm], case.situation)
+    contestant.fill(case.shapes)
     stack.callback(contestant.clear)
     return contestant  # type: ignore[no-any-return]
 
 
-def _times(played: Sequence[Round], name: str, row: Algorithm, moved: int | None) -> dict[str, Any]:
-    reference = reference_of(name, row)
+def _times(played: Sequence[Round], name: str, names: Sequence[str], case: Case, moved: int | None) -> dict[str, Any]:
+    reference = case.reference_of(name)
     spreads = {
         "seconds": seconds(played, name),
         "ratio": ratio(played, name, reference),
-        "ratio_to_torch": ratio(played, name, torch_reference(row)),
+        "ratio_to_torch": ratio(played, name, case.reference),
         # Of the speed of a copy in the same round: what must be moved over what could have been.
         "share_of_copy": Spread.of(
             times[_COPY] * moved / times[name] for times in played if moved and name in times and _COPY in times
         ),
+        "over_prediction": None,
     }
-    measured = {key: spread and spread._asdict() for key, spread in spreads.items()}
-    return {"label": KINDS[name].label, "reference": reference, **measured, "first_step": None, "memory": None}
+    return {
+        "label": KINDS[name].label,
+        "own": KINDS[name].own,
+        "reference": reference,
+        **{key: _as_dict(spread) for key, spread in spreads.items()},
+        "beside": {peer: _as_dict(ratio(played, name, peer)) for peer in TORCH if peer in names},
+        "event": _event(played, name, names, case),
+        "first_step": None,
+        "memory": None,
+    }
 
 
-def _in_fresh_processes(
-    names: Sequence[str], row: Algorithm, algorithm: str, model: str, patience: Patience
-) -> dict[str, Any]:
-    paired = {name for name in names if KINDS[name].reference}
-    paired |= {reference_of(name, row) for name in paired}
+def _event(played: Sequence[Round], name: str, names: Sequence[str], case: Case) -> dict[str, Any] | None:
+    """The first steps after the condition's event; `beyond` is in microseconds for each new tensor."""
+    event, reference = case.situation.event, _first(case.reference)
+    if event is None:
+        return None
+    own, tensors = _first(name), event.tensors(len(case.shapes))
+    spreads = {
+        "seconds": seconds(played, own),
+        "ratio": ratio(played, own, reference),
+        "beyond": difference(played, own, reference, 1e6 / tensors),
+    }
+    beside = {peer: _as_dict(ratio(played, own, _first(peer))) for peer in TORCH if peer in names}
+    return {**{key: _as_dict(spread) for key, spread in spreads.items()}, "beside": beside}
+
+
+def _as_dict(spread: Spread | None) -> dict[str, float] | None:
+    return None if spread is None else spread._asdict()
+
+
+def _in_fresh_processes(names: Sequence[str], case: Case, patience: Patience, fresh_runs: int) -> dict[str, Any]:
+    fresh = case.situation.fresh
+    paired = set(names) if fresh else {name for name in names if KINDS[name].reference}
+    paired |= {case.reference_of(name) for name in paired}
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    for number in range(_PAIRED_FIRST_STEPS if paired else 1):
+    for number in range(fresh_runs if fresh else _PAIRED_FIRST_STEPS if paired else 1):
         # In turn, because a process is not quite the same after one that has used much memory.
         for name in (*names[number % len(names) :], *names[: number % len(names)]):
             if number == 0 or name in paired:
-                runs[name].append(_undisturbed(name, algorithm, model, patience))
+                runs[name].append(_undisturbed(name, case, patience))
     results = {}
     for name, own in runs.items():
         first = {key: _median(run[key] for run in own) for key in ("empty_cache", "filled_cache")}
-        units = runs[reference_of(name, row)]
-        ratios = Spread.of(a["empty_cache"] / b["empty_cache"] for a, b in zip(own, units, strict=False))
+        units = runs[case.reference_of(name)]
+        pairs = list(zip(own, units, strict=False))
+        spreads = {
+            "ratio": Spread.of(a["empty_cache"] / b["empty_cache"] for a, b in pairs),
+            "filled_ratio": Spread.of(a["filled_cache"] / b["filled_cache"] for a, b in pairs),
+            "filled_beyond": Spread.of(a["filled_cache"] - b["filled_cache"] for a, b in pairs),
+        }
         results[name] = {
             "first_step": {
                 **first,
-                "ratio": ratios and ratios._asdict(),
+                **{key: _as_dict(spread) for key, spread in spreads.items()},
                 "disturbed": any(run["disturbed"] for run in (*own, *units)),
             },
-            "memory": own[0]["memory"] if model != "tiny" else None,
+            "memory": own[0]["memory"],
         }
     return results
 
 
-def _median(values: Any) -> float:
+def _median(values: Iterator[float]) -> float:
     spread = Spread.of(values)
     assert spread is not None
     return spread.median
 
 
-def _undisturbed(name: str, algorithm: str, model: str, patience: Patience) -> dict[str, Any]:
+def _undisturbed(name: str, case: Case, patience: Patience) -> dict[str, Any]:
     """What a fresh process shows while no other keeps the machine busy, if patience lasts so long."""
     while True:
         watch = Watch()
-        measured, disturbed = _fresh(name, algorithm, model), watch.disturbed()
+        measured, disturbed = _fresh(name, case), watch.disturbed()
         if not (disturbed and patience.lasts()):
             return {**measured, "disturbed": disturbed}
         patience.wait_for_quiet()
 
 
-def _fresh(name: str, algorithm: str, model: str) -> dict[str, Any]:
+def _fresh(name: str, case: Case) -> dict[str, Any]:
     """The first step without and with compiled code on disk, and the memory of steps."""
     with tempfile.TemporaryDirectory() as folder:
-        with remote(name, algorithm, model, Path(folder)) as worker:
+        with remote(name, case.algorithm, case.model, Path(folder), case.condition) as worker:
             empty = worker.ask("first_step")
-        with remote(name, algorithm, model, Path(folder)) as worker:
+        with remote(name, case.algorithm, case.model, Path(folder), case.condition) as worker:
             filled = worker.ask("first_step")
-            worker.turn(2)
-            memory: Mapping[str, Any] = worker.ask("memory")
-    return {"empty_cache": empty, "filled_cache": filled, "memory": dict(memory)}
+            memory = None
+            if case.model != "tiny":
+                worker.turn(2)
+                memory = dict(worker.ask("memory"))
+    return {"empty_cache": empty, "filled_cache": filled, "memory": memory}
+
+
+def _memory_of_steps(name: str, case: Case) -> Mapping[str, Any]:
+    with remote(name, case.algorithm, case.model, condition=case.condition) as worker:
+        worker.turn(3)
+        return dict(worker.ask("memory"))

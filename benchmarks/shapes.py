@@ -7,21 +7,22 @@ import math
 Shape = tuple[int, ...]
 
 
-def resnet50() -> list[Shape]:
-    """ResNet-50 for 1000 classes: convolutions without bias, each with a batch norm, and one dense layer."""
+def resnet50(width: int = 64, classes: int = 1000) -> list[Shape]:
+    """ResNet-50: convolutions without bias, each with a batch norm, and one dense layer."""
 
     def convolution(inputs: int, outputs: int, size: int) -> list[Shape]:
         return [(outputs, inputs, size, size), (outputs,), (outputs,)]
 
-    shapes = convolution(3, 64, 7)
-    inputs = 64
-    for width, blocks in ((64, 3), (128, 4), (256, 6), (512, 3)):
+    shapes = convolution(3, width, 7)
+    inputs = width
+    for blocks in (3, 4, 6, 3):
         for block in range(blocks):
             shapes += convolution(inputs, width, 1) + convolution(width, width, 3) + convolution(width, 4 * width, 1)
             if block == 0:
                 shapes += convolution(inputs, 4 * width, 1)
             inputs = 4 * width
-    return [*shapes, (1000, inputs), (1000,)]
+        width *= 2
+    return [*shapes, (classes, inputs), (classes,)]
 
 
 def gpt2() -> list[Shape]:
@@ -37,8 +38,30 @@ def tiny() -> list[Shape]:
     return [shape for inputs in (8, *[10] * 9) for shape in ((inputs, 10), (10,))]
 
 
-MODELS = {"tiny": tiny(), "resnet50": resnet50(), "gpt2": gpt2()}
-TITLES = {"tiny": "tiny model", "resnet50": "ResNet-50", "gpt2": "GPT-2 small"}
+MODELS = {
+    "tiny": tiny(),
+    "resnet50": resnet50(),
+    "gpt2": gpt2(),
+    "narrow": resnet50(16, 100),
+    "many": [(100,)] * 10_000,
+    "thousand": [(100,)] * 1_000,
+    "groups": [(64,)] * 465,
+    "embedding": [(100_000, 64)],
+    "scalar": [*tiny(), ()],
+}
+TITLES = {
+    "tiny": "tiny model",
+    "resnet50": "ResNet-50",
+    "gpt2": "GPT-2 small",
+    "narrow": "narrow ResNet-50",
+    "many": "many tensors",
+    "thousand": "thousand tensors",
+    "groups": "small tensors",
+    "embedding": "embedding",
+    "scalar": "tiny model with a scalar",
+}
+PUBLISHED = ("tiny", "resnet50", "gpt2")
+"""Those that are measured where neither a model nor a condition is named."""
 
 
 def element_count(shapes: list[Shape]) -> int:

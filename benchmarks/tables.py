@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from conditions import CONDITIONS, CONSTANT
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from shapes import TITLES
 
-WIDE = 114
-"""The characters in a line that all columns need."""
+WIDE = 200
+"""The characters in a line that all columns of the widest table need."""
 
 
 def make_console() -> Console:
@@ -27,11 +28,14 @@ def _table(*headings: str, left: int = 1) -> Table:
 
 
 def print_result(console: Console, result: dict[str, Any]) -> None:
-    """One algorithm on one model."""
+    """One algorithm on one model in one condition."""
+    condition = CONDITIONS[result["condition"]]
     gradients = "new gradient arrays in every step" if result["new_gradients"] else "always the same gradient arrays"
-    console.print(f"{result['title']} on the {_title(result)}", style="bold")
-    line = f"{result['rounds']} rounds, {gradients}; {result['bytes_per_parameter']} bytes moved for each parameter"
-    console.print(line)
+    where = "" if condition is CONSTANT else f": {condition.title}"
+    console.print(f"{result['title']} on the {_title(result)}{where}", style="bold")
+    if result["rounds"]:
+        line = f"{result['rounds']} rounds, {gradients}; {result['bytes_per_parameter']} bytes moved for each parameter"
+        console.print(line)
     if result["disturbed_rounds"]:
         counts = f"{result['disturbed_rounds']} of {result['rounds']} rounds"
         line = f"other processes kept the machine busy in {counts}"
@@ -39,47 +43,80 @@ def print_result(console: Console, result: dict[str, Any]) -> None:
     copied = result["copy_gigabytes_per_second"]
     if copied:
         console.print(f"a copy of memory moves {copied['median']:.1f} GB/s ({copied['low']:.1f}-{copied['high']:.1f})")
-    table = _table(
-        "", "step", "ns/\nparam.", "ratio", "quartiles", "of copy's\nspeed", "first step\n(again)", "memory/\narrays"
-    )
-    for name, contender in result["contenders"].items():
-        step, ratio, share = contender["seconds"], contender["ratio"], contender["share_of_copy"]
-        table.add_row(
-            contender["label"],
-            _time(step["median"]),
-            f"{1e9 * step['median'] / result['parameters']:.2f}",
-            *(("1", "") if contender["reference"] == name else _spread(ratio)),
-            "" if share is None else f"{100 * share['median']:.0f} %",
-            _first_step(contender["first_step"]),
-            _memory(contender["memory"]),
-            style="bold" if contender["label"].startswith("gradwise") else None,
-        )
+    contenders = result["contenders"]
+    rows = {name: _row(name, contender, result) for name, contender in contenders.items()}
+    # A column that has nothing in it is left out.
+    headings = [heading for heading in _HEADINGS if any(row[heading] for row in rows.values())]
+    table = _table("", *headings)
+    for name, row in rows.items():
+        style = "bold" if contenders[name]["own"] else None
+        table.add_row(contenders[name]["label"], *(row[heading] for heading in headings), style=style)
     console.print(table)
     console.print(f"ratio: {_units(result)}")
+    if condition.event is not None:
+        console.print(f"event: {condition.event.title}")
     console.print()
+
+
+_HEADINGS = (
+    "step", "ns/\nparam.", "ratio", "quartiles", "of copy's\nspeed", "event\nand step", "its\nratio", "its\nquartiles",
+    "first step\n(again)", "memory/\narrays",
+)  # fmt: skip
+
+
+def _row(name: str, contender: dict[str, Any], result: dict[str, Any]) -> dict[str, str]:
+    step, share, event = contender["seconds"], contender["share_of_copy"], contender["event"]
+    unit = contender["reference"] == name
+    ratio, happened = (
+        ("", "") if measured is None else ("1", "") if unit else _spread(measured["ratio"])
+        for measured in (contender if step else None, event)
+    )
+    cells = (
+        step and _time(step["median"]),
+        step and f"{1e9 * step['median'] / result['parameters']:.2f}",
+        *ratio,
+        share and f"{100 * share['median']:.0f} %",
+        event and _time(event["seconds"]["median"]),
+        *happened,
+        _first_step(contender["first_step"]),
+        _memory(contender["memory"]),
+    )
+    return {heading: cell or "" for heading, cell in zip(_HEADINGS, cells, strict=True)}
 
 
 def print_targets(console: Console, targets: list[dict[str, Any]], labels: dict[str, str]) -> None:
     """Limits and measurements side by side."""
     if not targets:
         return
-    table = _table("model", "algorithm", "contender", "target", "limit", "measured", "quartiles", "", left=4)
+    plain = all(target["condition"] == "constant" for target in targets)
+    others = () if plain else tuple(_OTHERS)
+    table = _table(
+        *(() if plain else ("condition",)), "model", "algorithm", "contender", "target", "limit", "measured",
+        "quartiles", "", *(f"/ {_OTHERS[peer]}" for peer in others), left=4 if plain else 5,
+    )  # fmt: skip
     for target in targets:
+        beside = target.get("beside", {})
         table.add_row(
+            *(() if plain else (target["condition"],)),
             target["model"],
             target["algorithm"],
             labels[target["contender"]],
             target["what"],
-            f"{target['limit']:.2f}",
+            "" if target["limit"] is None else f"{target['limit']:.2f}",
             f"{target['median']:.3f}",
             _spread(target)[1] if target["low"] < target["high"] else "",
-            _verdict(target),
+            "" if target["limit"] is None else _verdict(target),
+            *("" if beside.get(peer) is None else f"{beside[peer]:.2f}" for peer in others),
         )
     console.print(table)
-    verdicts = [target["met"] for target in targets]
-    console.print(f"{verdicts.count(True)} of {len(targets)} targets met, {verdicts.count(False)} missed")
+    verdicts = [target["met"] for target in targets if target["limit"] is not None]
+    console.print(f"{verdicts.count(True)} of {len(verdicts)} targets met, {verdicts.count(False)} missed")
     if None in verdicts:
         console.print("unclear: other processes kept the machine busy; run again on a quiet one, or with --patience")
+
+
+_OTHERS = {"torch-foreach": "foreach", "torch-loop": "default"}
+"""What of torch a target's ratio is not to, in a column of its own."""
 
 
 def _verdict(target: dict[str, Any]) -> str:
@@ -109,7 +146,9 @@ def _time(seconds: float) -> str:
     return f"{1e3 * seconds:.1f} ms" if seconds >= 1e-3 else f"{1e6 * seconds:.1f} µs"
 
 
-def _spread(spread: dict[str, float]) -> tuple[str, str]:
+def _spread(spread: dict[str, float] | None) -> tuple[str, str]:
+    if spread is None:
+        return "", ""
     return f"{spread['median']:.3f}", f"{spread['low']:.3f}-{spread['high']:.3f}"
 
 
