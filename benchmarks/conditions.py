@@ -66,6 +66,7 @@ class Condition:
         before: what happens before each step, which has a number; not timed.
         event: what makes first steps, measured beside the repeated ones.
         limits: of a step's time over a reference's.
+        reference: a contender, if it is none of torch's.
         bytes_differ: slots are larger than the peers', so that the time is also compared with what bytes predict.
         needs: the package that a contender cannot do without here.
         processes: how many hold the parameters together.
@@ -88,6 +89,7 @@ class Condition:
     before: Callable[[Contestant, int], None] | None = None
     event: Event | None = None
     limits: Mapping[str, float] = field(default_factory=lambda: {FUSED: 1.05, FOREACH: 0.35, LOOP: 1.05})
+    reference: str | None = None
     bytes_differ: bool = False
     needs: Mapping[str, str] = field(default_factory=dict)
     processes: int = 1
@@ -340,6 +342,14 @@ CONDITIONS = {
         gradient={"torch": lambda array, parameter: _rows(array)},
         renewed=_other_rows, options={"SGD": {}}, limits={FOREACH: 1.2, LOOP: 1.2},
         without=lambda name, algorithm: algorithm.name not in ("SGD", "Adagrad"),
+    ),
+    "functional": Condition(
+        "pure steps, into new arrays",
+        models=("tiny", "resnet50"), contenders=("numpy-functional", "torch-functional", FUSED), limits={},
+    ),
+    "minimize": Condition(
+        "scipy.optimize.minimize",
+        models=("vector",), contenders=("scipy", "scipy-loop"), reference="scipy-loop", limits={"scipy-loop": 1.5},
     ),
     "fsdp2": Condition("FSDP2, two processes", algorithms=("adam", "sgd"), **_SHARDED),
     "fsdp2-clipped": Condition("FSDP2, two processes, clipped by the global norm", clipnorm=1.0, **_SHARDED),

@@ -92,8 +92,11 @@ def _in_optax(algorithm: Algorithm) -> bool:
 
 
 def torch_reference(algorithm: Algorithm, condition: Condition = CONSTANT) -> str:
-    """The fastest way torch.optim has on a CPU without a compiler: fused where it exists, else foreach."""
-    return next(name for name in TORCH if _can(name, algorithm, condition))
+    """The fastest way torch.optim has on a CPU without a compiler: fused where it exists, else foreach.
+
+    Unless the condition has another reference.
+    """
+    return condition.reference or next(name for name in TORCH if _can(name, algorithm, condition))
 
 
 def _torch(label: str, argument: str = "params", **options: Any) -> Kind:
@@ -125,6 +128,12 @@ KINDS = {
     "numpy-eager": Kind("gradwise, NumPy, not fused", ("own", "OnNumpy"), options={"jit_compile": False}),
     "torch": Kind("gradwise, torch", ("own", "OnTorch"), ("numba", "torch")),
     "torch-frontend": Kind("gradwise, torch front end", ("own", "TorchFrontend"), ("numba", "torch")),
+    "numpy-functional": Kind("gradwise, NumPy, functional", ("own", "FunctionalOnNumpy"), ("numba",), listed=True),
+    "torch-functional": Kind(
+        "gradwise, torch, functional", ("own", "FunctionalOnTorch"), ("numba", "torch"), listed=True
+    ),
+    "scipy": Kind("gradwise, SciPy's minimize", ("own", "Minimize"), ("numba", "scipy"), listed=True),
+    "scipy-loop": Kind("gradwise, NumPy, a loop", ("own", "Loop"), ("numba",), listed=True),
     "jax": _jax("gradwise, JAX", "OnJax", convention="optax"),
     "optax-frontend": _jax("gradwise, optax front end", "OptaxFrontend"),
     "keras-frontend-torch": _keras(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
+import numpy
 from conditions import CONSTANT, Condition
 from contestant import InPlace, JaxArrays, TorchArrays, TorchOptimizers
 from peers import Optax
@@ -44,6 +46,81 @@ class OnNumpy(_Imperative):
 
 class OnTorch(_Imperative, TorchArrays):
     """The imperative path on torch tensors in the CPU's memory."""
+
+
+class _Functional(InPlace):
+    """`step` from arrays that stay as they are to new ones."""
+
+    def prepare(self) -> None:
+        self.optimizer = make(self.algorithm, **self.options)
+        self.slots = self.optimizer.init(self.parameters)
+
+    def step(self) -> None:
+        self.parameters, self.slots = self.optimizer.step(self.parameters, self.gradients, self.slots)
+
+    def state(self) -> list[Any]:
+        return [array for slot in self.slots.slots.values() for array in slot]
+
+    def clear(self) -> None:
+        super().clear()
+        self.slots = None
+
+
+class FunctionalOnNumpy(_Functional):
+    """On NumPy arrays."""
+
+
+class FunctionalOnTorch(_Functional):
+    """On torch tensors, which are no parameters: nothing is differentiated."""
+
+    library = "torch"
+
+    def convert(self, array: numpy.ndarray) -> Any:
+        import torch
+
+        return torch.tensor(array)
+
+    def renew(self) -> None:
+        self.gradients = [gradient.clone() for gradient in self.gradients]
+
+
+_ITERATIONS = 200
+
+
+class Loop(OnNumpy):
+    """A loop of steps on one parameter, with what SciPy asks of a function: a value and a gradient."""
+
+    def turn(self, steps: int, renew: bool = False) -> float:
+        # As many as SciPy makes in a run, whatever a turn has.
+        start = time.perf_counter()
+        self.iterate()
+        return (time.perf_counter() - start) / _ITERATIONS
+
+    def iterate(self) -> None:
+        for _ in range(_ITERATIONS):
+            _, gradient = self.function(self.parameters[0])
+            self.optimizer.apply([gradient], self.parameters)
+
+    def function(self, parameter: Any) -> tuple[float, Any]:
+        """Costs next to nothing, so that it does not hide what a step costs."""
+        return 0.0, self.gradients[0].copy()
+
+
+class Minimize(Loop):
+    """The same through `scipy.optimize.minimize`, a new run in each turn."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        from gradwise.frontends.scipy import minimize_method
+
+        self.method = minimize_method(self.optimizer)
+
+    def iterate(self) -> None:
+        from scipy.optimize import minimize
+
+        options = {"maxiter": _ITERATIONS, "gtol": 0.0}
+        found = minimize(self.function, self.parameters[0], jac=True, method=self.method, options=options)
+        self.parameters = [found.x]
 
 
 class TorchFrontend(TorchOptimizers):

@@ -38,12 +38,12 @@ def save_plot(results: list[dict[str, Any]], path: Path) -> None:
 
 def save_conditions(targets: list[dict[str, Any]], labels: dict[str, str], path: Path) -> None:
     """Draw the ratios among targets, a group of bars for each condition, with quartiles and a mark at each limit."""
-    ratios = [target for target in targets if " / torch " in target["what"]]
+    ratios = [target for target in targets if " / " in target["what"] and "predict" not in target["what"]]
     groups = [list(group) for _, group in itertools.groupby(ratios, lambda target: target["condition"])]
     rows = sum(len(group) + 1.5 for group in groups)
     figure = Figure(figsize=(1.6 * _PANEL, _BAR * rows + 1.4), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle("Time over that of torch.optim: red marks are limits, green meets its limit, orange does not")
+    figure.suptitle("Time over that of the peer that is named: red marks are limits, green meets its own, orange does not")
     axis = figure.subplots()
     row, rows_of_bars, names, ends = 0.0, [], [], [1.0]
     for group in groups:

@@ -48,6 +48,7 @@ MODELS = {
     "groups": [(64,)] * 465,
     "embedding": [(100_000, 64)],
     "scalar": [*tiny(), ()],
+    "vector": [(1000,)],
 }
 TITLES = {
     "tiny": "tiny model",
@@ -59,6 +60,7 @@ TITLES = {
     "groups": "small tensors",
     "embedding": "embedding",
     "scalar": "tiny model with a scalar",
+    "vector": "vector",
 }
 PUBLISHED = ("tiny", "resnet50", "gpt2")
 """Those that are measured where neither a model nor a condition is named."""

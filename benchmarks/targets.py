@@ -43,7 +43,7 @@ def targets_of(result: dict[str, Any]) -> list[dict[str, Any]]:
 def _in_condition(result: dict[str, Any]) -> Iterator[_Claim]:
     condition, contenders = CONDITIONS[result["condition"]], result["contenders"]
     for name, contender in contenders.items():
-        if not contender["own"]:
+        if not contender["own"] or name == contender["reference"]:
             continue
         reference, unit = contender["reference"], contender["reference"].replace("-", " ")
         yield name, f"step / {unit}", condition.limits.get(reference), _beside(contender)
