@@ -43,7 +43,9 @@ def save_conditions(targets: list[dict[str, Any]], labels: dict[str, str], path:
     rows = sum(len(group) + 1.5 for group in groups)
     figure = Figure(figsize=(1.6 * _PANEL, _BAR * rows + 1.4), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle("Time over that of the peer that is named: red marks are limits, green meets its own, orange does not")
+    figure.suptitle(
+        "Time over the peer's. Red marks are limits; green meets its own, orange misses it, grey is unclear or has none"
+    )
     axis = figure.subplots()
     row, rows_of_bars, names, ends = 0.0, [], [], [1.0]
     for group in groups:
