@@ -15,13 +15,14 @@ from .scope import (
     leaves_scopes,
     scope_holding,
 )
-from .trees import Tree, parts_of, plain, register_node, taken_apart_by_jax
+from .trees import Tree, parts_of, plain, register_node, taken_apart, taken_apart_by_jax
 from .variable import Variable, commit, value_of
 
 __all__ = [
     "FLOATING", "HOST", "NUMPY", "SIXTEEN_BIT", "Array", "Backend", "BuildScope", "DeltaVariable",
     "Order", "PerformanceWarning", "Scope", "StepScope", "Tree", "UnknownValueError", "Variable", "any_scope",
     "backend_of", "build_scope", "commit", "compiler_graph", "compute_dtype", "describe", "handle_of", "is_number",
-    "leaves_scopes", "ops", "parts_of", "plain", "register_node", "scope_holding", "shown", "taken_apart_by_jax",
+    "leaves_scopes", "ops", "parts_of", "plain", "register_node", "scope_holding", "shown", "taken_apart",
+    "taken_apart_by_jax",
     "value_of",
 ]  # fmt: skip

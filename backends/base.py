@@ -331,7 +331,7 @@ class Backend:
         return arrays
 
     def lookout(
-        self, shapes: Sequence[tuple[int, ...]], orders: Sequence[Order], dtypes: Sequence[str]
+        self, shapes: Sequence[tuple[int, ...]], orders: Sequence[Order], dtypes: Sequence[str], read: int = 0
     ) -> Callable[[Sequence[Any], Sequence[Any]], Any] | None:
         """What tells at a glance where the arrays of many parameters lie now.
 
@@ -339,6 +339,8 @@ class Backend:
             shapes: of the parameters.
             orders: in which the elements of all arrays of each parameter lie, its gradient's too.
             dtypes: of the arrays that belong to each parameter, and of its gradient.
+            read: how many of the arrays of each parameter, the first, are read only: they need not be writable, and no
+                derivative may be taken by them.
 
         Returns:
             A function of these arrays, of one parameter after another, and of one gradient for each. It gives all their
@@ -351,6 +353,10 @@ class Backend:
     def watched(self) -> bool:
         """Whether something outside of the arrays now follows what the library computes: a trace, a derivative."""
         return False
+
+    def plain_number(self, array: Array) -> float | int | None:
+        """What a plain 0-d array of int64 or float64 holds, if nothing follows it; None of any other."""
+        return None
 
     def empty_like(self, array: Array) -> Array:
         """A new plain array of the shape, dtype, place and order of a plain one, that holds anything."""

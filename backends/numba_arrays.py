@@ -30,15 +30,18 @@ _NOT, _PLAIN, _ASK_OWNERS = 0, 1, 2
 
 # It holds Python's lock, so that nobody changes an array meanwhile. Where it cannot be compiled, nothing is ever found
 # to be like before, and each step looks for itself.
-@compiled("int64(int64, int64, int64, int64, int64[:, ::1], int64[:, ::1])", otherwise=lambda *_: _NOT, with_lock=True)
-def _look(held_by: int, given_by: int, kind: int, over_files: int, expected: Any, addresses: Any) -> int:
-    """Whether objects are arrays of a type and lie as expected, those that are held writable; and where they lie.
+@compiled(
+    "int64(int64, int64, int64, int64, int64, int64[:, ::1], int64[:, ::1])", otherwise=lambda *_: _NOT, with_lock=True
+)
+def _look(held_by: int, given_by: int, kind: int, over_files: int, read: int, expected: Any, addresses: Any) -> int:
+    """Whether objects are arrays of a type and lie as expected, those to be written writable; and where they lie.
 
     Args:
         held_by: the identity of a list of what parameters hold.
         given_by: that of a list of gradients.
         kind: the identity of the type of arrays.
         over_files: that of arrays over files.
+        read: how many of what each parameter holds, the first, are not written.
         expected: the rows of `layouts`.
         addresses: is filled; a row for each parameter, the gradient's is the last.
     """
@@ -54,7 +57,7 @@ def _look(held_by: int, given_by: int, kind: int, over_files: int, expected: Any
         if own_kind not in (kind, over_files):
             return _NOT
         fields = carray(pointer(identity), (_FIELDS,), dtype=numpy.int64)
-        flags = _ALIGNED if gradient else _ALIGNED | _WRITEABLE
+        flags = _ALIGNED if gradient or position % last < read else _ALIGNED | _WRITEABLE
         if fields[_DTYPE] != expected[position, KIND] or fields[_FLAGS] & flags != flags:
             return _NOT
         item, elements = expected[position, ITEM], expected[position, ELEMENTS]
@@ -97,20 +100,24 @@ class Lookout:
         shapes: of the parameters.
         orders: in which their elements lie.
         dtypes: NumPy's own dtype objects, of the arrays of each parameter and of its gradient.
+        read: how many of the arrays of each parameter are not written.
     """
 
-    def __init__(self, shapes: Sequence[tuple[int, ...]], orders: Sequence[Order], dtypes: Sequence[Any]) -> None:
+    def __init__(
+        self, shapes: Sequence[tuple[int, ...]], orders: Sequence[Order], dtypes: Sequence[Any], read: int = 0
+    ) -> None:
         # Kept, because an identity is unique only while the object lives.
         self._dtypes = list(dtypes)
         self._expected = layouts(shapes, orders, [(id(dtype), dtype.itemsize) for dtype in dtypes])
         self._size = len(shapes), len(dtypes)
+        self._read = read
 
     def __call__(self, held: Sequence[Any], gradients: Sequence[Any]) -> Any:
         """The addresses, or None."""
         held = held if type(held) is list else list(held)
         gradients = gradients if type(gradients) is list else list(gradients)
         addresses = numpy.empty(self._size, dtype=numpy.int64)
-        answer = _look.run(id(held), id(gradients), _NDARRAY, _MEMMAP, self._expected, addresses)
+        answer = _look.run(id(held), id(gradients), _NDARRAY, _MEMMAP, self._read, self._expected, addresses)
         if answer == _NOT or (answer == _ASK_OWNERS and not all(map(has_memory, [*held, *gradients]))):
             return None
         return addresses
@@ -138,10 +145,15 @@ def works() -> bool:
         and not any(_accepts(base, other) for other in (base.T, base[:, ::2], base.astype(numpy.float64), None, 3))
         and (shifted.flags.aligned or not _accepts(numpy.zeros(8, numpy.float32), shifted))
         and not _accepts(read_only, base)
+        and not _accepts(read_only, base, written=1)
+        and _accepts(base, read_only, written=1)
         and kept
         and not _accepts(lost, lost)
     )
 
 
-def _accepts(array: Any, gradient: Any) -> bool:
+def _accepts(array: Any, gradient: Any, written: int = 0) -> bool:
+    if written:
+        # The gradient's array is also read, before the other, which is written.
+        return Lookout([array.shape], [None], [array.dtype] * 3, read=1)([gradient, array], [gradient]) is not None
     return Lookout([array.shape], [None], [array.dtype] * 2)([array], [gradient]) is not None

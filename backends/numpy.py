@@ -18,6 +18,7 @@ _OPERATORS = (
     "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "radd", "rsub", "rmul", "rtruediv", "rpow",
     "iadd", "isub", "imul", "itruediv", "neg", "abs", "lt", "le", "gt", "ge", "eq", "ne", "array_ufunc",
 )  # fmt: skip
+_INTEGER, _FLOAT = numpy.dtype(numpy.int64), numpy.dtype(numpy.float64)
 _TWO = (numpy.add, numpy.subtract, numpy.multiply, numpy.divide, numpy.maximum, numpy.greater)
 
 
@@ -194,7 +195,7 @@ class NumpyBackend(Backend):
         return int(array.__array_interface__["data"][0])
 
     def lookout(
-        self, shapes: Sequence[tuple[int, ...]], orders: Sequence[Order], dtypes: Sequence[str]
+        self, shapes: Sequence[tuple[int, ...]], orders: Sequence[Order], dtypes: Sequence[str], read: int = 0
     ) -> Callable[[Sequence[Any], Sequence[Any]], Any] | None:
         """Read from the arrays' own structure, if there is the compiler to do it."""
         if not has_numba():
@@ -203,7 +204,18 @@ class NumpyBackend(Backend):
 
         if not numba_arrays.works():
             return None
-        return numba_arrays.Lookout(shapes, orders, [self.dtype(name) for name in dtypes])
+        return numba_arrays.Lookout(shapes, orders, [self.dtype(name) for name in dtypes], read)
+
+    def plain_number(self, array: Array) -> float | int | None:
+        """Of an array that owns its memory."""
+        plain = type(array) is numpy.ndarray and not array.ndim and array.base is None
+        if plain and (array.dtype is _FLOAT or array.dtype is _INTEGER):
+            return array.item()  # type: ignore[no-any-return]  # of these dtypes
+        return None
+
+    def number(self, value: float | int, like: Array) -> Array:
+        """Made at once: it is done for every number of a state, in every step."""
+        return numpy.array(value, _INTEGER if isinstance(value, int) else _FLOAT)
 
     def empty_like(self, array: Array) -> Array:
         """Of NumPy's own class."""

@@ -22,6 +22,7 @@ from .torch_threads import torch_threads
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 _DTYPES = {name: getattr(torch, name) for name in FLOATING}
+_NUMBERS = (torch.int64, torch.float64)
 _NUMPY_KNOWS = (
     "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool",
 )  # fmt: skip
@@ -31,7 +32,9 @@ _is_functional_tensor = getattr(torch, "_is_functional_tensor", lambda x: False)
 _is_zerotensor = getattr(torch.Tensor, "_is_zerotensor", lambda x: False)
 _is_tracing = getattr(torch._C, "_is_tracing", lambda: False)
 _watching_modes = getattr(torch._C, "_len_torch_dispatch_stack", lambda: 0)
-_is_functorch_wrapped = getattr(getattr(torch._C, "_functorch", None), "is_functorch_wrapped_tensor", lambda x: False)
+_functorch = getattr(torch._C, "_functorch", None)
+_is_functorch_wrapped = getattr(_functorch, "is_functorch_wrapped_tensor", lambda x: False)
+_transformation = getattr(_functorch, "peek_interpreter_stack", lambda: None)
 
 
 def _increments_of_lists() -> Callable[[list[Array]], None]:
@@ -301,7 +304,7 @@ class TorchBackend(Backend):
         return torch_spread.held_here(arrays) if torch_spread.is_spread(arrays[0]) else arrays
 
     def lookout(
-        self, shapes: Sequence[tuple[int, ...]], orders: Sequence[Order], dtypes: Sequence[str]
+        self, shapes: Sequence[tuple[int, ...]], orders: Sequence[Order], dtypes: Sequence[str], read: int = 0
     ) -> Callable[[Sequence[Any], Sequence[Any]], Any] | None:
         """By torch's interface for C, if there is the compiler to ask it."""
         if not has_numba():
@@ -310,16 +313,24 @@ class TorchBackend(Backend):
 
         if not numba_tensors.works():
             return None
-        return torch_lookout.Lookout(shapes, orders, [_DTYPES[name] for name in dtypes])
+        return torch_lookout.Lookout(shapes, orders, [_DTYPES[name] for name in dtypes], read)
 
     def watched(self) -> bool:
-        """By torch's compiler or tracer, by a mode that sees every operation, or by forward differentiation."""
+        """By torch's compiler or tracer, by `torch.func`, by a mode that sees all, or by forward differentiation."""
         return bool(
             torch.compiler.is_compiling()
             or _is_tracing()
             or _watching_modes()
+            or _transformation() is not None
             or getattr(torch.autograd.forward_ad, "_current_level", -1) >= 0
         )
+
+    def plain_number(self, array: Array) -> float | int | None:
+        """On the CPU, and not differentiated."""
+        plain = type(array) is torch.Tensor and array.dtype in _NUMBERS and not array.ndim
+        if plain and self.concrete(array) and not array.is_neg() and _has_memory(array):
+            return array.item()  # type: ignore[no-any-return]  # of these dtypes
+        return None
 
     def empty_like(self, array: Array) -> Array:
         """A tensor that needs no gradient."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from .torch_spread import rows_held_here
 
 # Calls of methods through `map` take half as long as in a loop, and this is most of a small step.
 _data_ptr, _is_neg = torch.Tensor.data_ptr, torch.Tensor.is_neg
+_needs_gradient = operator.attrgetter("requires_grad")
 _TENSOR, _PARAMETER = id(torch.Tensor), id(torch.nn.Parameter)
 
 
@@ -30,10 +32,14 @@ class Lookout:
         shapes: of the parameters.
         orders: in which their elements lie.
         dtypes: torch's own, of the arrays of each parameter and of its gradient.
+        read: how many of the arrays of each parameter are not written. Where some are not, no gradient leads by them.
     """
 
-    def __init__(self, shapes: Sequence[tuple[int, ...]], orders: Sequence[Order], dtypes: Sequence[Any]) -> None:
+    def __init__(
+        self, shapes: Sequence[tuple[int, ...]], orders: Sequence[Order], dtypes: Sequence[Any], read: int = 0
+    ) -> None:
         self._questions = Questions(shapes, orders, dtypes)
+        self._pure = read > 0
 
     def __call__(self, held: Sequence[Any], gradients: Sequence[Any]) -> Any:
         """The addresses, or None."""
@@ -41,17 +47,23 @@ class Lookout:
         if torch.compiler.is_compiling():
             return None
         if not _all_plain(held, gradients):
+            if self._pure:
+                return None
             # The memory of what is held tells whether that is placed as before.
             here = rows_held_here(held, gradients)
             if here is None or not _all_plain(*here):
                 return None
             held, gradients = here
+        read = [*held, *gradients] if self._pure else gradients
         try:
             # What has no memory that can be read (sparse, wrapped by a transformation) raises.
-            list(map(_data_ptr, gradients))
-            # What is held would have been given other memory together with a negation that is put off.
-            if any(map(_is_neg, gradients)):
+            list(map(_data_ptr, read))
+            # What is written would have been given other memory together with a negation that is put off.
+            if any(map(_is_neg, read)):
                 return None
         except RuntimeError:
             return None
+        if self._pure and torch.is_grad_enabled() and any(map(_needs_gradient, read)):
+            return None
         return self._questions([*held, *gradients])
+

@@ -107,6 +107,14 @@ class Tree:
         return [plain(part) for part in parts_of(tree, self._bare if bare else self._definition, what)]
 
 
+def taken_apart(tree: Any) -> tuple[list[Any], Any]:
+    """The leaves of a tree and its structure, as a `Tree` has them that is not JAX's: at once, without their names."""
+    import optree
+
+    leaves, structure = optree.tree_flatten(tree)
+    return leaves, structure
+
+
 def parts_of(tree: Any, definition: Any, what: str) -> list[Any]:
     """The parts of a tree that stand where a structure has leaves; see `Tree.match`."""
     try:

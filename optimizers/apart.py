@@ -11,12 +11,14 @@ changes attributes for a moment; what was recorded does not change any more.
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ..backends import compute_dtype, is_number, ops
 from ..backends.compiler import has_numba
+from .apart_again import Again
 from .ways import Way, addresses_of, lines_of, step_values, table_of
 
 
@@ -30,6 +32,13 @@ class _Member(NamedTuple):
     address: int
 
 
+class _Kind(NamedTuple):
+    """What recording asks of gradients."""
+
+    present: Sequence[int]
+    divisor: float | None
+
+
 class Apart:
     """The recorded updates of a template, and steps that run them.
 
@@ -41,6 +50,7 @@ class Apart:
         self._rule = rule
         self._lock = threading.Lock()
         self._ways: list[Way | None] | None = None
+        self._again: dict[Any, Again | None] = {}
 
     def ways(self, gradients: Any) -> list[Way | None]:
         """For each parameter how its update is run in one pass, or None."""
@@ -49,6 +59,28 @@ class Apart:
                 if self._ways is None:
                     self._ways = self._rule._fusion.ways_of(self._rule, gradients)
         return self._ways
+
+    def again(self, present: tuple[int, ...], leaves: Sequence[Any]) -> Again | None:
+        """The short way of steps like one that was made, if there is one.
+
+        Args:
+            present: the positions of the parameters that had a gradient.
+            leaves: the parameters.
+        """
+        rule, kind = self._rule, type(leaves[0])
+        key = present, kind, tuple(rule._parameters[0].backend.order(leaves[index]) for index in present)
+        if key not in self._again:
+            made = None
+            everywhere = not rule.use_ema or len(present) == len(rule._parameters)
+            if present and everywhere and rule.gradient_accumulation_steps is None and has_numba():
+                gradients = _Kind(present, rule.loss_scale_factor)
+                ways = self.ways(gradients)
+                with self._lock, contextlib.suppress(LookupError):
+                    begin = rule._fusion.begin_of(rule, gradients)
+                    if not rule._has_begin_step() or (begin is not None and not begin.reads_arrays):
+                        made = Again(rule, ways, begin, dict(zip(present, key[2], strict=True)), kind)
+            self._again[key] = made
+        return self._again[key]
 
     def prepare(self, rule: Any, gradients: Any, rate: Any) -> tuple[set[int], Callable[[], None]]:
         """The positions of the parameters that can be updated in one pass, and what updates them, in their scope.

@@ -30,11 +30,14 @@ from .checks import as_list, check_one_backend, check_parameter
 STRUCTURE = (
     "_iterations", "_rate", "_records", "_parameters", "_index", "_grouped", "_numbers", "_counts", "_shared",
     "_pristine", "_templates", "_fusion", "_handle", "_hashed", "_tree", "_slot_names", "_bare_names", "built",
-    "_building", "_off_when_built", "_arrays", "_loaded", "_apart",
+    "_building", "_off_when_built", "_arrays", "_loaded", "_apart", "_remembered",
 )  # fmt: skip
 """Attributes that belong to a built instance and not to its configuration."""
 
-_NOT_COPIED = ("_index", "_templates", "_fusion", "_handle", "_hashed", "_tree", "_slot_names", "_bare_names", "_apart")
+_NOT_COPIED = (
+    "_index", "_templates", "_fusion", "_handle", "_hashed", "_tree", "_slot_names", "_bare_names", "_apart",
+    "_remembered",
+)  # fmt: skip
 """Attributes that hold for one object and not for its copy."""
 
 
@@ -82,6 +85,7 @@ class CellKeeper:
         self._slot_names: list[str] = []
         self._bare_names: set[str] = set()
         self._apart: Any = None
+        self._remembered: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in _NOT_COPIED}

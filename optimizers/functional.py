@@ -25,9 +25,11 @@ from ..backends import (
     compute_dtype,
     leaves_scopes,
     ops,
+    taken_apart,
     value_of,
 )
 from .apart import Apart
+from .apart_again import Remembered
 from .cells import configuration, frozen
 from .checks import (
     check_gradient,
@@ -39,6 +41,7 @@ from .checks import (
 )
 from .hyperparameter import LEARNING_RATE
 from .imperative import checked_value, restored
+from .recording import Seen
 from .update import UpdateRule
 
 _KEPT_TEMPLATES = 16
@@ -81,8 +84,10 @@ class FunctionalOptimizer(UpdateRule):
         tree = Tree.of(params)
         backend = _check_leaves(tree)
         template, scope = self._new_template(tree)
+        key = self._key_of(tree, backend)
         with _LOCK:
-            self._keep_template(self._key_of(tree, backend), template)
+            # One that is known has been recorded.
+            self._keep_template(key, self._templates.get(key, template))
         like = tree.leaves[0] if tree.leaves else None
         slots: dict[str, list[Any]] = {name: [None] * len(tree.leaves) for name in template._slot_names}
         scalars: dict[str, Any] = {}
@@ -122,6 +127,10 @@ class FunctionalOptimizer(UpdateRule):
         graph = compiler_graph()
         if graph is not None:
             return graph.pure_step(self._handle, params, grads, state, learning_rate)  # type: ignore[no-any-return]  # as here
+        if self._remembered is not None:
+            made = self._step_again(self._remembered, params, grads, state, learning_rate)
+            if made is not None:
+                return made
         tree = Tree.of(params)
         return self._stepped(tree, grads, state, learning_rate)
 
@@ -150,6 +159,34 @@ class FunctionalOptimizer(UpdateRule):
         missing = [gradient is None for gradient in tree.match(grads, "gradients")]
         leaves = tree.match(deltas, "deltas")
         return tree.build([None if none else leaf for none, leaf in zip(missing, leaves, strict=True)]), state
+
+    @leaves_scopes
+    def _step_again(
+        self, remembered: Remembered, params: Any, grads: Any, state: OptimizerState, learning_rate: Any
+    ) -> tuple[Any, OptimizerState] | None:
+        """A step, if it is like one before."""
+        if type(params) is Tree or type(state) is not OptimizerState:
+            return None
+        leaves, structure = taken_apart(params)
+        for way in remembered.ways(structure):
+            if not remembered.seen.still(self, self.loss_scale_factor):
+                return None
+            rate = None if learning_rate is None else _checked_rate(self, learning_rate)
+            made = way.step(self, leaves, structure, grads, state, rate)
+            if made is not None:
+                return made[0], OptimizerState(*made[1:])
+        return None
+
+    def _remember(self, tree: Tree, template: Any, gradients: list[Any]) -> None:
+        """Remember how a step was made that may be made again."""
+        present = tuple(index for index, gradient in enumerate(gradients) if gradient is not None)
+        way = template._apart.again(present, tree.leaves)
+        if way is None:
+            return
+        with _LOCK:
+            if self._remembered is None or not self._remembered.seen.still(self, self.loss_scale_factor):
+                self._remembered = Remembered(Seen(self, self.loss_scale_factor))
+            self._remembered.add(tree.definition, way)
 
     @leaves_scopes
     def _stepped(
@@ -197,6 +234,8 @@ class FunctionalOptimizer(UpdateRule):
             results = [restored(cell.value, start) for cell, start in zip(moved, starts, strict=True)]
             turns = [self._turn if cell is template._iterations else 1 for cell in cells]
             after = [self._after(*each, counters) for each in zip(cells, values, turns, strict=True)]
+        if zeros is None and template._apart is not None:
+            self._remember(tree, template, gradients)
         inputs = {id(array) for array in (*gradients, *tree.leaves)}
         # State must not be the caller's own array under another name: it would change with it.
         after = [backend.copy(value) if id(value) in inputs else value for value in after]

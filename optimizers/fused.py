@@ -333,6 +333,10 @@ class Fusion:
         self._refresh(rule, gradients)
         return [entry.way for entry in self._entries]
 
+    def begin_of(self, rule: Any, gradients: Any) -> Begin | None:
+        """The recorded `begin_step`, or None where there is none or it cannot be recorded."""
+        return self._begin_program(rule, gradients)[0] if rule._has_begin_step() else None
+
     def program_of(self, index: int) -> Program | None:
         """The program that a parameter's last update was run as."""
         way = self._entries[index].way if index in self._ways and self._ways[index] is None else None

@@ -210,12 +210,24 @@ def intervals_of(bounds: Sequence[tuple[int, int]]) -> Any:
 def step_values(rule: Any, rate: Any) -> dict[str, Any]:
     """This step's scalars, by the names under which they were recorded."""
     base_rate, count = rule._rate, rule._iterations
+    shared = [cell.value if cell.backend is HOST else None for cell in rule._shared]
     if any_scope():
-        values = {"rate": rate, "base_rate": base_rate.value, "count": count.value, "factor": None}
-    else:
-        values = {"rate": rate, "base_rate": base_rate._array, "count": count._array, "factor": None}
-    if rule._shared:
-        values |= {f"shared{k}": cell.value for k, cell in enumerate(rule._shared) if cell.backend is HOST}
+        return named_values(rate, base_rate.value, count.value, shared)
+    return named_values(rate, base_rate._array, count._array, shared)
+
+
+def named_values(rate: Any, base_rate: Any, count: Any, shared: Sequence[Any]) -> dict[str, Any]:
+    """This step's scalars, by the names under which they were recorded.
+
+    Args:
+        rate: of the step.
+        base_rate: the rate before `decay`.
+        count: of the steps made.
+        shared: what the whole step shares; where that is an array, None.
+    """
+    values = {"rate": rate, "base_rate": base_rate, "count": count, "factor": None}
+    if shared:
+        values |= {f"shared{k}": value for k, value in enumerate(shared) if value is not None}
     return values
 
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 from algorithms import DEFAULTS, FEATURES, KERAS_2, OPTAX, PLAIN, TORCH, problem
 
-from gradwise import optimizers
-from gradwise.optimizers import SGD, Adam
+from gradwise import optimizers, schedules
+from gradwise.optimizers import SGD, Adam, Nadam
 from gradwise.optimizers.apart import Apart
+from gradwise.optimizers.apart_again import Again
 from gradwise.optimizers.registry import ALGORITHMS
 
 ROWS = (*PLAIN, *FEATURES, *KERAS_2, *TORCH, *OPTAX, *DEFAULTS)
@@ -29,7 +30,31 @@ def passes(monkeypatch):
         found.append(positions)
         return positions, run
 
+    step = Again.step
+
+    def noted_again(self, *arguments):
+        made = step(self, *arguments)
+        if made is not None:
+            found.append(set(self.present))
+        return made
+
     monkeypatch.setattr(Apart, "prepare", noted)
+    monkeypatch.setattr(Again, "step", noted_again)
+    return found
+
+
+@pytest.fixture
+def again(monkeypatch):
+    """For each time a short way was tried, whether it was gone."""
+    found = []
+    step = Again.step
+
+    def noted(self, *arguments):
+        made = step(self, *arguments)
+        found.append(made is not None)
+        return made
+
+    monkeypatch.setattr(Again, "step", noted)
     return found
 
 
@@ -274,3 +299,183 @@ def test_half_precision_is_as_before():
     results = [each.step(params, grads, each.init(params)) for each in (optimizer, plain)]
     for ours, theirs in zip(*map(leaves_of, results), strict=True):
         assert ours.dtype == theirs.dtype and torch.equal(ours, theirs)
+
+
+# -------------------------------------------------------------------- the short way
+
+
+def two_of(kind, **arguments):
+    return kind(0.125, **arguments), kind(0.125, jit_compile=False, **arguments)
+
+
+def some_steps(optimizer, params, grads, count=2):
+    state = optimizer.init(params)
+    for _ in range(count):
+        params, state = optimizer.step(params, grads, state)
+    return params, state
+
+
+def test_a_step_like_the_last_one_is_short(again):
+    optimizer, plain = two_of(Adam)
+    params, grads = {"a": np.ones(3), "b": [np.ones((2, 2))]}, {"a": np.arange(3.0), "b": [np.eye(2)]}
+    assert same_bits(some_steps(optimizer, params, grads, 4), some_steps(plain, params, grads, 4))
+    assert again == [True] * 3
+
+
+@pytest.mark.parametrize("lacking", [0, 1])
+def test_which_gradients_there_are_may_change(lacking, again):
+    optimizer, plain = two_of(Adam, convention="torch")
+    params = [np.ones(3), np.full(2, 2.0)]
+    both, one = [np.arange(3.0), np.ones(2)], [np.arange(3.0), np.ones(2)]
+    one[lacking] = None
+    states = [optimizer.init(params), plain.init(params)]
+    trees = [params, params]
+    for grads in (both, one, both, one, one, both):
+        for which, each in enumerate((optimizer, plain)):
+            trees[which], states[which] = each.step(trees[which], grads, states[which])
+        assert same_bits(*trees) and same_bits(*states)
+    assert again.count(True) == 4
+
+
+def test_changed_attributes_are_seen(again):
+    optimizer, plain = two_of(Adam)
+    params, grads = {"w": np.ones(3)}, {"w": np.arange(3.0)}
+    trees, states = [params, params], [optimizer.init(params), plain.init(params)]
+    for beta in (0.9, 0.9, 0.5, 0.5, 0.75, 0.9):
+        for which, each in enumerate((optimizer, plain)):
+            each.beta_1 = beta
+            trees[which], states[which] = each.step(trees[which], grads, states[which])
+        assert same_bits(*trees) and same_bits(*states)
+    assert again.count(True) == 2
+
+
+def test_a_rate_of_this_step_and_schedules(again):
+    for rate in (0.25, schedules.ExponentialDecay(0.25, 2, 0.5)):
+        optimizer, plain = SGD(rate, momentum=0.5), SGD(rate, momentum=0.5, jit_compile=False)
+        params, grads = {"w": np.ones(3)}, {"w": np.arange(3.0)}
+        trees, states = [params, params], [optimizer.init(params), plain.init(params)]
+        for own in (None, None, 0.5, np.float32(0.75), None):
+            for which, each in enumerate((optimizer, plain)):
+                trees[which], states[which] = each.step(trees[which], grads, states[which], learning_rate=own)
+            assert same_bits(*trees) and same_bits(*states)
+        assert again == [True] * 4
+        again.clear()
+        with pytest.raises(ValueError, match="learning_rate"):
+            optimizer.step(trees[0], grads, states[0], learning_rate=-1.0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state._replace(iterations=int(state.iterations)),
+        lambda state: state._replace(iterations=np.int32(state.iterations)),
+        lambda state: state._replace(iterations=np.array(state.iterations, np.int32)),
+        lambda state: state._replace(iterations=np.array(state.iterations, np.float64)),
+        lambda state: state._replace(learning_rate=float(state.learning_rate)),
+        lambda state: state._replace(learning_rate=np.array(state.learning_rate, np.float32)),
+        lambda state: state._replace(scalars={name: float(value) for name, value in state.scalars.items()}),
+        lambda state: state._replace(
+            scalars={name: np.array(value, np.float32) for name, value in state.scalars.items()}
+        ),
+        lambda state: state._replace(slots={name: [np.float64(each[0])] for name, each in state.slots.items()}),
+        lambda state: state._replace(slots=dict(reversed(state.slots.items()))),
+    ],
+)
+def test_states_in_other_kinds_of_numbers_and_arrays(change, again):
+    optimizer, plain = two_of(Nadam)
+    params, grads = [np.ones((), np.float32)], [np.full((), 0.5, np.float32)]
+    results = []
+    for each in (optimizer, plain):
+        stepped, state = some_steps(each, params, grads)
+        before = snapshot_of(state := change(state))
+        results.append(each.step(stepped, grads, state))
+        assert leaves_alike(before, state)
+    assert leaves_alike(*results)
+    assert list(results[0][1].slots) == list(results[1][1].slots)
+
+
+def snapshot_of(tree):
+    return optree.tree_map(lambda leaf: leaf.copy() if isinstance(leaf, np.ndarray) else leaf, tree)
+
+
+def leaves_alike(one, other):
+    return all(
+        type(a) is type(b) and np.asarray(a).dtype == np.asarray(b).dtype and np.array_equal(a, b)
+        for a, b in zip(leaves_of(one), leaves_of(other), strict=True)
+    )
+
+
+def test_trees_keep_their_kinds_and_orders(again):
+    optimizer = Adam(0.1)
+    grads = {"a": np.ones(2), "b": np.ones(3)}
+    some_steps(optimizer, grads, grads)
+    turned = {"b": np.ones(3), "a": np.zeros(2)}
+    stepped, state = optimizer.step(turned, grads, optimizer.init(turned))
+    assert again == [True] * 2
+    assert list(stepped) == ["b", "a"] and list(state.slots["momentum"]) == ["b", "a"]
+    assert stepped["b"].shape == (3,) and stepped["a"].tolist() != stepped["b"].tolist()[:2]
+    # A bare array is a tree too.
+    bare, state = some_steps(optimizer, np.ones(2), np.ones(2), 3)
+    assert bare.shape == (2,) and state.slots["velocity"].shape == (2,)
+    assert again == [True] * 4
+
+
+def test_other_shapes_and_libraries_in_trees_of_one_structure(again):
+    import jax.numpy as jnp
+
+    optimizer, plain = two_of(Adam)
+    kinds = [np.ones(3), np.ones(4, np.float32), torch.ones(3), jnp.ones(3), np.ones(3)]
+    for start in (*kinds, *kinds):
+        params = grads = {"w": start}
+        ours, theirs = some_steps(optimizer, params, grads), some_steps(plain, params, grads)
+        assert type(ours[0]["w"]) is type(theirs[0]["w"])
+        close = [np.allclose(a, b, rtol=1e-6) for a, b in zip(leaves_of(ours), leaves_of(theirs), strict=True)]
+        assert all(close)
+    assert True in again and False in again
+
+
+def test_what_does_not_fit_is_refused_in_the_usual_words(again):
+    optimizer = Adam(0.1)
+    params, grads = {"w": np.ones(3)}, {"w": np.ones(3)}
+    _, state = some_steps(optimizer, params, grads)
+    for bad, words in (
+        ({"w": np.ones(4)}, "shape"),
+        ({"w": np.ones(3, bool)}, "bool"),
+        ({"v": np.ones(3)}, "structure"),
+        ({"w": None}, "No gradients"),
+        ({"w": torch.ones(3)}, "numpy array"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=words):
+            optimizer.step(params, bad, state)
+    with pytest.raises(ValueError, match="count"):
+        optimizer.step(params, grads, state._replace(iterations=np.array(-1)))
+    with pytest.raises(ValueError, match="belongs to another"):
+        optimizer.step(params, grads, state._replace(slots={"momentum": state.slots["momentum"]}))
+    with pytest.raises(TypeError, match="OptimizerState"):
+        optimizer.step(params, grads, tuple(state))
+    assert True in again
+
+
+def test_slots_that_are_passed_on_do_not_become_the_callers_arrays(again):
+    optimizer = Adam(0.1)
+    params, grads = {"a": np.ones(3), "b": np.ones(3)}, {"a": None, "b": np.ones(3)}
+    _, state = some_steps(optimizer, params, grads)
+    state.slots["momentum"]["a"] = params["a"]
+    _, after = optimizer.step(params, grads, state)
+    assert again == [True] * 2
+    assert after.slots["momentum"]["a"] is not params["a"]
+    assert after.slots["velocity"]["a"] is state.slots["velocity"]["a"]
+
+
+def test_a_schedule_may_be_a_function_of_the_users(again):
+    counts = []
+
+    def rate(step):
+        counts.append(step)
+        return 0.5 / (step + 1)
+
+    optimizer = SGD(rate)
+    params, grads = {"w": np.zeros(1)}, {"w": np.ones(1)}
+    stepped, _ = some_steps(optimizer, params, grads, 3)
+    assert counts == [0, 1, 2] and again == [True] * 2
+    assert stepped["w"][0] == pytest.approx(-0.5 - 0.25 - 0.5 / 3)

@@ -1,0 +1,289 @@
+"""The short way of a functional step like one before: trees of the same structure, and arrays as plain as those.
+
+What a general step finds out about the trees that it is given, leaf by leaf, is kept here: which kernels run on which
+of the leaves, and where in the new trees what they write stands. One look at all arrays together tells whether they are
+what they should be. If not, nothing has happened and the general step takes over, which also has the words for what is
+wrong. Nothing here changes once it is made, so any number of threads may take one way at once.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..backends import HOST, Backend, Order, Scope
+from .recording import Seen
+from .ways import Begin, Way, lines_of, named_values, table_of
+
+if TYPE_CHECKING:  # Numba is imported when there is a first table.
+    from ..backends.numba_lowering import Table
+
+_NUMBERS = (float, int)
+_KEPT, _KEPT_ALIKE = 16, 4
+"""How many structures of trees are remembered, and ways for trees of one structure."""
+_LARGEST = 2**62
+"""A count from which on a general step is asked what comes next."""
+
+
+class _Part(NamedTuple):
+    """What one kernel does in a step, for the parameters of some positions.
+
+    Attributes:
+        way: how they are updated.
+        indices: their positions.
+        row: of all leaves and then all new arrays, those that the kernel takes, one parameter after another.
+        table: the work.
+        look: where they lie, if they are what they should be.
+        numbers: for each scalar of its own, where those of all parameters stand among the numbers of a step.
+    """
+
+    way: Way
+    indices: list[int]
+    row: Callable[[Sequence[Any]], Sequence[Any]]
+    table: Table
+    look: Callable[[Sequence[Any], Sequence[Any]], Any]
+    numbers: list[list[int]]
+
+
+class Again:
+    """A functional step that is ready to be made again.
+
+    Args:
+        rule: a template of the same structure that nobody runs.
+        ways: for each of its parameters how it is updated.
+        begin: `begin_step`, or None if there is none.
+        orders: in which the elements of the parameters that have a gradient lie, by their positions.
+        kind: the class of the first parameter.
+
+    Attributes:
+        present: the positions of the parameters that have a gradient.
+
+    Raises:
+        LookupError: if there is no short way.
+    """
+
+    def __init__(
+        self, rule: Any, ways: Sequence[Way | None], begin: Begin | None, orders: dict[int, Order], kind: type
+    ) -> None:
+        self._rule = rule
+        self._begin = begin
+        self.present = list(orders)
+        self._kind = kind
+        self._backend: Backend = rule._parameters[0].backend
+        self._clipped = rule.clipnorm is not None or rule.global_clipnorm is not None
+        self._count = len(rule._parameters)
+        self._arrange(rule)
+        self._plan(rule, ways, orders)
+
+    def _arrange(self, rule: Any) -> None:
+        """Find out where among the leaves of all trees, and among the numbers of a step, each cell's value stands."""
+        records = rule._all_records()
+        self._slots: list[str] = list(rule._slot_names)
+        self._scalars = [record.name for record in records if record.position is None]
+        self._shared = [record.cell for record in records if record.position is None]
+        own = [record for record in records if record.position is not None and record.cell.backend is HOST]
+        arrays = {id(cell) for cells in rule._grouped for cell in cells}
+        if any(cell.backend is not HOST for cell in self._shared):
+            raise LookupError("the step shares an array")
+        if not all(id(record.cell) in arrays for record in records if record.cell.backend is not HOST):
+            raise LookupError("it has an array that is no slot")
+        self._place = {id(cell): index for index, cell in enumerate(rule._parameters)}
+        for record in records:
+            if record.position is not None:
+                column = self._slots.index(record.name)
+                self._place[id(record.cell)] = self._count * (column + 1) + record.position
+        self._cells = [rule._iterations, *self._shared, *(record.cell for record in own)]
+        self._number_of = {id(cell): number for number, cell in enumerate(self._cells)}
+        self._own_places = [self._place[id(record.cell)] for record in own]
+        self._counts = [0]
+        if rule._counts:
+            self._counts += [self._number_of[id(cell)] for index in self.present for cell in rule._counts[index]]
+
+    def _plan(self, rule: Any, ways: Sequence[Way | None], orders: dict[int, Order]) -> None:
+        """Find out what kernels take and write."""
+        grouped: dict[Way, list[int]] = {}
+        for index in self.present:
+            way = ways[index]
+            if way is None:
+                raise LookupError("a parameter has no program")
+            grouped.setdefault(way, []).append(index)
+        self._parts: list[_Part] = []
+        self._written: list[int] = []
+        leaves = self._count * (1 + len(self._slots))
+        for way, indices in grouped.items():
+            row: list[int] = []
+            for index in indices:
+                cells = rule._grouped[index]
+                first = leaves + len(self._written)
+                self._written += [self._place[id(cells[target])] for target in way.targets]
+                row += [self._place[id(cell)] for cell in cells]
+                row += range(first, leaves + len(self._written))
+            arrays = len(rule._grouped[indices[0]])
+            shapes = [rule._parameters[index].shape for index in indices]
+            # Sums are defined in row-major order.
+            lie = [None if way.adds_up else orders[index] for index in indices]
+            look = self._backend.lookout(shapes, lie, [way.dtype] * (arrays + len(way.targets) + 1), arrays)
+            if look is None:
+                raise LookupError("there is no quick look at arrays")
+            table = table_of([rule._parameters[index].size for index in indices], way.dtype, self._backend)
+            # One after another for all parameters: what not all of them have, their program does not read.
+            own = zip(*(rule._numbers[index] for index in indices)) if way.uses_numbers else ()  # noqa: B905
+            numbers = [[self._number_of[id(cell)] for cell in cells] for cells in own]
+            self._parts.append(_Part(way, indices, picked(row), table, look, numbers))
+        self._of_written = picked(self._written)
+        # What is passed on as it is, and not a parameter, may not be an array of the caller's under another name.
+        passed = set(self._place.values()) - set(self._written) - set(self._own_places)
+        self._passed = [place for place in passed if place >= self._count]
+        self._filled = sorted(self._place.values())
+
+    def step(
+        self, optimizer: Any, leaves: list[Any], structure: Any, grads: Any, state: Any, learning_rate: Any
+    ) -> tuple[Any, Any, Any, dict[str, Any], dict[str, Any]] | None:
+        """The new parameters, and iterations, learning rate, slots and scalars; None if it is another step.
+
+        Args:
+            optimizer: whose step it is.
+            leaves: the parameters.
+            structure: of their tree.
+            grads: gradients, in a tree.
+            state: before the step.
+            learning_rate: checked, or None.
+
+        Raises:
+            What a schedule or a scalar of the rule raises.
+        """
+        backend, slots, scalars = self._backend, state.slots, state.scalars
+        if type(leaves[0]) is not self._kind or len(slots) != len(self._slots) or len(scalars) != len(self._scalars):
+            return None
+        if backend.watched():
+            return None
+        values = list(leaves)
+        try:
+            gradients = structure.flatten_up_to(grads)
+            for name in self._slots:
+                values += structure.flatten_up_to(slots[name])
+            given = [state.iterations, *map(scalars.__getitem__, self._scalars)]
+            made = list(map(backend.empty_like, self._of_written(values)))
+        except (ValueError, TypeError, KeyError, RuntimeError):
+            return None
+        if [index for index, gradient in enumerate(gradients) if gradient is not None] != self.present:
+            return None
+        given += [values[place] for place in self._own_places]
+        numbers = [self._number(each) for each in given]
+        base = optimizer._rate.value if state.learning_rate is None else self._number(state.learning_rate)
+        if type(numbers[0]) is not int or not 0 <= numbers[0] < _LARGEST or None in numbers or base is None:
+            return None
+        rate = optimizer._rate_at(numbers[0], base) if learning_rate is None else learning_rate
+        factors = {}
+        everything, found = values + made, []
+        for part in self._parts:
+            addresses = part.look(part.row(everything), [gradients[index] for index in part.indices])
+            if addresses is None:
+                return None
+            found.append(addresses)
+        if self._clipped:
+            with backend.arithmetic():
+                factors = self._rule._factors(gradients)
+        if not all(type(each) in _NUMBERS for each in (rate, base, *factors.values())):
+            return None
+        now = numbers if self._begin is None else self._begun(self._begin, rate, base, numbers, factors)
+        if now is None:
+            return None
+        shared = now[1 : 1 + len(self._shared)]
+        line = named_values(rate, base, now[0], shared)
+        for part, addresses in zip(self._parts, found, strict=True):
+            lines = [line] if not factors and not part.numbers else self._lines(part, line, now, factors)
+            part.way.apart.run(part.table, addresses, lines)
+        return self._results(structure, gradients, leaves, values, made, state, base, given, numbers, now)
+
+    def _number(self, value: Any) -> float | int | None:
+        return value if type(value) in _NUMBERS else self._backend.plain_number(value)
+
+    def _begun(
+        self, begin: Begin, rate: Any, base: Any, numbers: list[Any], factors: dict[int, Any]
+    ) -> list[Any] | None:
+        """The numbers of a step after `begin_step`."""
+        now = list(numbers)
+        with Scope([(self._rule._rate, base), *zip(self._cells, numbers, strict=True)]):
+            for cell, value in begin.run(self._rule, rate, [factors.get(index) for index in self.present], []):
+                now[self._number_of[id(cell)]] = value
+        return now if all(type(each) in _NUMBERS for each in now) else None
+
+    def _lines(
+        self, part: _Part, line: dict[str, Any], now: list[Any], factors: dict[int, Any]
+    ) -> list[dict[str, Any]]:
+        """This step's scalars, for all parameters of a part or for each."""
+        own = [[now[number] for number in column] for column in part.numbers]
+        if not factors and all(column.count(column[0]) == len(column) for column in own):
+            return lines_of(line, [[None, *(column[0] for column in own)]])
+        return lines_of(line, list(zip(map(factors.get, part.indices), *own, strict=True)))
+
+    def _results(
+        self, structure: Any, gradients: list[Any], leaves: list[Any], values: list[Any], made: list[Any], state: Any,
+        base: Any, given: list[Any], numbers: list[Any], now: list[Any],
+    ) -> tuple[Any, Any, Any, dict[str, Any], dict[str, Any]]:  # fmt: skip
+        if self._passed:
+            callers = {id(array) for array in (*leaves, *gradients)}
+            for place in self._passed:
+                if id(values[place]) in callers:
+                    values[place] = self._backend.copy(values[place])
+        for place, array in zip(self._written, made, strict=True):
+            values[place] = array
+        after = list(now)
+        for number in self._counts:
+            after[number] += 1
+        after = [self._as_state(*each) for each in zip(given, numbers, after, strict=True)]
+        for place, value in zip(self._own_places, after[1 + len(self._shared) :], strict=True):
+            values[place] = value
+        count = self._count
+        if len(self._filled) < len(values):
+            filled = set(self._filled)
+            values = [value if place in filled else None for place, value in enumerate(values)]
+        slots = {
+            name: structure.unflatten(values[first : first + count])
+            for name, first in zip(self._slots, range(count, len(values), count), strict=True)
+        }
+        rate = None if state.learning_rate is None else self._as_state(state.learning_rate, base, base)
+        scalars = dict(zip(self._scalars, after[1:], strict=False))
+        if len(slots) > 1:
+            slots = {name: slots[name] for name in state.slots}
+        return structure.unflatten(values[:count]), after[0], rate, slots, scalars
+
+    def _as_state(self, given: Any, before: Any, after: Any) -> Any:
+        """A number as a state holds it: as it came, and what has been a fraction stays one."""
+        if type(given) in _NUMBERS:
+            return after
+        return self._backend.number(float(after) if type(before) is float else after, given)
+
+
+def picked(positions: list[int]) -> Callable[[Sequence[Any]], list[Any]]:
+    """A function of a sequence that gives what stands in it at some positions."""
+    if len(positions) > 1:
+        getter = operator.itemgetter(*positions)
+        return lambda values: list(getter(values))
+    return lambda values: [values[position] for position in positions]
+
+
+class Remembered:
+    """The short ways of an optimizer, as long as it is what it was.
+
+    Args:
+        seen: the optimizer's attributes as they were.
+    """
+
+    def __init__(self, seen: Seen) -> None:
+        self.seen = seen
+        self._ways: dict[Any, tuple[Again, ...]] = {}
+
+    def ways(self, structure: Any) -> tuple[Again, ...]:
+        """Those for parameters in a tree of some structure, the latest first."""
+        return self._ways.get(structure, ())
+
+    def add(self, structure: Any, way: Again) -> None:
+        """Remember one more. One thread at a time may do this."""
+        known = self.ways(structure)
+        if way not in known:
+            while len(self._ways) >= _KEPT and structure not in self._ways:
+                del self._ways[next(iter(self._ways))]
+            self._ways[structure] = (way, *known)[:_KEPT_ALIKE]
