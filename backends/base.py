@@ -330,6 +330,20 @@ class Backend:
         """
         return arrays
 
+    def rows_held_here(
+        self, held: Sequence[Array], gradients: Sequence[Array]
+    ) -> tuple[Sequence[Array], Sequence[Array]] | None:
+        """What this process holds of many parameters' arrays, and of their gradients; see `held_here`.
+
+        Args:
+            held: for each parameter its array and those of its slots, which are held like it.
+            gradients: one for each parameter.
+
+        Returns:
+            The same in both orders; None if of a gradient other elements are held here than of its parameter.
+        """
+        return held, gradients
+
     def lookout(
         self, shapes: Sequence[tuple[int, ...]], orders: Sequence[Order], dtypes: Sequence[str], read: int = 0
     ) -> Callable[[Sequence[Any], Sequence[Any]], Any] | None:
@@ -473,6 +487,18 @@ class Backend:
     def sums_of_squares(self, arrays: Iterable[Array]) -> list[Array]:
         """Those of several arrays; where processes hold arrays together, they exchange them once."""
         return [self.sum_of_squares(array) for array in arrays]
+
+    def added_together(self, arrays: Sequence[Array], sums: Sequence[Sequence[float]]) -> list[list[float]]:
+        """What was added up in what is held here of some arrays, with what other processes found in their parts.
+
+        Args:
+            arrays: on every process the same ones in the same order.
+            sums: for each of them what was found here.
+
+        Returns:
+            For each of them the sums over the whole of it.
+        """
+        return list(map(list, sums))
 
     def whereabouts(self, array: Array) -> str | None:
         """How an array is spread over several processes, in words, or None if it is not."""

@@ -210,6 +210,8 @@ class TorchBackend(Backend):
 
     def why_no_values(self, array: Array) -> str | None:
         """What `untyped_storage().resize_` took away, torch's own functions would read all the same."""
+        if torch_spread.is_spread(array) and not torch.compiler.is_compiling():
+            array = torch_spread.local_part(array)
         if torch.compiler.is_compiling() or type(array) not in _PLAIN or array.layout is not torch.strided:
             return None
         if array.is_nested:
@@ -302,6 +304,12 @@ class TorchBackend(Backend):
     def held_here(self, arrays: Sequence[Array]) -> Sequence[Array] | None:
         """Of DTensors their local tensors."""
         return torch_spread.held_here(arrays) if torch_spread.is_spread(arrays[0]) else arrays
+
+    def rows_held_here(
+        self, held: Sequence[Array], gradients: Sequence[Array]
+    ) -> tuple[Sequence[Array], Sequence[Array]] | None:
+        """See `held_here`."""
+        return torch_spread.rows_held_here(held, gradients)
 
     def lookout(
         self, shapes: Sequence[tuple[int, ...]], orders: Sequence[Order], dtypes: Sequence[str], read: int = 0
@@ -397,6 +405,10 @@ class TorchBackend(Backend):
     def sums_of_squares(self, arrays: Iterable[Array]) -> list[Array]:
         """With one exchange for all DTensors of a mesh."""
         return torch_spread.sums_of_squares(arrays, self.sum_of_squares)
+
+    def added_together(self, arrays: Sequence[Array], sums: Sequence[Sequence[float]]) -> list[list[float]]:
+        """With one exchange for all DTensors of a mesh."""
+        return torch_spread.added_together(arrays, sums)
 
     def whereabouts(self, array: Array) -> str | None:
         """The placements of a DTensor."""

@@ -11,18 +11,11 @@ import torch
 from .base import Order
 from .numba_lists import all_of_kinds
 from .numba_tensors import Questions
-from .torch_spread import rows_held_here
 
 # Calls of methods through `map` take half as long as in a loop, and this is most of a small step.
 _data_ptr, _is_neg = torch.Tensor.data_ptr, torch.Tensor.is_neg
 _needs_gradient = operator.attrgetter("requires_grad")
 _TENSOR, _PARAMETER = id(torch.Tensor), id(torch.nn.Parameter)
-
-
-def _all_plain(held: list[Any], gradients: list[Any]) -> bool:
-    return bool(
-        all_of_kinds.run(id(gradients), _TENSOR, _TENSOR) and all_of_kinds.run(id(held), _TENSOR, _PARAMETER)
-    )
 
 
 class Lookout:
@@ -44,16 +37,10 @@ class Lookout:
     def __call__(self, held: Sequence[Any], gradients: Sequence[Any]) -> Any:
         """The addresses, or None."""
         held, gradients = list(held), list(gradients)
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or not all_of_kinds.run(id(gradients), _TENSOR, _TENSOR):
             return None
-        if not _all_plain(held, gradients):
-            if self._pure:
-                return None
-            # The memory of what is held tells whether that is placed as before.
-            here = rows_held_here(held, gradients)
-            if here is None or not _all_plain(*here):
-                return None
-            held, gradients = here
+        if not all_of_kinds.run(id(held), _TENSOR, _PARAMETER):
+            return None
         read = [*held, *gradients] if self._pure else gradients
         try:
             # What has no memory that can be read (sparse, wrapped by a transformation) raises.

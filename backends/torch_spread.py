@@ -37,7 +37,7 @@ def _own_part(array: Array) -> Array:
     if any(placement.is_partial() for placement in array.placements):
         whole = [Replicate() if placement.is_partial() else placement for placement in array.placements]
         array = array.redistribute(array.device_mesh, whole)
-    return array.to_local()
+    return array.to_local() if array.requires_grad and torch.is_grad_enabled() else local_part(array)
 
 
 def held_here(arrays: Sequence[Array]) -> list[Array] | None:
@@ -57,12 +57,7 @@ def held_here(arrays: Sequence[Array]) -> list[Array] | None:
 
 
 def rows_held_here(held: Sequence[Array], gradients: Sequence[Array]) -> tuple[list[Array], list[Array]] | None:
-    """Tensors with the local ones in place of DTensors; None if a gradient is not placed like its parameter.
-
-    Args:
-        held: for each parameter its tensor and those of its slots, which are placed like it.
-        gradients: one for each parameter.
-    """
+    """See `Backend.rows_held_here`: tensors with the local ones in place of DTensors."""
     columns = len(held) // len(gradients)
     spread = {kind for kind in set(map(type, [*held, *gradients])) if hasattr(kind, "full_tensor")}
     for parameter, gradient in zip(held[::columns], gradients, strict=True):
@@ -80,6 +75,11 @@ def rows_held_here(held: Sequence[Array], gradients: Sequence[Array]) -> tuple[l
 
 def _where_spread(arrays: Sequence[Array], spread: set[type]) -> list[Array]:
     return [_parts([array])[0] if type(array) in spread else array for array in arrays]
+
+
+def local_part(array: Array) -> Array:
+    """What this process holds of a DTensor, whatever its elements mean."""
+    return _parts([array])[0]
 
 
 def _parts(arrays: Sequence[Array]) -> list[Array]:
@@ -105,12 +105,14 @@ class Exchange:
         self._waiting: dict[Any, list[tuple[int, Any]]] = {}
         self._count = 0
 
-    def add(self, array: Array, value: Any) -> int:
-        """Remember what this process found in its part of a DTensor; the number under which it comes back."""
+    def add(self, array: Array, *values: Any) -> range:
+        """Remember what this process found in its part of a DTensor; the numbers under which it comes back."""
         spread = tuple(not (placement.is_replicate() or placement.is_partial()) for placement in array.placements)
-        self._waiting.setdefault((array.device_mesh, spread, array.device), []).append((self._count, value))
-        self._count += 1
-        return self._count - 1
+        numbers = range(self._count, self._count + len(values))
+        waiting = self._waiting.setdefault((array.device_mesh, spread, array.device), [])
+        waiting.extend(zip(numbers, values, strict=True))
+        self._count = numbers.stop
+        return numbers
 
     def told(self) -> list[Any]:
         """For each number added, those of all processes: a vector, or a list where the host can read them."""
@@ -120,15 +122,27 @@ class Exchange:
         for (mesh, spread, device), found in self._waiting.items():
             values = [value for _, value in found]
             if all(isinstance(value, float) for value in values):
-                row = torch.tensor(values, dtype=torch.float64, device=device)
-            else:
-                row = torch.stack([torch.as_tensor(value, dtype=torch.float64, device=device) for value in values])
+                for (number, _), column in zip(found, _columns(values, mesh, spread, device), strict=True):
+                    results[number] = column
+                continue
+            row = torch.stack([torch.as_tensor(value, dtype=torch.float64, device=device) for value in values])
             placements = [Shard(0) if each else Replicate() for each in spread]
             rows = whole(DTensor.from_local(row.reshape(1, -1), mesh, placements, run_check=False))
             readable = rows.device.type == "cpu" and not rows.requires_grad
             for (number, _), column in zip(found, rows.T.tolist() if readable else rows.unbind(1), strict=True):
                 results[number] = column
         return results
+
+
+def _columns(values: list[float], mesh: Any, spread: Sequence[bool], device: Any) -> list[list[float]]:
+    """For each number those of all processes that hold other parts, the outermost axis of the mesh first."""
+    found = torch.tensor(values, dtype=torch.float64, device=device)
+    for axis in reversed(range(len(spread))):
+        if spread[axis] and mesh.get_coordinate() is not None:
+            parts = [torch.empty_like(found) for _ in range(mesh.size(axis))]
+            torch.distributed.all_gather(parts, found, group=mesh.get_group(axis))
+            found = torch.cat(parts)
+    return found.reshape(-1, len(values)).T.tolist()  # type: ignore[no-any-return]  # a list of lists
 
 
 def _added(column: Any) -> Any:
@@ -147,7 +161,7 @@ def sums_of_squares(arrays: Iterable[Array], own: Callable[[Array], Any]) -> lis
     pending: dict[int, int] = {}
     for array in arrays:
         if is_spread(array):
-            pending[len(results)] = exchange.add(array, own(_own_part(array)))
+            (pending[len(results)],) = exchange.add(array, own(_own_part(array)))
             results.append(None)
         else:
             results.append(own(array))
@@ -156,6 +170,20 @@ def sums_of_squares(arrays: Iterable[Array], own: Callable[[Array], Any]) -> lis
         for position, number in pending.items():
             results[position] = _added(columns[number])
     return results
+
+
+def added_together(arrays: Sequence[Array], sums: Sequence[Sequence[float]]) -> list[list[float]]:
+    """See `Backend.added_together`: as `sums_of_squares`, of sums that each process has found in its own part."""
+    exchange = Exchange()
+    numbers = [
+        exchange.add(array, *found) if is_spread(array) else None
+        for array, found in zip(arrays, sums, strict=True)
+    ]
+    columns = exchange.told()
+    return [
+        list(found) if own is None else [_added(columns[number]) for number in own]
+        for own, found in zip(numbers, sums, strict=True)
+    ]
 
 
 def reduced(array: Array, part: Callable[[Array], Array], whole: Callable[[Array], Array]) -> Array:

@@ -38,8 +38,17 @@ def global_norm_factor(norm: Array, limit: float, convention: str) -> Array:
 
 def global_norm(arrays: Iterable[Any], divisor: Any) -> Array:
     """The Euclidean norm of all arrays together, after a division of each by `divisor`."""
+    return _norm(ops.sums_of_squares(arrays), divisor)
+
+
+def norms(arrays: Iterable[Any], divisor: Any) -> list[Array]:
+    """The Euclidean norm of each array, after a division by `divisor`."""
+    return [_norm([squares], divisor) for squares in ops.sums_of_squares(arrays)]
+
+
+def _norm(sums: Iterable[Array], divisor: Any) -> Array:
     total: Array = 0.0
-    for squares in ops.sums_of_squares(arrays):
+    for squares in sums:
         total = total + squares
     norm = ops.sqrt(total)
     return norm if divisor is None else norm / divisor

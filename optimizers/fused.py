@@ -18,7 +18,19 @@ from ..backends.program import Program
 from .lane import Lane
 from .recording import Seen, record_begin, record_update
 from .report import ExecutionReport, Group
-from .ways import Begin, Way, addresses_of, intervals_of, lines_of, step_values, table_of
+from .ways import (
+    Begin,
+    InBlocks,
+    InTable,
+    Together,
+    Way,
+    addresses_of,
+    calls_of,
+    intervals_of,
+    lines_of,
+    step_values,
+    table_of,
+)
 
 _BATCH = 2**20
 """Elements that are copied to another dtype at once."""
@@ -29,8 +41,8 @@ class _Entry:
     """What the plan knows about one parameter."""
 
     __slots__ = (
-        "addresses", "arrays", "cells", "copied", "dtype", "narrow", "order", "plain", "reason", "shape", "size",
-        "spread", "way",
+        "addresses", "arrays", "cells", "copied", "dtype", "lent", "narrow", "order", "plain", "reason", "shape",
+        "size", "spread", "way",
     )  # fmt: skip
 
     def __init__(self, cells: list[Variable], dtype: str) -> None:
@@ -48,6 +60,8 @@ class _Entry:
         self.plain = False
         # Whether several processes hold it together: then the arrays are what this one holds.
         self.spread = False
+        # What lies here as no pass takes it, and the copies that stand for it in this step and are written back.
+        self.lent: list[tuple[Any, Any]] = []
         self.arrays: list[Any] = []
         self.addresses: list[int] = []
 
@@ -55,6 +69,11 @@ class _Entry:
         """Where its arrays lie: from which address to which."""
         lengths = [self.size * _ITEM_SIZES[cell.dtype_name] for cell in self.cells]
         return [(start, start + length) for start, length in zip(self.addresses, lengths, strict=True)]
+
+    @property
+    def joint(self) -> bool:
+        """Whether processes make its update together, and wait for each other, whatever its memory is here."""
+        return self.spread and self.way is not None and self.way.adds_up
 
     def operands(self) -> list[Any]:
         """What its library computes with."""
@@ -105,12 +124,17 @@ class Fusion:
             self._refresh(rule, gradients)
         backend = rule._parameters[0].backend
         groups: dict[Any, list[_Member]] = {}
+        meeting = False
         self._ways = dict.fromkeys(gradients.present, reason)
         if reason is None:
             groups = self._grouped(rule, gradients)
-            if self._overlapping(groups, backend):
-                self._ways = dict.fromkeys(gradients.present, "parameters, slots or gradients share memory")
-                groups = {}
+            meeting = self._overlapping(groups, backend)
+            if meeting:
+                self._ways = {
+                    index: None if self._entries[index].joint else "parameters, slots or gradients share memory"
+                    for index in gradients.present
+                }
+                groups = self._joint_alone(groups, backend)
         if rule.jit_compile is True:
             for index, why in self._ways.items():
                 if why is not None:
@@ -130,15 +154,21 @@ class Fusion:
         ]  # fmt: skip
 
         def run() -> None:
+            in_memory: list[tuple[Way, list[_Member], list[dict[str, Any]]]] = []
             for ((way, plain, copied), members), own in zip(groups.items(), lines, strict=True):
                 if not plain:
                     self._run_in_library(way, members, own, backend, compiled=rule.jit_compile is True)
-                elif not copied:
-                    self._run_in_memory(way, members, own, backend)
-                else:
+                elif copied:
                     for batch in _batches(members, own, [self._entries[index].size for index, _, _ in members]):
                         self._run_through_copies(way, *batch, backend)
-            self._remember(rule, gradients, groups, begin, backend)
+                elif meeting:
+                    each = own if len(own) > 1 else own * len(members)
+                    in_memory += [(way, [member], [line]) for member, line in zip(members, each, strict=True)]
+                else:
+                    in_memory.append((way, members, own))
+            self._run_in_memory(rule, in_memory, backend)
+            if not meeting:
+                self._remember(rule, gradients, groups, begin, backend)
 
         return {index for members in groups.values() for index, _, _ in members}, run
 
@@ -150,6 +180,8 @@ class Fusion:
         begun = not rule._has_begin_step() or (begin is not None and not begin.reads_arrays)
         everywhere = not rule.use_ema or len(gradients.present) == len(rule._parameters)
         if not (simple and begun and everywhere) or any(self._ways.values()) or rule.gradient_accumulation_steps:
+            return
+        if any(self._entries[index].lent for index in gradients.present):
             return
         parts = []
         for (way, _, _), members in groups.items():
@@ -165,20 +197,36 @@ class Fusion:
         entries = [self._entries[index] for index in gradients.present]
         memory = intervals_of([bound for entry in entries for bound in entry.bounds()])
         assert self._seen is not None
-        self.lane = Lane(rule, list(gradients.present), parts, self._seen, begin, memory)
+        told = self._together(rule, [indices for _, indices, *_ in parts])
+        self.lane = Lane(rule, list(gradients.present), parts, self._seen, begin, memory, told)
 
-    def _run_in_memory(self, way: Way, members: list[_Member], lines: list[dict[str, Any]], backend: Any) -> None:
+    def _together(self, rule: Any, positions: list[list[int]]) -> Together | None:
+        """What tells processes what they found, if there are several."""
+        joint = any(self._entries[index].joint for indices in positions for index in indices)
+        return Together(rule, positions) if joint else None
+
+    def _run_in_memory(
+        self, rule: Any, parts: list[tuple[Way, list[_Member], list[dict[str, Any]]]], backend: Any
+    ) -> None:
+        running = [way.passes(self._memory_of(way, members, backend), lines) for way, members, lines in parts]
+        positions = [[index for index, _, _ in members] for _, members, _ in parts]
+        for call in calls_of(running, self._together(rule, positions)):
+            call()
+        entries = [self._entries[index] for indices in positions for index in indices]
+        for entry in entries:
+            for array, copy in entry.lent:
+                backend.write(array, copy)
+        backend.wrote([array for entry in entries for array in entry.written()])
+
+    def _memory_of(self, way: Way, members: list[_Member], backend: Any) -> InTable | InBlocks:
         entries = [self._entries[index] for index, _, _ in members]
         if has_numba():
             rows = [[*entry.addresses, address] for entry, (_, address, _) in zip(entries, members, strict=True)]
-            table = table_of([entry.size for entry in entries], way.dtype, backend)
-            way.run(table, addresses_of(rows), lines)
-        else:
-            way.run_by_blocks(
-                [[backend.flat_view(array) for array in (*entry.arrays, gradient)]
-                 for entry, (_, _, gradient) in zip(entries, members, strict=True)], lines,
-            )  # fmt: skip
-        backend.wrote([array for entry in entries for array in entry.written()])
+            return InTable(table_of([entry.size for entry in entries], way.dtype, backend), addresses_of(rows))
+        return InBlocks([
+            [backend.flat_view(array) for array in (*entry.arrays, gradient)]
+            for entry, (_, _, gradient) in zip(entries, members, strict=True)
+        ])  # fmt: skip
 
     def _run_through_copies(
         self, way: Way, members: list[_Member], lines: list[dict[str, Any]], backend: Any
@@ -235,7 +283,8 @@ class Fusion:
         for index in gradients.present:
             entry = self._entries[index]
             factor = ops.convert_to_number(gradients.factor(index))
-            self._ways[index] = reason = entry.reason or self._memory_reason(entry, factor, backend)
+            joint = entry.way is not None and entry.way.adds_up
+            self._ways[index] = reason = entry.reason or self._memory_reason(entry, factor, backend, joint)
             if reason is not None:
                 continue
             if not all(isinstance(cell.value, (int, float)) for cell in rule._numbers[index]):
@@ -292,10 +341,8 @@ class Fusion:
         rows = []
         for index, factor in zip(gradients.present, factors, strict=True):
             entry = self._entries[index]
-            reason = self._memory_reason(entry, factor, backend)
-            if reason is None and entry.spread:
-                reason = "it reads arrays that processes hold together"
-            if reason is not None or not entry.plain or entry.copied or entry.order is not None:
+            reason = self._memory_reason(entry, factor, backend, joint=True)
+            if reason is not None or not entry.plain or entry.copied:
                 return [], reason or "it reads arrays of another dtype than the one computed in, or not row-major ones"
             address, gradient = self._gradient_address(entry, gradients.array(index), backend)
             if address is None:
@@ -344,8 +391,11 @@ class Fusion:
 
     # ---------------------------------------------------------------- memory
 
-    def _memory_reason(self, entry: _Entry, factor: Any, backend: Any) -> str | None:
-        """Look where the arrays lie, and why they cannot be updated together if so."""
+    def _memory_reason(self, entry: _Entry, factor: Any, backend: Any, joint: bool) -> str | None:
+        """Look where the arrays lie, and why they cannot be updated together if so.
+
+        Where processes have to make a step `joint`ly, that must not depend on what only one of them sees.
+        """
         if factor is not None and not is_number(factor):
             return "it is clipped by a norm that lies on a device"
         # In every step: nothing that was seen of memory holds for the next one.
@@ -354,13 +404,16 @@ class Fusion:
             return _ELSEWHERE.format("its state")
         entry.arrays = arrays
         entry.spread = any(array is not cell._array for array, cell in zip(arrays, entry.cells, strict=True))
+        entry.lent = []
         if entry.spread:
-            if entry.way is not None and entry.way.adds_up:
-                return "it adds up what processes hold together"
             entry.shape = backend.shape(arrays[0])
             entry.size = math.prod(entry.shape)
+            if joint:
+                if entry.narrow or not all(map(backend.of_plain_class, arrays)) or backend.takes_programs(arrays[0]):
+                    return "it adds up what processes hold together in another kind of memory"
+                entry.arrays = arrays = [self._plain_part(array, entry, backend) for array in arrays]
         # A pass goes through all arrays in the order of the parameter's elements; sums are defined in row-major order.
-        entry.order = order = None if entry.way is not None and entry.way.adds_up else backend.order(arrays[0])
+        entry.order = order = None if joint else backend.order(arrays[0])
         entry.copied = entry.narrow
         addresses = [
             backend.address(array, cell.dtype_name, entry.shape, order, write=True)
@@ -410,6 +463,27 @@ class Fusion:
         if address is None:
             raise TypeError(f"Cannot read {describe(array)}, which belongs to {entry.cells[0].name!r}.")
         return address, array
+
+    def _plain_part(self, array: Any, entry: _Entry, backend: Any) -> Any:
+        """What this process holds of an array; a copy that will be written back, if it does not lie plainly."""
+        if backend.address(array, entry.dtype, entry.shape, None, write=True) is not None:
+            return array
+        copy = backend.plain_copy(array, entry.dtype, None)
+        entry.lent.append((array, copy))
+        return copy
+
+    def _joint_alone(self, groups: dict[Any, list[_Member]], backend: Any) -> dict[Any, list[_Member]]:
+        """Of groups those that processes update together, with gradients that meet no memory that is written."""
+        joint = {
+            key: [
+                (index, *self._plain(backend.plain_copy(gradient, entry.dtype, entry.order), entry, backend))
+                for index, _, gradient in members
+                for entry in [self._entries[index]]
+                if entry.joint
+            ]
+            for key, members in groups.items()
+        }
+        return {key: members for key, members in joint.items() if members}
 
     def _overlapping(self, groups: dict[Any, list[_Member]], backend: Any) -> bool:
         """Whether memory that is written is also read or written for another element."""

@@ -15,7 +15,7 @@ from ..backends import Order, Scope, Variable, any_scope
 from ..backends.interruptions import attributes_set, one_after_another
 from .checks import check_gradient
 from .recording import Seen
-from .ways import Begin, Way, lines_of, step_values
+from .ways import Begin, InTable, Together, Way, calls_of, lines_of, step_values
 
 if TYPE_CHECKING:  # Numba is imported when there is a first table.
     from ..backends.numba_lowering import Intervals, Table
@@ -38,6 +38,7 @@ class _Part(NamedTuple):
     numbers: list[tuple[Variable, ...]]
     orders: list[Order]
     otherwise: set[int]
+    spread: bool
 
 
 class Lane:
@@ -52,13 +53,15 @@ class Lane:
         seen: the attributes of the rule as they were recorded.
         begin: `begin_step`, or None if there is none.
         memory: of the parameters and their slots.
+        told: what tells processes that hold parameters together what each found, or None.
     """
 
     def __init__(
         self, rule: Any, present: list[int],
         parts: list[tuple[Way, list[int], Table, Any, Callable[..., Any], list[Order]]],
-        seen: Seen, begin: Begin | None, memory: Intervals,
+        seen: Seen, begin: Begin | None, memory: Intervals, told: Together | None,
     ) -> None:  # fmt: skip
+        self._told = told
         self._present = present
         self._seen = seen
         self._begin = begin
@@ -71,7 +74,8 @@ class Lane:
                   table, before, look,
                   # One after another for all parameters: what not all of them have, their program does not read.
                   list(zip(*(rule._numbers[index] for index in indices))) if way.uses_numbers else [],  # noqa: B905
-                  orders, set())
+                  orders, set(),
+                  any(self._backend.whereabouts(rule._parameters[index]._array) is not None for index in indices))
             for way, indices, table, before, look, orders in parts
             for columns in (len(rule._grouped[indices[0]]),)
         ]  # fmt: skip
@@ -112,19 +116,24 @@ class Lane:
         for part, places in zip(self._parts, self._places, strict=True):
             held = list(map(_array_of, part.cells))
             given = gradients if places is None else [gradients[place] for place in places]
+            if self._backend.counts_writes:
+                written += part.written(held)
+            if part.spread:
+                here = self._backend.rows_held_here(held, given)
+                if here is None:
+                    return False
+                held, given = here
             if part.otherwise:
-                given = self._brought(part, given, part.otherwise)
+                given = self._brought(part, held, given, part.otherwise)
             found = part.look(held, given)
             if found is None:
                 # Some may have come as no kernel reads them: what came so once will come so again.
-                given = self._brought(part, given, range(len(given)))
+                given = self._brought(part, held, given, range(len(given)))
                 found = part.look(held, given)
             kept.append(given)
             if found is None or not part.table.still_apart(found, part.before, self._memory):
                 return False
             addresses.append(found)
-            if self._backend.counts_writes:
-                written += part.written(held)
         factors = self._factors(rule, gradients) if self._clipped else {}
         if type(rate) not in _NUMBERS or (factors and any(type(each) not in _NUMBERS for each in factors.values())):
             return False
@@ -139,11 +148,11 @@ class Lane:
                 values = step_values(rule, rate)
                 lines = [self._lines(part, values, factors) for part in self._parts]
             pending = list(scope.writes())
-        calls = [
-            call
+        running = [
+            part.way.passes(InTable(part.table, found), own)
             for part, found, own in zip(self._parts, addresses, lines, strict=True)
-            for call in part.way.calls(part.table, found, own)
         ]
+        calls = calls_of(running, self._told)
         cells = [*self._counts, rule._iterations]
         after = [cell._array + 1 for cell in cells]
         if pending:
@@ -162,28 +171,32 @@ class Lane:
             return False
         return all(map(operator.is_, variables, map(_array_of, cells))) or all(map(operator.is_, variables, cells))
 
-    def _brought(self, part: _Part, gradients: Sequence[Any], rows: Iterable[int]) -> list[Any]:
+    def _brought(
+        self, part: _Part, held: Sequence[Any], gradients: Sequence[Any], rows: Iterable[int]
+    ) -> list[Any]:
         """Gradients, of which those of some rows are plain arrays or copies, if they fit, and those were not."""
         brought = list(gradients)
         columns = len(part.cells) // len(part.indices)
         for row in rows:
-            brought[row] = self._plain(gradients[row], part.cells[row * columns], part.way.dtype, part.orders[row])
+            name = part.cells[row * columns].name
+            brought[row] = self._plain(gradients[row], held[row * columns], name, part.way.dtype, part.orders[row])
             if brought[row] is not gradients[row]:
                 part.otherwise.add(row)
         return brought
 
-    def _plain(self, gradient: Any, cell: Variable, dtype: str, order: Order) -> Any:
+    def _plain(self, gradient: Any, parameter: Any, name: str, dtype: str, order: Order) -> Any:
         """A gradient that fits its parameter as kernels read it; any other as it is."""
         backend = self._backend
         if not backend.of_plain_class(gradient) or not backend.concrete(gradient):
             return gradient
-        if not (backend.fits_plainly(gradient, cell._array) and backend.why_no_values(gradient) is None):
+        shape = backend.shape(parameter)
+        if not (backend.fits_plainly(gradient, parameter) and backend.why_no_values(gradient) is None):
             try:
-                check_gradient(gradient, cell._array, backend, cell.shape, cell.name)
+                check_gradient(gradient, parameter, backend, shape, name)
             except (TypeError, ValueError):
                 return gradient
         given = backend.plain(gradient)
-        lies_so = backend.address(given, dtype, cell.shape, order, write=False) is not None
+        lies_so = backend.address(given, dtype, shape, order, write=False) is not None
         return given if lies_so else backend.plain_copy(given, dtype, order)
 
     def _factors(self, rule: Any, gradients: Sequence[Any]) -> dict[int, Any]:

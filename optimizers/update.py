@@ -23,7 +23,7 @@ from ..backends.program import Program
 from ..schedules.base import as_float
 from .cells import CellKeeper
 from .checks import as_list
-from .clipping import global_norm, global_norm_factor, norm_factor
+from .clipping import global_norm, global_norm_factor, norm_factor, norms
 from .fused import Fusion
 from .hyperparameter import LEARNING_RATE, in_use
 from .report import ExecutionReport
@@ -378,12 +378,16 @@ class _Gradients(Sequence[Array]):
         self.present = {index: None for index, array in enumerate(arrays) if array is not None}
 
     def clip(self) -> None:
-        """Find the factor of a global norm, in one read of all gradients."""
+        """Find the factors that norms give, in one read of all gradients."""
         rule = self._rule
+        arrays = (self.array(index) for index in self.present)
         limit = rule.clipnorm if rule.convention == "keras2" else rule.global_clipnorm
         if limit is not None:
-            norm = global_norm((self.array(index) for index in self.present), self.divisor)
+            norm = global_norm(arrays, self.divisor)
             self._factors = dict.fromkeys(self.present, global_norm_factor(norm, limit, rule.convention))
+        elif rule.clipnorm is not None:
+            own = (norm_factor(norm, rule.clipnorm, rule.convention) for norm in norms(arrays, self.divisor))
+            self._factors = dict(zip(self.present, own, strict=True))
 
     def array(self, index: int) -> Array:
         """The gradient as it came."""
@@ -391,14 +395,7 @@ class _Gradients(Sequence[Array]):
 
     def factor(self, index: int) -> Any:
         """What the gradient is multiplied by so that its norm keeps to the limits, or None."""
-        limit = self._rule.clipnorm
-        if index not in self._factors:
-            self._factors[index] = (
-                None
-                if limit is None
-                else norm_factor(global_norm([self.array(index)], self.divisor), limit, self._rule.convention)
-            )
-        return self._factors[index]
+        return self._factors.get(index)
 
     def wide(self, index: int) -> Array:
         """The gradient as it came, in the dtype that is computed in."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 from ..backends import HOST, Backend, Variable, any_scope
 from ..backends.interpreter import BlockRunner
@@ -37,6 +37,111 @@ class _Pass:
     def sums(self) -> list[str]:
         """The names of what it adds up."""
         return [name for name, _ in self.program.reductions]
+
+
+class InTable(NamedTuple):
+    """Memory that Numba's kernels run over.
+
+    Attributes:
+        table: the work, from `table_of`.
+        addresses: from `addresses_of`.
+    """
+
+    table: Any
+    addresses: Any
+
+    def __len__(self) -> int:
+        return len(self.table.sizes)
+
+    def read(self, reading: _Pass, scalars: Sequence[Sequence[float]]) -> list[list[float]]:
+        """The sums of each parameter."""
+        return self.table.read(reading.kernels, self.addresses, scalars)  # type: ignore[no-any-return]  # as said
+
+    def writing(self, writing: _Pass, scalars: Sequence[Sequence[float]]) -> list[Callable[[], Any]]:
+        """What writes, as calls."""
+        return [self.table.writing(writing.kernels, self.addresses, scalars)]
+
+
+class InBlocks(NamedTuple):
+    """Memory that NumPy runs over, block by block.
+
+    Attributes:
+        rows: for each parameter its flat arrays.
+    """
+
+    rows: list[list[Any]]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, reading: _Pass, scalars: Sequence[Sequence[float]]) -> list[list[float]]:
+        """See `InTable`."""
+        return [list(reading.blocks.read(*each)) for each in self._each(scalars)]
+
+    def writing(self, writing: _Pass, scalars: Sequence[Sequence[float]]) -> list[Callable[[], Any]]:
+        """See `InTable`."""
+        return [functools.partial(writing.blocks.write, *each) for each in self._each(scalars)]
+
+    def _each(self, scalars: Sequence[Sequence[float]]) -> list[tuple[list[Any], Sequence[float]]]:
+        return [(row, scalars[number if len(scalars) > 1 else 0]) for number, row in enumerate(self.rows)]
+
+
+_Sums: TypeAlias = list[list[float]]
+Passes: TypeAlias = Generator[_Sums, _Sums, list[Callable[[], Any]]]
+"""The passes of a way: what is read is yielded, what writes is returned."""
+
+
+def calls_of(
+    running: Sequence[Passes], told: Callable[[dict[int, _Sums]], dict[int, _Sums]] | None = None
+) -> list[Callable[[], Any]]:
+    """Let several ways read, each its next stage in turn; what is left to do then, as calls that only write.
+
+    Args:
+        running: from `Way.passes`.
+        told: makes of what all of them found in a stage, by their numbers, what they go on with. Default: the same.
+    """
+    calls: dict[int, list[Callable[[], Any]]] = {}
+    sent: dict[int, Any] = dict.fromkeys(range(len(running)))
+    while sent:
+        found = {}
+        for number, sums in sent.items():
+            try:
+                found[number] = running[number].send(sums)
+            except StopIteration as end:
+                calls[number] = end.value
+        sent = found if told is None or not found else told(found)
+    return [call for number in range(len(running)) for call in calls[number]]
+
+
+class Together:
+    """Tells processes that hold parameters together what all of them found, each in its own parts, added up.
+
+    Args:
+        rule: the optimizer.
+        positions: for each of the ways that run, those of its parameters.
+    """
+
+    def __init__(self, rule: Any, positions: Sequence[Sequence[int]]) -> None:
+        self._cells = rule._parameters
+        # The same order in all processes, of which some may take other ways than others.
+        self._order = sorted(
+            (index, number, row) for number, indices in enumerate(positions) for row, index in enumerate(indices)
+        )
+
+    def __call__(self, found: dict[int, _Sums]) -> dict[int, _Sums]:
+        """What each way goes on with, in place of what was found."""
+        order = [each for each in self._order if each[1] in found]
+        sums = added_together(
+            [self._cells[index] for index, _, _ in order], [found[number][row] for _, number, row in order]
+        )
+        for (_, number, row), whole in zip(order, sums, strict=True):
+            found[number][row] = whole
+        return found
+
+
+def added_together(cells: Sequence[Variable], sums: _Sums) -> _Sums:
+    """What was found in what is held here of the arrays of cells, with what other processes found in their parts."""
+    return cells[0].backend.added_together([cell._array for cell in cells], sums) if cells else sums
 
 
 class Way:
@@ -93,30 +198,34 @@ class Way:
             addresses: for each parameter, where each of its arrays starts in this step; the gradient's is the last.
             lines: this step's scalars by name, for all parameters or for each.
         """
-        for call in self.calls(table, addresses, lines):
+        for call in calls_of([self.passes(InTable(table, addresses), lines)]):
             call()
-
-    def calls(self, table: Any, addresses: Any, lines: list[dict[str, Any]]) -> list[functools.partial[Any]]:
-        """What `run` does after all was read, as calls that only write. The arguments are those of `run`."""
-        lines = self._for_each(lines, len(table.sizes))
-        for reading in self._reading:
-            found = table.read(reading.kernels, addresses, [reading.evaluate(line) for line in lines])
-            for line, sums in zip(lines, found, strict=True):
-                line.update(zip(reading.sums, sums, strict=True))
-        return [
-            table.writing(writing.kernels, addresses, [writing.evaluate(line) for line in lines])
-            for writing in self._writing
-        ]
 
     def run_by_blocks(self, rows: list[list[Any]], lines: list[dict[str, Any]]) -> None:
         """Run it over flat arrays, a row of them for each parameter."""
-        lines = self._for_each(lines, len(rows))
-        for number, arrays in enumerate(rows):
-            line = lines[number if len(lines) > 1 else 0]
-            for reading in self._reading:
-                line.update(zip(reading.sums, reading.blocks.read(arrays, reading.evaluate(line)), strict=True))
-            for writing in self._writing:
-                writing.blocks.write(arrays, writing.evaluate(line))
+        for call in calls_of([self.passes(InBlocks(rows), lines)]):
+            call()
+
+    def passes(self, memory: InTable | InBlocks, lines: list[dict[str, Any]]) -> Passes:
+        """Read stage by stage; what is left to do then, as calls that only write.
+
+        Args:
+            memory: of the parameters.
+            lines: as of `run`.
+
+        Yields:
+            What was added up in a stage, for each parameter its sums. What is sent back is gone on with.
+        """
+        lines = self._for_each(lines, len(memory))
+        for reading in self._reading:
+            found = yield memory.read(reading, [reading.evaluate(line) for line in lines])
+            for line, sums in zip(lines, found, strict=True):
+                line.update(zip(reading.sums, sums, strict=True))
+        return [
+            call
+            for writing in self._writing
+            for call in memory.writing(writing, [writing.evaluate(line) for line in lines])
+        ]
 
     def _for_each(self, lines: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
         """With reductions every parameter has scalars of its own."""
@@ -161,14 +270,18 @@ class Begin:
             values[f"{index}/factor"] = factor
             values |= {f"{index}/number{k}": cell.value for k, cell in enumerate(rule._numbers[index])}
         for stage in self._reading:
+            found: dict[int, list[float]] = {}
             for passes in _alike(stage):
                 first = passes[0][1]
                 backend = rule._parameters[0].backend
                 table = table_of([rows[k][1] for k, _ in passes], first.dtype, backend)
                 addresses = addresses_of([rows[k][0] for k, _ in passes])
-                found = table.read(first.kernels, addresses, [each.evaluate(values) for _, each in passes])
-                for (_, each), sums in zip(passes, found, strict=True):
-                    values.update(zip(each.sums, sums, strict=True))
+                read = table.read(first.kernels, addresses, [each.evaluate(values) for _, each in passes])
+                found |= dict(zip((k for k, _ in passes), read, strict=True))
+            cells = [rule._parameters[self._present[k]] for k, _ in stage]
+            whole = added_together(cells, [found[k] for k, _ in stage])
+            for (_, each), sums in zip(stage, whole, strict=True):
+                values.update(zip(each.sums, sums, strict=True))
         return list(zip(self._cells(rule), self._results(values), strict=True))
 
     def _cells(self, rule: Any) -> list[Variable]:

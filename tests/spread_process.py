@@ -13,6 +13,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
+from torch.distributed.tensor.debug import CommDebugMode
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 from user_optimizers import Lamb
 
@@ -29,6 +30,24 @@ PLACEMENTS = {
     "rows and columns": [Shard(0), Shard(1)],
     "copies": [Replicate(), Replicate()],
 }
+
+
+class Planned(optimizers.Optimizer):
+    """A rule that needs norms of all gradients before the first update."""
+
+    def build(self, variables: Any) -> None:
+        super().build(variables)
+        self.largest = self.add_scalar("largest", 0.0)
+
+    def begin_step(self, gradients: Any, variables: Any, learning_rate: Any) -> None:
+        norms = [ops.norm(gradient) for gradient in gradients]
+        largest = norms[0]
+        for norm in norms[1:]:
+            largest = ops.maximum(largest, norm)
+        self.assign(self.largest, largest)
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        self.assign_sub(variable, gradient * (learning_rate / self.largest))
 
 
 class Gathered(optimizers.Optimizer):
@@ -113,6 +132,33 @@ def exact(mesh: Any, make: Any) -> dict[str, Any]:
         "lanes": [optimizer._fusion.lane is not None for optimizer in optimizers_used],
         "counted": counted[0] == counted[1],
     }
+
+
+def collectives(mesh: Any, make: Any) -> list[int]:
+    """How many there are in a first step of ten tensors, and in later ones."""
+    axis = mesh["data"]
+    own = [distribute_tensor(drawn(5, 3, seed=number), axis, [Shard(0)]) for number in range(10)]
+    gradients = [distribute_tensor(drawn(5, 3, seed=-1 - number), axis, [Shard(0)]) for number in range(10)]
+    optimizer, counts = make(), []
+    for _ in range(3):
+        with CommDebugMode() as mode:
+            optimizer.apply(gradients, own)
+        counts.append(mode.get_total_counts())
+    return counts
+
+
+def tied(mesh: Any) -> dict[str, Any]:
+    """Two parameters over the same memory, which one process alone has any of."""
+    part = drawn(1, 3) if dist.get_rank() == 0 else torch.empty(0, 3)
+    one, two = (DTensor.from_local(part, mesh, [Shard(0)] * 2, shape=(1, 3), stride=(3, 1)) for _ in range(2))
+    gradient = distribute_tensor(drawn(1, 3, seed=1), mesh, [Shard(0)] * 2)
+    optimizer = Lamb(0.1)
+    for _ in range(2):
+        optimizer.apply([gradient, gradient], [one, two])
+    plain, twice = drawn(1, 3), Lamb(0.1)
+    for _ in range(2):
+        twice.apply([drawn(1, 3, seed=1)], [plain])
+    return {"moved": float((whole(one) - drawn(1, 3)).norm()), "once": float((plain - drawn(1, 3)).norm())}
 
 
 def odd_memory(mesh: Any, make: Any) -> float:
@@ -268,14 +314,26 @@ def findings(rank: int, folder: str) -> None:
         "reductions": reductions(mesh),
         "steps": {
             f"{kind.__name__}, {option}": steps(mesh, lambda kind=kind, given=given: kind(0.01, **given))
-            for kind in (*ALGORITHMS, Lamb)
+            for kind in (*ALGORITHMS, Lamb, Planned)
             for option, given in options.items()
             if option == "clipped" or kind in (optimizers.Adam, Lamb)
         },
-        "exact": {kind.__name__: exact(mesh, lambda kind=kind: kind(0.01)) for kind in ALGORITHMS},
+        "exact": {kind.__name__: exact(mesh, lambda kind=kind: kind(0.01)) for kind in (*ALGORITHMS, Lamb, Planned)},
         "odd memory": {
             "Adam": odd_memory(mesh, lambda: optimizers.Adam(0.01)),
+            "Lamb": odd_memory(mesh, lambda: Lamb(0.01)),
+            "clipped Lamb": odd_memory(mesh, lambda: Lamb(0.01, global_clipnorm=1.0)),
+            "Planned": odd_memory(mesh, lambda: Planned(0.01)),
         },
+        "collectives": {
+            "Adam": collectives(mesh, lambda: optimizers.Adam(0.01)),
+            "clipped": collectives(mesh, lambda: optimizers.Adam(0.01, global_clipnorm=1.0)),
+            "apart": collectives(mesh, lambda: optimizers.Adam(0.01, clipnorm=1.0)),
+            "Lamb": collectives(mesh, lambda: Lamb(0.01)),
+            "apart Lamb": collectives(mesh, lambda: Lamb(0.01, clipnorm=1.0)),
+            "Planned": collectives(mesh, lambda: Planned(0.01)),
+        },
+        "tied": tied(mesh),
         "functional": functional(mesh),
         "tensor parallel": tensor_parallel(mesh),
         "saved": saved(mesh),

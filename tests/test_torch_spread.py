@@ -71,12 +71,31 @@ def test_a_tensor_parallel_network(found: Any) -> None:
         assert distance <= 4, name
 
 
-def test_elementwise_rules_step_what_each_process_holds_in_one_pass(found: Any) -> None:
-    """To the bit as on whole tensors, again and again, and counted like there."""
+def test_each_process_steps_what_it_holds_in_one_pass(found: Any) -> None:
+    """Elementwise rules to the bit as on whole tensors, again and again, and counted like there."""
     for name, result in found["exact"].items():
         assert result["ways"] == [["fused: None"]] * 2, name
-        assert result["lanes"] == [True, True], name
-        assert result["equal"] and result["counted"], name
+        # What has to be read before `begin_step` is looked at in every step.
+        assert result["lanes"] == [name != "Planned"] * 2, name
+        assert result["equal"] or name in ("Lamb", "Planned"), name
+        assert result["counted"], name
+
+
+def test_norms_of_all_parameters_need_one_collective(found: Any) -> None:
+    """Elementwise rules need none; clipping is one more, because it comes first."""
+    assert found["collectives"] == {
+        "Adam": [0, 0, 0],
+        "clipped": [1, 1, 1],
+        "apart": [1, 1, 1],
+        "Lamb": [1, 1, 1],
+        "apart Lamb": [2, 2, 2],
+        "Planned": [1, 1, 1],
+    }
+
+
+def test_memory_that_parameters_share_on_one_process_only(found: Any) -> None:
+    """No process waits for another, and both updates are made."""
+    assert found["tied"]["moved"] > 1.5 * found["tied"]["once"]
 
 
 def test_memory_that_is_not_plain_on_one_process_only(found: Any) -> None:
