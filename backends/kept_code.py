@@ -52,14 +52,27 @@ def _content(path: str) -> bytes:
         os.close(handle)
 
 
-def write(name: str, data: bytes) -> None:
-    """Keep it under a name; if that cannot be done, there is a warning."""
+def place() -> str | None:
+    """The folder that code is put into, or None if there is none."""
+    folders, _ = _folders()
+    return folders[-1] if folders and os.access(folders[-1], os.W_OK) else None
+
+
+def why_no_place() -> str | None:
+    """Why code cannot be kept, and what to do; None where it can be."""
     folders, refused = _folders()
-    folder = folders[-1] if folders and os.access(folders[-1], os.W_OK) else None
+    if place() is not None:
+        return None
+    reasons = [*refused, *(f"{folder} cannot be written to" for folder in folders)] or ["there is no home folder"]
+    return f"Compiled code cannot be kept ({'; '.join(reasons)}): {_AGAIN}; {_ADVICE}."
+
+
+def write(name: str, data: bytes) -> bool:
+    """Keep it under a name; whether that was done. If not, there is a warning."""
+    folder, refused = place(), _folders()[1]
     if folder is None:
-        reasons = [*refused, *(f"{folder} cannot be written to" for folder in folders)] or ["there is no home folder"]
-        warn_once("no folder", f"Compiled code cannot be kept ({'; '.join(reasons)}): {_AGAIN}; {_ADVICE}.")
-        return
+        warn_once("no folder", str(why_no_place()))
+        return False
     try:
         handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
         try:
@@ -72,9 +85,10 @@ def write(name: str, data: bytes) -> None:
             raise
     except OSError as error:
         warn_once("no room", f"Compiled code cannot be kept in {folder} ({error}): {_AGAIN}; {_ADVICE}.")
-    else:
-        if refused and os.environ.get(_NAMED):
-            warn_once("refused", f"{refused[0]}: compiled code is kept in {folder} instead; {_ADVICE}.")
+        return False
+    if refused and os.environ.get(_NAMED):
+        warn_once("refused", f"{refused[0]}: compiled code is kept in {folder} instead; {_ADVICE}.")
+    return True
 
 
 def _folders() -> tuple[list[str], list[str]]:

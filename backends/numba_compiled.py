@@ -32,12 +32,15 @@ import numpy
 
 from . import numba_words
 from .compiler import NumbaBroken, numba_compiler
-from .kept_code import read, write
+from .kept_code import place, read, write
 from .losses import PerformanceWarning, warn_once
 from .machine_code import loaded, processor
+from .waiting import said_if_long
 
 _HEAD = object.__basicsize__ // 8
 """Words of 8 bytes before what is an array's own: where its elements stand, how many axes it has, its lengths."""
+TALLY = {"compiled": 0, "found": 0, "kept": 0}
+"""How many functions were compiled in this process, how many were found, and how many of the former are kept."""
 _TYPES = {"int64": ctypes.c_int64, "boolean": ctypes.c_bool, "void": None}
 
 
@@ -117,8 +120,12 @@ def _address(source: str, name: str, signature: str, parts: dict[str, Any]) -> t
     symbol, file = f"gradwise_{digest}", f"{digest}.code"
     code = read(file)
     if code is not None:
-        return loaded(code, symbol), None
-    compilation = _compilation(source, name, signature, parts)
+        address = loaded(code, symbol)
+        TALLY["found"] += 1
+        return address, None
+    with said_if_long(_words):
+        compilation = _compilation(source, name, signature, parts)
+    TALLY["compiled"] += 1
     try:
         code = compilation.code(symbol)
         address = loaded(code, symbol)
@@ -130,8 +137,17 @@ def _address(source: str, name: str, signature: str, parts: dict[str, Any]) -> t
             "process compiles its update rules again; another release of Numba may help.",
         )
         return compilation.address, compilation
-    write(file, code)
+    TALLY["kept"] += write(file, code)
     return address, None
+
+
+def _words() -> str:
+    folder = place()
+    after = "are not kept for the next time" if folder is None else f"are kept in {folder} for the next time"
+    return (
+        "gradwise compiles update rules for this processor, which takes seconds. They "
+        f"{after}; `python -m gradwise warm-up` compiles all of them ahead."
+    )
 
 
 def _digest(source: str, signature: str) -> str:

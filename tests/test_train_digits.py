@@ -183,7 +183,8 @@ def test_command_line_in_a_process_of_its_own(tmp_path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "train_digits.png").read_bytes().startswith(PNG)
     # A log gets the table, but no progress bar and no escape codes.
-    assert done.stderr == ""
+    # What must be compiled may say so.
+    assert [line for line in done.stderr.splitlines() if not line.startswith("gradwise compiles")] == []
     assert "\x1b" not in done.stdout
     assert "\r" not in done.stdout
     assert "Adam, learning rate 0.001, 64-100-10 network on digits" in done.stdout
