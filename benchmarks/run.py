@@ -28,7 +28,7 @@ from tables import make_console, print_result, print_targets
 from targets import targets_of
 
 ROUNDS = {
-    "tiny": 200, "resnet50": 40, "gpt2": 20, "narrow": 60, "many": 10, "thousand": 30, "groups": 60, "embedding": 60,
+    "tiny": 200, "resnet50": 40, "gpt2": 20, "narrow": 40, "many": 10, "thousand": 30, "groups": 60, "embedding": 60,
     "scalar": 100, "vector": 40,
 }  # fmt: skip
 PATIENCE, LITTLE_PATIENCE = 60.0, 5.0

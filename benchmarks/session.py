@@ -150,6 +150,11 @@ def measure(
                     players[_first(name)] = _FirstSteps(_player(stack, name, case))
                 if situation.bytes_differ and KINDS[name].own:
                     players[_plain(name)] = _player(stack, name, case.instead(condition="constant"))
+            if situation.event is not None:
+                # What is there already need not be looked through after every event.
+                gc.collect()
+                gc.freeze()
+                stack.callback(gc.unfreeze)
             units = {name: _first(case.reference) for name in map(_first, group) if name in players}
             own, bad = play(players, case.reference, rounds, renew, waiting, on_round, units=units)
             played, disturbed = played + own, disturbed + bad

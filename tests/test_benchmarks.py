@@ -484,7 +484,7 @@ def test_a_quick_run_of_two_algorithms(command, tmp_path):
 
 @pytest.mark.torch
 @pytest.mark.fast
-def test_a_run_of_two_conditions(command, tmp_path):
+def test_a_run_of_two_conditions(command, small, tmp_path):
     done = command(
         "--condition", "scalar-gradient,many-groups", "--condition", "new-parameters", "--model", "tiny", "--quick",
         "--patience", 0, "--json", "results.json", "--plot", "picture.png",
