@@ -81,6 +81,9 @@ class Backend:
     namespace: Any = None
     """The library's functions, by their names in the Array API standard."""
 
+    numbers_on_host: bool = False
+    """Whether what stands for a number will be evaluated as one, in double precision on the host."""
+
     def __init__(self) -> None:
         # Kept, because libraries take long to spell a dtype; one for each, because their dtypes refuse comparison.
         self._dtype_names: dict[Any, str] = {}

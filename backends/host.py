@@ -69,6 +69,7 @@ class HostBackend(Backend):
 
     name = "python"
     namespace = _Functions
+    numbers_on_host = True
 
     def dtype_name(self, array: Array) -> str:
         """ "int64" for integers, "float64" otherwise."""

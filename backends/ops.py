@@ -394,13 +394,13 @@ def one_minus_power(base: Any, exponent: Any) -> Array:
     base, exponent = value_of(base), value_of(exponent)
     backend = backend_for(exponent)
     count = exponent if backend is HOST else once(backend.widest_float, exponent)
-    if not is_number(base):
+    if not backend_for(base).numbers_on_host:
         return once(_one_minus_traced_power, base, count)
     compiled = backend.logarithm_in_compiled_code(base)
     logarithm = log(base) if compiled is None else compiled
     if is_number(logarithm) and logarithm == -math.inf:
         return 1.0
-    return -expm1(count * logarithm) if backend is HOST else once(backend.one_minus_exp, count, logarithm)
+    return -expm1(count * logarithm) if backend.numbers_on_host else once(backend.one_minus_exp, count, logarithm)
 
 
 def _one_minus_traced_power(base: Any, count: Any) -> Array:

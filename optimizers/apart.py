@@ -49,16 +49,16 @@ class Apart:
     def __init__(self, rule: Any) -> None:
         self._rule = rule
         self._lock = threading.Lock()
-        self._ways: list[Way | None] | None = None
+        self._found: tuple[list[Way | None], dict[str, Any]] | None = None
         self._again: dict[Any, Again | None] = {}
 
-    def ways(self, gradients: Any) -> list[Way | None]:
-        """For each parameter how its update is run in one pass, or None."""
-        if self._ways is None:
+    def ways(self, gradients: Any) -> tuple[list[Way | None], dict[str, Any]]:
+        """For each parameter how its update is run in one pass, or None; and the optimizer's numbers, as scalars."""
+        if self._found is None:
             with self._lock:
-                if self._ways is None:
-                    self._ways = self._rule._fusion.ways_of(self._rule, gradients)
-        return self._ways
+                if self._found is None:
+                    self._found = self._rule._fusion.ways_of(self._rule, gradients)
+        return self._found
 
     def again(self, present: tuple[int, ...], leaves: Sequence[Any]) -> Again | None:
         """The short way of steps like one that was made, if there is one.
@@ -74,11 +74,11 @@ class Apart:
             everywhere = not rule.use_ema or len(present) == len(rule._parameters)
             if present and everywhere and rule.gradient_accumulation_steps is None and has_numba():
                 gradients = _Kind(present, rule.loss_scale_factor)
-                ways = self.ways(gradients)
+                ways, numbers = self.ways(gradients)
                 with self._lock, contextlib.suppress(LookupError):
                     begin = rule._fusion.begin_of(rule, gradients)
                     if not rule._has_begin_step() or (begin is not None and not begin.reads_arrays):
-                        made = Again(rule, ways, begin, dict(zip(present, key[2], strict=True)), kind)
+                        made = Again(rule, ways, numbers, begin, dict(zip(present, key[2], strict=True)), kind)
             self._again[key] = made
         return self._again[key]
 
@@ -95,14 +95,15 @@ class Apart:
         if not all(map(is_number, scalars)) or backend.watched() or rule._parameters[0].collects:
             return set(), _nothing
         groups: dict[Way, list[_Member]] = {}
-        for index, way in enumerate(self.ways(gradients)):
+        ways, numbers = self.ways(gradients)
+        for index, way in enumerate(ways):
             if way is not None and index in gradients.present:
                 member = _looked_at(rule, index, way, gradients, backend)
                 if member is not None:
                     groups.setdefault(way, []).append(member)
         if not groups:
             return set(), _nothing
-        values = step_values(rule, rate)
+        values = step_values(rule, rate, gradients.divisor, numbers)
 
         def run() -> None:
             for way, members in groups.items():

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..backends import HOST, Backend, Order, Scope
-from .recording import Seen
+from .attributes import Seen
 from .ways import Begin, Way, lines_of, named_values, table_of
 
 if TYPE_CHECKING:  # Numba is imported when there is a first table.
@@ -52,6 +52,7 @@ class Again:
     Args:
         rule: a template of the same structure that nobody runs.
         ways: for each of its parameters how it is updated.
+        values: the optimizer's numbers, by their names in programs.
         begin: `begin_step`, or None if there is none.
         orders: in which the elements of the parameters that have a gradient lie, by their positions.
         kind: the class of the first parameter.
@@ -64,9 +65,11 @@ class Again:
     """
 
     def __init__(
-        self, rule: Any, ways: Sequence[Way | None], begin: Begin | None, orders: dict[int, Order], kind: type
-    ) -> None:
+        self, rule: Any, ways: Sequence[Way | None], values: dict[str, Any], begin: Begin | None,
+        orders: dict[int, Order], kind: type,
+    ) -> None:  # fmt: skip
         self._rule = rule
+        self._values = values
         self._begin = begin
         self.present = list(orders)
         self._kind = kind
@@ -190,8 +193,7 @@ class Again:
         now = numbers if self._begin is None else self._begun(self._begin, rate, base, numbers, factors)
         if now is None:
             return None
-        shared = now[1 : 1 + len(self._shared)]
-        line = named_values(rate, base, now[0], shared)
+        line = self._line(rate, base, now)
         for part, addresses in zip(self._parts, found, strict=True):
             lines = [line] if not factors and not part.numbers else self._lines(part, line, now, factors)
             part.way.apart.run(part.table, addresses, lines)
@@ -200,13 +202,19 @@ class Again:
     def _number(self, value: Any) -> float | int | None:
         return value if type(value) in _NUMBERS else self._backend.plain_number(value)
 
+    def _line(self, rate: Any, base: Any, numbers: list[Any]) -> dict[str, Any]:
+        """This step's scalars."""
+        shared = numbers[1 : 1 + len(self._shared)]
+        return named_values(rate, base, numbers[0], shared, self._rule.loss_scale_factor, self._values)
+
     def _begun(
         self, begin: Begin, rate: Any, base: Any, numbers: list[Any], factors: dict[int, Any]
     ) -> list[Any] | None:
         """The numbers of a step after `begin_step`."""
         now = list(numbers)
         with Scope([(self._rule._rate, base), *zip(self._cells, numbers, strict=True)]):
-            for cell, value in begin.run(self._rule, rate, [factors.get(index) for index in self.present], []):
+            values = self._line(rate, base, numbers)
+            for cell, value in begin.run(self._rule, values, [factors.get(index) for index in self.present], []):
                 now[self._number_of[id(cell)]] = value
         return now if all(type(each) in _NUMBERS for each in now) else None
 

@@ -30,12 +30,12 @@ from .checks import as_list, check_one_backend, check_parameter
 STRUCTURE = (
     "_iterations", "_rate", "_records", "_parameters", "_index", "_grouped", "_numbers", "_counts", "_shared",
     "_pristine", "_templates", "_fusion", "_handle", "_hashed", "_tree", "_slot_names", "_bare_names", "built",
-    "_building", "_off_when_built", "_arrays", "_loaded", "_apart", "_remembered",
+    "_building", "_off_when_built", "_arrays", "_loaded", "_taken", "_apart", "_remembered",
 )  # fmt: skip
 """Attributes that belong to a built instance and not to its configuration."""
 
 _NOT_COPIED = (
-    "_index", "_templates", "_fusion", "_handle", "_hashed", "_tree", "_slot_names", "_bare_names", "_apart",
+    "_index", "_templates", "_fusion", "_handle", "_hashed", "_tree", "_slot_names", "_bare_names", "_taken", "_apart",
     "_remembered",
 )  # fmt: skip
 """Attributes that hold for one object and not for its copy."""
@@ -65,6 +65,7 @@ class CellKeeper:
         self._iterations = Variable.scalar(0, "iteration")
         self._rate = Variable.scalar(0.0, "learning_rate")
         self._records: list[Record] = []
+        self._taken: dict[int | None, set[str]] = {}
         self._parameters: list[Variable] = []
         self._index: dict[int, int] = {}
         self._grouped: list[list[Variable]] = []
@@ -270,9 +271,13 @@ class CellKeeper:
         for name, value in vars(self).items():
             if isinstance(value, CellKeeper):
                 yield name, value
+            elif name in STRUCTURE:
+                continue
             elif isinstance(value, (list, tuple)):
-                yield from ((f"{name}/{i}", item) for i, item in enumerate(value) if isinstance(item, CellKeeper))
-            elif isinstance(value, dict) and name not in STRUCTURE:
+                # Lists of cells are as long as there are parameters.
+                if value and not isinstance(value[0], Variable):
+                    yield from ((f"{name}/{i}", item) for i, item in enumerate(value) if isinstance(item, CellKeeper))
+            elif isinstance(value, dict):
                 yield from ((f"{name}/{key}", item) for key, item in value.items() if isinstance(item, CellKeeper))
 
     def _all_keepers(self) -> Iterator[CellKeeper]:
@@ -431,8 +436,13 @@ class CellKeeper:
         return chosen
 
     def _recorded(self, cell: Variable, name: str, position: int | None) -> Variable:
-        taken = {record.name for record in self._records if record.position == position}
-        self._records.append(Record(cell, _unused(name, taken), position))
+        if not self._taken:
+            for record in self._records:
+                self._taken.setdefault(record.position, set()).add(record.name)
+        taken = self._taken.setdefault(position, set())
+        name = _unused(name, taken)
+        taken.add(name)
+        self._records.append(Record(cell, name, position))
         return cell
 
     # ---------------------------------------------------------------- reading
@@ -479,7 +489,7 @@ def _guarded(build: Callable[..., None]) -> Callable[..., None]:
         cells = self._cells_for(variables)
         before = snapshot(self)
         self._pristine = {name: _shallow(value) for name, value in vars(self).items() if name not in STRUCTURE}
-        self._records = []
+        self._records, self._taken = [], {}
         self._building = True
         try:
             self._adopt(variables, cells)
@@ -572,11 +582,11 @@ def frozen(value: Any, outer: tuple[int, ...] = (), objects: int = 2) -> Any:
     if backend is NUMPY:
         array = NUMPY.to_numpy(value)
         # An array of objects has no values of its own that could be compared.
-        return _Same(value) if array.dtype.hasobject else (array.dtype.str, array.shape, array.tobytes())
+        return Same(value) if array.dtype.hasobject else (array.dtype.str, array.shape, array.tobytes())
     if isinstance(value, Variable) or callable(value) or backend is not None or isinstance(value, type):
-        return _Same(value), getattr(value, "_version", None)
+        return Same(value), getattr(value, "_version", None)
     if id(value) in outer or (objects == 0 and not isinstance(value, (Mapping, Set, Sequence, deque))):
-        return _Same(value)
+        return Same(value)
     outer = (*outer, id(value))
     if isinstance(value, Mapping):
         items = ((key, frozen(item, outer, objects)) for key, item in value.items())
@@ -591,10 +601,10 @@ def frozen(value: Any, outer: tuple[int, ...] = (), objects: int = 2) -> Any:
         slots = vars(kind).get("__slots__", ())
         names = (slots,) if isinstance(slots, str) else slots
         held |= {name: getattr(value, name) for name in names if name[:2] != "__" and hasattr(value, name)}
-    return _Same(value), *((name, frozen(item, outer, objects - 1)) for name, item in held.items())
+    return Same(value), *((name, frozen(item, outer, objects - 1)) for name, item in held.items())
 
 
-class _Same:
+class Same:
     """An object by identity. It is kept, because an identity is unique only while the object lives."""
 
     __slots__ = ("value",)
@@ -603,7 +613,7 @@ class _Same:
         self.value = value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.value is self.value
+        return isinstance(other, Same) and other.value is self.value
 
     def __hash__(self) -> int:
         return id(self.value)

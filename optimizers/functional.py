@@ -30,6 +30,7 @@ from ..backends import (
 )
 from .apart import Apart
 from .apart_again import Remembered
+from .attributes import Seen
 from .cells import configuration, frozen
 from .checks import (
     check_gradient,
@@ -41,7 +42,6 @@ from .checks import (
 )
 from .hyperparameter import LEARNING_RATE
 from .imperative import checked_value, restored
-from .recording import Seen
 from .update import UpdateRule
 
 _KEPT_TEMPLATES = 16
@@ -169,7 +169,7 @@ class FunctionalOptimizer(UpdateRule):
             return None
         leaves, structure = taken_apart(params)
         for way in remembered.ways(structure):
-            if not remembered.seen.still(self, self.loss_scale_factor):
+            if not remembered.seen.still(self):
                 return None
             rate = None if learning_rate is None else _checked_rate(self, learning_rate)
             made = way.step(self, leaves, structure, grads, state, rate)
@@ -184,8 +184,8 @@ class FunctionalOptimizer(UpdateRule):
         if way is None:
             return
         with _LOCK:
-            if self._remembered is None or not self._remembered.seen.still(self, self.loss_scale_factor):
-                self._remembered = Remembered(Seen(self, self.loss_scale_factor))
+            if self._remembered is None or not self._remembered.seen.still(self):
+                self._remembered = Remembered(Seen(self, free=False))
             self._remembered.add(tree.definition, way)
 
     @leaves_scopes

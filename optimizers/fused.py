@@ -2,8 +2,9 @@
 
 A plan holds, for each parameter, either its program or the reason why it has none; parameters without one are updated
 eagerly. The plan lasts until something that the recording read has changed: an attribute of the optimizer (compared by
-value, nested containers included), or an array's memory. Numbers are arguments of a kernel, so a new plan compiles
-nothing as long as its programs have the same structure. A step like the last one takes a shorter way: see `lane.py`.
+value, nested containers included), or an array's memory. The optimizer's numbers are read anew in each step: they are
+scalars of the programs, and those are arguments of a kernel, so a new plan compiles nothing as long as its programs
+have the same structure. A step like the last one takes a shorter way: see `lane.py`.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import Any, TypeAlias
 from ..backends import HOST, Order, Variable, compute_dtype, describe, is_number, ops, scope_holding
 from ..backends.compiler import has_numba
 from ..backends.program import Program
+from .attributes import Seen
 from .lane import Lane
-from .recording import Seen, record_begin, record_update
+from .recording import record_begin, record_updates
 from .report import ExecutionReport, Group
 from .ways import (
     Begin,
@@ -34,6 +36,8 @@ from .ways import (
 
 _BATCH = 2**20
 """Elements that are copied to another dtype at once."""
+_MANY = 64
+"""Ways that are remembered; rules have a few."""
 _ITEM_SIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
 
@@ -97,7 +101,9 @@ class Fusion:
     def __init__(self) -> None:
         self.lane: Lane | None = None
         self._seen: Seen | None = None
+        self._recorded_for: tuple[bool, bool] | None = None
         self._entries: list[_Entry] = []
+        self._known_ways: dict[Any, Way] = {}
         self._ways: dict[int, str | None] = {}
         self._begins: dict[tuple[int, ...], tuple[Begin | None, str | None]] = {}
         self._begin_reason: str | None = None
@@ -144,7 +150,7 @@ class Fusion:
                     )
         if not groups:
             return set(), _nothing
-        values = step_values(rule, rate)
+        values = self._values_of(rule, gradients, rate)
         lines = [
             lines_of(values, [
                 [ops.convert_to_number(gradients.factor(index)), *(cell.value for cell in rule._numbers[index])]
@@ -311,7 +317,7 @@ class Fusion:
             memory, reason = self._begin_memory(rule, gradients, factors) if begin.reads_arrays else ([], None)
             if reason is None:
                 rows = [(addresses, size) for addresses, size, _ in memory]
-                for cell, value in begin.run(rule, rate, factors, rows):
+                for cell, value in begin.run(rule, self._values_of(rule, gradients, rate), factors, rows):
                     cell.assign(value)
         self._begin_reason = reason
         if reason is not None:
@@ -322,8 +328,10 @@ class Fusion:
     def _begin_program(self, rule: Any, gradients: Any) -> tuple[Begin | None, str | None]:
         present = tuple(gradients.present)
         if present not in self._begins:
-            clipped = rule.clipnorm is not None or rule.global_clipnorm is not None
-            recorded, reason = record_begin(rule, present, gradients.divisor, clipped)
+            recorded, reason, free = record_begin(rule, present, *_kinds_of(rule, gradients))
+            if not free and self._seen is not None:
+                # Its program holds the optimizer's numbers as they are now.
+                self._seen.free = False
             dtypes = [self._entries[index].dtype for index in present]
             begin = None if recorded is None else Begin(recorded, present, dtypes)
             if begin is not None and begin.writes_arrays:
@@ -375,10 +383,11 @@ class Fusion:
         way = self._entries[index].way
         return "fused" if has_numba() and way is not None and not way.by_blocks else "blocks"
 
-    def ways_of(self, rule: Any, gradients: Any) -> list[Way | None]:
-        """For each parameter how its update is run in one pass, or None where it cannot be recorded."""
+    def ways_of(self, rule: Any, gradients: Any) -> tuple[list[Way | None], dict[str, Any]]:
+        """For each parameter how its update is run in one pass, or None if it cannot be recorded; and the numbers."""
         self._refresh(rule, gradients)
-        return [entry.way for entry in self._entries]
+        assert self._seen is not None
+        return [entry.way for entry in self._entries], self._seen.values
 
     def begin_of(self, rule: Any, gradients: Any) -> Begin | None:
         """The recorded `begin_step`, or None where there is none or it cannot be recorded."""
@@ -508,23 +517,42 @@ class Fusion:
     # ---------------------------------------------------------------- recording
 
     def _refresh(self, rule: Any, gradients: Any) -> None:
-        """Record again if anything has changed."""
-        clipped = rule.clipnorm is not None or rule.global_clipnorm is not None
-        if self._seen is not None and self._seen.still(rule, gradients.divisor):
+        """Record again if anything has changed but numbers."""
+        kinds = _kinds_of(rule, gradients)
+        if self._seen is not None and self._recorded_for == kinds and self._seen.still(rule):
             return
-        ways: dict[Any, Way] = {}
-        self._entries, self._begins = [], {}
-        for index, cells in enumerate(rule._grouped):
+        recordings = record_updates(rule, *kinds)
+        self._entries, self._begins, self._recorded_for = [], {}, kinds
+        ways: dict[int, Way] = {}
+        for cells, (program, reason) in zip(rule._grouped, recordings.updates, strict=True):
             entry = _Entry(cells, compute_dtype(cells[0].dtype_name))
-            program, entry.reason = record_update(rule, index, gradients.divisor, clipped)
+            entry.reason = reason
             if program is not None:
-                # Equal programs may differ in the sign of a zero.
-                key = program, entry.dtype, repr(program.constants)
-                if key not in ways:
-                    ways[key] = Way(program, entry.dtype)
-                entry.way = ways[key]
+                # What is shared by many parameters is looked up once.
+                way = ways.get(id(program))
+                entry.way = way if way is not None and way.dtype == entry.dtype else self._way_of(program, entry.dtype)
+                ways[id(program)] = entry.way
             self._entries.append(entry)
-        self._seen = Seen(rule, gradients.divisor)
+        self._seen = Seen(rule, recordings.free)
+
+    def _way_of(self, program: Program, dtype: str) -> Way:
+        # Equal programs may differ in the sign of a zero.
+        key = program, dtype, repr(program.constants)
+        if key not in self._known_ways:
+            if len(self._known_ways) > _MANY:
+                # Constants that change in each step make new ones for ever.
+                self._known_ways.clear()
+            self._known_ways[key] = Way(program, dtype)
+        return self._known_ways[key]
+
+    def _values_of(self, rule: Any, gradients: Any, rate: Any) -> dict[str, Any]:
+        assert self._seen is not None
+        return step_values(rule, rate, gradients.divisor, self._seen.values)
+
+
+def _kinds_of(rule: Any, gradients: Any) -> tuple[bool, bool]:
+    """Whether gradients are divided by a number, and whether they are multiplied by one to keep to a norm."""
+    return gradients.divisor is not None, rule.clipnorm is not None or rule.global_clipnorm is not None
 
 
 def _begin_eagerly(rule: Any, gradients: Any, rate: Any) -> None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..backends import Order, Scope, Variable, any_scope
 from ..backends.interruptions import attributes_set, one_after_another
+from .attributes import Seen
 from .checks import check_gradient
-from .recording import Seen
 from .ways import Begin, InTable, Together, Way, calls_of, lines_of, step_values
 
 if TYPE_CHECKING:  # Numba is imported when there is a first table.
@@ -65,6 +65,7 @@ class Lane:
         self._present = present
         self._seen = seen
         self._begin = begin
+        self._scaled = rule.loss_scale_factor is not None
         self._clipped = rule.clipnorm is not None or rule.global_clipnorm is not None
         self._memory = memory
         self._backend = rule._parameters[0].backend
@@ -106,7 +107,8 @@ class Lane:
                 return False
         elif type(variables) not in _LISTS or not self._are_known(variables):
             return False
-        if not self._seen.still(rule, rule.loss_scale_factor):
+        divisor = rule.loss_scale_factor
+        if (divisor is not None) is not self._scaled or not self._seen.still(rule):
             return False
         # A schedule is code of the user's: the last that runs before memory is looked at.
         rate = rule._rate_at(rule._iterations._array, rule._rate._array)
@@ -139,13 +141,14 @@ class Lane:
             return False
         pending: list[Any] = []
         if self._begin is None:
-            values = step_values(rule, rate)
+            values = step_values(rule, rate, divisor, self._seen.values)
             lines = [self._lines(part, values, factors) for part in self._parts]
         else:
             with Scope((cell, cell.value) for cell in self._scalars(rule)) as scope:
-                for cell, value in self._begin.run(rule, rate, [factors.get(index) for index in self._present], []):
+                values = step_values(rule, rate, divisor, self._seen.values)
+                for cell, value in self._begin.run(rule, values, [factors.get(index) for index in self._present], []):
                     cell.assign(value)
-                values = step_values(rule, rate)
+                values = step_values(rule, rate, divisor, self._seen.values)
                 lines = [self._lines(part, values, factors) for part in self._parts]
             pending = list(scope.writes())
         running = [

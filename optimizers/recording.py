@@ -1,24 +1,34 @@
 """Recording an optimizer's rule: one parameter's whole update, and `begin_step`, run on symbols.
 
-A rule is recorded twice. Unlike programs, and attributes that changed meanwhile, mean that it does what a program
-cannot: it is then run by whole arrays.
+Besides arrays, step counts and rates, the numbers among an optimizer's attributes are symbols too: they become named
+scalars of the program, so that another number in the next step costs nothing. What a rule does where an attribute is
+zero, None or no float may be another thing: such values are constants, and a change records again.
+
+A rule is recorded four times: twice with its numbers as symbols, once with them as they are, and once with others.
+Unlike programs, and attributes that changed meanwhile, mean that it does what a program cannot: it is then run by whole
+arrays. Where only numbers as they are lead to a program, or to another one, they are its constants.
+
+Parameters that differ in their shapes only have one recording, where the rule is one of this library's. A user's rule
+may do something else for each parameter; it is recorded for all of them, once where that gives a program that is known.
 """
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Sequence
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar, overload
 
 from ..backends import HOST, Array, Scope, Variable, compute_dtype
 from ..backends.passes import scalars_alone
-from ..backends.program import Program, Recorder, Scalars, Symbol, Unrecordable
-from .cells import STRUCTURE, CellKeeper, frozen, restore, snapshot
-
-_PLAIN = (float, int, str, bool)
-_OURS = __name__.rpartition(".")[0]
+from ..backends.program import Program, Recorder, Scalars, Symbol, Unrecordable, same_with
+from .attributes import Fingerprint, Number, is_ours, numbers_of
+from .cells import restore, snapshot
 
 _Recorded = TypeVar("_Recorded")
+
+_ANOTHER = 0.8125
+"""What numbers are multiplied by to have others, which are in their range if that reaches to zero."""
 
 
 class BeginProgram(NamedTuple):
@@ -36,45 +46,165 @@ class BeginProgram(NamedTuple):
     cells: tuple[tuple[int | None, int], ...]
 
 
-def record_update(
-    rule: Any, index: int, divisor: Any, clipped: bool
-) -> tuple[Program | None, str | None]:
-    """The program of a parameter's update, or why there is none."""
-    return _twice(rule, lambda: record(rule, index, divisor, clipped))
+class Recordings(NamedTuple):
+    """What was recorded.
+
+    Attributes:
+        updates: for each parameter its program and None, or None and why it has none.
+        free: whether the optimizer's numbers are scalars in all programs.
+    """
+
+    updates: list[tuple[Program | None, str | None]]
+    free: bool
+
+
+def record_updates(rule: Any, scaled: bool, clipped: bool) -> Recordings:
+    """The programs of all parameters' updates.
+
+    Args:
+        rule: the optimizer.
+        scaled: whether gradients are divided by a number.
+        clipped: whether they are multiplied by one.
+    """
+    shared = is_ours(rule)
+    kinds: list[Any] = [_kind_of(rule, index) if shared else index for index in range(len(rule._parameters))]
+    found: dict[Any, tuple[Program | None, str | None]] = {}
+    with _Session(rule) as session:
+        for index, kind in enumerate(kinds):
+            if kind not in found:
+                found[kind] = session.recorded(functools.partial(record, rule, index, scaled, clipped))
+    found = {kind: session.judged(*each) for kind, each in found.items()}
+    return Recordings([found[kind] for kind in kinds], session.free)
 
 
 def record_begin(
-    rule: Any, present: Sequence[int], divisor: Any, clipped: bool
-) -> tuple[BeginProgram | None, str | None]:
-    """The program of `begin_step` for some parameters, or why there is none."""
-    return _twice(rule, lambda: _record_begin(rule, present, divisor, clipped))
+    rule: Any, present: Sequence[int], scaled: bool, clipped: bool
+) -> tuple[BeginProgram | None, str | None, bool]:
+    """The program of `begin_step` for some parameters, or why there is none; and whether it has numbers as scalars."""
+    with _Session(rule) as session:
+        program, reason = session.recorded(functools.partial(_record_begin, rule, present, scaled, clipped))
+    return *session.judged(program, reason), session.free
 
 
-def _twice(rule: Any, make: Callable[[], _Recorded]) -> tuple[_Recorded | None, str | None]:
-    """What is recorded, twice alike. Whatever the rule did to its attributes is undone."""
-    before = snapshot(rule)
-    fingerprint = _fingerprint(rule)
-    try:
-        made = make()
-        if made != make():
+def _kind_of(rule: Any, index: int) -> Any:
+    """What all parameters have in common for which a rule of this library does the same."""
+    parameter = rule._parameters[index]
+    cells = tuple(cell.dtype_name for cell in rule._grouped[index])
+    # What a constraint looks at is its own affair.
+    own = None if parameter.constraint is None else index
+    return cells, len(rule._numbers[index]), rule._decays(parameter), own
+
+
+class _Session:
+    """Recordings of one rule, between which its attributes may not change. Whatever the rule did to them is undone."""
+
+    def __init__(self, rule: Any) -> None:
+        self._rule = rule
+        self.numbers = numbers_of(rule)
+        self.free = True
+        self._changed = False
+        self._known: list[Any] = []
+
+    def __enter__(self) -> _Session:
+        self._before = snapshot(self._rule)
+        self._fingerprint = Fingerprint(self._rule)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._changed = not self._fingerprint.holds()
+        restore(self._rule, self._before)
+
+    def judged(self, made: _Recorded | None, reason: str | None) -> tuple[_Recorded | None, str | None]:
+        """What was recorded, once it is known whether the attributes are as they were."""
+        return (None, "the rule changes an attribute of its optimizer") if self._changed and made else (made, reason)
+
+    def recorded(self, make: Callable[[list[Number]], _Recorded]) -> tuple[_Recorded | None, str | None]:
+        """What is recorded, with numbers as scalars or as constants; or why nothing is."""
+        made, reason = self._tried(make, self.numbers)
+        if made is not None and made in self._known:
+            return made, None
+        plain, why_not = self._tried(make, []) if self.numbers else (made, reason)
+        if made is None and plain is None and reason == why_not:
+            return None, reason
+        if self.numbers and not self._same(made, plain, make):
+            self.free = False
+            made, reason = plain, why_not
+        if made is None:
+            return None, reason
+        again, reason = self._tried(make, [] if made is plain else self.numbers)
+        if reason is None and again != made:
             return None, "the rule is not the same twice (a random number, a counter)"
-        if _fingerprint(rule) != fingerprint:
-            return None, "the rule changes an attribute of its optimizer"
-    except Unrecordable as reason:
-        return None, f"it cannot be recorded: {reason}"
-    except Exception as error:
-        return None, f"recording it raised {type(error).__name__}: {error}"
+        if reason is None and self.free:
+            self._known.append(made)
+        return (made, None) if reason is None else (None, reason)
+
+    def _same(self, made: Any, plain: Any, make: Callable[[list[Number]], Any]) -> bool:
+        """Whether what has numbers as scalars does the same as what has them as constants, with other numbers too.
+
+        With some numbers a rule that does not look at their values only, but at their types, might by chance do so.
+        """
+        before = [number.read() for number in self.numbers]
+        if made is None or plain is None or not _agree(made, plain, self.numbers):
+            return False
+        try:
+            for number, value in zip(self.numbers, before, strict=True):
+                number.write(value * _ANOTHER)
+            other, _ = self._tried(make, [])
+            return other is not None and _agree(made, other, self.numbers)
+        finally:
+            for number, value in zip(self.numbers, before, strict=True):
+                number.write(value)
+
+    def _tried(
+        self, make: Callable[[list[Number]], _Recorded], numbers: list[Number]
+    ) -> tuple[_Recorded | None, str | None]:
+        try:
+            return make(numbers), None
+        except Unrecordable as reason:
+            return None, f"it cannot be recorded: {reason}"
+        except Exception as error:
+            return None, f"recording it raised {type(error).__name__}: {error}"
+
+
+def _agree(made: Any, plain: Any, numbers: list[Number]) -> bool:
+    """Whether programs with numbers as scalars do, with these as they are now, what programs with constants do."""
+    values = {number.name: number.read() for number in numbers}
+    if isinstance(made, Program):
+        return same_with(made, plain, values)
+    return (
+        made.cells == plain.cells
+        and same_with(made.results, plain.results, values)
+        and all(same_with(one, other, values) for one, other in zip(made.programs, plain.programs, strict=True))
+    )
+
+
+@contextlib.contextmanager
+def _as_scalars(numbers: Sequence[Number], scalars: Scalars) -> Iterator[None]:
+    """Let attributes be scalars of a recording.
+
+    Raises:
+        Unrecordable: if the rule has given one of them another value.
+    """
+    symbols = [scalars.named(number.name) for number in numbers]
+    before = [number.read() for number in numbers]
+    for number, symbol in zip(numbers, symbols, strict=True):
+        number.write(symbol)
+    try:
+        yield
+        if any(number.read() is not symbol for number, symbol in zip(numbers, symbols, strict=True)):
+            raise Unrecordable("the rule changes an attribute of its optimizer")
     finally:
-        restore(rule, before)
-    return made, None
+        for number, value in zip(numbers, before, strict=True):
+            number.write(value)
 
 
-def record(rule: Any, index: int, divisor: Any, clipped: bool) -> Program:
+def record(rule: Any, index: int, scaled: bool, clipped: bool, numbers: Sequence[Number]) -> Program:
     """Run one parameter's whole update on symbols."""
     scalars = Scalars()
     scope, rate = _scope_of_scalars(rule, scalars)
     recorder, gradient = _add_parameter(rule, index, scope, scalars, "")
-    with scope:
+    with _as_scalars(numbers, scalars), scope:
+        divisor = scalars.named("divisor") if scaled else None
         factor = scalars.named("factor") if clipped else None
         rule._update_one(index, rule._prepare(index, gradient, divisor, factor), rate)
     cells = rule._grouped[index]
@@ -84,18 +214,21 @@ def record(rule: Any, index: int, divisor: Any, clipped: bool) -> Program:
     return recorder.program(_outputs(cells, scope, written))
 
 
-def _record_begin(rule: Any, present: Sequence[int], divisor: Any, clipped: bool) -> BeginProgram:
+def _record_begin(
+    rule: Any, present: Sequence[int], scaled: bool, clipped: bool, numbers: Sequence[Number]
+) -> BeginProgram:
     scalars = Scalars()
     scope, rate = _scope_of_scalars(rule, scalars)
     recorded = {index: _add_parameter(rule, index, scope, scalars, f"{index}/") for index in present}
     factors = {index: scalars.named(f"{index}/factor") if clipped else None for index in present}
-    with scope:
+    divisor = scalars.named("divisor") if scaled else None
+    with _as_scalars(numbers, scalars), scope:
         gradients = _Lazy(present, lambda index: rule._prepare(index, recorded[index][1], divisor, factors[index]))
         rule.begin_step(gradients, [rule._parameters[index] for index in present], rate)
     places: dict[int, tuple[int | None, int]] = {id(cell): (None, k) for k, cell in enumerate(rule._shared)}
     for index in present:
         places |= {id(cell): (index, k) for k, cell in enumerate(rule._numbers[index])}
-    numbers: list[Symbol] = []
+    results: list[Symbol] = []
     cells: list[tuple[int | None, int]] = []
     written = set()
     for cell, value in scope.writes():
@@ -106,7 +239,7 @@ def _record_begin(rule: Any, present: Sequence[int], divisor: Any, clipped: bool
             value = value if isinstance(value, Symbol) else scalars.constant(value)
             if not value.is_scalar:
                 raise Unrecordable("an array written in place of a number")
-            numbers.append(value)
+            results.append(value)
             cells.append(places[id(cell)])
     owned = {id(cell) for index in present for cell in rule._grouped[index]}
     if any(id(cell) not in owned and cell.backend is not HOST for cell, _ in scope.writes()):
@@ -116,7 +249,7 @@ def _record_begin(rule: Any, present: Sequence[int], divisor: Any, clipped: bool
     )
     place, names, constants, operations = scalars.listed()
     everything = Program(0, (), (), (), names, constants, operations)
-    return BeginProgram(programs, scalars_alone(everything, [place[symbol.number] for symbol in numbers]), tuple(cells))
+    return BeginProgram(programs, scalars_alone(everything, [place[symbol.number] for symbol in results]), tuple(cells))
 
 
 def _scope_of_scalars(rule: Any, scalars: Scalars) -> tuple[Scope, Symbol]:
@@ -167,81 +300,3 @@ class _Lazy(Sequence[Array]):
 
     def __len__(self) -> int:
         return len(self._indices)
-
-
-# -------------------------------------------------------------------- what has changed since
-
-
-class Seen:
-    """The attributes of a rule as they were when it was recorded.
-
-    Args:
-        rule: the optimizer.
-        divisor: of its gradients.
-    """
-
-    __slots__ = ("_classes", "_count", "_divisor", "_lists", "_plain", "_plain_values", "_rest")
-
-    def __init__(self, rule: CellKeeper, divisor: Any) -> None:
-        attributes = {name: value for name, value in vars(rule).items() if name not in STRUCTURE}
-        self._count, self._divisor = len(vars(rule)), divisor
-        # One look at all plain values together is ten times as fast as one at each.
-        plain = [name for name, value in attributes.items() if type(value) in _PLAIN or value is None]
-        self._plain = operator.itemgetter(*plain, "built")
-        self._plain_values = self._plain(vars(rule))
-        others = {name: value for name, value in attributes.items() if name not in plain}
-        self._lists = [(name, value, len(value)) for name, value in others.items() if _is_list_of_cells(value)]
-        # What cannot change need not be read again, as long as it is the same object.
-        self._rest = [
-            (name, value if _is_fixed(value) else _CHANGES, _frozen(value))
-            for name, value in others.items()
-            if not _is_list_of_cells(value)
-        ]
-        self._classes = _of_classes(rule)
-
-    def still(self, rule: CellKeeper, divisor: Any) -> bool:
-        """Whether all has the same value."""
-        attributes = vars(rule)
-        if len(attributes) != self._count or divisor != self._divisor or self._plain(attributes) != self._plain_values:
-            return False
-        for name, cells, length in self._lists:
-            if attributes[name] is not cells or len(cells) != length:
-                return False
-        if self._classes and _of_classes(rule) != self._classes:
-            return False
-        return all([attributes[name] is same or _frozen(attributes[name]) == value for name, same, value in self._rest])
-
-
-def _of_classes(rule: CellKeeper) -> list[Any]:
-    """What the user's own classes hold: methods by identity, values by value."""
-    own = [kind for kind in type(rule).__mro__ if not kind.__module__.startswith(_OURS) and kind is not object]
-    return [frozen(dict(vars(kind))) for kind in own]
-
-
-_CHANGES = object()
-
-
-def _is_fixed(value: Any) -> bool:
-    """Whether neither a value nor anything in it can change."""
-    if type(value) is tuple:
-        return all(map(_is_fixed, value))
-    return type(value) in _PLAIN or value is None
-
-
-def _is_list_of_cells(value: Any) -> bool:
-    return type(value) is list and (not value or isinstance(value[0], Variable))
-
-
-def _fingerprint(rule: CellKeeper) -> Any:
-    """All attributes a rule may have read, by value; lists of cells by identity."""
-    return tuple((name, _frozen(value)) for name, value in vars(rule).items() if name not in STRUCTURE)
-
-
-def _frozen(value: Any) -> Any:
-    if type(value) in _PLAIN or value is None:
-        return value
-    if type(value) is list and value and isinstance(value[0], Variable):
-        return id(value), len(value)
-    if isinstance(value, CellKeeper):
-        return _fingerprint(value), value._rate._array
-    return frozen(value)

@@ -255,17 +255,17 @@ class Begin:
         self.writes_arrays = bool(writing)
 
     def run(
-        self, rule: Any, rate: Any, factors: Sequence[Any], rows: Sequence[tuple[list[int], int]]
+        self, rule: Any, values: dict[str, Any], factors: Sequence[Any], rows: Sequence[tuple[list[int], int]]
     ) -> list[tuple[Variable, Any]]:
         """The cells it gives new numbers to, with those.
 
         Args:
             rule: the optimizer.
-            rate: of this step.
+            values: from `step_values`.
             factors: what each gradient is multiplied by, or None.
             rows: for each parameter where its arrays lie, and how many elements it has.
         """
-        values = step_values(rule, rate)
+        values = dict(values)
         for index, factor in zip(self._present, factors, strict=True):
             values[f"{index}/factor"] = factor
             values |= {f"{index}/number{k}": cell.value for k, cell in enumerate(rule._numbers[index])}
@@ -320,16 +320,25 @@ def intervals_of(bounds: Sequence[tuple[int, int]]) -> Any:
     return Intervals(bounds)
 
 
-def step_values(rule: Any, rate: Any) -> dict[str, Any]:
-    """This step's scalars, by the names under which they were recorded."""
+def step_values(rule: Any, rate: Any, divisor: Any, numbers: dict[str, Any]) -> dict[str, Any]:
+    """This step's scalars, by the names under which they were recorded.
+
+    Args:
+        rule: the optimizer.
+        rate: of this step.
+        divisor: of the gradients, or None.
+        numbers: `Seen.values`.
+    """
     base_rate, count = rule._rate, rule._iterations
     shared = [cell.value if cell.backend is HOST else None for cell in rule._shared]
     if any_scope():
-        return named_values(rate, base_rate.value, count.value, shared)
-    return named_values(rate, base_rate._array, count._array, shared)
+        return named_values(rate, base_rate.value, count.value, shared, divisor, numbers)
+    return named_values(rate, base_rate._array, count._array, shared, divisor, numbers)
 
 
-def named_values(rate: Any, base_rate: Any, count: Any, shared: Sequence[Any]) -> dict[str, Any]:
+def named_values(
+    rate: Any, base_rate: Any, count: Any, shared: Sequence[Any], divisor: Any, numbers: dict[str, Any]
+) -> dict[str, Any]:
     """This step's scalars, by the names under which they were recorded.
 
     Args:
@@ -337,8 +346,13 @@ def named_values(rate: Any, base_rate: Any, count: Any, shared: Sequence[Any]) -
         base_rate: the rate before `decay`.
         count: of the steps made.
         shared: what the whole step shares; where that is an array, None.
+        divisor: of the gradients, or None.
+        numbers: `Seen.values`.
     """
-    values = {"rate": rate, "base_rate": base_rate, "count": count, "factor": None}
+    values = {
+        **numbers, "self": numbers, "rate": rate, "base_rate": base_rate, "count": count, "divisor": divisor,
+        "factor": None,
+    }  # fmt: skip
     if shared:
         values |= {f"shared{k}": value for k, value in enumerate(shared) if value is not None}
     return values
