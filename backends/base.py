@@ -375,8 +375,8 @@ class Backend:
         """What a plain 0-d array of int64 or float64 holds, if nothing follows it; None of any other."""
         return None
 
-    def empty_like(self, array: Array) -> Array:
-        """A new plain array of the shape, dtype, place and order of a plain one, that holds anything."""
+    def empties(self, arrays: Sequence[Array]) -> list[Array]:
+        """For each of some plain arrays a new one of its shape, dtype, place and order, that holds anything."""
         raise TypeError(f"{self.name} arrays lie in no memory that can be shared.")
 
     def of_plain_class(self, array: Array) -> bool:

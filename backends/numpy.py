@@ -19,6 +19,7 @@ _OPERATORS = (
     "iadd", "isub", "imul", "itruediv", "neg", "abs", "lt", "le", "gt", "ge", "eq", "ne", "array_ufunc",
 )  # fmt: skip
 _INTEGER, _FLOAT = numpy.dtype(numpy.int64), numpy.dtype(numpy.float64)
+_empty_like = functools.partial(numpy.empty_like, subok=False)
 _TWO = (numpy.add, numpy.subtract, numpy.multiply, numpy.divide, numpy.maximum, numpy.greater)
 
 
@@ -217,9 +218,9 @@ class NumpyBackend(Backend):
         """Made at once: it is done for every number of a state, in every step."""
         return numpy.array(value, _INTEGER if isinstance(value, int) else _FLOAT)
 
-    def empty_like(self, array: Array) -> Array:
+    def empties(self, arrays: Sequence[Array]) -> list[Array]:
         """Of NumPy's own class."""
-        return numpy.empty_like(array, subok=False)
+        return list(map(_empty_like, arrays))
 
     def plain_copy(self, array: Array, dtype: str, order: Order) -> Array:
         """A copy whose axes are put into their order in memory, and back."""

@@ -340,9 +340,9 @@ class TorchBackend(Backend):
             return array.item()  # type: ignore[no-any-return]  # of these dtypes
         return None
 
-    def empty_like(self, array: Array) -> Array:
-        """A tensor that needs no gradient."""
-        return torch.empty_like(array, requires_grad=False)
+    def empties(self, arrays: Sequence[Array]) -> list[Array]:
+        """Tensors that need no gradient."""
+        return list(map(torch.empty_like, arrays))
 
     def of_plain_class(self, array: Array) -> bool:
         """No subclass."""

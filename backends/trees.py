@@ -5,11 +5,14 @@ JAX's tree functions serve if and only if a leaf is a JAX array, tracer or Shape
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from .detect import backend_of
 
 _LOCK = threading.Lock()
 _NODES: set[type] = set()
@@ -111,8 +114,17 @@ def taken_apart(tree: Any) -> tuple[list[Any], Any]:
     """The leaves of a tree and its structure, as a `Tree` has them that is not JAX's: at once, without their names."""
     import optree
 
+    if backend_of(tree) is not None:
+        return [tree], _leaf_alone()
     leaves, structure = optree.tree_flatten(tree)
     return leaves, structure
+
+
+@functools.cache
+def _leaf_alone() -> Any:
+    import optree
+
+    return optree.treespec_leaf()
 
 
 def parts_of(tree: Any, definition: Any, what: str) -> list[Any]:

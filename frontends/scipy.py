@@ -6,6 +6,7 @@ Callbacks, bounds, options, warnings, messages and results are those of SciPy's 
 from __future__ import annotations
 
 import inspect
+import math
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -137,11 +138,11 @@ class _Method:
         start = _checked_start(x0)
         box = _Box.of(bounds, start)
         gradient = _gradient_function(jac, finite_diff_scheme, eps, box)
-        function = _Function(fun, gradient, args)
+        function = _Function(fun, gradient, args, _both_at_once(fun, jac))
         report = _reporter(callback)
         optimizer = self._optimizer
 
-        point = function.at(box.clip(start))
+        point = function.at(box.clip(start.copy()))
         state = optimizer.init(point.x)
         best, iterates, iterations = point, [point.x], 0
         while (status := _verdict(point, box, gtol, iterations >= maxiter)) is None:
@@ -201,32 +202,35 @@ class _Point(NamedTuple):
 
 
 class _Box(NamedTuple):
-    """Bounds in the shape and dtype of x."""
+    """Bounds in the shape and dtype of x; whether there are none is known, because it saves a look at all of them."""
 
     lower: _Array
     upper: _Array
+    boundless: bool
 
     @classmethod
     def of(cls, bounds: Any, start: _Array) -> _Box:
         if bounds is None:
-            return cls(np.full_like(start, -np.inf), np.full_like(start, np.inf))
+            return cls(np.full_like(start, -np.inf), np.full_like(start, np.inf), True)
         if isinstance(bounds, Bounds):
             lower, upper = bounds.lb, bounds.ub
         else:
             lower, upper = _sides(bounds, len(start))
         try:
-            box = cls(*(np.broadcast_to(side, start.shape).astype(start.dtype) for side in (lower, upper)))
+            below, above = (np.broadcast_to(side, start.shape).astype(start.dtype) for side in (lower, upper))
         except ValueError:
             raise ValueError("The number of bounds is not compatible with the length of `x0`.") from None
-        if np.any(box.upper < box.lower):
+        if np.any(above < below):
             raise ValueError("An upper bound is less than the corresponding lower bound.")
-        return box
+        return cls(below, above, False)
 
     def clip(self, x: _Array) -> _Array:
-        return np.clip(x, self.lower, self.upper)
+        return x if self.boundless else np.clip(x, self.lower, self.upper)
 
     def projected(self, point: _Point) -> _Array:
         """The gradient without what points out of the box, as in L-BFGS-B."""
+        if self.boundless:
+            return point.jac
         gradient = np.maximum(point.jac, point.x - self.upper)
         projected: _Array = np.minimum(gradient, point.x - self.lower)
         return projected
@@ -246,17 +250,32 @@ def _sides(bounds: Iterable[Any], count: int) -> tuple[_Array, _Array]:
 
 
 class _Function:
-    """The objective and its gradient, counted."""
+    """The objective and its gradient, counted.
 
-    def __init__(self, fun: Callable[..., Any], gradient: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        self._fun, self._gradient, self._args = fun, gradient, args
+    Args:
+        fun: the objective.
+        gradient: a function of this, x, the value there and `args`.
+        args: further arguments of the user's functions.
+        both: what gives the value and the gradient in one call, or None.
+    """
+
+    def __init__(
+        self, fun: Callable[..., Any], gradient: Callable[..., Any], args: tuple[Any, ...],
+        both: Callable[..., Any] | None,
+    ) -> None:  # fmt: skip
+        self._fun, self._gradient, self._args, self._both = fun, gradient, args, both
         self.values = self.gradients = 0
 
     def at(self, x: _Array) -> _Point:
-        # The value first: where `jac` is True, `minimize` computes both in that call.
-        value = self.value(x)
+        if self._both is None:
+            value = self.value(x)
+            given = self._gradient(self, x.copy(), value, self._args)
+        else:
+            found = self._both(x.copy(), *self._args)
+            self.values += 1
+            value, given = _checked_value(found[0]), found[1]
         self.gradients += 1
-        gradient = np.atleast_1d(np.asarray(self._gradient(self, x.copy(), value, self._args)))
+        gradient = given if type(given) is np.ndarray and given.ndim else np.atleast_1d(np.asarray(given))
         if gradient.shape != x.shape:
             raise ValueError(f"The gradient has shape {gradient.shape}, but `x0` has shape {x.shape}.")
         return _Point(x, value, gradient.astype(x.dtype))
@@ -264,14 +283,29 @@ class _Function:
     def value(self, x: _Array) -> Any:
         """The objective, called with a copy because users may change what they are given."""
         self.values += 1
-        value: Any = self._fun(x.copy(), *self._args)
-        try:
-            if not np.isscalar(value):
-                value = np.asarray(value).item()
-            float(value)
-        except (TypeError, ValueError):
-            raise ValueError("The user-provided objective function must return a scalar value.") from None
+        return _checked_value(self._fun(x.copy(), *self._args))
+
+
+def _checked_value(value: Any) -> Any:
+    if type(value) is float:
         return value
+    try:
+        if not np.isscalar(value):
+            value = np.asarray(value).item()
+        float(value)
+    except (TypeError, ValueError):
+        raise ValueError("The user-provided objective function must return a scalar value.") from None
+    return value
+
+
+def _both_at_once(fun: Any, jac: Any) -> Callable[..., Any] | None:
+    """The user's function of value and gradient, where `jac` was True.
+
+    `minimize` makes two functions of it, of which each compares x with that of the call before: this takes as long as a
+    step of a thousand numbers. Where it is no longer known what it makes, these two are called.
+    """
+    makes_two = getattr(jac, "__self__", None) is fun and type(fun).__module__.startswith("scipy.optimize.")
+    return getattr(fun, "fun", None) if makes_two else None
 
 
 def _gradient_function(jac: Any, scheme: str, eps: Any, box: _Box) -> Callable[..., _Array]:
@@ -335,12 +369,23 @@ def _quotients(function: _Function, x: _Array, value: Any, moved: _Array) -> _Ar
 
 def _verdict(point: _Point, box: _Box, gtol: float, exhausted: bool) -> int | None:
     """The status to stop with, or None to go on."""
-    for values in (point.fun, point.x, point.jac):
-        if not np.isfinite(values).all():
-            return _NAN if np.isnan(values).any() else _INFINITE
-    if np.max(abs(box.projected(point)), initial=0.0) <= gtol:
+    largest = np.maximum.reduce(np.abs(box.projected(point))) if point.x.size else 0.0
+    if not _seems_finite(point, box, largest):
+        for values in (point.fun, point.x, point.jac):
+            if not np.isfinite(values).all():
+                return _NAN if np.isnan(values).any() else _INFINITE
+    if largest <= gtol:
         return _SUCCESS
     return _MAXITER if exhausted else None
+
+
+def _seems_finite(point: _Point, box: _Box, largest: Any) -> bool:
+    """Whether a glance shows that all is finite; large numbers may need a closer look.
+
+    Where there are no bounds, the largest component of the gradient is as finite as all of them.
+    """
+    quickly = box.boundless and math.isfinite(largest) and math.isfinite(point.fun)
+    return quickly and math.isfinite(np.vdot(point.x, point.x))
 
 
 def _reporter(callback: Callable[..., Any] | None) -> Callable[[_Point], Any]:

@@ -141,7 +141,7 @@ def _looked_at(rule: Any, index: int, way: Way, gradients: Any, backend: Any) ->
 
 
 def _run(rule: Any, way: Way, members: list[_Member], lines: list[dict[str, Any]], backend: Any) -> None:
-    made = [[backend.empty_like(each.arrays[target]) for target in way.targets] for each in members]
+    made = [backend.empties([each.arrays[target] for target in way.targets]) for each in members]
     if has_numba():
         rows = [
             [*each.addresses, *(_address(array, way, backend) for array in new), each.address]

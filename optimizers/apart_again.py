@@ -12,7 +12,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..backends import HOST, Backend, Order, Scope
+from ..backends import HOST, Backend, Order, Scope, leaves_scopes
 from .attributes import Seen
 from .ways import Begin, Way, lines_of, named_values, table_of
 
@@ -30,7 +30,7 @@ class _Part(NamedTuple):
     """What one kernel does in a step, for the parameters of some positions.
 
     Attributes:
-        way: how they are updated.
+        run: updates them, with new arrays for what is written.
         indices: their positions.
         row: of all leaves and then all new arrays, those that the kernel takes, one parameter after another.
         table: the work.
@@ -38,7 +38,7 @@ class _Part(NamedTuple):
         numbers: for each scalar of its own, where those of all parameters stand among the numbers of a step.
     """
 
-    way: Way
+    run: Callable[[Table, Any, list[dict[str, Any]]], None]
     indices: list[int]
     row: Callable[[Sequence[Any]], Sequence[Any]]
     table: Table
@@ -74,6 +74,7 @@ class Again:
         self.present = list(orders)
         self._kind = kind
         self._backend: Backend = rule._parameters[0].backend
+        self._number = self._backend.plain_number
         self._clipped = rule.clipnorm is not None or rule.global_clipnorm is not None
         self._count = len(rule._parameters)
         self._arrange(rule)
@@ -133,17 +134,17 @@ class Again:
             # One after another for all parameters: what not all of them have, their program does not read.
             own = zip(*(rule._numbers[index] for index in indices)) if way.uses_numbers else ()  # noqa: B905
             numbers = [[self._number_of[id(cell)] for cell in cells] for cells in own]
-            self._parts.append(_Part(way, indices, picked(row), table, look, numbers))
-        self._of_written = picked(self._written)
+            self._parts.append(_Part(way.apart.run, indices, picked(row), table, look, numbers))
         # What is passed on as it is, and not a parameter, may not be an array of the caller's under another name.
         passed = set(self._place.values()) - set(self._written) - set(self._own_places)
         self._passed = [place for place in passed if place >= self._count]
-        self._filled = sorted(self._place.values())
+        self._empty = sorted({*range(leaves)} - set(self._place.values()))
+        self._absent = sorted({*range(self._count)} - set(self.present))
 
     def step(
         self, optimizer: Any, leaves: list[Any], structure: Any, grads: Any, state: Any, learning_rate: Any
-    ) -> tuple[Any, Any, Any, dict[str, Any], dict[str, Any]] | None:
-        """The new parameters, and iterations, learning rate, slots and scalars; None if it is another step.
+    ) -> tuple[Any, tuple[Any, ...]] | None:
+        """The new parameters, and the parts of the new state; None if it is another step.
 
         Args:
             optimizer: whose step it is.
@@ -162,33 +163,33 @@ class Again:
         if backend.watched():
             return None
         values = list(leaves)
+        given = [state.iterations]
         try:
             gradients = structure.flatten_up_to(grads)
             for name in self._slots:
                 values += structure.flatten_up_to(slots[name])
-            given = [state.iterations, *map(scalars.__getitem__, self._scalars)]
-            made = list(map(backend.empty_like, self._of_written(values)))
+            given += [scalars[name] for name in self._scalars]
+            made = backend.empties([values[place] for place in self._written])
         except (ValueError, TypeError, KeyError, RuntimeError):
             return None
-        if [index for index, gradient in enumerate(gradients) if gradient is not None] != self.present:
-            return None
         given += [values[place] for place in self._own_places]
-        numbers = [self._number(each) for each in given]
-        base = optimizer._rate.value if state.learning_rate is None else self._number(state.learning_rate)
+        numbers = [each if type(each) in _NUMBERS else self._number(each) for each in given]
+        base = state.learning_rate
+        if type(base) not in _NUMBERS:
+            base = optimizer._rate.value if base is None else self._number(base)
         if type(numbers[0]) is not int or not 0 <= numbers[0] < _LARGEST or None in numbers or base is None:
             return None
         rate = optimizer._rate_at(numbers[0], base) if learning_rate is None else learning_rate
-        factors = {}
+        if type(rate) not in _NUMBERS or any([gradients[index] is not None for index in self._absent]):
+            return None
         everything, found = values + made, []
         for part in self._parts:
             addresses = part.look(part.row(everything), [gradients[index] for index in part.indices])
             if addresses is None:
                 return None
             found.append(addresses)
-        if self._clipped:
-            with backend.arithmetic():
-                factors = self._rule._factors(gradients)
-        if not all(type(each) in _NUMBERS for each in (rate, base, *factors.values())):
+        factors = self._factors(gradients) if self._clipped else {}
+        if factors is None:
             return None
         now = numbers if self._begin is None else self._begun(self._begin, rate, base, numbers, factors)
         if now is None:
@@ -196,17 +197,27 @@ class Again:
         line = self._line(rate, base, now)
         for part, addresses in zip(self._parts, found, strict=True):
             lines = [line] if not factors and not part.numbers else self._lines(part, line, now, factors)
-            part.way.apart.run(part.table, addresses, lines)
-        return self._results(structure, gradients, leaves, values, made, state, base, given, numbers, now)
+            part.run(part.table, addresses, lines)
+        if self._passed:
+            self._part_from(values, [*leaves, *gradients])
+        for place, array in zip(self._written, made, strict=True):
+            values[place] = array
+        after = self._after(given, numbers, now)
+        rate = None if state.learning_rate is None else self._as_state(state.learning_rate, base, base)
+        return self._results(structure, values, state, after, rate)
 
-    def _number(self, value: Any) -> float | int | None:
-        return value if type(value) in _NUMBERS else self._backend.plain_number(value)
+    def _factors(self, gradients: list[Any]) -> dict[int, Any] | None:
+        """What gradients that are clipped are multiplied by; None if that lies on a device."""
+        with self._backend.arithmetic():
+            factors: dict[int, Any] = self._rule._factors(gradients)
+        return factors if all(type(each) in _NUMBERS for each in factors.values()) else None
 
     def _line(self, rate: Any, base: Any, numbers: list[Any]) -> dict[str, Any]:
         """This step's scalars."""
         shared = numbers[1 : 1 + len(self._shared)]
         return named_values(rate, base, numbers[0], shared, self._rule.loss_scale_factor, self._values)
 
+    @leaves_scopes
     def _begun(
         self, begin: Begin, rate: Any, base: Any, numbers: list[Any], factors: dict[int, Any]
     ) -> list[Any] | None:
@@ -227,42 +238,43 @@ class Again:
             return lines_of(line, [[None, *(column[0] for column in own)]])
         return lines_of(line, list(zip(map(factors.get, part.indices), *own, strict=True)))
 
-    def _results(
-        self, structure: Any, gradients: list[Any], leaves: list[Any], values: list[Any], made: list[Any], state: Any,
-        base: Any, given: list[Any], numbers: list[Any], now: list[Any],
-    ) -> tuple[Any, Any, Any, dict[str, Any], dict[str, Any]]:  # fmt: skip
-        if self._passed:
-            callers = {id(array) for array in (*leaves, *gradients)}
-            for place in self._passed:
-                if id(values[place]) in callers:
-                    values[place] = self._backend.copy(values[place])
-        for place, array in zip(self._written, made, strict=True):
-            values[place] = array
+    def _part_from(self, values: list[Any], callers: list[Any]) -> None:
+        """Copy what is passed on if it is an array of the caller's."""
+        known = {id(array) for array in callers}
+        for place in self._passed:
+            if id(values[place]) in known:
+                values[place] = self._backend.copy(values[place])
+
+    def _after(self, given: list[Any], numbers: list[Any], now: list[Any]) -> list[Any]:
+        """The numbers of the state after the step."""
         after = list(now)
         for number in self._counts:
             after[number] += 1
-        after = [self._as_state(*each) for each in zip(given, numbers, after, strict=True)]
+        return list(map(self._as_state, given, numbers, after))
+
+    def _results(
+        self, structure: Any, values: list[Any], state: Any, after: list[Any], rate: Any
+    ) -> tuple[Any, tuple[Any, ...]]:
+        """All trees, from their leaves."""
         for place, value in zip(self._own_places, after[1 + len(self._shared) :], strict=True):
             values[place] = value
-        count = self._count
-        if len(self._filled) < len(values):
-            filled = set(self._filled)
-            values = [value if place in filled else None for place, value in enumerate(values)]
-        slots = {
-            name: structure.unflatten(values[first : first + count])
-            for name, first in zip(self._slots, range(count, len(values), count), strict=True)
-        }
-        rate = None if state.learning_rate is None else self._as_state(state.learning_rate, base, base)
-        scalars = dict(zip(self._scalars, after[1:], strict=False))
-        if len(slots) > 1:
+        for place in self._empty:
+            values[place] = None
+        build, count = structure.unflatten, self._count
+        slots, first = {}, count
+        for name in self._slots:
+            slots[name] = build(values[first : first + count])
+            first += count
+        if list(state.slots) != self._slots:
             slots = {name: slots[name] for name in state.slots}
-        return structure.unflatten(values[:count]), after[0], rate, slots, scalars
+        scalars = dict(zip(self._scalars, after[1:], strict=False)) if self._scalars else {}
+        return build(values[:count]), (after[0], rate, slots, scalars)
 
     def _as_state(self, given: Any, before: Any, after: Any) -> Any:
         """A number as a state holds it: as it came, and what has been a fraction stays one."""
-        if type(given) in _NUMBERS:
-            return after
-        return self._backend.number(float(after) if type(before) is float else after, given)
+        if type(before) is float:
+            after = float(after)
+        return after if type(given) in _NUMBERS else self._backend.number(after, given)
 
 
 def picked(positions: list[int]) -> Callable[[Sequence[Any]], list[Any]]:

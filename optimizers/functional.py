@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from ..backends import (
@@ -30,7 +31,7 @@ from ..backends import (
 )
 from .apart import Apart
 from .apart_again import Remembered
-from .attributes import Seen
+from .attributes import Seen, is_ours
 from .cells import configuration, frozen
 from .checks import (
     check_gradient,
@@ -45,6 +46,9 @@ from .imperative import checked_value, restored
 from .update import UpdateRule
 
 _KEPT_TEMPLATES = 16
+_KEPT_RECORDINGS = 64
+_RECORDED: dict[Any, Apart] = {}
+"""What was recorded, for all optimizers of one class and equal settings: they are made anew for each of many runs."""
 _LOCK = threading.Lock()
 
 
@@ -86,8 +90,11 @@ class FunctionalOptimizer(UpdateRule):
         template, scope = self._new_template(tree)
         key = self._key_of(tree, backend)
         with _LOCK:
-            # One that is known has been recorded.
-            self._keep_template(key, self._templates.get(key, template))
+            self._keep_template(key, template)
+        if self._may_run_apart(tree, backend):
+            template._apart = self._known_apart(key)
+            if template._apart is not None:
+                self._remember(tree, template, range(len(tree.leaves)))
         like = tree.leaves[0] if tree.leaves else None
         slots: dict[str, list[Any]] = {name: [None] * len(tree.leaves) for name in template._slot_names}
         scalars: dict[str, Any] = {}
@@ -131,8 +138,7 @@ class FunctionalOptimizer(UpdateRule):
             made = self._step_again(self._remembered, params, grads, state, learning_rate)
             if made is not None:
                 return made
-        tree = Tree.of(params)
-        return self._stepped(tree, grads, state, learning_rate)
+        return self._stepped(Tree.of(params), grads, state, learning_rate)
 
     @leaves_scopes
     def delta(
@@ -160,7 +166,6 @@ class FunctionalOptimizer(UpdateRule):
         leaves = tree.match(deltas, "deltas")
         return tree.build([None if none else leaf for none, leaf in zip(missing, leaves, strict=True)]), state
 
-    @leaves_scopes
     def _step_again(
         self, remembered: Remembered, params: Any, grads: Any, state: OptimizerState, learning_rate: Any
     ) -> tuple[Any, OptimizerState] | None:
@@ -174,13 +179,12 @@ class FunctionalOptimizer(UpdateRule):
             rate = None if learning_rate is None else _checked_rate(self, learning_rate)
             made = way.step(self, leaves, structure, grads, state, rate)
             if made is not None:
-                return made[0], OptimizerState(*made[1:])
+                return made[0], OptimizerState(*made[1])
         return None
 
-    def _remember(self, tree: Tree, template: Any, gradients: list[Any]) -> None:
-        """Remember how a step was made that may be made again."""
-        present = tuple(index for index, gradient in enumerate(gradients) if gradient is not None)
-        way = template._apart.again(present, tree.leaves)
+    def _remember(self, tree: Tree, template: Any, present: Iterable[int]) -> None:
+        """Remember how a step is made that may be made again, with gradients for the parameters at some positions."""
+        way = template._apart.again(tuple(present), tree.leaves)
         if way is None:
             return
         with _LOCK:
@@ -203,7 +207,7 @@ class FunctionalOptimizer(UpdateRule):
             check_some_gradient(gradients, tree.names)
         template = self._template_for(tree, backend)
         if template._apart is None and self._may_run_apart(tree, backend):
-            template._apart = Apart(self._new_template(tree)[0])
+            template._apart = self._apart_for(tree, backend)
         cells, values, beside = _state_cells(template, tree, state)
         first = tree.leaves[0] if tree.leaves else None
         values = [
@@ -235,7 +239,7 @@ class FunctionalOptimizer(UpdateRule):
             turns = [self._turn if cell is template._iterations else 1 for cell in cells]
             after = [self._after(*each, counters) for each in zip(cells, values, turns, strict=True)]
         if zeros is None and template._apart is not None:
-            self._remember(tree, template, gradients)
+            self._remember(tree, template, [index for index, each in enumerate(gradients) if each is not None])
         inputs = {id(array) for array in (*gradients, *tree.leaves)}
         # State must not be the caller's own array under another name: it would change with it.
         after = [backend.copy(value) if id(value) in inputs else value for value in after]
@@ -249,6 +253,21 @@ class FunctionalOptimizer(UpdateRule):
             ) is not None
             for leaf in tree.leaves
         )  # fmt: skip
+
+    def _known_apart(self, key: Any) -> Apart | None:
+        """What another optimizer like this has recorded, for templates of a key; a user's own rule may be another."""
+        return _RECORDED.get((type(self), key)) if is_ours(self) else None
+
+    def _apart_for(self, tree: Tree, backend: Backend) -> Apart:
+        key = self._key_of(tree, backend)
+        known = self._known_apart(key)
+        if known is not None:
+            return known
+        made = Apart(self._new_template(tree)[0])
+        with _LOCK:
+            while len(_RECORDED) >= _KEPT_RECORDINGS:
+                del _RECORDED[next(iter(_RECORDED))]
+            return _RECORDED.setdefault((type(self), key), made)
 
     def _after(self, cell: Variable, before: Any, turn: int, counters: set[Variable]) -> Any:
         """What a cell holds after a step, as state: in the dtype in which it came in."""

@@ -198,6 +198,10 @@ class Way:
             addresses: for each parameter, where each of its arrays starts in this step; the gradient's is the last.
             lines: this step's scalars by name, for all parameters or for each.
         """
+        if not self._reading and len(self._writing) == 1:
+            (writing,) = self._writing
+            table.write(writing.kernels, addresses, list(map(writing.evaluate, lines)))
+            return
         for call in calls_of([self.passes(InTable(table, addresses), lines)]):
             call()
 

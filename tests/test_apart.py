@@ -11,7 +11,7 @@ import torch
 from algorithms import DEFAULTS, FEATURES, KERAS_2, OPTAX, PLAIN, TORCH, problem
 
 from gradwise import optimizers, schedules
-from gradwise.optimizers import SGD, Adam, Nadam
+from gradwise.optimizers import SGD, Adam, Nadam, functional
 from gradwise.optimizers.apart import Apart
 from gradwise.optimizers.apart_again import Again
 from gradwise.optimizers.registry import ALGORITHMS
@@ -46,6 +46,7 @@ def passes(monkeypatch):
 @pytest.fixture
 def again(monkeypatch):
     """For each time a short way was tried, whether it was gone."""
+    monkeypatch.setattr(functional, "_RECORDED", {})
     found = []
     step = Again.step
 
@@ -479,3 +480,27 @@ def test_a_schedule_may_be_a_function_of_the_users(again):
     stepped, _ = some_steps(optimizer, params, grads, 3)
     assert counts == [0, 1, 2] and again == [True] * 2
     assert stepped["w"][0] == pytest.approx(-0.5 - 0.25 - 0.5 / 3)
+
+
+def test_equal_optimizers_share_what_was_recorded(again):
+    params, grads = {"w": np.linspace(0.0, 1.0, 7)}, {"w": np.linspace(1.0, 2.0, 7)}
+    results = [some_steps(Adam(rate, beta_1=0.625), params, grads, 3) for rate in (0.25, 0.5, 0.25)]
+    # The first of them has made the first step in full.
+    assert again == [True] * 8
+    assert same_bits(results[0], results[2]) and not same_bits(results[0], results[1])
+    assert same_bits(results[1], some_steps(Adam(0.5, beta_1=0.625, jit_compile=False), params, grads, 3))
+
+
+def test_rules_of_the_users_share_nothing(again):
+    def made(factor):
+        class Mine(optimizers.Optimizer):
+            def update_step(self, gradient, variable, learning_rate):
+                self.assign_sub(variable, gradient * (learning_rate * factor))
+
+        return Mine(0.5)
+
+    params = {"w": np.ones(3)}
+    for factor in (1.0, 2.0):
+        stepped, _ = made(factor).step(params, params, made(factor).init(params))
+        assert stepped["w"].tolist() == [1.0 - 0.5 * factor] * 3
+    assert again == []

@@ -525,3 +525,17 @@ def test_inside_global_optimizers(host: str) -> None:
         result = optimize.dual_annealing(fun, [(-2.0, 2.0)], minimizer_kwargs=local, maxiter=100, rng=0)
     np.testing.assert_allclose(result.x, -0.195, atol=1e-3)
     np.testing.assert_allclose(result.fun, -1.0009, atol=1e-4)
+
+
+def test_huge_iterates_are_finite() -> None:
+    start = np.array([1e200, -1e300])
+    arguments = {"fun": lambda x: (0.5, np.array([1.0, 0.0])), "x0": start, "jac": True, "options": {"maxiter": 3}}
+    result = run(optimizers.SGD(1e199), **arguments)
+    assert (result.status, result.nit, result.nfev, result.njev) == (1, 3, 4, 4)
+    np.testing.assert_allclose(result.x, [7e199, -1e300])
+
+
+def test_the_start_is_not_the_result() -> None:
+    start = np.array([3.0])
+    result = run(fun=lambda x: (0.0, np.zeros(1)), x0=start, jac=True)
+    assert result.nit == 0 and not np.may_share_memory(result.x, start)
