@@ -6,6 +6,7 @@ from .deltas import DeltaVariable, UnknownValueError
 from .detect import HOST, NUMPY, backend_of, compiler_graph, describe, shown
 from .handles import handle_of
 from .losses import PerformanceWarning
+from .rows import Rows
 from .scope import (
     BuildScope,
     Scope,
@@ -20,7 +21,7 @@ from .variable import Variable, commit, value_of
 
 __all__ = [
     "FLOATING", "HOST", "NUMPY", "SIXTEEN_BIT", "Array", "Backend", "BuildScope", "DeltaVariable",
-    "Order", "PerformanceWarning", "Scope", "StepScope", "Tree", "UnknownValueError", "Variable", "any_scope",
+    "Order", "PerformanceWarning", "Rows", "Scope", "StepScope", "Tree", "UnknownValueError", "Variable", "any_scope",
     "backend_of", "build_scope", "commit", "compiler_graph", "compute_dtype", "describe", "handle_of", "is_number",
     "leaves_scopes", "ops", "parts_of", "plain", "register_node", "scope_holding", "shown", "taken_apart",
     "taken_apart_by_jax",

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy
+
+if TYPE_CHECKING:
+    from .rows import Rows
 
 Array: TypeAlias = Any
 """An array of any library, or a Python number."""
@@ -268,6 +271,20 @@ class Backend:
     def not_dense(self, array: Array) -> str | None:
         """What an array is that is not stored densely, in a word or two."""
         return None
+
+    # ---------------------------------------------------------------- gradients of some rows
+
+    def rows(self, array: Array) -> Rows | None:
+        """An array that is stored sparsely as the rows that it has; None if it is stored in another way."""
+        return None
+
+    def taken(self, array: Array, places: Any) -> Array:
+        """A new array of the rows of a dense one, at the places of `Rows`."""
+        raise TypeError(f"{self.name} has no gradients of some rows.")
+
+    def put(self, array: Array, places: Any, values: Array) -> None:
+        """Write rows into a dense array in place."""
+        raise TypeError(f"{self.name} has no gradients of some rows.")
 
     # ---------------------------------------------------------------- running
 

@@ -12,11 +12,12 @@ import array_api_compat.torch
 import numpy
 import torch
 
-from . import torch_spread
+from . import torch_rows, torch_spread
 from .base import FLOATING, Array, Backend, Order, dense_order, elements_overlap
 from .compiler import has_numba
 from .interpreter import interpret
 from .reductions import sum_of_squares
+from .rows import Rows
 from .torch_foreach import apply_to_lists, run_compiled
 from .torch_threads import torch_threads
 
@@ -235,6 +236,19 @@ class TorchBackend(Backend):
         if array.layout == torch.strided:
             return None
         return f"in the layout {array.layout}" if array.is_mkldnn else "sparse"
+
+    def rows(self, array: Array) -> Rows | None:
+        """Of tensors in coordinates."""
+        plain = type(array) in _PLAIN and array.layout is torch.sparse_coo and not self.traced(array)
+        return torch_rows.rows_of(array.detach()) if plain else None
+
+    def taken(self, array: Array, places: Any) -> Array:
+        """By their indices."""
+        return torch_rows.taken(array.detach(), places)
+
+    def put(self, array: Array, places: Any, values: Array) -> None:
+        """By their indices."""
+        torch_rows.put(array, places, values)
 
     def arithmetic(self) -> AbstractContextManager[Any]:
         """An imperative step builds no graph."""

@@ -80,7 +80,7 @@ class SGD(Adapter):
         {**_COMMON, "momentum": "momentum", "dampening": "dampening", "nesterov": "nesterov"},
         slots={"momentum": "momentum_buffer"},
         numbers={},
-        densified=True,
+        sparse=True,
     )
 
     def _start(self, params: Any, defaults: dict[str, Any]) -> None:
@@ -230,7 +230,7 @@ class Adagrad(Adapter):
         },
         slots={"accumulator": "sum"},
         numbers=_STEP,
-        densified=True,
+        sparse=True,
         eager=True,
     )  # fmt: skip
 

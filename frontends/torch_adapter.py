@@ -177,7 +177,7 @@ class Adapter(torch.optim.Optimizer):
                 if not sparse and engine.fits():
                     raise
                 if sparse:
-                    gradients = self._densified(gradients, self.param_groups[index])
+                    self._check_sparse(self.param_groups[index])
                 self._update_group(index, self._new_engine(index, present), gradients, present)
 
     def _ready_groups(self) -> list[tuple[int, Engine, list[torch.Tensor], Sequence[int]]]:
@@ -197,7 +197,7 @@ class Adapter(torch.optim.Optimizer):
             engine = engines.get(index)
             if engine is None or not engine.holds(self.param_groups[index], self.state, present):
                 if any(gradient.is_sparse for gradient in gradients):
-                    gradients = self._densified(gradients, self.param_groups[index])
+                    self._check_sparse(self.param_groups[index])
                 engine = self._new_engine(index, present)
             ready.append((index, engine, gradients, present))
         return ready
@@ -227,13 +227,11 @@ class Adapter(torch.optim.Optimizer):
         """Keep a group's values as those with which its state was used last."""
         self.__dict__.setdefault("_used_with", {})[index] = dict(self.param_groups[index])
 
-    def _densified(self, gradients: Sequence[torch.Tensor], group: dict[str, Any]) -> list[torch.Tensor]:
-        name = type(self).__name__
-        if not self._row().densified:
-            raise RuntimeError(f"{name} does not support sparse gradients")
-        if group.get("weight_decay") and "sum" in self._row().slots:
-            raise RuntimeError("weight_decay option is not compatible with sparse gradients")
-        return [gradient.to_dense() if gradient.is_sparse else gradient for gradient in gradients]
+    def _check_sparse(self, group: dict[str, Any]) -> None:
+        """Raise for a group that takes no sparse gradients."""
+        reason = self._row().why_not_sparse(group, type(self).__name__)
+        if reason is not None:
+            raise RuntimeError(reason)
 
     # ---------------------------------------------------------------- saving, loading and copying
 

@@ -168,6 +168,7 @@ class Engine:
                 if name in rule._off_when_built and value:
                     return False
                 setattr(rule, name, value)
+        rule.takes_rows = self._row.why_not_sparse(group, type(rule).__name__) is None
         self._values = _kept(self._read(group))
         # What a tensor or an array holds may change at any time: it is read in every step.
         self._live = not _shows_changes(self._values)
@@ -210,7 +211,7 @@ class Engine:
         """Real gradients, and the places of their parameters among those that take part."""
         if self._complex:
             # A gradient may be a conjugate that was not computed yet.
-            gradients = [real_view(gradient.resolve_conj()) for gradient in gradients]
+            gradients = [real_view(gradient.resolve_conj()) for gradient in _whole(gradients)]
         if present == self.positions and not self._repeated:
             return gradients, range(len(self._cells))
         places = [self._place[position] for position in present]
@@ -238,7 +239,7 @@ class Engine:
         """
         rule, cells = self._rule, self._rule.variables
         aligned: list[Any] = [None] * len(self._cells)
-        gradients, places = self._prepared(gradients, present)
+        gradients, places = self._prepared(_whole(gradients), present)
         for place, gradient in zip(places, gradients, strict=True):
             aligned[place] = gradient
         stored: dict[int, list[torch.Tensor]] = {}
@@ -274,6 +275,11 @@ class Engine:
                     old.copy_(new)
             elif cell is not self._rule._iterations:
                 cell._array = new
+
+
+def _whole(gradients: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Sparse ones as dense ones."""
+    return [gradient.to_dense() if gradient.is_sparse else gradient for gradient in gradients]
 
 
 def _is_complex(value: Any) -> bool:

@@ -32,7 +32,7 @@ class Row:
         numbers: for each number the core keeps for a parameter, torch's key. A count of steps that is not named here is
             not stored: a parameter with state has made a step.
         fixed: group keys that are no arguments, with their values.
-        densified: whether sparse gradients are taken, as dense ones.
+        sparse: whether sparse gradients are taken, by their rows where the rule leaves the others as they are.
         eager: whether state exists from the start, rather than from a parameter's first gradient.
         ranges: by the core's attributes, where torch allows less than the core.
         added_later: hyperparameters that checkpoints of older versions of torch lack; all lack newer flags.
@@ -63,7 +63,7 @@ class Row:
         slots: Mapping[str, str],
         numbers: Mapping[str, str],
         fixed: Mapping[str, Any] | None = None,
-        densified: bool = False,
+        sparse: bool = False,
         eager: bool = False,
         ranges: Mapping[str, Number] | None = None,
         added_later: Sequence[str] = (),
@@ -79,11 +79,19 @@ class Row:
         self.fixed = dict(fixed or {})
         self.later = [key for key, value in self.defaults.items() if value is None or isinstance(value, bool)]
         self.later += [*added_later, *self.fixed]
-        self.densified = densified
+        self.sparse = sparse
         self.eager = eager
         self.ranges = {**hyperparameters_of(core), "learning_rate": LEARNING_RATE, **(ranges or {})}
         for name, number in (ranges or {}).items():
             number.name = name
+
+    def why_not_sparse(self, group: Mapping[str, Any], name: str) -> str | None:
+        """Why the gradients of a group must not be sparse, in torch's words for a class; None if they may be."""
+        if not self.sparse:
+            return f"{name} does not support sparse gradients"
+        if group.get("weight_decay") and "sum" in self.slots:
+            return "weight_decay option is not compatible with sparse gradients"
+        return None
 
     @property
     def defaults(self) -> dict[str, Any]:

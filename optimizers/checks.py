@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..backends import FLOATING, HOST, Backend, Variable, backend_of, describe, is_number, ops
+from ..backends import FLOATING, HOST, Backend, Rows, Variable, backend_of, describe, is_number, ops
 
 _REAL = ("float", "bfloat", "int", "uint")
 
@@ -117,6 +117,13 @@ def check_gradient(gradient: Any, parameter: Any, backend: Backend, shape: tuple
     apart = backend.why_apart(gradient, parameter)
     if apart is not None:
         raise ValueError(f"{what} {apart}: move it first.")
+
+
+def check_rows(rows: Rows, parameter: Any, backend: Backend, shape: tuple[int, ...], name: str) -> None:
+    """Raise as `check_gradient`, for a gradient that came as some rows."""
+    if rows.shape != shape:
+        raise ValueError(f"The gradient of {name!r} has shape {rows.shape}, its parameter has shape {shape}.")
+    check_gradient(rows.values, parameter, backend, backend.shape(rows.values), name)
 
 
 def check_held(cell: Variable, what: str, parameter: Any) -> None:

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
-from ..backends import HOST, Order, Variable, compute_dtype, describe, is_number, ops, scope_holding
+from ..backends import HOST, Order, Rows, Variable, compute_dtype, describe, is_number, ops, scope_holding
 from ..backends.compiler import has_numba
 from ..backends.program import Program
 from .attributes import Seen
@@ -46,7 +46,7 @@ class _Entry:
 
     __slots__ = (
         "addresses", "arrays", "cells", "copied", "dtype", "lent", "narrow", "order", "plain", "reason", "shape",
-        "size", "spread", "way",
+        "size", "spread", "touched", "way",
     )  # fmt: skip
 
     def __init__(self, cells: list[Variable], dtype: str) -> None:
@@ -64,15 +64,27 @@ class _Entry:
         self.plain = False
         # Whether several processes hold it together: then the arrays are what this one holds.
         self.spread = False
-        # What lies here as no pass takes it, and the copies that stand for it in this step and are written back.
-        self.lent: list[tuple[Any, Any]] = []
+        # For which of its arrays copies stand in this step, to be written back: the array, and where in it.
+        self.lent: dict[int, tuple[Any, Any]] = {}
+        # Memory that is read and written beside that of its arrays.
+        self.touched: list[tuple[int, int]] = []
         self.arrays: list[Any] = []
         self.addresses: list[int] = []
 
     def bounds(self) -> list[tuple[int, int]]:
         """Where its arrays lie: from which address to which."""
         lengths = [self.size * _ITEM_SIZES[cell.dtype_name] for cell in self.cells]
-        return [(start, start + length) for start, length in zip(self.addresses, lengths, strict=True)]
+        return [*self.touched, *((start, start + each) for start, each in zip(self.addresses, lengths, strict=True))]
+
+    def give_back(self, backend: Any) -> None:
+        """Write back what copies hold."""
+        for target in self.way.targets if self.lent and self.way is not None else ():
+            if target in self.lent:
+                array, places = self.lent[target]
+                if places is None:
+                    backend.write(array, self.arrays[target])
+                else:
+                    backend.put(array, places, self.arrays[target])
 
     @property
     def joint(self) -> bool:
@@ -133,7 +145,7 @@ class Fusion:
         meeting = False
         self._ways = dict.fromkeys(gradients.present, reason)
         if reason is None:
-            groups = self._grouped(rule, gradients)
+            groups = self._grouped(rule, gradients, rate)
             meeting = self._overlapping(groups, backend)
             if meeting:
                 self._ways = {
@@ -220,9 +232,9 @@ class Fusion:
             call()
         entries = [self._entries[index] for indices in positions for index in indices]
         for entry in entries:
-            for array, copy in entry.lent:
-                backend.write(array, copy)
-        backend.wrote([array for entry in entries for array in entry.written()])
+            entry.give_back(backend)
+        # What is written back by the library, that counts itself.
+        backend.wrote([array for entry in entries if entry.spread or not entry.lent for array in entry.written()])
 
     def _memory_of(self, way: Way, members: list[_Member], backend: Any) -> InTable | InBlocks:
         entries = [self._entries[index] for index, _, _ in members]
@@ -283,7 +295,7 @@ class Fusion:
                         entry.cells[target].assign(array)
             backend.wrote([array for entry in entries if entry.spread for array in entry.written()])
 
-    def _grouped(self, rule: Any, gradients: Any) -> dict[Any, list[_Member]]:
+    def _grouped(self, rule: Any, gradients: Any, rate: Any) -> dict[Any, list[_Member]]:
         backend = rule._parameters[0].backend
         groups: dict[Any, list[_Member]] = {}
         for index in gradients.present:
@@ -296,12 +308,35 @@ class Fusion:
             if not all(isinstance(cell.value, (int, float)) for cell in rule._numbers[index]):
                 self._ways[index] = "a scalar is traced or on a device"
                 continue
-            address, gradient = self._gradient_address(entry, gradients.array(index), backend)
+            rows = gradients.rows(index) if entry.plain and not entry.spread else None
+            if rows is not None and self._leaves_still(rule, index, rate):
+                self._take(entry, rows, backend)
+                gradient = rows.values
+            else:
+                gradient = gradients.array(index)
+            address, gradient = self._gradient_address(entry, gradient, backend)
             if address is None:
                 self._ways[index] = gradient
                 continue
             groups.setdefault((entry.way, entry.plain, bool(entry.copied)), []).append((index, address, gradient))
         return groups
+
+    def _leaves_still(self, rule: Any, index: int, rate: Any) -> bool:
+        """Whether a parameter and its slots stay as they are where its gradient, which is not clipped, is zero."""
+        way = self._entries[index].way
+        (line,) = lines_of(step_values(rule, rate), [[None, *(cell.value for cell in rule._numbers[index])]])
+        return way is not None and way.leaves_still(line)
+
+    def _take(self, entry: _Entry, rows: Rows, backend: Any) -> None:
+        """Let copies of some rows stand for a parameter and its slots."""
+        entry.touched = entry.bounds()
+        entry.lent = {number: (array, rows.places) for number, array in enumerate(entry.arrays)}
+        entry.shape = backend.shape(rows.values)
+        entry.size = math.prod(entry.shape)
+        entry.order, entry.copied = None, []
+        taken = [self._plain(backend.taken(array, rows.places), entry, backend) for array in entry.arrays]
+        entry.addresses = [address for address, _ in taken]
+        entry.arrays = [array for _, array in taken]
 
     # ---------------------------------------------------------------- begin_step
 
@@ -413,14 +448,15 @@ class Fusion:
             return _ELSEWHERE.format("its state")
         entry.arrays = arrays
         entry.spread = any(array is not cell._array for array, cell in zip(arrays, entry.cells, strict=True))
-        entry.lent = []
-        if entry.spread:
-            entry.shape = backend.shape(arrays[0])
-            entry.size = math.prod(entry.shape)
-            if joint:
-                if entry.narrow or not all(map(backend.of_plain_class, arrays)) or backend.takes_programs(arrays[0]):
-                    return "it adds up what processes hold together in another kind of memory"
-                entry.arrays = arrays = [self._plain_part(array, entry, backend) for array in arrays]
+        entry.lent, entry.touched = {}, []
+        entry.shape = backend.shape(arrays[0])
+        entry.size = math.prod(entry.shape)
+        if entry.spread and joint:
+            if entry.narrow or not all(map(backend.of_plain_class, arrays)) or backend.takes_programs(arrays[0]):
+                return "it adds up what processes hold together in another kind of memory"
+            entry.arrays = arrays = [
+                self._plain_part(array, number, entry, backend) for number, array in enumerate(arrays)
+            ]
         # A pass goes through all arrays in the order of the parameter's elements; sums are defined in row-major order.
         entry.order = order = None if joint else backend.order(arrays[0])
         entry.copied = entry.narrow
@@ -473,12 +509,12 @@ class Fusion:
             raise TypeError(f"Cannot read {describe(array)}, which belongs to {entry.cells[0].name!r}.")
         return address, array
 
-    def _plain_part(self, array: Any, entry: _Entry, backend: Any) -> Any:
+    def _plain_part(self, array: Any, number: int, entry: _Entry, backend: Any) -> Any:
         """What this process holds of an array; a copy that will be written back, if it does not lie plainly."""
         if backend.address(array, entry.dtype, entry.shape, None, write=True) is not None:
             return array
         copy = backend.plain_copy(array, entry.dtype, None)
-        entry.lent.append((array, copy))
+        entry.lent[number] = array, None
         return copy
 
     def _joint_alone(self, groups: dict[Any, list[_Member]], backend: Any) -> dict[Any, list[_Member]]:

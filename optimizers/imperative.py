@@ -10,6 +10,7 @@ from typing import Any
 from ..backends import (
     HOST,
     NUMPY,
+    Rows,
     Scope,
     Variable,
     backend_of,
@@ -26,6 +27,7 @@ from .checks import (
     check_array,
     check_gradient,
     check_held,
+    check_rows,
     check_some_gradient,
     checked_count,
     checked_scalar,
@@ -108,12 +110,16 @@ class ImperativeOptimizer(UpdateRule):
         else:
             cells = self._cells_for(variables)
             positions = list(range(len(cells)))
+        if self.takes_rows:
+            backend = cells[0].backend
+            gradients = [each if each is None else backend.rows(each) or each for each in gradients]
         self._check(gradients, cells, positions)
         if not self.built:
             self.build(variables)
         aligned: list[Any] = [None] * len(self._parameters)
         for position, gradient in zip(positions, gradients, strict=True):
-            aligned[position] = None if gradient is None else cells[0].backend.plain(gradient)
+            whole = gradient is not None and type(gradient) is not Rows
+            aligned[position] = cells[0].backend.plain(gradient) if whole else gradient
         with self._parameters[0].backend.arithmetic(), Undisturbed() as guard:
             with Scope((cell, cell.value) for cell in self._step_scalars()) as scope:
                 self._run(aligned, hold=guard.hold)
@@ -207,6 +213,9 @@ class ImperativeOptimizer(UpdateRule):
         self._check_held(cells, positions)
         for gradient, cell in zip(gradients, cells, strict=True):
             backend = cell.backend
+            if type(gradient) is Rows:
+                check_rows(gradient, cell._array, backend, cell.shape, cell.name)
+                continue
             if gradient is None or (
                 backend.fits_plainly(gradient, cell._array) and backend.why_no_values(gradient) is None
             ):

@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, overload
 
-from ..backends import HOST, Array, Scope, Variable, backend_of, commit, compute_dtype, describe, ops, shown
+from ..backends import HOST, Array, Rows, Scope, Variable, backend_of, commit, compute_dtype, describe, ops, shown
 from ..backends.program import Program
 from ..schedules.base import as_float
 from .cells import CellKeeper
@@ -35,6 +35,9 @@ _ROOM = 2**16
 
 class UpdateRule(CellKeeper):
     """Runs steps. The base of `Optimizer`; see there for the meaning of the attributes."""
+
+    takes_rows = False
+    """Whether gradients may be sparse. What front ends say, where their framework takes such; the core takes none."""
 
     convention: str
     jit_compile: Any
@@ -370,7 +373,7 @@ class _Gradients(Sequence[Array]):
         divisor: what every gradient is divided by, or None.
     """
 
-    def __init__(self, rule: UpdateRule, arrays: Sequence[Any], divisor: Any) -> None:
+    def __init__(self, rule: UpdateRule, arrays: list[Any], divisor: Any) -> None:
         self._rule = rule
         self.arrays = arrays
         self.divisor = divisor
@@ -390,8 +393,15 @@ class _Gradients(Sequence[Array]):
             self._factors = dict(zip(self.present, own, strict=True))
 
     def array(self, index: int) -> Array:
-        """The gradient as it came."""
+        """The gradient as it came; whole, if it came as some rows."""
+        if type(self.arrays[index]) is Rows:
+            self.arrays[index] = self.arrays[index].whole()
         return self.arrays[index]
+
+    def rows(self, index: int) -> Rows | None:
+        """The rows of which the gradient came, until it is needed whole; None if it is whole."""
+        gradient = self.arrays[index]
+        return gradient if type(gradient) is Rows else None
 
     def factor(self, index: int) -> Any:
         """What the gradient is multiplied by so that its norm keeps to the limits, or None."""
@@ -436,6 +446,9 @@ class _Sums(_Gradients):
         accumulator = self._rule._accumulators[index].value
         gradient = self._last.unscaled(index)
         return parameter.backend.cast(accumulator, parameter.backend.dtype_name(gradient)) + gradient
+
+    def rows(self, index: int) -> None:
+        """Sums are whole."""
 
 
 def _following(count: Any, room: int = 0, turn: int = 1) -> Any:

@@ -10,6 +10,7 @@ from ..backends import HOST, Backend, Variable, any_scope
 from ..backends.interpreter import BlockRunner
 from ..backends.passes import apart, passes_of, with_sums_inside
 from ..backends.program import Program, scalar_evaluator
+from ..backends.rows import leaves_still
 from .recording import BeginProgram
 
 
@@ -170,6 +171,12 @@ class Way:
     def adds_up(self) -> bool:
         """Whether anything depends on sums of many elements."""
         return bool(self._reading)
+
+    def leaves_still(self, line: dict[str, Any]) -> bool:
+        """Whether nothing changes where the gradient is zero, with these scalars, by name."""
+        if self._reading:
+            return False
+        return all(leaves_still(each.program, each.evaluate(line)) for each in self._writing)
 
     @functools.cached_property
     def whole(self) -> _Pass:

@@ -1,0 +1,169 @@
+"""Sparse gradients: they touch their rows only where the rule does nothing to others, and do what dense ones do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gradwise import optimizers
+from gradwise.backends.program import scalar_evaluator
+from gradwise.backends.rows import leaves_still
+from gradwise.optimizers.registry import ALGORITHMS
+
+torch = pytest.importorskip("torch")
+gtorch = pytest.importorskip("gradwise.frontends.torch")
+
+pytestmark = pytest.mark.torch
+
+STILL = {
+    "SGD": ("SGD", {}),
+    "SGD, maximize": ("SGD", {"maximize": True}),
+    "Adagrad": ("Adagrad", {"lr_decay": 0.1}),
+    "Adagrad, maximize": ("Adagrad", {"maximize": True, "initial_accumulator_value": 0.5}),
+}
+MOVING = {
+    "momentum": ("SGD", {"momentum": 0.9}),
+    "nesterov": ("SGD", {"momentum": 0.9, "nesterov": True}),
+    "decay": ("SGD", {"weight_decay": 0.1}),
+}
+DTYPES = ("float32", "float64", "float16", "bfloat16")
+
+
+@pytest.fixture(autouse=True)
+def checked():
+    with torch.sparse.check_sparse_tensor_invariants():
+        yield
+
+
+def sparse(shape, axes, count, dtype, seed):
+    """Some entries along the first axes, some of them twice, and what lies in them."""
+    generator = torch.Generator().manual_seed(seed)
+    places = torch.stack([torch.randint(0, length, (count,), generator=generator) for length in shape[:axes]])
+    places = torch.cat([places, places[:, :1]], dim=1) if count else places
+    values = torch.randn(places.shape[1], *shape[axes:], generator=generator).to(dtype)
+    return torch.sparse_coo_tensor(places, values, shape)
+
+
+CASES = {"rows": ((9, 4), 1, 3), "blocks": ((9, 2, 3), 1, 3), "elements": ((6, 5), 2, 7), "none": ((9, 4), 1, 0)}
+
+
+def ends(name, arguments, dtype, dense, case="rows", steps=4):
+    """Parameters and state after some steps beside a dense parameter."""
+    shape, axes, count = CASES[case]
+    table = torch.nn.Parameter(torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(dtype))
+    other = torch.nn.Parameter(torch.ones(3))
+    optimizer = getattr(gtorch, name)([table, other], lr=0.1, **arguments)
+    before = table._version
+    for step in range(steps):
+        gradient = sparse(shape, axes, count, dtype, seed=step)
+        table.grad = gradient.coalesce().to_dense() if dense else gradient
+        other.grad = torch.full((3,), 0.5)
+        optimizer.step()
+    state = [value for entry in optimizer.state.values() for value in entry.values() if torch.is_tensor(value)]
+    return [table.detach(), other.detach(), *state], table._version - before
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("given", [*STILL, *MOVING])
+def test_a_sparse_gradient_does_what_a_dense_one_does(given, dtype, case):
+    name, arguments = {**STILL, **MOVING}[given]
+    (one, counted), (two, expected) = (
+        ends(name, arguments, getattr(torch, dtype), dense, case) for dense in (False, True)
+    )
+    assert len(one) == len(two) and all(a.equal(b) for a, b in zip(one, two, strict=True))
+    assert counted == expected
+
+
+@pytest.mark.parametrize("given", [*STILL, *MOVING])
+def test_nothing_is_made_dense_where_other_rows_stay(given, monkeypatch):
+    made = []
+    whole = torch.Tensor.to_dense
+    monkeypatch.setattr(torch.Tensor, "to_dense", lambda self, *a, **k: made.append(self) or whole(self, *a, **k))
+    name, arguments = {**STILL, **MOVING}[given]
+    ends(name, arguments, torch.float32, dense=False)
+    assert bool(made) == (given in MOVING)
+
+
+def test_hyperparameters_that_move_other_rows_are_seen():
+    table = torch.nn.Parameter(torch.ones(4, 2))
+    optimizer = gtorch.SGD([table], lr=0.1)
+    for decay, moved in ((0.0, False), (0.5, True), (0.0, False)):
+        optimizer.param_groups[0]["weight_decay"] = decay
+        before = table.detach().clone()
+        table.grad = torch.sparse_coo_tensor([[1]], torch.ones(1, 2), (4, 2))
+        optimizer.step()
+        assert bool((table[0] != before[0]).any()) == moved and bool((table[1] != before[1]).all())
+
+
+def test_tensors_that_share_memory_are_both_stepped():
+    for dense in (False, True):
+        memory = torch.ones(4, 2)
+        first, second = torch.nn.Parameter(memory), torch.nn.Parameter(memory[1:])
+        optimizer = gtorch.SGD([first, second], lr=0.1)
+        first.grad = torch.sparse_coo_tensor([[1]], torch.ones(1, 2), (4, 2))
+        second.grad = torch.sparse_coo_tensor([[0]], torch.ones(1, 2), (3, 2))
+        if dense:
+            first.grad, second.grad = first.grad.to_dense(), second.grad.to_dense()
+        optimizer.step()
+        np.testing.assert_allclose(memory.numpy(), [[1, 1], [0.8, 0.8], [1, 1], [1, 1]])
+
+
+def test_a_gradient_that_does_not_fit_changes_nothing():
+    table = torch.nn.Parameter(torch.ones(4, 2))
+    optimizer = gtorch.Adagrad([table])
+    table.grad = torch.sparse_coo_tensor([[1]], torch.ones(1, 2), (4, 2))
+    optimizer.step()
+    kept = table.detach().clone(), optimizer.state[table]["sum"].clone()
+    table.grad.resize_as_(torch.sparse_coo_tensor([[1]], torch.ones(1, 2), (5, 2)))
+    with pytest.raises(ValueError, match=r"shape \(5, 2\), its parameter has shape \(4, 2\)"):
+        optimizer.step()
+    assert kept[0].equal(table) and kept[1].equal(optimizer.state[table]["sum"])
+
+
+def test_a_rate_in_a_tensor_and_a_complex_table():
+    for dtype, rate in ((torch.float32, torch.tensor(0.1)), (torch.complex64, 0.1)):
+        results = []
+        for dense in (False, True):
+            table = torch.nn.Parameter(torch.ones(4, 2, dtype=dtype))
+            optimizer = gtorch.SGD([table], lr=rate)
+            for _ in range(2):
+                gradient = torch.sparse_coo_tensor([[1, 2]], torch.ones(2, 2, dtype=dtype), (4, 2))
+                table.grad = gradient.to_dense() if dense else gradient
+                optimizer.step()
+            results.append(table.detach())
+        assert results[0].equal(results[1])
+
+
+@pytest.mark.parametrize("kind", ALGORITHMS)
+def test_what_is_said_to_stay_stays(kind):
+    """Where a program is said to leave still what has no gradient, a dense step does so; with decay none is."""
+    found = {}
+    for decay in (None, 0.1):
+        optimizer = kind(0.1) if decay is None else kind(0.1, weight_decay=decay)
+        array, gradient = np.linspace(-1.0, 2.0, 6, dtype=np.float32), np.ones(6, dtype=np.float32)
+        optimizer.apply([gradient], [array])
+        program = optimizer.program_of(array)
+        # A rate of 0.1 and a step of 2, and so on: no number of these is 0 or 1.
+        names = {"rate": 0.1, "base_rate": 0.1, "count": 1.0}
+        if not set(program.scalar_inputs) <= set(names):
+            names |= dict.fromkeys(program.scalar_inputs, 0.3)
+        found[decay] = leaves_still(program, scalar_evaluator(program)(names))
+        slots = [cell.numpy() for cell in optimizer.variables if cell.shape == array.shape]
+        before = [array.copy(), *slots]
+        optimizer.apply([np.zeros(6, dtype=np.float32)], [array])
+        after = [array, *(cell.numpy() for cell in optimizer.variables if cell.shape == array.shape)]
+        same = all(np.array_equal(one, two) for one, two in zip(before, after, strict=True))
+        assert same or not found[decay]
+    assert not found[0.1]
+    assert found[None] or kind not in (optimizers.SGD, optimizers.Adagrad)
+
+
+def test_numbers_decide_as_they_are():
+    """A rate that is not finite moves everything, so nothing is said to stay."""
+    array = np.ones(3, dtype=np.float32)
+    optimizer = optimizers.SGD(0.1)
+    optimizer.apply([array.copy()], [array])
+    program = optimizer.program_of(array)
+    assert leaves_still(program, [0.1] * len(program.scalars))
+    assert not leaves_still(program, [float("inf")] * len(program.scalars))
