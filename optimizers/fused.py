@@ -309,7 +309,7 @@ class Fusion:
                 self._ways[index] = "a scalar is traced or on a device"
                 continue
             rows = gradients.rows(index) if entry.plain and not entry.spread else None
-            if rows is not None and self._leaves_still(rule, index, rate):
+            if rows is not None and self._leaves_still(rule, index, gradients, rate):
                 self._take(entry, rows, backend)
                 gradient = rows.values
             else:
@@ -321,10 +321,11 @@ class Fusion:
             groups.setdefault((entry.way, entry.plain, bool(entry.copied)), []).append((index, address, gradient))
         return groups
 
-    def _leaves_still(self, rule: Any, index: int, rate: Any) -> bool:
+    def _leaves_still(self, rule: Any, index: int, gradients: Any, rate: Any) -> bool:
         """Whether a parameter and its slots stay as they are where its gradient, which is not clipped, is zero."""
         way = self._entries[index].way
-        (line,) = lines_of(step_values(rule, rate), [[None, *(cell.value for cell in rule._numbers[index])]])
+        values = self._values_of(rule, gradients, rate)
+        (line,) = lines_of(values, [[None, *(cell.value for cell in rule._numbers[index])]])
         return way is not None and way.leaves_still(line)
 
     def _take(self, entry: _Entry, rows: Rows, backend: Any) -> None:
