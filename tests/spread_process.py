@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
+from torch.distributed.tensor import DTensor, Partial, Replicate, Shard
 from torch.distributed.tensor.debug import CommDebugMode
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 from user_optimizers import Lamb
@@ -61,6 +61,12 @@ def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+def laid_out(tensor: torch.Tensor, mesh: Any, placements: Any) -> DTensor:
+    """A tensor that all processes have, spread: each keeps its part, and nothing is sent."""
+    everywhere = DTensor.from_local(tensor.clone(), mesh, [Replicate()] * mesh.ndim, run_check=False)
+    return everywhere.redistribute(mesh, placements)
+
+
 def whole(tensor: Any) -> Any:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
@@ -82,7 +88,7 @@ def reductions(mesh: Any) -> dict[str, Any]:
     cases = {"uneven": drawn(5, 3), "one row": drawn(1, 3), "negative": negative, "nan": with_nan}
     for name, tensor in cases.items():
         for place, placements in PLACEMENTS.items():
-            spread = distribute_tensor(tensor, mesh, placements)
+            spread = laid_out(tensor, mesh, placements)
             values = [ops.sum_of_squares(spread), *(f(spread) for f in (ops.norm, ops.sum, ops.mean, ops.max))]
             found[f"{name}, {place}"] = [float(value) for value in values]
         found[f"{name}, expected"] = [
@@ -98,7 +104,7 @@ def parameters(mesh: Any, spread: bool, seed: int) -> list[Any]:
     made: list[Any] = []
     for number, placements in enumerate([*PLACEMENTS.values(), [Shard(0), Shard(0)]]):
         tensor = drawn(1 if number == len(PLACEMENTS) else 5, 3, seed=seed + number)
-        made.append(distribute_tensor(tensor, mesh, placements) if spread else tensor)
+        made.append(laid_out(tensor, mesh, placements) if spread else tensor)
     return [*made, drawn(4, seed=seed + 99)]
 
 
@@ -137,8 +143,8 @@ def exact(mesh: Any, make: Any) -> dict[str, Any]:
 def collectives(mesh: Any, make: Any) -> list[int]:
     """How many there are in a first step of ten tensors, and in later ones."""
     axis = mesh["data"]
-    own = [distribute_tensor(drawn(5, 3, seed=number), axis, [Shard(0)]) for number in range(10)]
-    gradients = [distribute_tensor(drawn(5, 3, seed=-1 - number), axis, [Shard(0)]) for number in range(10)]
+    own = [laid_out(drawn(5, 3, seed=number), axis, [Shard(0)]) for number in range(10)]
+    gradients = [laid_out(drawn(5, 3, seed=-1 - number), axis, [Shard(0)]) for number in range(10)]
     optimizer, counts = make(), []
     for _ in range(3):
         with CommDebugMode() as mode:
@@ -151,7 +157,7 @@ def tied(mesh: Any) -> dict[str, Any]:
     """Two parameters over the same memory, which one process alone has any of."""
     part = drawn(1, 3) if dist.get_rank() == 0 else torch.empty(0, 3)
     one, two = (DTensor.from_local(part, mesh, [Shard(0)] * 2, shape=(1, 3), stride=(3, 1)) for _ in range(2))
-    gradient = distribute_tensor(drawn(1, 3, seed=1), mesh, [Shard(0)] * 2)
+    gradient = laid_out(drawn(1, 3, seed=1), mesh, [Shard(0)] * 2)
     optimizer = Lamb(0.1)
     for _ in range(2):
         optimizer.apply([gradient, gradient], [one, two])
@@ -166,7 +172,7 @@ def odd_memory(mesh: Any, make: Any) -> float:
     rank = dist.get_rank()
 
     def laid(tensor: torch.Tensor, empty_as: tuple[int, ...] = (0, 3)) -> Any:
-        spread = distribute_tensor(tensor, mesh, [Shard(0), Shard(0)])
+        spread = laid_out(tensor, mesh, [Shard(0), Shard(0)])
         part = spread.to_local()
         if rank == 1:
             part = part.t().contiguous().t()
@@ -270,13 +276,13 @@ def refusal(call: Any) -> str:
 
 def refusals(mesh: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    plain, square = drawn(4, 4), distribute_tensor(drawn(4, 4), mesh, [Shard(0), Shard(0)])
+    plain, square = drawn(4, 4), laid_out(drawn(4, 4), mesh, [Shard(0), Shard(0)])
     other = init_device_mesh("cpu", (PROCESSES,), mesh_dim_names=("all",))
     before = whole(square).clone()
     for name, gradient, parameter in (
         ("plain gradient", plain, square),
         ("spread gradient", square, plain.clone()),
-        ("another mesh", distribute_tensor(plain, other, [Shard(0)]), square),
+        ("another mesh", laid_out(plain, other, [Shard(0)]), square),
     ):
         first = torch.zeros(2)
         found[name] = refusal(
@@ -284,16 +290,16 @@ def refusals(mesh: Any) -> dict[str, Any]:
         )
         found[f"{name} changed"] = bool(first.any() or (whole(square) != before).any())
     found["rule"] = refusal(lambda: Gathered(0.1).apply([square], [square]))
-    found["empty"] = refusal(lambda: ops.max(distribute_tensor(torch.zeros(0, 3), mesh, [Shard(0), Shard(0)])))
+    found["empty"] = refusal(lambda: ops.max(laid_out(torch.zeros(0, 3), mesh, [Shard(0), Shard(0)])))
     return found
 
 
 def other_placements(mesh: Any) -> dict[str, Any]:
     """Gradients that are placed in another way than their parameters, or still to be added."""
     plain, start = drawn(5, 3), drawn(5, 3)
-    spread = distribute_tensor(plain, mesh, [Shard(0), Shard(0)])
+    spread = laid_out(plain, mesh, [Shard(0), Shard(0)])
     gradients = [
-        distribute_tensor(drawn(5, 3, seed=1), mesh, [Shard(1), Replicate()]),
+        laid_out(drawn(5, 3, seed=1), mesh, [Shard(1), Replicate()]),
         DTensor.from_local(drawn(5, 3, seed=2), mesh, [Partial(), Replicate()]),
     ]
     ours, theirs = optimizers.Adam(0.1, global_clipnorm=1.0), optimizers.Adam(0.1, global_clipnorm=1.0)
