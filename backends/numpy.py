@@ -37,7 +37,8 @@ def _has_own_operators(kind: Any) -> bool:
 
 
 def _is_masked(array: Any) -> bool:
-    return isinstance(array, numpy.ma.MaskedArray) and bool(numpy.any(array.mask))
+    # NumPy imports masked arrays when they are named, which takes a quarter of a first step.
+    return type(array) is not numpy.ndarray and isinstance(array, numpy.ma.MaskedArray) and bool(numpy.any(array.mask))
 
 
 def _stands_for_its_elements(array: Any) -> bool:
