@@ -20,14 +20,13 @@ from gradwise.backends import numba_compiled
 {before}
 for arguments in {arguments}:
     for shape in ((5, 3), (30_000,)):
-        for dtype in ("float32", "float64"):
-            optimizer = getattr(optimizers, {algorithm!r})(0.25, jit_compile=True, **arguments)
-            parameters = [ones(shape, dtype)]
-            for _ in range(3):
-                optimizer.apply([ones(shape, dtype)], parameters)
+        optimizer = optimizers.Adagrad(0.25, jit_compile=True, **arguments)
+        parameters = [ones(shape)]
+        for _ in range(3):
+            optimizer.apply([ones(shape)], parameters)
 print(json.dumps([numba_compiled.TALLY, "numba" in sys.modules]))
 """
-NUMPY = "ones = lambda shape, dtype: np.ones(shape, dtype)"
+NUMPY = "ones = lambda shape: np.ones(shape, 'float32')"
 
 
 def environment(folder):
@@ -41,8 +40,8 @@ def run(folder, *arguments, **changes):
     )  # fmt: skip
 
 
-def counted(folder, algorithm, arguments, before=NUMPY):
-    code = COUNTED.format(algorithm=algorithm, arguments=arguments, before=before)
+def counted(folder, arguments, before=NUMPY):
+    code = COUNTED.format(arguments=arguments, before=before)
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment(folder), cwd="/", capture_output=True, text=True, check=False
     )
@@ -52,9 +51,9 @@ def counted(folder, algorithm, arguments, before=NUMPY):
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory):
-    """A folder with all that Adagrad needs."""
+    """A folder with all that Adagrad needs in float32."""
     folder = tmp_path_factory.mktemp("filled")
-    done = run(folder, "warm-up", "--optimizer", "adagrad")
+    done = run(folder, "warm-up", "--optimizer", "adagrad", "--dtype", "float32")
     assert done.returncode == 0, done.stderr
     assert done.stderr == "" and str(folder / "kernels") in done.stdout
     return folder, done.stdout
@@ -68,7 +67,7 @@ def test_steps_after_it_compile_nothing(filled):
         {"convention": "optax"}, {"convention": "keras2"}, {"clipvalue": 0.5}, {"use_ema": True},
         {"global_clipnorm": 3.0},
     ]  # fmt: skip
-    tally, imported = counted(folder, "Adagrad", arguments)
+    tally, imported = counted(folder, arguments)
     assert tally["compiled"] == 0 and tally["found"] > 8 and not imported
 
 
@@ -79,7 +78,7 @@ def test_steps_of_torch_after_it_compile_nothing(filled):
     before = """
 import torch
 from gradwise.frontends import torch as optim
-ones = lambda shape, dtype: torch.ones(shape, dtype=getattr(torch, dtype))
+ones = torch.ones
 for size in (10, 200_000):
     for options in ({}, {"weight_decay": 0.1}, {"maximize": True}, {"lr_decay": 0.1}):
         parameter = torch.nn.Parameter(torch.ones(size))
@@ -88,24 +87,33 @@ for size in (10, 200_000):
             parameter.grad = torch.ones(size)
             optimizer.step()
 """
-    tally, _ = counted(filled[0], "Adagrad", [{}], before)
+    tally, _ = counted(filled[0], [{}], before)
     assert tally["compiled"] == 0 and tally["found"] > 4
 
 
 @pytest.mark.fast
 def test_a_second_time_finds_all(filled):
     folder, first = filled
-    done = run(folder, "warm-up", "--optimizer", "Adagrad")
+    done = run(folder, "warm-up", "--optimizer", "Adagrad", "--dtype", "float32")
     assert done.returncode == 0, done.stderr
     compiled = int(first.splitlines()[-1].split()[0])
     assert compiled > 8 and f"0 functions compiled, {compiled} were there already" in done.stdout
 
 
-@pytest.mark.fast
-def test_one_of_two_dtypes(filled):
-    done = run(filled[0], "warm-up", "--optimizer", "adagrad", "--dtype", "float64")
-    assert done.returncode == 0 and "0 functions compiled" in done.stdout
-    assert "float64" in done.stdout and "float32" not in done.stdout
+def test_dtypes_and_names(monkeypatch):
+    """Of all, or of those that are named, each once."""
+    monkeypatch.setattr(warm_up, "why_not", lambda: None)
+    asked = []
+
+    def noted(pieces, done):
+        asked.append({(piece.algorithm.__name__, piece.dtype) for piece in pieces})
+        return warm_up.Outcome(0, len(pieces), 0, [])
+
+    monkeypatch.setattr(warm_up, "warm_up", noted)
+    assert command.main(["warm-up"]) == 0
+    assert command.main(["warm-up", "--optimizer", "ADAM", "--optimizer", "sgd", "--dtype", "float64"]) == 0
+    assert asked[0] == {(each.__name__, dtype) for each in ALGORITHMS for dtype in ("float32", "float64")}
+    assert asked[1] == {("Adam", "float64"), ("SGD", "float64")}
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
