@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 from ..backends import compute_dtype, is_number, ops
 from ..backends.compiler import has_numba
 from .apart_again import Again
+from .attributes import numbers_of
+from .cells import configuration, frozen
 from .ways import Way, addresses_of, lines_of, step_values, table_of
 
 
@@ -49,16 +51,14 @@ class Apart:
     def __init__(self, rule: Any) -> None:
         self._rule = rule
         self._lock = threading.Lock()
-        self._found: tuple[list[Way | None], dict[str, Any]] | None = None
+        every = rule.gradient_accumulation_steps
+        divisor = rule.loss_scale_factor if every is None else float(every)
+        self._ways = rule._fusion.ways_of(rule, _Kind((), divisor))
         self._again: dict[Any, Again | None] = {}
 
-    def ways(self, gradients: Any) -> tuple[list[Way | None], dict[str, Any]]:
-        """For each parameter how its update is run in one pass, or None; and the optimizer's numbers, as scalars."""
-        if self._found is None:
-            with self._lock:
-                if self._found is None:
-                    self._found = self._rule._fusion.ways_of(self._rule, gradients)
-        return self._found
+    def serves(self, rule: Any) -> bool:
+        """Whether it holds for an optimizer that may differ from its own in its numbers."""
+        return bool(self._rule._fusion.free) or frozen(configuration(self._rule)) == frozen(configuration(rule))
 
     def again(self, present: tuple[int, ...], leaves: Sequence[Any]) -> Again | None:
         """The short way of steps like one that was made, if there is one.
@@ -73,12 +73,10 @@ class Apart:
             made = None
             everywhere = not rule.use_ema or len(present) == len(rule._parameters)
             if present and everywhere and rule.gradient_accumulation_steps is None and has_numba():
-                gradients = _Kind(present, rule.loss_scale_factor)
-                ways, numbers = self.ways(gradients)
                 with self._lock, contextlib.suppress(LookupError):
-                    begin = rule._fusion.begin_of(rule, gradients)
+                    begin = rule._fusion.begin_of(rule, _Kind(present, rule.loss_scale_factor))
                     if not rule._has_begin_step() or (begin is not None and not begin.reads_arrays):
-                        made = Again(rule, ways, numbers, begin, dict(zip(present, key[2], strict=True)), kind)
+                        made = Again(rule, self._ways, begin, dict(zip(present, key[2], strict=True)), kind)
             self._again[key] = made
         return self._again[key]
 
@@ -95,14 +93,14 @@ class Apart:
         if not all(map(is_number, scalars)) or backend.watched() or rule._parameters[0].collects:
             return set(), _nothing
         groups: dict[Way, list[_Member]] = {}
-        ways, numbers = self.ways(gradients)
-        for index, way in enumerate(ways):
+        for index, way in enumerate(self._ways):
             if way is not None and index in gradients.present:
                 member = _looked_at(rule, index, way, gradients, backend)
                 if member is not None:
                     groups.setdefault(way, []).append(member)
         if not groups:
             return set(), _nothing
+        numbers = {number.name: number.read() for number in numbers_of(rule)}
         values = step_values(rule, rate, gradients.divisor, numbers)
 
         def run() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..backends import HOST, Backend, Order, Scope, leaves_scopes
-from .attributes import Seen
+from .attributes import Seen, is_ours
 from .ways import Begin, Way, lines_of, named_values, table_of
 
 if TYPE_CHECKING:  # Numba is imported when there is a first table.
@@ -65,11 +65,9 @@ class Again:
     """
 
     def __init__(
-        self, rule: Any, ways: Sequence[Way | None], values: dict[str, Any], begin: Begin | None,
-        orders: dict[int, Order], kind: type,
-    ) -> None:  # fmt: skip
+        self, rule: Any, ways: Sequence[Way | None], begin: Begin | None, orders: dict[int, Order], kind: type
+    ) -> None:
         self._rule = rule
-        self._values = values
         self._begin = begin
         self.present = list(orders)
         self._kind = kind
@@ -141,13 +139,20 @@ class Again:
         self._empty = sorted({*range(leaves)} - set(self._place.values()))
         self._absent = sorted({*range(self._count)} - set(self.present))
 
+    @property
+    def free(self) -> bool:
+        """Whether the optimizer may have other numbers."""
+        return bool(self._rule._fusion.free)
+
     def step(
-        self, optimizer: Any, leaves: list[Any], structure: Any, grads: Any, state: Any, learning_rate: Any
-    ) -> tuple[Any, tuple[Any, ...]] | None:
+        self, optimizer: Any, own: dict[str, Any], leaves: list[Any], structure: Any, grads: Any, state: Any,
+        learning_rate: Any,
+    ) -> tuple[Any, tuple[Any, ...]] | None:  # fmt: skip
         """The new parameters, and the parts of the new state; None if it is another step.
 
         Args:
             optimizer: whose step it is.
+            own: its numbers, by their names in programs.
             leaves: the parameters.
             structure: of their tree.
             grads: gradients, in a tree.
@@ -188,13 +193,17 @@ class Again:
             if addresses is None:
                 return None
             found.append(addresses)
-        factors = self._factors(gradients) if self._clipped else {}
+        factors = self._factors(optimizer, gradients) if self._clipped else {}
         if factors is None:
             return None
-        now = numbers if self._begin is None else self._begun(self._begin, rate, base, numbers, factors)
-        if now is None:
-            return None
-        line = self._line(rate, base, now)
+        shared, now = slice(1, 1 + len(self._shared)), numbers
+        line = named_values(rate, base, now[0], now[shared], optimizer.loss_scale_factor, own)
+        if self._begin is not None:
+            found_now = self._begun(self._begin, line, base, numbers, factors)
+            if found_now is None:
+                return None
+            now = found_now
+            line = named_values(rate, base, now[0], now[shared], optimizer.loss_scale_factor, own)
         for part, addresses in zip(self._parts, found, strict=True):
             lines = [line] if not factors and not part.numbers else self._lines(part, line, now, factors)
             part.run(part.table, addresses, lines)
@@ -206,26 +215,20 @@ class Again:
         rate = None if state.learning_rate is None else self._as_state(state.learning_rate, base, base)
         return self._results(structure, values, state, after, rate)
 
-    def _factors(self, gradients: list[Any]) -> dict[int, Any] | None:
+    def _factors(self, optimizer: Any, gradients: list[Any]) -> dict[int, Any] | None:
         """What gradients that are clipped are multiplied by; None if that lies on a device."""
         with self._backend.arithmetic():
-            factors: dict[int, Any] = self._rule._factors(gradients)
+            factors: dict[int, Any] = optimizer._factors(gradients)
         return factors if all(type(each) in _NUMBERS for each in factors.values()) else None
-
-    def _line(self, rate: Any, base: Any, numbers: list[Any]) -> dict[str, Any]:
-        """This step's scalars."""
-        shared = numbers[1 : 1 + len(self._shared)]
-        return named_values(rate, base, numbers[0], shared, self._rule.loss_scale_factor, self._values)
 
     @leaves_scopes
     def _begun(
-        self, begin: Begin, rate: Any, base: Any, numbers: list[Any], factors: dict[int, Any]
+        self, begin: Begin, line: dict[str, Any], base: Any, numbers: list[Any], factors: dict[int, Any]
     ) -> list[Any] | None:
         """The numbers of a step after `begin_step`."""
         now = list(numbers)
         with Scope([(self._rule._rate, base), *zip(self._cells, numbers, strict=True)]):
-            values = self._line(rate, base, numbers)
-            for cell, value in begin.run(self._rule, values, [factors.get(index) for index in self.present], []):
+            for cell, value in begin.run(self._rule, line, [factors.get(index) for index in self.present], []):
                 now[self._number_of[id(cell)]] = value
         return now if all(type(each) in _NUMBERS for each in now) else None
 
@@ -307,3 +310,16 @@ class Remembered:
             while len(self._ways) >= _KEPT and structure not in self._ways:
                 del self._ways[next(iter(self._ways))]
             self._ways[structure] = (way, *known)[:_KEPT_ALIKE]
+
+    def renewed(self, rule: Any) -> Remembered | None:
+        """The same for the numbers that the optimizer has now, if nothing else has changed and no way depends on them.
+
+        What slots a rule of the user's makes may depend on its numbers.
+        """
+        ours = is_ours(rule) and all(way.free for ways in list(self._ways.values()) for way in ways)
+        seen = self.seen.renewed(rule) if ours else None
+        if seen is None:
+            return None
+        other = Remembered(seen)
+        other._ways = dict(self._ways)
+        return other

@@ -6,12 +6,13 @@ number changes nothing but a scalar. All else is part of what was recorded.
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ..backends import Variable
-from .cells import STRUCTURE, CellKeeper, Same, frozen
+from .cells import STRUCTURE, CellKeeper, Same, configuration, frozen
 
 _PLAIN = (float, int, str, bool)
 _OURS = __name__.rpartition(".")[0]
@@ -75,6 +76,28 @@ def is_ours(rule: CellKeeper) -> bool:
     ) and not any({"update_step", "begin_step"} & vars(keeper).keys() for keeper in rule._all_keepers())
 
 
+def settings_of(keeper: CellKeeper) -> Any:
+    """All that an optimizer is but for its numbers, of which it tells only which there are; can be hashed."""
+    return type(keeper), tuple((name, _setting(value)) for name, value in configuration(keeper).items())
+
+
+def _setting(value: Any) -> Any:
+    if _is_in_use(value):
+        return "a number"
+    if isinstance(value, CellKeeper):
+        return settings_of(value), _setting(value._rate._array)
+    if type(value) in (list, tuple):
+        return type(value), *map(_setting_inside, value)
+    if type(value) is dict:
+        return dict, *((frozen(key), _setting_inside(item)) for key, item in value.items())
+    return type(value), frozen(value)
+
+
+def _setting_inside(value: Any) -> Any:
+    # A number in a container is none of those that programs have as scalars.
+    return _setting(value) if isinstance(value, CellKeeper) else frozen(value)
+
+
 class Fingerprint:
     """All attributes a rule may have read, by value; lists of cells by identity."""
 
@@ -135,6 +158,16 @@ class Seen:
                 each.values = values
             self._collect()
         return True
+
+    def renewed(self, rule: CellKeeper) -> Seen | None:
+        """The same for the numbers that the rule has now; None if something else has changed."""
+        other = copy.copy(self)
+        other._keepers = [copy.copy(each) for each in self._keepers]
+        other.free = True
+        if not other.still(rule):
+            return None
+        other.free = self.free
+        return other
 
     def _collect(self) -> None:
         pairs = [pair for each in self._keepers for pair in zip(each.names, each.values, strict=True)]

@@ -31,7 +31,7 @@ from ..backends import (
 )
 from .apart import Apart
 from .apart_again import Remembered
-from .attributes import Seen, is_ours
+from .attributes import Seen, is_ours, settings_of
 from .cells import configuration, frozen
 from .checks import (
     check_gradient,
@@ -48,7 +48,7 @@ from .update import UpdateRule
 _KEPT_TEMPLATES = 16
 _KEPT_RECORDINGS = 64
 _RECORDED: dict[Any, Apart] = {}
-"""What was recorded, for all optimizers of one class and equal settings: they are made anew for each of many runs."""
+"""What was recorded, for all optimizers of one kind: they are made anew for each of many runs."""
 _LOCK = threading.Lock()
 
 
@@ -92,7 +92,7 @@ class FunctionalOptimizer(UpdateRule):
         with _LOCK:
             self._keep_template(key, template)
         if self._may_run_apart(tree, backend):
-            template._apart = self._known_apart(key)
+            template._apart = self._known_apart(tree, backend)
             if template._apart is not None:
                 self._remember(tree, template, range(len(tree.leaves)))
         like = tree.leaves[0] if tree.leaves else None
@@ -173,11 +173,18 @@ class FunctionalOptimizer(UpdateRule):
         if type(params) is Tree or type(state) is not OptimizerState:
             return None
         leaves, structure = taken_apart(params)
-        for way in remembered.ways(structure):
-            if not remembered.seen.still(self):
+        ways = remembered.ways(structure)
+        if not ways:
+            return None
+        if not remembered.seen.still(self):
+            with _LOCK:
+                renewed = remembered.renewed(self)
+            if renewed is None:
                 return None
-            rate = None if learning_rate is None else _checked_rate(self, learning_rate)
-            made = way.step(self, leaves, structure, grads, state, rate)
+            self._remembered = remembered = renewed
+        rate = None if learning_rate is None else _checked_rate(self, learning_rate)
+        for way in ways:
+            made = way.step(self, remembered.seen.values, leaves, structure, grads, state, rate)
             if made is not None:
                 return made[0], OptimizerState(*made[1])
         return None
@@ -185,7 +192,7 @@ class FunctionalOptimizer(UpdateRule):
     def _remember(self, tree: Tree, template: Any, present: Iterable[int]) -> None:
         """Remember how a step is made that may be made again, with gradients for the parameters at some positions."""
         way = template._apart.again(tuple(present), tree.leaves)
-        if way is None:
+        if way is None or not template._apart.serves(self):
             return
         with _LOCK:
             if self._remembered is None or not self._remembered.seen.still(self):
@@ -254,20 +261,26 @@ class FunctionalOptimizer(UpdateRule):
             for leaf in tree.leaves
         )  # fmt: skip
 
-    def _known_apart(self, key: Any) -> Apart | None:
-        """What another optimizer like this has recorded, for templates of a key; a user's own rule may be another."""
-        return _RECORDED.get((type(self), key)) if is_ours(self) else None
+    def _known_apart(self, tree: Tree, backend: Backend) -> Apart | None:
+        """What another optimizer like this, but perhaps for its numbers, has recorded for such trees."""
+        found = _RECORDED.get(self._kind_of(tree, backend)) if is_ours(self) else None
+        return found if found is not None and found.serves(self) else None
 
     def _apart_for(self, tree: Tree, backend: Backend) -> Apart:
-        key = self._key_of(tree, backend)
-        known = self._known_apart(key)
+        known = self._known_apart(tree, backend)
         if known is not None:
             return known
         made = Apart(self._new_template(tree)[0])
-        with _LOCK:
-            while len(_RECORDED) >= _KEPT_RECORDINGS:
-                del _RECORDED[next(iter(_RECORDED))]
-            return _RECORDED.setdefault((type(self), key), made)
+        # A user's own rule may be another under the same name.
+        if is_ours(self):
+            with _LOCK:
+                while len(_RECORDED) >= _KEPT_RECORDINGS:
+                    del _RECORDED[next(iter(_RECORDED))]
+                _RECORDED[self._kind_of(tree, backend)] = made
+        return made
+
+    def _kind_of(self, tree: Tree, backend: Backend) -> Any:
+        return settings_of(self), *self._key_of(tree, backend)[:-1]
 
     def _after(self, cell: Variable, before: Any, turn: int, counters: set[Variable]) -> Any:
         """What a cell holds after a step, as state: in the dtype in which it came in."""

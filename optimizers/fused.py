@@ -419,11 +419,15 @@ class Fusion:
         way = self._entries[index].way
         return "fused" if has_numba() and way is not None and not way.by_blocks else "blocks"
 
-    def ways_of(self, rule: Any, gradients: Any) -> tuple[list[Way | None], dict[str, Any]]:
-        """For each parameter how its update is run in one pass, or None if it cannot be recorded; and the numbers."""
+    @property
+    def free(self) -> bool:
+        """Whether what was recorded holds for other numbers of the optimizer."""
+        return self._seen is not None and self._seen.free
+
+    def ways_of(self, rule: Any, gradients: Any) -> list[Way | None]:
+        """For each parameter how its update is run in one pass, or None if it cannot be recorded."""
         self._refresh(rule, gradients)
-        assert self._seen is not None
-        return [entry.way for entry in self._entries], self._seen.values
+        return [entry.way for entry in self._entries]
 
     def begin_of(self, rule: Any, gradients: Any) -> Begin | None:
         """The recorded `begin_step`, or None where there is none or it cannot be recorded."""

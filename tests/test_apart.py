@@ -338,16 +338,40 @@ def test_which_gradients_there_are_may_change(lacking, again):
     assert again.count(True) == 4
 
 
-def test_changed_attributes_are_seen(again):
-    optimizer, plain = two_of(Adam)
+@pytest.mark.parametrize("kind", [Adam, Nadam])
+def test_numbers_may_change_in_every_step(kind, again):
+    ours, plain = two_of(kind, clipnorm=0.5, loss_scale_factor=4.0, weight_decay=0.125)
     params, grads = {"w": np.ones(3)}, {"w": np.arange(3.0)}
-    trees, states = [params, params], [optimizer.init(params), plain.init(params)]
-    for beta in (0.9, 0.9, 0.5, 0.5, 0.75, 0.9):
-        for which, each in enumerate((optimizer, plain)):
-            each.beta_1 = beta
+    trees, states = [params, params], [ours.init(params), plain.init(params)]
+    changes = [
+        {"beta_1": 0.5}, {"beta_1": 0.625}, {"clipnorm": 0.25, "beta_2": 0.5}, {"loss_scale_factor": 2.0}, {},
+        {"weight_decay": 0.25}, {"beta_1": 0.0}, {"beta_1": 0.75}, {"weight_decay": None}, {}, {"weight_decay": 0.5},
+    ]  # fmt: skip
+    for change in changes:
+        for which, each in enumerate((ours, plain)):
+            for name, value in change.items():
+                setattr(each, name, value)
             trees[which], states[which] = each.step(trees[which], grads, states[which])
         assert same_bits(*trees) and same_bits(*states)
-    assert again.count(True) == 2
+    # None for a number, or a number for zero or None, is another rule.
+    assert again == [True] * 6
+
+
+def test_a_number_that_decides_belongs_to_the_recording(again):
+    class Deciding(optimizers.Optimizer):
+        def __init__(self, weight):
+            super().__init__(learning_rate=0.5)
+            self.weight = weight
+
+        def update_step(self, gradient, variable, learning_rate):
+            self.assign_sub(variable, gradient * learning_rate if self.weight > 1.0 else gradient * self.weight)
+
+    optimizer = Deciding(0.25)
+    params, grads = {"w": np.zeros(1)}, {"w": np.ones(1)}
+    state = optimizer.init(params)
+    for weight, expected in ((0.25, -0.25), (0.125, -0.125), (0.125, -0.125), (2.0, -0.5), (3.0, -0.5)):
+        optimizer.weight = weight
+        assert optimizer.step(params, grads, state)[0]["w"][0] == expected
 
 
 def test_a_rate_of_this_step_and_schedules(again):
@@ -484,11 +508,11 @@ def test_a_schedule_may_be_a_function_of_the_users(again):
 
 def test_equal_optimizers_share_what_was_recorded(again):
     params, grads = {"w": np.linspace(0.0, 1.0, 7)}, {"w": np.linspace(1.0, 2.0, 7)}
-    results = [some_steps(Adam(rate, beta_1=0.625), params, grads, 3) for rate in (0.25, 0.5, 0.25)]
+    results = [some_steps(Adam(rate, beta_1=rate), params, grads, 3) for rate in (0.25, 0.5, 0.25)]
     # The first of them has made the first step in full.
     assert again == [True] * 8
     assert same_bits(results[0], results[2]) and not same_bits(results[0], results[1])
-    assert same_bits(results[1], some_steps(Adam(0.5, beta_1=0.625, jit_compile=False), params, grads, 3))
+    assert same_bits(results[1], some_steps(Adam(0.5, beta_1=0.5, jit_compile=False), params, grads, 3))
 
 
 def test_rules_of_the_users_share_nothing(again):
