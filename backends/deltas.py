@@ -48,6 +48,11 @@ class DeltaVariable(Variable):
         return scope_holding(self.delta) is not None
 
     @property
+    def sink(self) -> Variable:
+        """Its delta where changes are collected."""
+        return self.delta if self.collects else self
+
+    @property
     def value(self) -> Array:
         """What the cell held when the step began, and what was added since.
 
@@ -69,7 +74,8 @@ class DeltaVariable(Variable):
         return self.delta.dtype if self.collects else super().dtype
 
     def _known(self, start: Array) -> bool:
-        return self.backend.why_no_values(start) is None
+        # What stands for an array while a rule is recorded is known.
+        return backend_of(start) is not self.backend or self.backend.why_no_values(start) is None
 
     def assign(self, value: Any) -> None:
         """Make the cell hold `value`: its delta becomes what is missing."""

@@ -169,6 +169,11 @@ class Variable:
         return self._backend.plain(self._array)
 
     @property
+    def sink(self) -> Variable:
+        """The cell that takes what is written to this one."""
+        return self
+
+    @property
     def backend(self) -> Backend:
         """The backend of the cell's own array."""
         return self._backend

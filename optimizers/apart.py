@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from ..backends import compute_dtype, is_number, ops
+from ..backends import Scope, compute_dtype, is_number, ops
 from ..backends.compiler import has_numba
 from .apart_again import Again
 from .attributes import numbers_of
@@ -46,15 +46,22 @@ class Apart:
 
     Args:
         rule: a template of the same structure that nobody runs.
+        deltas: whether what is asked for are the parameters' deltas, not their new values.
     """
 
-    def __init__(self, rule: Any) -> None:
+    def __init__(self, rule: Any, deltas: bool) -> None:
         self._rule = rule
+        self._deltas = deltas
         self._lock = threading.Lock()
         every = rule.gradient_accumulation_steps
         divisor = rule.loss_scale_factor if every is None else float(every)
-        self._ways = rule._fusion.ways_of(rule, _Kind((), divisor))
+        with self._recording():
+            self._ways = rule._fusion.ways_of(rule, _Kind((), divisor))
         self._again: dict[Any, Again | None] = {}
+
+    def _recording(self) -> Scope:
+        """A scope in which the template's parameters collect deltas, if these are asked for."""
+        return Scope((cell.delta, None) for cell in self._rule._parameters if self._deltas)
 
     def serves(self, rule: Any) -> bool:
         """Whether it holds for an optimizer that may differ from its own in its numbers."""
@@ -74,9 +81,11 @@ class Apart:
             everywhere = not rule.use_ema or len(present) == len(rule._parameters)
             if present and everywhere and rule.gradient_accumulation_steps is None and has_numba():
                 with self._lock, contextlib.suppress(LookupError):
-                    begin = rule._fusion.begin_of(rule, _Kind(present, rule.loss_scale_factor))
+                    with self._recording():
+                        begin = rule._fusion.begin_of(rule, _Kind(present, rule.loss_scale_factor))
                     if not rule._has_begin_step() or (begin is not None and not begin.reads_arrays):
-                        made = Again(rule, self._ways, begin, dict(zip(present, key[2], strict=True)), kind)
+                        orders = dict(zip(present, key[2], strict=True))
+                        made = Again(rule, self._ways, begin, orders, kind, self._deltas)
             self._again[key] = made
         return self._again[key]
 
@@ -90,7 +99,7 @@ class Apart:
         """
         backend = rule._parameters[0].backend
         scalars = [rate, rule._iterations.value, *(cell.value for cell in rule._host_scalars())]
-        if not all(map(is_number, scalars)) or backend.watched() or rule._parameters[0].collects:
+        if not all(map(is_number, scalars)) or backend.watched():
             return set(), _nothing
         groups: dict[Way, list[_Member]] = {}
         for index, way in enumerate(self._ways):
@@ -154,7 +163,7 @@ def _run(rule: Any, way: Way, members: list[_Member], lines: list[dict[str, Any]
         )  # fmt: skip
     for each, new in zip(members, made, strict=True):
         for target, array in zip(way.targets, new, strict=True):
-            rule._grouped[each.position][target].assign(array)
+            rule._grouped[each.position][target].sink.assign(array)
 
 
 def _address(array: Any, way: Way, backend: Any) -> int:

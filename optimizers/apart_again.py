@@ -56,6 +56,7 @@ class Again:
         begin: `begin_step`, or None if there is none.
         orders: in which the elements of the parameters that have a gradient lie, by their positions.
         kind: the class of the first parameter.
+        deltas: whether deltas come in the place of new parameters; where there is no gradient, None.
 
     Attributes:
         present: the positions of the parameters that have a gradient.
@@ -65,8 +66,9 @@ class Again:
     """
 
     def __init__(
-        self, rule: Any, ways: Sequence[Way | None], begin: Begin | None, orders: dict[int, Order], kind: type
-    ) -> None:
+        self, rule: Any, ways: Sequence[Way | None], begin: Begin | None, orders: dict[int, Order], kind: type,
+        deltas: bool,
+    ) -> None:  # fmt: skip
         self._rule = rule
         self._begin = begin
         self.present = list(orders)
@@ -77,6 +79,10 @@ class Again:
         self._count = len(rule._parameters)
         self._arrange(rule)
         self._plan(rule, ways, orders)
+        if deltas:
+            if any(index not in self._written for index in self.present):
+                raise LookupError("a parameter is not updated")
+            self._empty += self._absent
 
     def _arrange(self, rule: Any) -> None:
         """Find out where among the leaves of all trees, and among the numbers of a step, each cell's value stands."""
@@ -300,7 +306,7 @@ class Remembered:
         self._ways: dict[Any, tuple[Again, ...]] = {}
 
     def ways(self, structure: Any) -> tuple[Again, ...]:
-        """Those for parameters in a tree of some structure, the latest first."""
+        """Those for parameters in a tree of some structure, and for what is asked for; the latest first."""
         return self._ways.get(structure, ())
 
     def add(self, structure: Any, way: Again) -> None:

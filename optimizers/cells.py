@@ -85,7 +85,7 @@ class CellKeeper:
         self._tree: Any = None
         self._slot_names: list[str] = []
         self._bare_names: set[str] = set()
-        self._apart: Any = None
+        self._apart: dict[bool, Any] = {}
         self._remembered: Any = None
 
     def __getstate__(self) -> dict[str, Any]:

@@ -92,9 +92,10 @@ class FunctionalOptimizer(UpdateRule):
         with _LOCK:
             self._keep_template(key, template)
         if self._may_run_apart(tree, backend):
-            template._apart = self._known_apart(tree, backend)
-            if template._apart is not None:
-                self._remember(tree, template, range(len(tree.leaves)))
+            known = self._known_apart(tree, backend, deltas=False)
+            if known is not None:
+                template._apart[False] = known
+                self._remember(tree, known, range(len(tree.leaves)), deltas=False)
         like = tree.leaves[0] if tree.leaves else None
         slots: dict[str, list[Any]] = {name: [None] * len(tree.leaves) for name in template._slot_names}
         scalars: dict[str, Any] = {}
@@ -135,7 +136,7 @@ class FunctionalOptimizer(UpdateRule):
         if graph is not None:
             return graph.pure_step(self._handle, params, grads, state, learning_rate)  # type: ignore[no-any-return]  # as here
         if self._remembered is not None:
-            made = self._step_again(self._remembered, params, grads, state, learning_rate)
+            made = self._step_again(self._remembered, params, grads, state, learning_rate, deltas=False)
             if made is not None:
                 return made
         return self._stepped(Tree.of(params), grads, state, learning_rate)
@@ -158,6 +159,10 @@ class FunctionalOptimizer(UpdateRule):
             UnknownValueError: if the rule reads a parameter that has no value.
             TypeError, ValueError: as `step`.
         """
+        if self._remembered is not None:
+            made = self._step_again(self._remembered, params, grads, state, learning_rate, deltas=True)
+            if made is not None:
+                return made
         tree = Tree.of(params)
         backend = _check_leaves(tree)
         zeros = backend.zeros_for(tree.leaves, [compute_dtype(backend.dtype_name(leaf)) for leaf in tree.leaves])
@@ -167,13 +172,13 @@ class FunctionalOptimizer(UpdateRule):
         return tree.build([None if none else leaf for none, leaf in zip(missing, leaves, strict=True)]), state
 
     def _step_again(
-        self, remembered: Remembered, params: Any, grads: Any, state: OptimizerState, learning_rate: Any
+        self, remembered: Remembered, params: Any, grads: Any, state: OptimizerState, learning_rate: Any, deltas: bool
     ) -> tuple[Any, OptimizerState] | None:
-        """A step, if it is like one before."""
+        """What `step` or `delta` gives, if it is like one before."""
         if type(params) is Tree or type(state) is not OptimizerState:
             return None
         leaves, structure = taken_apart(params)
-        ways = remembered.ways(structure)
+        ways = remembered.ways((structure, deltas))
         if not ways:
             return None
         if not remembered.seen.still(self):
@@ -189,15 +194,15 @@ class FunctionalOptimizer(UpdateRule):
                 return made[0], OptimizerState(*made[1])
         return None
 
-    def _remember(self, tree: Tree, template: Any, present: Iterable[int]) -> None:
+    def _remember(self, tree: Tree, apart: Apart, present: Iterable[int], deltas: bool) -> None:
         """Remember how a step is made that may be made again, with gradients for the parameters at some positions."""
-        way = template._apart.again(tuple(present), tree.leaves)
-        if way is None or not template._apart.serves(self):
+        way = apart.again(tuple(present), tree.leaves)
+        if way is None or not apart.serves(self):
             return
         with _LOCK:
             if self._remembered is None or not self._remembered.seen.still(self):
                 self._remembered = Remembered(Seen(self, free=False))
-            self._remembered.add(tree.definition, way)
+            self._remembered.add((tree.definition, deltas), way)
 
     @leaves_scopes
     def _stepped(
@@ -213,8 +218,9 @@ class FunctionalOptimizer(UpdateRule):
         if zeros is None:
             check_some_gradient(gradients, tree.names)
         template = self._template_for(tree, backend)
-        if template._apart is None and self._may_run_apart(tree, backend):
-            template._apart = self._apart_for(tree, backend)
+        deltas = zeros is not None
+        if deltas not in template._apart and self._may_run_apart(tree, backend):
+            template._apart[deltas] = self._apart_for(tree, backend, deltas)
         cells, values, beside = _state_cells(template, tree, state)
         first = tree.leaves[0] if tree.leaves else None
         values = [
@@ -245,8 +251,9 @@ class FunctionalOptimizer(UpdateRule):
             results = [restored(cell.value, start) for cell, start in zip(moved, starts, strict=True)]
             turns = [self._turn if cell is template._iterations else 1 for cell in cells]
             after = [self._after(*each, counters) for each in zip(cells, values, turns, strict=True)]
-        if zeros is None and template._apart is not None:
-            self._remember(tree, template, [index for index, each in enumerate(gradients) if each is not None])
+        if deltas in template._apart:
+            present = [index for index, each in enumerate(gradients) if each is not None]
+            self._remember(tree, template._apart[deltas], present, deltas)
         inputs = {id(array) for array in (*gradients, *tree.leaves)}
         # State must not be the caller's own array under another name: it would change with it.
         after = [backend.copy(value) if id(value) in inputs else value for value in after]
@@ -261,26 +268,26 @@ class FunctionalOptimizer(UpdateRule):
             for leaf in tree.leaves
         )  # fmt: skip
 
-    def _known_apart(self, tree: Tree, backend: Backend) -> Apart | None:
+    def _known_apart(self, tree: Tree, backend: Backend, deltas: bool) -> Apart | None:
         """What another optimizer like this, but perhaps for its numbers, has recorded for such trees."""
-        found = _RECORDED.get(self._kind_of(tree, backend)) if is_ours(self) else None
+        found = _RECORDED.get(self._kind_of(tree, backend, deltas)) if is_ours(self) else None
         return found if found is not None and found.serves(self) else None
 
-    def _apart_for(self, tree: Tree, backend: Backend) -> Apart:
-        known = self._known_apart(tree, backend)
+    def _apart_for(self, tree: Tree, backend: Backend, deltas: bool) -> Apart:
+        known = self._known_apart(tree, backend, deltas)
         if known is not None:
             return known
-        made = Apart(self._new_template(tree)[0])
+        made = Apart(self._new_template(tree)[0], deltas)
         # A user's own rule may be another under the same name.
         if is_ours(self):
             with _LOCK:
                 while len(_RECORDED) >= _KEPT_RECORDINGS:
                     del _RECORDED[next(iter(_RECORDED))]
-                _RECORDED[self._kind_of(tree, backend)] = made
+                _RECORDED[self._kind_of(tree, backend, deltas)] = made
         return made
 
-    def _kind_of(self, tree: Tree, backend: Backend) -> Any:
-        return settings_of(self), *self._key_of(tree, backend)[:-1]
+    def _kind_of(self, tree: Tree, backend: Backend, deltas: bool) -> Any:
+        return settings_of(self), deltas, *self._key_of(tree, backend)[:-1]
 
     def _after(self, cell: Variable, before: Any, turn: int, counters: set[Variable]) -> Any:
         """What a cell holds after a step, as state: in the dtype in which it came in."""

@@ -132,7 +132,8 @@ class Fusion:
         if not rule._parameters or scope_holding(rule._parameters[0]) is not None:
             # A functional step runs on what it was given.
             _begin_eagerly(rule, gradients, rate)
-            return (set(), _nothing) if rule._apart is None else rule._apart.prepare(rule, gradients, rate)
+            apart = rule._apart.get(any(cell.sink is not cell for cell in rule._parameters[:1]))
+            return (set(), _nothing) if apart is None else apart.prepare(rule, gradients, rate)
         reason = _why_not_at_all(rule, rate)
         if reason is None:
             self._refresh(rule, gradients)

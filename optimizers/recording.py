@@ -209,7 +209,7 @@ def record(rule: Any, index: int, scaled: bool, clipped: bool, numbers: Sequence
         rule._update_one(index, rule._prepare(index, gradient, divisor, factor), rate)
     cells = rule._grouped[index]
     written = {id(cell) for cell, _ in scope.writes()}
-    if written - {id(cell) for cell in cells}:
+    if written - {id(cell.sink) for cell in cells}:
         raise Unrecordable("a write to what the whole step shares")
     return recorder.program(_outputs(cells, scope, written))
 
@@ -273,11 +273,14 @@ def _add_parameter(rule: Any, index: int, scope: Scope, scalars: Scalars, prefix
         scope.hold(cell, recorder.array())
     for position, cell in enumerate(rule._numbers[index]):
         scope.hold(cell, scalars.named(f"{prefix}number{position}"))
-    return recorder, recorder.array()
+    gradient = recorder.array()
+    if parameter.sink is not parameter:
+        scope.hold(parameter.sink, recorder.record("fill", [scalars.constant(0.0)]))
+    return recorder, gradient
 
 
 def _outputs(cells: Sequence[Variable], scope: Scope, written: set[int]) -> list[tuple[int, Symbol]]:
-    outputs = [(position, scope.get(cell)) for position, cell in enumerate(cells) if id(cell) in written]
+    outputs = [(position, scope.get(cell.sink)) for position, cell in enumerate(cells) if id(cell.sink) in written]
     if not all(isinstance(value, Symbol) and not value.is_scalar for _, value in outputs):
         raise Unrecordable("a number written in place of an array")
     return outputs

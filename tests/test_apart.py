@@ -285,12 +285,35 @@ def test_a_rule_that_cannot_be_recorded(passes):
     assert stepped["w"].tolist() == [-0.5, -1.0, -1.5] and passes == [set()]
 
 
-def test_deltas_are_what_is_added_before_it_is_rounded(passes):
-    optimizer, plain = Adam(0.1), Adam(0.1, jit_compile=False)
-    params = {"w": np.full(3, 1e8, np.float32)}
-    grads = {"w": np.array([1.0, -2.0, 3.0], np.float32)}
-    results = [each.delta(params, grads, each.init(params)) for each in (optimizer, plain)]
-    assert same_bits(*results)
+@pytest.mark.parametrize("row", [*PLAIN, *FEATURES, *TORCH], ids=lambda row: row.name)
+def test_deltas_have_the_bits_of_whole_arrays(row, passes):
+    params, gradients = problem(np.float32, steps=5)
+    params = {name: value * np.float32(1e4) for name, value in params.items()}
+    ours, theirs = row.make(), row.make(jit_compile=False)
+    state, expected = ours.init(params), theirs.init(params)
+    for gradient in gradients:
+        deltas, state = ours.delta(read_only(params), read_only(gradient), read_only(state))
+        others, expected = theirs.delta(params, gradient, expected)
+        assert same_bits(deltas, others) and same_bits(state, expected)
+        params = {name: value + deltas[name] for name, value in params.items()}
+    assert passes and all(positions == {0, 1, 2, 3} for positions in passes)
+
+
+def test_deltas_and_steps_do_not_meet(again):
+    optimizer, plain = two_of(Adam)
+    params, grads = {"a": np.full(3, 1e6), "b": np.ones(2)}, {"a": np.arange(3.0), "b": None}
+    results = []
+    for each in (optimizer, plain):
+        state, made = each.init(params), []
+        for _ in range(3):
+            made += [each.delta(params, grads, state), each.step(params, grads, state)]
+            state = made[-1][1]
+        results.append(made)
+    for ours, theirs in zip(*results, strict=True):
+        assert same_bits(ours, theirs)
+    assert results[0][0][0]["b"] is None and results[0][4][0]["b"] is None
+    assert again == [True] * 4
+    assert np.abs(results[0][4][0]["a"]).max() < 1.0
 
 
 def test_half_precision_is_as_before():
