@@ -51,6 +51,10 @@ class Intervals:
         self.starts = numpy.array([start for start, _ in ordered], dtype=numpy.int64)
         self.ends = numpy.array([end for _, end in ordered], dtype=numpy.int64)
 
+    def bounds(self) -> list[tuple[int, int]]:
+        """The address where each starts and the one where it has ended, in order."""
+        return list(zip(self.starts.tolist(), self.ends.tolist(), strict=True))
+
 
 def addresses_of(rows: Sequence[Sequence[int]]) -> Any:
     """For each parameter, where each of its arrays starts, as kernels take it."""

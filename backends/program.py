@@ -418,8 +418,8 @@ _EVALUATORS: dict[Any, tuple[_Evaluator, _Evaluator]] = {}
 def scalar_evaluator(program: Program, exact: bool = False) -> Callable[[dict[str, Any]], tuple[float, ...]]:
     """A function from this step's values, by name, to the scalars the array operations use, in double precision.
 
-    What follows from an optimizer's own numbers alone is computed when one of them has changed: where `values["self"]`
-    is another object. Without one, it is computed each time.
+    What follows from an optimizer's own numbers alone is computed when one of them has changed: `values["self"]` has
+    them, and is another object then. Without it, they stand among the other values, and all is computed each time.
 
     Args:
         program: whose scalars.
@@ -441,7 +441,7 @@ def scalar_evaluator(program: Program, exact: bool = False) -> Callable[[dict[st
         given, prepared = values.get("self"), held
         if given is None or prepared[0] is not given:
             # Kept in one piece: another thread may have another optimizer's.
-            held = prepared = given, prepare(*[values[name] for name in own], *constants)
+            held = prepared = given, prepare(*map((given or values).__getitem__, own), *constants)
         return evaluate(*[values[name] for name in names], *prepared[1])
 
     if not own:

@@ -142,7 +142,7 @@ def _columns(values: list[float], mesh: Any, spread: Sequence[bool], device: Any
             parts = [torch.empty_like(found) for _ in range(mesh.size(axis))]
             torch.distributed.all_gather(parts, found, group=mesh.get_group(axis))
             found = torch.cat(parts)
-    return found.reshape(-1, len(values)).T.tolist()  # type: ignore[no-any-return]  # a list of lists
+    return found.reshape(-1, len(values)).T.tolist()
 
 
 def _added(column: Any) -> Any:

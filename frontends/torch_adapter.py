@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -11,9 +12,11 @@ import torch
 from torch._compile import _disable_dynamo
 
 from ..backends.compiler import numba_is_installed
+from ..optimizers.joint import Joint, lanes_of
 from .torch_asking import asks_for_state
 from .torch_engine import Engine, Inputs
 from .torch_loading import check_loaded, fit_state, own_copies
+from .torch_scalars import joined
 from .torch_table import Row
 
 _HOOKS = (
@@ -168,7 +171,10 @@ class Adapter(torch.optim.Optimizer):
         return found
 
     def _update(self) -> None:
-        for index, engine, gradients, present in self._ready_groups():
+        ready = self._ready_groups()
+        if len(ready) > 1 and self._update_together(ready):
+            return
+        for index, engine, gradients, present in ready:
             try:
                 self._update_group(index, engine, gradients, present)
             except (TypeError, ValueError):
@@ -179,6 +185,41 @@ class Adapter(torch.optim.Optimizer):
                 if sparse:
                     self._check_sparse(self.param_groups[index])
                 self._update_group(index, self._new_engine(index, present), gradients, present)
+
+    def _update_together(self, ready: Sequence[tuple[int, Engine, list[torch.Tensor], Sequence[int]]]) -> bool:
+        """One step of all groups at once, if each is like its last one; whether it was made."""
+        if not all([engine.is_plain(self.param_groups[index], present) for index, engine, _, present in ready]):
+            return False
+        engines = [engine for _, engine, _, _ in ready]
+        rules = [engine.rule for engine in engines]
+        joint: Joint | None = self.__dict__.get("_joint")
+        if joint is None or not joint.holds(rules):
+            self._joint = joint = self._joined(engines)
+        if joint is None:
+            return False
+        for scalars in self._joint_numbers:
+            scalars.read()
+        changed = [engine.changed for engine in engines]
+        if not joint.step(rules, [gradients for _, _, gradients, _ in ready], changed):
+            return False
+        for scalars in self._joint_numbers:
+            scalars.write()
+        for engine in engines:
+            engine.changed = False
+        return True
+
+    def _joined(self, engines: list[Engine]) -> Joint | None:
+        """What makes the groups' steps at once, where their short ways have lasted for a step."""
+        rules = [engine.rule for engine in engines]
+        lanes = lanes_of(rules)
+        known, self._lanes = self.__dict__.get("_lanes"), lanes
+        if known is None or None in lanes or len(known) != len(lanes) or not all(map(operator.is_, known, lanes)):
+            return None
+        try:
+            self._joint_numbers = joined([engine.numbers for engine in engines])
+            return Joint(rules)
+        except LookupError:
+            return None
 
     def _ready_groups(self) -> list[tuple[int, Engine, list[torch.Tensor], Sequence[int]]]:
         """For each group with gradients its index, its engine, the gradients, and their positions.
@@ -193,14 +234,23 @@ class Adapter(torch.optim.Optimizer):
         # Neither copies nor pickles have engines, and groups may be added or replaced.
         engines: dict[int, Engine] = self.__dict__.setdefault("_engines", {})
         ready = []
+        entries = self._known_entries()
         for index, gradients, present in self._gradients():
             engine = engines.get(index)
-            if engine is None or not engine.holds(self.param_groups[index], self.state, present):
+            if engine is None or not engine.holds(self.param_groups[index], self.state, present, entries):
                 if any(gradient.is_sparse for gradient in gradients):
                     self._check_sparse(self.param_groups[index])
                 engine = self._new_engine(index, present)
             ready.append((index, engine, gradients, present))
         return ready
+
+    def _known_entries(self) -> list[Any]:
+        """The dictionaries in the state, in the list of the last step if they are the same."""
+        # Looked at once, and not by each group: there may be hundreds.
+        entries, known = self.state.values(), self.__dict__.get("_entries")
+        if known is None or len(entries) != len(known) or not all(map(operator.is_, entries, known)):
+            self._entries = known = list(entries)
+        return known
 
     def _update_group(self, index: int, engine: Engine, gradients: list[torch.Tensor], present: Sequence[int]) -> None:
         group = self.param_groups[index]
@@ -269,6 +319,8 @@ class Adapter(torch.optim.Optimizer):
         super().__setstate__(state)
         self.__dict__.pop("_engines", None)
         self.__dict__.pop("_used_with", None)
+        for name in ("_joint", "_joint_numbers", "_lanes", "_entries"):
+            self.__dict__.pop(name, None)
         defaults = self._row().defaults
         for group in self.param_groups:
             # Checkpoints of older versions of torch lack what came later.

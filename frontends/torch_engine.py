@@ -11,8 +11,10 @@ import torch
 from torch._subclasses.fake_tensor import is_fake
 
 from ..backends import Variable
+from ..optimizers.base import Optimizer
 from ..optimizers.hyperparameter import LEARNING_RATE
 from .torch_linking import Linker, real_view
+from .torch_scalars import Scalars
 from .torch_table import Row
 
 _form = operator.attrgetter("shape", "dtype", "device")
@@ -84,6 +86,7 @@ class Engine:
         self._cells = self._rule._parameters
         self._some_cells: dict[tuple[int, ...], list[Variable]] = {}
         self._keys = linker.keys()
+        self._entries: object = None
         self._remember_entries()
         self._tensors = self._contents()
         # Stand-ins for tensors, such as those of FakeTensorMode, have no values.
@@ -105,13 +108,14 @@ class Engine:
 
     # ---------------------------------------------------------------- whether it still holds
 
-    def holds(self, group: dict[str, Any], state: Any, present: Sequence[int]) -> bool:
+    def holds(self, group: dict[str, Any], state: Any, present: Sequence[int], entries: object) -> bool:
         """Whether parameters, state and needed slots are what they were; if so, changed hyperparameters are taken over.
 
         Args:
             group: the parameter group as it is now.
             state: of the optimizer, as it is now.
             present: which of the group's parameters have a gradient.
+            entries: another object when the state has got other dictionaries.
 
         Raises:
             ValueError: if a hyperparameter is not allowed.
@@ -121,6 +125,9 @@ class Engine:
             return False
         if present != self.positions and not self._place.keys() >= set(present):
             return False
+        if entries is not self._entries:
+            self._entries = entries
+            self._remember_entries()
         try:
             tensors = self._contents()
         except KeyError:
@@ -137,7 +144,6 @@ class Engine:
 
     def _remember_entries(self) -> None:
         """The state's own dictionaries: to look a parameter up in it takes longer than to see that all are the same."""
-        self._entries = list(self._state.values())
         self._own_entries = [entry for entry in map(self._state.get, self._parameters) if entry]
         # Where nobody else keeps anything, all there is is read in a third of the time.
         alone = all(type(entry) is dict and self._keys == set(entry) for entry in self._own_entries)
@@ -149,9 +155,6 @@ class Engine:
         Raises:
             KeyError: if something is missing.
         """
-        entries = self._state.values()
-        if len(entries) != len(self._entries) or not all(map(operator.is_, entries, self._entries)):
-            self._remember_entries()
         return [*itertools.chain.from_iterable(map(self._read_entry, self._own_entries))]
 
     def _follow(self, group: Mapping[str, Any]) -> bool:
@@ -169,6 +172,7 @@ class Engine:
                     return False
                 setattr(rule, name, value)
         rule.takes_rows = self._row.why_not_sparse(group, type(rule).__name__) is None
+        self.changed = True
         self._values = _kept(self._read(group))
         # What a tensor or an array holds may change at any time: it is read in every step.
         self._live = not _shows_changes(self._values)
@@ -196,14 +200,45 @@ class Engine:
         gradients, places = self._prepared(gradients, present)
         # All of them, in their order, need not be named.
         some = None if isinstance(places, range) else tuple(places)
-        for scalars in self._scalars:
-            scalars.read()
+        self.read_numbers()
         self._rule.apply(gradients, None if some is None else self._cells_at(some))
-        for scalars in self._scalars:
-            scalars.write(some)
+        self.write_numbers(some)
         if self._shown is not None:
             group["lr"] = self._shown = float(self._rule.learning_rate)
             self._values = _kept(self._read(group))
+
+    @property
+    def rule(self) -> Optimizer:
+        """The core's optimizer."""
+        return self._rule
+
+    @property
+    def numbers(self) -> list[Scalars]:
+        """Those that stand in the state."""
+        return self._scalars
+
+    def is_plain(self, group: Mapping[str, Any], present: Sequence[int]) -> bool:
+        """Whether a step is one of the core on the gradients as they are, and changes nothing in the group."""
+        return (
+            present == self.positions
+            and self._shown is None
+            and not (self._repeated or self._complex)
+            and not self.needs_tensors(group)
+        )
+
+    def read_numbers(self) -> None:
+        """Take numbers of the state into the core."""
+        for scalars in self._scalars:
+            scalars.read()
+
+    def write_numbers(self, places: Sequence[int] | None = None) -> None:
+        """Write numbers of the core into the state.
+
+        Args:
+            places: the parameters whose numbers may have changed. None is all.
+        """
+        for scalars in self._scalars:
+            scalars.write(places)
 
     def _prepared(
         self, gradients: Sequence[torch.Tensor], present: Sequence[int]

@@ -60,8 +60,8 @@ class Scalars:
     def __init__(self, cells: Sequence[Variable], tensors: Sequence[torch.Tensor]) -> None:
         self._cells = list(cells)
         self._tensors = list(tensors)
-        self._shared = len(cells) > 1 and cells[0] is cells[1]
-        self._counts = isinstance(cells[0]._array, int)
+        self.shared = len(cells) > 1 and cells[0] is cells[1]
+        self.counts = isinstance(cells[0]._array, int)
         # Nothing is looked at before it is needed: the tensors may lie on a device.
         self._asked: list[torch.Tensor] = []
         self._addresses: list[int] | None = None
@@ -94,7 +94,7 @@ class Scalars:
         if values != self._seen:
             for cell, value in zip(reversed(self._cells), reversed(values), strict=True):
                 # Counts that were averaged over several optimizers may be fractions.
-                cell._array = int(value) if self._counts and value == value // 1 else float(value)
+                cell._array = int(value) if self.counts and value == value // 1 else float(value)
             self._seen = values
 
     def write(self, places: Sequence[int] | None = None) -> None:
@@ -107,7 +107,7 @@ class Scalars:
             # Another thread moved the memory while the step ran, as a queue does that sends it to another process.
             self._look()
         values = list(map(_held, self._cells))
-        if self._view is not None and (places is None or self._shared):
+        if self._view is not None and (places is None or self.shared):
             if values.count(values[0]) == len(values):
                 # As most are, and six times as fast.
                 self._view.fill(values[0])
@@ -116,7 +116,7 @@ class Scalars:
                 self._view[:] = values
                 self._seen = self._view.tolist()
         else:
-            self._write_some(values, range(len(values)) if places is None or self._shared else places)
+            self._write_some(values, range(len(values)) if places is None or self.shared else places)
             self._seen = self._values()
 
     def _write_some(self, values: Sequence[Any], places: Sequence[int]) -> None:
@@ -168,6 +168,22 @@ class Scalars:
             and b.storage_offset() == a.storage_offset() + 1
             and a.untyped_storage()._cdata == b.untyped_storage()._cdata
         )
+
+
+def joined(several: Sequence[Sequence[Scalars]]) -> list[Scalars]:
+    """The numbers of several optimizers, read and written together.
+
+    Args:
+        several: those of each, of the same kinds in the same order.
+
+    Raises:
+        LookupError: if they are of other kinds, or parameters of one optimizer share them.
+    """
+    kinds = {tuple(scalars.counts for scalars in own) for own in several}
+    if len(kinds) > 1 or any(scalars.shared for own in several for scalars in own):
+        raise LookupError("they have other numbers")
+    pairs = [[pair for scalars in column for pair in scalars.pairs()] for column in zip(*several, strict=True)]
+    return [Scalars([cell for cell, _ in column], [tensor for _, tensor in column]) for column in pairs]
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:

@@ -67,9 +67,9 @@ class Lane:
         self._begin = begin
         self._scaled = rule.loss_scale_factor is not None
         self._clipped = rule.clipnorm is not None or rule.global_clipnorm is not None
-        self._memory = memory
+        self.memory = memory
         self._backend = rule._parameters[0].backend
-        self._parts = [
+        self.parts = [
             _Part(way, indices, [cell for index in indices for cell in rule._grouped[index]],
                   _picked([row * columns + target for row in range(len(indices)) for target in way.targets]),
                   table, before, look,
@@ -90,7 +90,7 @@ class Lane:
         place = {index: position for position, index in enumerate(order)}
         # None for parts that take the gradients as they come.
         self._places = [
-            None if part.indices == order else [place[index] for index in part.indices] for part in self._parts
+            None if part.indices == order else [place[index] for index in part.indices] for part in self.parts
         ]
         self._cells = [rule._parameters[index] for index in order]
 
@@ -100,22 +100,17 @@ class Lane:
         Raises:
             What a schedule or a scalar of the rule raises; nothing has changed then.
         """
-        if type(gradients) not in _LISTS or len(gradients) != len(self._present) or any_scope():
+        if any_scope() or (variables is not None and (type(variables) not in _LISTS or not self._are_known(variables))):
             return False
-        if variables is None:
-            if not self._in_order:
-                return False
-        elif type(variables) not in _LISTS or not self._are_known(variables):
+        if not self.is_expected(rule, gradients, in_order=variables is None):
             return False
         divisor = rule.loss_scale_factor
-        if (divisor is not None) is not self._scaled or not self._seen.still(rule):
-            return False
         # A schedule is code of the user's: the last that runs before memory is looked at.
         rate = rule._rate_at(rule._iterations._array, rule._rate._array)
         addresses: list[Any] = []
         written: list[Any] = []
         kept: list[Any] = []
-        for part, places in zip(self._parts, self._places, strict=True):
+        for part, places in zip(self.parts, self._places, strict=True):
             held = list(map(_array_of, part.cells))
             given = gradients if places is None else [gradients[place] for place in places]
             if self._backend.counts_writes:
@@ -133,7 +128,7 @@ class Lane:
                 given = self._brought(part, held, given, range(len(given)))
                 found = part.look(held, given)
             kept.append(given)
-            if found is None or not part.table.still_apart(found, part.before, self._memory):
+            if found is None or not part.table.still_apart(found, part.before, self.memory):
                 return False
             addresses.append(found)
         factors = self._factors(rule, gradients) if self._clipped else {}
@@ -142,21 +137,21 @@ class Lane:
         pending: list[Any] = []
         if self._begin is None:
             values = step_values(rule, rate, divisor, self._seen.values)
-            lines = [self._lines(part, values, factors) for part in self._parts]
+            lines = [self._lines(part, values, factors) for part in self.parts]
         else:
             with Scope((cell, cell.value) for cell in self._scalars(rule)) as scope:
                 values = step_values(rule, rate, divisor, self._seen.values)
                 for cell, value in self._begin.run(rule, values, [factors.get(index) for index in self._present], []):
                     cell.assign(value)
                 values = step_values(rule, rate, divisor, self._seen.values)
-                lines = [self._lines(part, values, factors) for part in self._parts]
+                lines = [self._lines(part, values, factors) for part in self.parts]
             pending = list(scope.writes())
         running = [
             part.way.passes(InTable(part.table, found), own)
-            for part, found, own in zip(self._parts, addresses, lines, strict=True)
+            for part, found, own in zip(self.parts, addresses, lines, strict=True)
         ]
         calls = calls_of(running, self._told)
-        cells = [*self._counts, rule._iterations]
+        cells = self.counted(rule)
         after = [cell._array + 1 for cell in cells]
         if pending:
             cells += [cell for cell, _ in pending]
@@ -166,6 +161,40 @@ class Lane:
         self._backend.wrote(written)
         one_after_another(calls)
         return True
+
+    def is_expected(self, rule: Any, gradients: Any, in_order: bool = True, looked_at: bool = False) -> bool:
+        """Whether a step has as many gradients as the last one, and the optimizer is what it was.
+
+        Args:
+            rule: the optimizer.
+            gradients: of the step.
+            in_order: whether they stand in the order in which the optimizer was built.
+            looked_at: whether it is known that the optimizer is what it was.
+        """
+        if type(gradients) not in _LISTS or len(gradients) != len(self._present) or (in_order and not self._in_order):
+            return False
+        return looked_at or ((rule.loss_scale_factor is not None) is self._scaled and self._seen.still(rule))
+
+    @property
+    def single_pass(self) -> Any:
+        """What runs, if it is one pass over plain memory whose scalars need nothing that is found out in the step."""
+        part = self.parts[0]
+        if len(self.parts) > 1 or self._begin is not None or self._clipped or part.spread or self._told is not None:
+            return None
+        return None if part.otherwise or self._places[0] is not None else part.way.single_pass
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Those of the optimizer, by their names in programs, as they were when it was looked at last."""
+        return self._seen.values
+
+    def lines(self, values: dict[str, Any]) -> list[dict[str, Any]]:
+        """This step's scalars, for all parameters or for each, where there is one pass."""
+        return self._lines(self.parts[0], values, {})
+
+    def counted(self, rule: Any) -> list[Variable]:
+        """The numbers of steps that a step counts up."""
+        return [*self._counts, rule._iterations]
 
     def _are_known(self, variables: Sequence[Any]) -> bool:
         """Whether these are the parameters: either their cells or their arrays."""
@@ -212,8 +241,13 @@ class Lane:
 
     def _lines(self, part: _Part, values: dict[str, Any], factors: dict[int, Any]) -> list[dict[str, Any]]:
         """This step's scalars, for all parameters of a part or for each."""
-        if not factors and not part.numbers:
-            return [values]
+        if not factors:
+            if not part.numbers:
+                return [values]
+            if self._begin is None and len(part.indices) == 1:
+                for number, (cell,) in enumerate(part.numbers):
+                    values[f"number{number}"] = cell._array
+                return [values]
         # Only `begin_step` puts the numbers into a scope.
         if self._begin is None:
             held = [list(map(_array_of, cells)) for cells in part.numbers]

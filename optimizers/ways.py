@@ -58,7 +58,7 @@ class InTable(NamedTuple):
         """The sums of each parameter."""
         return self.table.read(reading.kernels, self.addresses, scalars)  # type: ignore[no-any-return]  # as said
 
-    def writing(self, writing: _Pass, scalars: Sequence[Sequence[float]]) -> list[Callable[[], Any]]:
+    def writing(self, writing: _Pass, scalars: Sequence[Sequence[float]]) -> list[functools.partial[Any]]:
         """What writes, as calls."""
         return [self.table.writing(writing.kernels, self.addresses, scalars)]
 
@@ -79,7 +79,7 @@ class InBlocks(NamedTuple):
         """See `InTable`."""
         return [list(reading.blocks.read(*each)) for each in self._each(scalars)]
 
-    def writing(self, writing: _Pass, scalars: Sequence[Sequence[float]]) -> list[Callable[[], Any]]:
+    def writing(self, writing: _Pass, scalars: Sequence[Sequence[float]]) -> list[functools.partial[Any]]:
         """See `InTable`."""
         return [functools.partial(writing.blocks.write, *each) for each in self._each(scalars)]
 
@@ -88,20 +88,20 @@ class InBlocks(NamedTuple):
 
 
 _Sums: TypeAlias = list[list[float]]
-Passes: TypeAlias = Generator[_Sums, _Sums, list[Callable[[], Any]]]
+Passes: TypeAlias = Generator[_Sums, _Sums, list[functools.partial[Any]]]
 """The passes of a way: what is read is yielded, what writes is returned."""
 
 
 def calls_of(
     running: Sequence[Passes], told: Callable[[dict[int, _Sums]], dict[int, _Sums]] | None = None
-) -> list[Callable[[], Any]]:
+) -> list[functools.partial[Any]]:
     """Let several ways read, each its next stage in turn; what is left to do then, as calls that only write.
 
     Args:
         running: from `Way.passes`.
         told: makes of what all of them found in a stage, by their numbers, what they go on with. Default: the same.
     """
-    calls: dict[int, list[Callable[[], Any]]] = {}
+    calls: dict[int, list[functools.partial[Any]]] = {}
     sent: dict[int, Any] = dict.fromkeys(range(len(running)))
     while sent:
         found = {}
@@ -177,6 +177,11 @@ class Way:
         if self._reading:
             return False
         return all(leaves_still(each.program, each.evaluate(line)) for each in self._writing)
+
+    @property
+    def single_pass(self) -> _Pass | None:
+        """The pass that writes, if there is no other."""
+        return self._writing[0] if not self._reading and len(self._writing) == 1 else None
 
     @functools.cached_property
     def whole(self) -> _Pass:
@@ -361,8 +366,7 @@ def named_values(
         numbers: `Seen.values`.
     """
     values = {
-        **numbers, "self": numbers, "rate": rate, "base_rate": base_rate, "count": count, "divisor": divisor,
-        "factor": None,
+        "self": numbers, "rate": rate, "base_rate": base_rate, "count": count, "divisor": divisor, "factor": None,
     }  # fmt: skip
     if shared:
         values |= {f"shared{k}": value for k, value in enumerate(shared) if value is not None}
