@@ -373,9 +373,9 @@ class _Gradients(Sequence[Array]):
         divisor: what every gradient is divided by, or None.
     """
 
-    def __init__(self, rule: UpdateRule, arrays: list[Any], divisor: Any) -> None:
+    def __init__(self, rule: UpdateRule, arrays: Sequence[Any], divisor: Any) -> None:
         self._rule = rule
-        self.arrays = arrays
+        self.arrays = list(arrays)
         self.divisor = divisor
         self._factors: dict[int, Any] = {}
         self.present = {index: None for index, array in enumerate(arrays) if array is not None}
