@@ -24,7 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from session import Case, measure
 from settings import TABLE
 from shapes import MODELS, PUBLISHED
-from tables import make_console, print_result, print_targets
+from tables import make_console, markdown, print_result, print_targets
 from targets import targets_of
 
 ROUNDS = {
@@ -63,6 +63,7 @@ def main(
     new_gradients: Annotated[bool, typer.Option(help="New gradient arrays in every step, as in training.")] = True,
     output: Annotated[Path | None, typer.Option("--json", help="Where to put the results.")] = None,
     picture: Annotated[Path | None, typer.Option("--plot", help="Where to put a picture of them, a PNG.")] = None,
+    page: Annotated[Path | None, typer.Option("--markdown", help="Where to put the targets as a table.")] = None,
 ) -> None:
     """Time optimizer steps side by side, and compare them with the targets.
 
@@ -72,7 +73,7 @@ def main(
     if contender in (None, "all") and not compile:
         names.remove("torch-compile")
     cases = _cases(model, algorithm, condition)
-    for option, path in (("--json", output), ("--plot", picture)):
+    for option, path in (("--json", output), ("--plot", picture), ("--markdown", page)):
         if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
             raise typer.BadParameter(f"{path} is not a file in an existing folder.", param_hint=f"'{option}'")
     console = make_console()
@@ -112,6 +113,8 @@ def main(
                 output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     labels = {name: kind.label for name, kind in KINDS.items()}
     print_targets(console, report["targets"], labels)
+    if page is not None:
+        page.write_text(markdown(report["targets"], labels), encoding="utf-8")
     if picture is not None:
         from plot import save_conditions, save_plot
 

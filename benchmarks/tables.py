@@ -115,12 +115,43 @@ def print_targets(console: Console, targets: list[dict[str, Any]], labels: dict[
         console.print("unclear: other processes kept the machine busy; run again on a quiet one, or with --patience")
 
 
+def markdown(targets: list[dict[str, Any]], labels: dict[str, str]) -> str:
+    """The same as a table for a page."""
+    headings = (
+        "condition",
+        "on",
+        "gradwise on",
+        "",
+        "measured (quartiles)",
+        *(f"/ {name}" for name in _OTHERS.values()),
+    )
+    lines = [f"| {' | '.join((*headings, 'limit', ''))} |", "|---" * (len(headings) + 2) + "|"]
+    for target in targets:
+        beside = target.get("beside", {})
+        cells = (
+            target["condition"],
+            f"{target['algorithm']}, {target['model']}",
+            labels[target["contender"]].removeprefix("gradwise, "),
+            target["what"],
+            " (".join(_spread(target)) + ")" if target["low"] < target["high"] else _spread(target)[0],
+            *("" if beside.get(peer) is None else f"{beside[peer]:.2f}" for peer in _OTHERS),
+            "" if target["limit"] is None else f"{target['limit']:g}",
+            "" if target["limit"] is None else _VERDICTS[target["met"]],
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 _OTHERS = {"torch-foreach": "foreach", "torch-loop": "default"}
 """What of torch a target's ratio is not to, in a column of its own."""
 
 
 def _verdict(target: dict[str, Any]) -> str:
-    return {True: "[green]met[/]", False: "[red]missed[/]", None: "[yellow]unclear[/]"}[target["met"]]
+    colour = {True: "green", False: "red", None: "yellow"}[target["met"]]
+    return f"[{colour}]{_VERDICTS[target['met']]}[/]"
+
+
+_VERDICTS = {True: "met", False: "missed", None: "unclear"}
 
 
 def _units(result: dict[str, Any]) -> str:

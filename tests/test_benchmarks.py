@@ -487,9 +487,12 @@ def test_a_quick_run_of_two_algorithms(command, tmp_path):
 def test_a_run_of_two_conditions(command, small, tmp_path):
     done = command(
         "--condition", "scalar-gradient,many-groups", "--condition", "new-parameters", "--model", "tiny", "--quick",
-        "--patience", 0, "--json", "results.json", "--plot", "picture.png",
+        "--patience", 0, "--json", "results.json", "--plot", "picture.png", "--markdown", "table.md",
     )  # fmt: skip
     assert done.exit_code == 0, done.output
+    headings, _, *rows = (tmp_path / "table.md").read_text().splitlines()
+    assert len({line.count("|") for line in (headings, *rows)}) == 1
+    assert rows[1].startswith("| many-groups | adam, tiny | torch front end | step / torch fused | ")
     assert "Adam on the tiny model (20 tensors, 1,080 parameters): each parameter in a group of its own" in done.output
     assert "step with new parameters / torch fused" in done.output
     assert "of 4 targets met" in done.output
