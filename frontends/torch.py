@@ -70,7 +70,8 @@ class SGD(Adapter):
     Raises:
         TypeError, ValueError, RuntimeError: see `Adapter`.
 
-    Sparse gradients are taken as dense ones. A parameter's step count, which torch does not keep, is not stored either.
+    Sparse gradients do what dense ones do; without momentum and weight decay they touch their own rows only. A
+    parameter's step count, which torch does not keep, is not stored either.
     """
 
     row: ClassVar[Row] = Row(
@@ -214,7 +215,7 @@ class Adagrad(Adapter):
     Raises:
         TypeError, ValueError, RuntimeError: see `Adapter`.
 
-    State exists from the start, also that of groups added later. Sparse gradients are taken as dense ones.
+    State exists from the start, also that of groups added later. Sparse gradients touch their own rows only.
     """
 
     row: ClassVar[Row] = Row(
