@@ -1,8 +1,8 @@
-"""Train a small model and save it, or load what was saved and train on: `keras_file_process.py ACTION FOLDER`.
+"""Train a small model and save it, or load what was saved and train on: `keras_file_process.py [ACTION FOLDER]...`.
 
 KERAS_BACKEND names the backend. "save" trains with gradwise's Nadam, saves, and trains on; "load" loads and trains on;
-"keras" loads the file with Keras's own Nadam, where gradwise is not imported at all. Each prints the losses of training
-on, from the .keras file and, when loading, from the .weights.h5 file.
+"keras" loads the file with Keras's own Nadam, where gradwise is not imported at all, so it comes first. Each prints the
+losses of training on, from the .keras file and, when loading, from the .weights.h5 file.
 """
 
 from __future__ import annotations
@@ -42,4 +42,5 @@ def main(action: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    for action, folder in zip(sys.argv[1::2], sys.argv[2::2], strict=True):
+        main(action, Path(folder))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,16 +43,28 @@ def test_on(backend: str, tmp_path: Path) -> None:
 
 # -------------------------------------------------------------------- files
 
-JOURNEYS = {"torch": [("load", "jax"), ("keras", "torch")], "jax": [("load", "torch")]}
+JOURNEYS = [
+    ("torch", [("save", "from torch")]),
+    ("jax", [("load", "from torch"), ("save", "from jax")]),
+    ("torch", [("keras", "from torch"), ("load", "from jax")]),
+]
+"""One process after the other: its backend, and what it does with the files of which folder."""
 
 
-@pytest.mark.parametrize("saved", JOURNEYS)
-def test_training_goes_on_on_another_backend(saved: str, tmp_path: Path) -> None:
-    program = str(HERE / "keras_file_process.py")
-    expected = json.loads(run(saved, tmp_path, program, "save", str(tmp_path)).splitlines()[-1])[0]
-    for action, loaded in JOURNEYS[saved]:
-        for found in json.loads(run(loaded, tmp_path, program, action, str(tmp_path)).splitlines()[-1]):
-            np.testing.assert_allclose(found, expected, atol=BOUND)
+def test_training_goes_on_on_another_backend(tmp_path: Path) -> None:
+    expected: dict[str, Any] = {}
+    for backend, actions in JOURNEYS:
+        arguments = []
+        for action, folder in actions:
+            (tmp_path / folder).mkdir(exist_ok=True)
+            arguments += [action, str(tmp_path / folder)]
+        printed = run(backend, tmp_path, str(HERE / "keras_file_process.py"), *arguments).splitlines()
+        for (action, folder), line in zip(actions, printed[-len(actions) :], strict=True):
+            if action == "save":
+                (expected[folder],) = json.loads(line)
+                continue
+            for found in json.loads(line):
+                np.testing.assert_allclose(found, expected[folder], atol=BOUND, err_msg=f"{action} {folder}")
 
 
 # -------------------------------------------------------------------- Keras's own tests
