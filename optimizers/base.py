@@ -57,7 +57,8 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, FunctionalOptimizer):
         jit_compile: how imperative steps run. "auto": NumPy arrays and torch CPU tensors in one pass over memory, where
             Numba is installed and the rule can be recorded; torch tensors on devices by multi-tensor functions;
             otherwise by whole arrays. False: always by whole arrays. True: an error where it cannot be one pass; on
-            devices by torch's compiler.
+            devices by torch's compiler. Functional steps take the pass unless it is False, to new arrays, where nothing
+            is traced or differentiated; otherwise they run by whole arrays.
         maximize: climb the gradient; in convention "torch".
         **older: `lr` for `learning_rate`; `decay`, which divides the rate by 1 + `decay` * the number of `apply` calls.
 
