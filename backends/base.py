@@ -22,6 +22,9 @@ lie, 0 along axes of length one; None if they are row-major. Arrays of one order
 FLOATING = ("float16", "bfloat16", "float32", "float64")
 """The dtypes a parameter or a slot may have."""
 
+ITEM_SIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
+"""How many bytes a number of each has."""
+
 SIXTEEN_BIT = ("float16", "bfloat16")
 """The dtypes that are stored but never computed in."""
 
@@ -405,7 +408,7 @@ class Backend:
         raise TypeError(f"{self.name} arrays lie in no memory that can be shared.")
 
     def flat_view(self, array: Array) -> Any:
-        """A plain array, of any order, as a one-dimensional NumPy array over the same memory."""
+        """A plain array, of any order, as a one-dimensional NumPy array over the same memory; bfloat16 as integers."""
         raise TypeError(f"{self.name} arrays lie in no memory that can be shared.")
 
     def threads(self) -> Any:

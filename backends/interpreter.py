@@ -10,6 +10,7 @@ import numpy
 
 from . import reductions
 from .program import Program
+from .sixteen_bits import narrowed, widened
 
 BLOCK = 8192
 """Elements of a NumPy block: small enough that all that a program holds at once stays in the cache."""
@@ -55,42 +56,50 @@ class BlockRunner:
 
     Args:
         program: what to run; it writes, or it reads for its sums.
-        dtype: the arrays' dtype.
+        dtype: "float32" or "float64", in which it is computed.
+        stored: the dtype of each of its inputs; arrays of bfloat16 are those of the integers that stand for them.
     """
 
-    def __init__(self, program: Program, dtype: str) -> None:
+    def __init__(self, program: Program, dtype: str, stored: Sequence[str]) -> None:
         self._program = program
         self._dtype = numpy.dtype(dtype)
+        self._stored = stored
         self._slots = _buffers_of(program)
         self._count = max(self._slots.values(), default=-1) + 1
 
     def write(self, arrays: Sequence[Any], scalars: Sequence[float]) -> None:
         """Update `arrays`, one flat array for each input, in place."""
         program = self._program
-        for values in self._by_blocks(arrays, scalars, BLOCK):
+        for places, values in self._by_blocks(arrays, scalars, BLOCK):
             # An input that is written to another input must be read before it may be overwritten itself.
             results = [values[k].copy() if k < program.inputs else values[k] for _, k in program.outputs]
             for (target, _), result in zip(program.outputs, results, strict=True):
-                values[target][...] = result
+                places[target][...] = narrowed(result) if self._stored[target] == "bfloat16" else result
 
     def read(self, arrays: Sequence[Any], scalars: Sequence[float]) -> list[float]:
         """The sums of squares over `arrays`, one flat array for each input."""
         totals = [0.0] * len(self._program.reductions)
-        for values in self._by_blocks(arrays, scalars, reductions.BLOCK):
+        for _, values in self._by_blocks(arrays, scalars, reductions.BLOCK):
             for position, (_, operand) in enumerate(self._program.reductions):
                 totals[position] += reductions.block_sum(values[operand])
         return totals
 
-    def _by_blocks(self, arrays: Sequence[Any], scalars: Sequence[float], length: int) -> Iterator[list[Any]]:
-        """For each block all inputs and all results."""
+    def _by_blocks(
+        self, arrays: Sequence[Any], scalars: Sequence[float], length: int
+    ) -> Iterator[tuple[list[Any], list[Any]]]:
+        """For each block all inputs as they are stored; and as they are computed with, with all results."""
         program = self._program
         buffers = numpy.empty((self._count, length), dtype=self._dtype)
         for start in range(0, arrays[0].size, length):
-            values: list[Any] = [array[start : start + length] for array in arrays]
+            places = [array[start : start + length] for array in arrays]
+            values: list[Any] = [
+                widened(place) if stored == "bfloat16" else place.astype(self._dtype, copy=False)
+                for place, stored in zip(places, self._stored, strict=True)
+            ]
             for position, (name, operands) in enumerate(program.operations, program.inputs):
                 arguments = [values[k] if kind == "array" else scalars[k] for kind, k in operands]
                 values.append(self._apply(name, arguments, buffers[self._slots[position], : values[0].size]))
-            yield values
+            yield places, values
 
     def _apply(self, name: str, arguments: list[Any], out: Any) -> Any:
         if name in _INTO:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import ctypes
 import functools
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy
 
+from .base import ITEM_SIZES, SIXTEEN_BIT
 from .interpreter import BlockRunner
 from .numba_compiled import compile_callback, compile_function, compiled_or, with_arrays
 from .numba_sums import added_up, cleared, squares_added
@@ -65,9 +66,29 @@ _EXPRESSIONS = {
 _KERNELS: dict[Any, Any] = {}
 
 
-def source_of(program: Program, dtype: str) -> str:
-    """The body of the kernel's Python source. A program writes, or it reads for its sums."""
-    size = numpy.dtype(dtype).itemsize
+def _stored_as(dtype: str) -> str:
+    """The dtype by which an array of a dtype is known in a kernel: there 16 bits are an integer."""
+    return "uint16" if dtype in SIXTEEN_BIT else dtype
+
+
+def _read(number: str, stored: str, dtype: str) -> str:
+    """A number of a stored dtype in the one that is computed in."""
+    if stored in SIXTEEN_BIT:
+        number, stored = f"from_{stored}({number})", "float32"
+    return number if stored == dtype else f"numpy.{dtype}({number})"
+
+
+def source_of(program: Program, dtype: str, stored: Sequence[str]) -> str:
+    """The body of the kernel's Python source. A program writes, or it reads for its sums.
+
+    Each number is read as the dtype that is computed in and rounded once when it is written.
+
+    Args:
+        program: what to run.
+        dtype: "float32" or "float64", in which it is computed.
+        stored: the dtype of each of its inputs; of 16 bits only with float32, and for what is only read.
+    """
+    size = ITEM_SIZES[dtype]
     sums = [operand for _, operand in program.reductions]
     lines = [f"    one, zero = numpy.{dtype}(1), numpy.{dtype}(0)"]
     if sums:
@@ -81,23 +102,31 @@ def source_of(program: Program, dtype: str) -> str:
     lines += [f"        s{number} = numpy.{dtype}(scalars[line, {number}])" for number in range(len(program.scalars))]
     arrays = sorted({*program.read, *(target for target, _ in program.outputs)})
     body = [
-        f"p{number} = carray(pointer(addresses[row, {number}] + start * {size}), (count,), dtype=numpy.{dtype})"
+        f"p{number} = carray(pointer(addresses[row, {number}] + start * {ITEM_SIZES[stored[number]]}), (count,), "
+        f"dtype=numpy.{_stored_as(stored[number])})"
         for number in arrays
     ]
     # Counting from zero, Numba knows that no index is negative, without which the loop would not vectorise.
     body += ["for i in range(count):"]
-    body += [f"    a{number} = p{number}[i]" for number in program.read]
+    body += [f"    a{number} = {_read(f'p{number}[i]', stored[number], dtype)}" for number in program.read]
     for position, (name, operands) in enumerate(program.operations, program.inputs):
         arguments = [f"{'a' if kind == 'array' else 's'}{number}" for kind, number in operands]
         if name == "select" and operands[0][0] == "scalar":
             arguments[0] = f"({arguments[0]} != zero)"
         body.append(f"    a{position} = {_EXPRESSIONS[name].format(*arguments)}")
-    body += [f"    p{target}[i] = a{source}" for target, source in program.outputs]
+    for target, source in program.outputs:
+        narrow = stored[target] in SIXTEEN_BIT
+        body.append(f"    p{target}[i] = " + (f"to_{stored[target]}(a{source})" if narrow else f"a{source}"))
     if not sums:
         # Only what is long is done in strides; what is left, and all that is short, in one loop.
         lines += [f"        while stop - start >= {(_AHEAD + _STRIDE) // size}:"]
-        soon = [f"for byte in range({_AHEAD}, {_AHEAD + _STRIDE}, {_LINE}):"]
-        soon += [f"    prefetch(addresses[row, {number}] + start * {size} + byte)" for number in arrays]
+        soon = []
+        for width in sorted({ITEM_SIZES[stored[number]] for number in arrays}):
+            soon += [f"for byte in range({_AHEAD}, {_AHEAD + _STRIDE // size * width}, {_LINE}):"]
+            soon += [
+                f"    prefetch(addresses[row, {number}] + start * {width} + byte)"
+                for number in arrays if ITEM_SIZES[stored[number]] == width
+            ]  # fmt: skip
         stride = [f"count = {_STRIDE // size}", *soon, *body, f"start += {_STRIDE // size}"]
         lines += [" " * 12 + line for line in stride]
         lines += [" " * 8 + line for line in ["count = stop - start", *body]]
@@ -118,47 +147,50 @@ class Kernels:
 
     Args:
         program: which writes, or reads for its sums.
-        dtype: "float32" or "float64".
+        dtype: "float32" or "float64", in which it is computed.
+        stored: the dtype of each of its inputs.
     """
 
-    def __init__(self, program: Program, dtype: str) -> None:
+    def __init__(self, program: Program, dtype: str, stored: tuple[str, ...]) -> None:
         self.program = program
         self.dtype = dtype
+        self.stored = stored
 
     @functools.cached_property
     def plain(self) -> Any:
         """As a function of Python."""
-        return kernel_of(self.program, self.dtype) or _by_blocks(self.program, self.dtype)
+        return kernel_of(self.program, self.dtype, self.stored) or _by_blocks(self.program, self.dtype, self.stored)
 
     @property
     def by_blocks(self) -> bool:
         """Whether it was found that the program cannot be compiled."""
-        return _KERNELS.get((self.program.structure, self.dtype, False), self) is None
+        return _KERNELS.get((self.program.structure, self.dtype, self.stored, False), self) is None
 
     @functools.cached_property
     def team(self) -> int | None:
         """As a function of C: its address, or None where it cannot be compiled."""
-        team = kernel_of(self.program, self.dtype, team=True)
+        team = kernel_of(self.program, self.dtype, self.stored, team=True)
         return None if team is None else int(team.address)
 
 
-def kernel_of(program: Program, dtype: str, team: bool = False) -> Any:
+def kernel_of(program: Program, dtype: str, stored: tuple[str, ...], team: bool = False) -> Any:
     """The compiled kernel, from memory, from disk, or made now; None where it cannot be compiled.
 
     Args:
         program: which writes, or reads for its sums.
-        dtype: "float32" or "float64".
+        dtype: "float32" or "float64", in which it is computed.
+        stored: the dtype of each of its inputs.
         team: as a function of C, whose address others can call, rather than one of Python.
     """
-    key = (program.structure, dtype, team)
+    key = (program.structure, dtype, stored, team)
     if key not in _KERNELS:
-        kernel = compiled_or(lambda: _compiled(program, dtype, team), "an update rule", None)
+        kernel = compiled_or(lambda: _compiled(program, dtype, stored, team), "an update rule", None)
         return _KERNELS.setdefault(key, kernel)
     return _KERNELS[key]
 
 
-def _compiled(program: Program, dtype: str, team: bool) -> Any:
-    body = source_of(program, dtype)
+def _compiled(program: Program, dtype: str, stored: tuple[str, ...], team: bool) -> Any:
+    body = source_of(program, dtype, stored)
     parts = {"squares_added": squares_added, "cleared": cleared, "added_up": added_up}
     if not team:
         return compile_function(with_arrays("kernel", _SIGNATURE, _NAMES, body), "kernel", _SIGNATURE, parts)
@@ -167,14 +199,17 @@ def _compiled(program: Program, dtype: str, team: bool) -> Any:
     return compile_callback(source, "team", parts)
 
 
-def _by_blocks(program: Program, dtype: str) -> Callable[[Any, Any, Any, Any], None]:
+def _by_blocks(program: Program, dtype: str, stored: tuple[str, ...]) -> Callable[[Any, Any, Any, Any], None]:
     """What a kernel does, without a compiler."""
-    runner, size = BlockRunner(program, dtype), numpy.dtype(dtype).itemsize
+    runner = BlockRunner(program, dtype, stored)
 
     def kernel(work: Any, addresses: Any, scalars: Any, sums: Any) -> None:
         for row, start, stop, place in work.tolist():
             line = scalars[row if len(scalars) > 1 else 0].tolist()
-            arrays = [_memory(address + start * size, stop - start, dtype) for address in addresses[row].tolist()]
+            arrays = [
+                _memory(address + start * ITEM_SIZES[kind], stop - start, "uint16" if kind == "bfloat16" else kind)
+                for address, kind in zip(addresses[row].tolist(), stored, strict=True)
+            ]
             with numpy.errstate(all="ignore"):
                 if not program.reductions:
                     runner.write(arrays, line)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy
 
+from .base import ITEM_SIZES
 from .numba_kernels import Kernels
 from .numba_layouts import still_apart
 from .reductions import BLOCK, added_in_order
@@ -66,16 +67,16 @@ class Table:
 
     Args:
         sizes: for each parameter, how many elements it has.
-        dtype: "float32" or "float64".
+        gradients: their dtype.
         lent: asked for threads of the arrays' own library in every pass: a forked process has none.
     """
 
-    __slots__ = ("_shares", "dtype", "lent", "sizes", "total", "work")
+    __slots__ = ("_shares", "gradients", "lent", "sizes", "total", "work")
 
-    def __init__(self, sizes: Sequence[int], dtype: str, lent: Callable[[], Team | None]) -> None:
+    def __init__(self, sizes: Sequence[int], gradients: str, lent: Callable[[], Team | None]) -> None:
         self.lent = lent
         self.sizes = numpy.array(sizes, dtype=numpy.int64)
-        self.dtype = dtype
+        self.gradients = gradients
         self.total = sum(sizes)
         # Which row of addresses, from which element to which, and which block of the whole the first one is in.
         blocks = [0, *itertools.accumulate(-(-size // BLOCK) for size in sizes)]
@@ -87,7 +88,7 @@ class Table:
 
     def still_apart(self, addresses: Any, before: Any, written: Intervals) -> bool:
         """Whether memory lies as before and gradients do not meet what is written; these are then put into `before`."""
-        size = 8 if self.dtype == "float64" else 4
+        size = ITEM_SIZES[self.gradients]
         return bool(still_apart.run(addresses, before, self.sizes, size, written.starts, written.ends))
 
     def write(self, kernels: Kernels, addresses: Any, scalars: Sequence[Sequence[float]]) -> None:

@@ -10,6 +10,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .numba_sixteen_bits import from_bfloat16 as from_bfloat16
+from .numba_sixteen_bits import from_float16 as from_float16
+from .numba_sixteen_bits import to_bfloat16 as to_bfloat16
+from .numba_sixteen_bits import to_float16 as to_float16
+
 
 def _pointer(typing_context: Any, address: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -49,5 +49,13 @@ taken: Any = Word("taken")
 """The integer at an address, which is one more afterwards, whatever other threads do at the same time."""
 prefetch: Any = Word("prefetch")
 """Have the processor fetch the line of memory at an address, which any integer may be."""
+from_bfloat16: Any = Word("from_bfloat16")
+"""The float32 whose upper half is an integer of 16 bits."""
+to_bfloat16: Any = Word("to_bfloat16")
+"""The upper half of the nearest float32 whose lower half is empty, as an integer."""
+from_float16: Any = Word("from_float16")
+"""The number in half precision whose bits are an integer of 16 bits, as float32."""
+to_float16: Any = Word("to_float16")
+"""The bits of the number in half precision that is nearest to a float32, as an integer."""
 asked: Any = Word("asked")
 """Call a function of C by its address with a handle and the place of the answer; not 0 if there is none."""

@@ -234,7 +234,8 @@ class NumpyBackend(Backend):
     def flat_view(self, array: Array) -> Any:
         """A reshaped view, of the axes in their order in memory."""
         strides = array.strides
-        return numpy.asarray(array).transpose(sorted(range(array.ndim), key=lambda axis: -strides[axis])).reshape(-1)
+        flat = numpy.asarray(array).transpose(sorted(range(array.ndim), key=lambda axis: -strides[axis])).reshape(-1)
+        return flat.view(numpy.uint16) if self.dtype_name(array) == "bfloat16" else flat
 
     def as_array(self, value: Array) -> Array:
         """Arithmetic on 0-d arrays gives NumPy scalars; state holds arrays."""

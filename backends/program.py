@@ -63,9 +63,14 @@ class Program(NamedTuple):
         used |= {number for _, number in (*self.outputs, *self.reductions)}
         return [number for number in range(self.inputs) if number in used]
 
-    def traffic(self, item_size: int) -> int:
-        """Bytes moved for each element in one pass: what is read and what is written."""
-        return item_size * (len(self.read) + len(self.outputs))
+    def traffic(self, item_sizes: int | Sequence[int]) -> int:
+        """Bytes moved for each element in one pass: what is read and what is written.
+
+        Args:
+            item_sizes: of a number in all inputs, or of one in each.
+        """
+        sizes = [item_sizes] * self.inputs if isinstance(item_sizes, int) else item_sizes
+        return sum(sizes[number] for number in (*self.read, *(target for target, _ in self.outputs)))
 
     @property
     def work(self) -> int:

@@ -65,14 +65,15 @@ def _known_to_numpy(array: Array) -> Array:
 
 
 def _lent(array: Array) -> Any:
-    """A dense CPU tensor's memory as a NumPy array of one axis, for as long as the tensor is kept.
+    """A dense CPU tensor's memory as a NumPy array of one axis, for as long as the tensor is kept. See `flat_view`.
 
     Torch's own way fixes the size of the storage for ever, so that its owner cannot give it back.
     """
+    dtype = "uint16" if array.dtype is torch.bfloat16 else str(array.dtype).rpartition(".")[2]
     if array.numel() == 0:
-        return torch.empty(0, dtype=array.dtype).numpy()
+        return numpy.empty(0, dtype=dtype)
     memory = (ctypes.c_byte * array.nbytes).from_address(array.data_ptr())
-    return numpy.frombuffer(memory, dtype=str(array.dtype).rpartition(".")[2])
+    return numpy.frombuffer(memory, dtype=dtype)
 
 
 def _has_memory(array: Array) -> bool:

@@ -21,12 +21,13 @@ from ..backends.compiler import has_numba
 from .apart_again import Again
 from .attributes import numbers_of
 from .cells import configuration, frozen
-from .ways import Way, addresses_of, lines_of, step_values, table_of
+from .ways import Way, addresses_of, lines_of, read_as, step_values, table_of, written_in_place
 
 
 class _Member(NamedTuple):
-    """A parameter in a group: its position, what its cells hold, where that lies, and its gradient likewise."""
+    """A parameter in a group: its way and position, what its cells hold, where that lies, and its gradient likewise."""
 
+    way: Way
     position: int
     arrays: list[Any]
     addresses: list[int]
@@ -106,7 +107,7 @@ class Apart:
             if way is not None and index in gradients.present:
                 member = _looked_at(rule, index, way, gradients, backend)
                 if member is not None:
-                    groups.setdefault(way, []).append(member)
+                    groups.setdefault(member.way, []).append(member)
         if not groups:
             return set(), _nothing
         numbers = {number.name: number.read() for number in numbers_of(rule)}
@@ -126,36 +127,45 @@ class Apart:
 
 def _looked_at(rule: Any, index: int, way: Way, gradients: Any, backend: Any) -> _Member | None:
     """A parameter with its slots and gradient, if all are plain memory that holds what is computed with."""
-    cells = rule._grouped[index]
-    dtype, shape = compute_dtype(cells[0].dtype_name), cells[0].shape
+    shape = rule._parameters[index].shape
     factor = ops.convert_to_number(gradients.factor(index))
     if factor is not None and not is_number(factor):
         return None
     if not all(is_number(cell.value) for cell in rule._numbers[index]):
         return None
-    arrays = [cell.value for cell in cells]
+    arrays, gradient = [cell.value for cell in rule._grouped[index]], gradients.array(index)
     # Sums are defined in row-major order.
     order = None if way.adds_up else backend.order(arrays[0])
-    addresses = [backend.address(array, dtype, shape, order, write=False) for array in arrays]
-    gradient = gradients.array(index)
+    held = list(map(backend.dtype_name, arrays))
+    if compute_dtype(held[0]) != way.dtype or not all(written_in_place(each, way.dtype) for each in held):
+        return None
+    # What is written has the dtype of what was read, which the deltas of parameters of 16 bits have not.
+    sinks = [(held[target], rule._grouped[index][target].sink) for target in way.targets]
+    if any(backend.dtype_name(sink.value) != dtype for dtype, sink in sinks):
+        return None
+    addresses = [
+        backend.address(array, dtype, shape, order, write=False) for array, dtype in zip(arrays, held, strict=True)
+    ]
     if None in addresses or not backend.of_plain_class(gradient) or not backend.concrete(gradient):
         return None
+    dtype = read_as(backend.dtype_name(gradient), way.dtype)
     address = backend.address(gradient, dtype, shape, order, write=False)
     if address is None:
         gradient = backend.plain_copy(gradient, dtype, order)
         address = backend.address(gradient, dtype, shape, order, write=False)
-    return None if address is None else _Member(index, arrays, addresses, gradient, address)
+    way = way.over((*held, dtype))
+    return None if address is None else _Member(way, index, arrays, addresses, gradient, address)
 
 
 def _run(rule: Any, way: Way, members: list[_Member], lines: list[dict[str, Any]], backend: Any) -> None:
     made = [backend.empties([each.arrays[target] for target in way.targets]) for each in members]
     if has_numba():
         rows = [
-            [*each.addresses, *(_address(array, way, backend) for array in new), each.address]
+            [*each.addresses, *(_address(array, backend) for array in new), each.address]
             for each, new in zip(members, made, strict=True)
         ]
         sizes = [rule._parameters[each.position].size for each in members]
-        way.apart.run(table_of(sizes, way.dtype, backend), addresses_of(rows), lines)
+        way.apart.run(table_of(sizes, way.stored[-1], backend), addresses_of(rows), lines)
     else:
         way.apart.run_by_blocks(
             [[backend.flat_view(array) for array in (*each.arrays, *new, each.gradient)]
@@ -166,8 +176,9 @@ def _run(rule: Any, way: Way, members: list[_Member], lines: list[dict[str, Any]
             rule._grouped[each.position][target].sink.assign(array)
 
 
-def _address(array: Any, way: Way, backend: Any) -> int:
-    address = backend.address(array, way.dtype, backend.shape(array), backend.order(array), write=True)
+def _address(array: Any, backend: Any) -> int:
+    dtype, shape = backend.dtype_name(array), backend.shape(array)
+    address = backend.address(array, dtype, shape, backend.order(array), write=True)
     assert address is not None
     return int(address)
 

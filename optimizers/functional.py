@@ -262,11 +262,10 @@ class FunctionalOptimizer(UpdateRule):
     def _may_run_apart(self, tree: Tree, backend: Backend) -> bool:
         """Whether there is memory that a pass could take."""
         return self.jit_compile is not False and any(
-            backend.address(
-                leaf, compute_dtype(backend.dtype_name(leaf)), backend.shape(leaf), backend.order(leaf), write=False
-            ) is not None
+            backend.address(leaf, dtype, backend.shape(leaf), backend.order(leaf), write=False) is not None
             for leaf in tree.leaves
-        )  # fmt: skip
+            for dtype in [backend.dtype_name(leaf)]
+        )
 
     def _known_apart(self, tree: Tree, backend: Backend, deltas: bool) -> Apart | None:
         """What another optimizer like this, but perhaps for its numbers, has recorded for such trees."""

@@ -13,7 +13,18 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
-from ..backends import HOST, Order, Rows, Variable, compute_dtype, describe, is_number, ops, scope_holding
+from ..backends import (
+    HOST,
+    ITEM_SIZES,
+    Order,
+    Rows,
+    Variable,
+    compute_dtype,
+    describe,
+    is_number,
+    ops,
+    scope_holding,
+)
 from ..backends.compiler import has_numba
 from ..backends.program import Program
 from .attributes import Seen
@@ -30,15 +41,16 @@ from .ways import (
     calls_of,
     intervals_of,
     lines_of,
+    read_as,
     step_values,
     table_of,
+    written_in_place,
 )
 
 _BATCH = 2**20
-"""Elements that are copied to another dtype at once."""
+"""Elements that are copied at once."""
 _MANY = 64
 """Ways that are remembered; rules have a few."""
-_ITEM_SIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
 
 class _Entry:
@@ -46,7 +58,7 @@ class _Entry:
 
     __slots__ = (
         "addresses", "arrays", "cells", "copied", "dtype", "lent", "narrow", "order", "plain", "reason", "shape",
-        "size", "spread", "touched", "way",
+        "size", "spread", "stored", "touched", "way",
     )  # fmt: skip
 
     def __init__(self, cells: list[Variable], dtype: str) -> None:
@@ -56,10 +68,12 @@ class _Entry:
         self.reason: str | None = None
         self.size = cells[0].size
         self.shape = cells[0].shape
-        # Inputs stored in another dtype than the one computed in pass through copies in that dtype.
-        self.narrow = [number for number, cell in enumerate(cells) if cell.dtype_name != dtype]
+        # Which arrays pass through copies in the dtype that is computed in.
+        self.narrow = [number for number, cell in enumerate(cells) if not written_in_place(cell.dtype_name, dtype)]
         # And those that lie in another order than the others, in this step.
         self.copied = self.narrow
+        # In which dtypes a pass reads and writes the arrays, the gradient of this step last.
+        self.stored = tuple(dtype if k in self.narrow else cell.dtype_name for k, cell in enumerate((*cells, cells[0])))
         self.order: Order = None
         self.plain = False
         # Whether several processes hold it together: then the arrays are what this one holds.
@@ -73,7 +87,7 @@ class _Entry:
 
     def bounds(self) -> list[tuple[int, int]]:
         """Where its arrays lie: from which address to which."""
-        lengths = [self.size * _ITEM_SIZES[cell.dtype_name] for cell in self.cells]
+        lengths = [self.size * ITEM_SIZES[cell.dtype_name] for cell in self.cells]
         return [*self.touched, *((start, start + each) for start, each in zip(self.addresses, lengths, strict=True))]
 
     def give_back(self, backend: Any) -> None:
@@ -94,6 +108,15 @@ class _Entry:
     def operands(self) -> list[Any]:
         """What its library computes with."""
         return self.arrays if self.spread else [cell.value for cell in self.cells]
+
+    @property
+    def pass_(self) -> Way | None:
+        """Its way over arrays in the dtypes of this step; elsewhere than in plain memory, as its library has them."""
+        return self.way if self.way is None or not self.plain else self.way.over(self.stored)
+
+    def reads(self, gradient: Any, backend: Any) -> None:
+        """A pass reads a gradient as it is stored, if it is of a dtype that kernels know."""
+        self.stored = *self.stored[:-1], read_as(backend.dtype_name(gradient), self.dtype)
 
     def written(self) -> list[Any]:
         """The arrays that its program writes, as the cells hold them."""
@@ -206,12 +229,11 @@ class Fusion:
         for (way, _, _), members in groups.items():
             indices = [index for index, _, _ in members]
             entries = [self._entries[index] for index in indices]
-            dtypes = [way.dtype] * (len(entries[0].cells) + 1)
-            look = backend.lookout([entry.shape for entry in entries], [entry.order for entry in entries], dtypes)
+            look = backend.lookout([entry.shape for entry in entries], [entry.order for entry in entries], way.stored)
             if look is None:
                 return
             rows = [[*entry.addresses, address] for entry, (_, address, _) in zip(entries, members, strict=True)]
-            table = table_of([entry.size for entry in entries], way.dtype, backend)
+            table = table_of([entry.size for entry in entries], way.stored[-1], backend)
             parts.append((way, indices, table, addresses_of(rows), look, [entry.order for entry in entries]))
         entries = [self._entries[index] for index in gradients.present]
         memory = intervals_of([bound for entry in entries for bound in entry.bounds()])
@@ -241,29 +263,29 @@ class Fusion:
         entries = [self._entries[index] for index, _, _ in members]
         if has_numba():
             rows = [[*entry.addresses, address] for entry, (_, address, _) in zip(entries, members, strict=True)]
-            return InTable(table_of([entry.size for entry in entries], way.dtype, backend), addresses_of(rows))
+            return InTable(table_of([entry.size for entry in entries], way.stored[-1], backend), addresses_of(rows))
         return InBlocks([
             [backend.flat_view(array) for array in (*entry.arrays, gradient)]
             for entry, (_, _, gradient) in zip(entries, members, strict=True)
         ])  # fmt: skip
 
-    def _run_through_copies(
-        self, way: Way, members: list[_Member], lines: list[dict[str, Any]], backend: Any
-    ) -> None:
-        """As in memory, with copies of the arrays that are stored in another dtype or order than the pass takes."""
+    def _run_through_copies(self, way: Way, members: list[_Member], lines: list[dict[str, Any]], backend: Any) -> None:
+        """As in memory, with copies of the arrays that a pass does not take as they are."""
         rows, copies = [], []
         for index, _, gradient in members:
             entry = self._entries[index]
             # What is stored as the pass takes it is written where it lies.
             places = [
-                self._plain(array, entry, backend) if number in entry.copied else (entry.addresses[number], array)
-                for number, array in enumerate(entry.arrays)
+                self._plain(array, dtype, entry, backend)
+                if number in entry.copied
+                else (entry.addresses[number], array)
+                for number, (array, dtype) in enumerate(zip(entry.arrays, way.stored[:-1], strict=True))
             ]
-            places.append(self._plain(gradient, entry, backend))
+            places.append(self._plain(gradient, way.stored[-1], entry, backend))
             rows.append([address for address, _ in places])
             copies.append([array for _, array in places])
         if has_numba():
-            table = table_of([self._entries[index].size for index, *_ in members], way.dtype, backend)
+            table = table_of([self._entries[index].size for index, *_ in members], way.stored[-1], backend)
             way.run(table, addresses_of(rows), lines)
         else:
             way.run_by_blocks([[backend.flat_view(array) for array in arrays] for arrays in copies], lines)
@@ -319,7 +341,7 @@ class Fusion:
             if address is None:
                 self._ways[index] = gradient
                 continue
-            groups.setdefault((entry.way, entry.plain, bool(entry.copied)), []).append((index, address, gradient))
+            groups.setdefault((entry.pass_, entry.plain, bool(entry.copied)), []).append((index, address, gradient))
         return groups
 
     def _leaves_still(self, rule: Any, index: int, gradients: Any, rate: Any) -> bool:
@@ -336,7 +358,10 @@ class Fusion:
         entry.shape = backend.shape(rows.values)
         entry.size = math.prod(entry.shape)
         entry.order, entry.copied = None, []
-        taken = [self._plain(backend.taken(array, rows.places), entry, backend) for array in entry.arrays]
+        taken = [
+            self._plain(backend.taken(array, rows.places), dtype, entry, backend)
+            for array, dtype in zip(entry.arrays, entry.stored[:-1], strict=True)
+        ]
         entry.addresses = [address for address, _ in taken]
         entry.arrays = [array for _, array in taken]
 
@@ -388,10 +413,12 @@ class Fusion:
             entry = self._entries[index]
             reason = self._memory_reason(entry, factor, backend, joint=True)
             if reason is not None or not entry.plain or entry.copied:
-                return [], reason or "it reads arrays of another dtype than the one computed in, or not row-major ones"
+                return [], reason or "it reads arrays that are not row-major"
             address, gradient = self._gradient_address(entry, gradients.array(index), backend)
             if address is None:
                 return [], gradient
+            if any(dtype != entry.dtype for dtype in entry.stored):
+                return [], "it reads arrays of another dtype than the one computed in"
             rows.append(([*entry.addresses, address], entry.size, gradient))
         return rows, None
 
@@ -401,12 +428,12 @@ class Fusion:
         """The groups of the last step."""
         groups: dict[Any, list[int]] = {}
         for index, reason in self._ways.items():
-            way = self._entries[index].way if reason is None else None
+            way = self._entries[index].pass_ if reason is None else None
             groups.setdefault((way, rule._parameters[index].dtype_name, reason), []).append(index)
         report = ExecutionReport()
         report.begin_step = self._begin_reason
         for (way, _, reason), members in groups.items():
-            traffic = None if way is None else way.traffic(_ITEM_SIZES[way.dtype])
+            traffic = None if way is None else way.traffic
             elements = sum(rule._parameters[index].size for index in members)
             name = "eager" if way is None else self._name_of(rule, members[0])
             report.append(Group(name, len(members), elements, traffic, reason))
@@ -417,7 +444,7 @@ class Fusion:
             backend = rule._parameters[0].backend
             compiled = rule.jit_compile is True and backend.compiled_way is not None
             return str(backend.compiled_way if compiled else backend.program_way)
-        way = self._entries[index].way
+        way = self._entries[index].pass_
         return "fused" if has_numba() and way is not None and not way.by_blocks else "blocks"
 
     @property
@@ -497,29 +524,30 @@ class Fusion:
             return 0, gradient
         if not backend.of_plain_class(gradient):
             return None, _ITS_OWN_CLASS
+        entry.reads(gradient, backend)
         if entry.copied:
             # It is copied when its turn comes, if what is written until then cannot meet it.
             own = backend.order(gradient)
             address = backend.address(gradient, backend.dtype_name(gradient), entry.shape, own, write=False)
             if address is not None:
                 return address, gradient
-        return self._plain(gradient, entry, backend)
+        return self._plain(gradient, entry.stored[-1], entry, backend)
 
-    def _plain(self, array: Any, entry: _Entry, backend: Any) -> tuple[int, Any]:
+    def _plain(self, array: Any, dtype: str, entry: _Entry, backend: Any) -> tuple[int, Any]:
         """Where an array that belongs to a parameter lies, if need be as a copy as the pass takes it."""
-        address = backend.address(array, entry.dtype, entry.shape, entry.order, write=False)
+        address = backend.address(array, dtype, entry.shape, entry.order, write=False)
         if address is None:
-            array = backend.plain_copy(array, entry.dtype, entry.order)
-            address = backend.address(array, entry.dtype, entry.shape, entry.order, write=False)
+            array = backend.plain_copy(array, dtype, entry.order)
+            address = backend.address(array, dtype, entry.shape, entry.order, write=False)
         if address is None:
             raise TypeError(f"Cannot read {describe(array)}, which belongs to {entry.cells[0].name!r}.")
         return address, array
 
     def _plain_part(self, array: Any, number: int, entry: _Entry, backend: Any) -> Any:
         """What this process holds of an array; a copy that will be written back, if it does not lie plainly."""
-        if backend.address(array, entry.dtype, entry.shape, None, write=True) is not None:
+        if backend.address(array, entry.stored[number], entry.shape, None, write=True) is not None:
             return array
-        copy = backend.plain_copy(array, entry.dtype, None)
+        copy = backend.plain_copy(array, entry.stored[number], None)
         entry.lent[number] = array, None
         return copy
 
@@ -527,9 +555,10 @@ class Fusion:
         """Of groups those that processes update together, with gradients that meet no memory that is written."""
         joint = {
             key: [
-                (index, *self._plain(backend.plain_copy(gradient, entry.dtype, entry.order), entry, backend))
+                (index, *self._plain(backend.plain_copy(gradient, dtype, entry.order), dtype, entry, backend))
                 for index, _, gradient in members
                 for entry in [self._entries[index]]
+                for dtype in entry.stored[-1:]
                 if entry.joint
             ]
             for key, members in groups.items()
@@ -543,9 +572,11 @@ class Fusion:
             for index, address, gradient in members:
                 entry = self._entries[index]
                 if entry.plain:
-                    intervals += [(start, end, True) for start, end in entry.bounds()]
-                    if address and address not in entry.addresses:
-                        length = entry.size * _ITEM_SIZES.get(backend.dtype_name(gradient), 8)
+                    held = entry.bounds()
+                    intervals += [(start, end, True) for start, end in held]
+                    length = entry.size * ITEM_SIZES.get(backend.dtype_name(gradient), 8)
+                    # It may be the parameter itself: each element is read before it is written.
+                    if address and (address, address + length) not in held:
                         intervals.append((address, address + length, False))
         intervals = sorted(interval for interval in intervals if interval[0] < interval[1])
         reached, reached_written = 0, 0

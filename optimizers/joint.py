@@ -67,9 +67,9 @@ class Joint:
         self._memory = intervals_of(bounds)
         groups: dict[Any, list[int]] = {}
         for number, lane in enumerate(self._lanes):
-            program = lane.parts[0].way.program
+            way = lane.parts[0].way
             # Equal programs may differ in the sign of a zero.
-            key = program, repr(program.constants), lane.parts[0].way.dtype, len(lane.parts[0].before[0])
+            key = way.program, repr(way.program.constants), way.dtype, way.stored
             groups.setdefault(key, []).append(number)
         self._launches = [self._launch(numbers) for numbers in groups.values()]
         self._counted = [cell for lane, rule in zip(self._lanes, rules, strict=True) for cell in lane.counted(rule)]
@@ -79,11 +79,11 @@ class Joint:
         columns = len(parts[0].before[0])
         cells = [cell for part in parts for cell in part.cells]
         shapes = [cell.shape for cell in cells[:: columns - 1]]
-        dtype = parts[0].way.dtype
-        look = self._backend.lookout(shapes, [order for part in parts for order in part.orders], [dtype] * columns)
+        stored = parts[0].way.stored
+        look = self._backend.lookout(shapes, [order for part in parts for order in part.orders], stored)
         if look is None:
             raise LookupError("there is no quick look at arrays")
-        table = table_of([size for part in parts for size in part.table.sizes.tolist()], dtype, self._backend)
+        table = table_of([size for part in parts for size in part.table.sizes.tolist()], stored[-1], self._backend)
         # Of no gradient is it known yet that it does not lie in what another optimizer writes.
         before = addresses_of([[*row[:-1], -1] for part in parts for row in part.before.tolist()])
         return _Launch(numbers, cells, [len(part.indices) for part in parts], table, before, look)

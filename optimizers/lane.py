@@ -15,7 +15,7 @@ from ..backends import Order, Scope, Variable, any_scope
 from ..backends.interruptions import attributes_set, one_after_another
 from .attributes import Seen
 from .checks import check_gradient
-from .ways import Begin, InTable, Together, Way, calls_of, lines_of, step_values
+from .ways import Begin, InTable, Together, Way, calls_of, lines_of, read_as, step_values
 
 if TYPE_CHECKING:  # Numba is imported when there is a first table.
     from ..backends.numba_lowering import Intervals, Table
@@ -211,12 +211,12 @@ class Lane:
         columns = len(part.cells) // len(part.indices)
         for row in rows:
             name = part.cells[row * columns].name
-            brought[row] = self._plain(gradients[row], held[row * columns], name, part.way.dtype, part.orders[row])
+            brought[row] = self._plain(gradients[row], held[row * columns], name, part.way, part.orders[row])
             if brought[row] is not gradients[row]:
                 part.otherwise.add(row)
         return brought
 
-    def _plain(self, gradient: Any, parameter: Any, name: str, dtype: str, order: Order) -> Any:
+    def _plain(self, gradient: Any, parameter: Any, name: str, way: Way, order: Order) -> Any:
         """A gradient that fits its parameter as kernels read it; any other as it is."""
         backend = self._backend
         if not backend.of_plain_class(gradient) or not backend.concrete(gradient):
@@ -228,6 +228,10 @@ class Lane:
             except (TypeError, ValueError):
                 return gradient
         given = backend.plain(gradient)
+        dtype = way.stored[-1]
+        if read_as(backend.dtype_name(given), way.dtype) != dtype:
+            # Another kernel reads it.
+            return gradient
         lies_so = backend.address(given, dtype, shape, order, write=False) is not None
         return given if lies_so else backend.plain_copy(given, dtype, order)
 

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from ..backends import HOST, Backend, Variable, any_scope
+from ..backends import HOST, ITEM_SIZES, SIXTEEN_BIT, Backend, Variable, any_scope
 from ..backends.interpreter import BlockRunner
 from ..backends.passes import apart, passes_of, with_sums_inside
 from ..backends.program import Program, scalar_evaluator
@@ -17,22 +17,23 @@ from .recording import BeginProgram
 class _Pass:
     """A program that only reads, or only writes, and what evaluates its scalars."""
 
-    def __init__(self, program: Program, dtype: str) -> None:
+    def __init__(self, program: Program, dtype: str, stored: tuple[str, ...]) -> None:
         self.program = program
         self.dtype = dtype
+        self.stored = stored
         self.evaluate = scalar_evaluator(program)
 
     @functools.cached_property
     def blocks(self) -> BlockRunner:
         """For memory that is shared, without a compiler."""
-        return BlockRunner(self.program, self.dtype)
+        return BlockRunner(self.program, self.dtype, self.stored)
 
     @functools.cached_property
     def kernels(self) -> Any:
         """For memory that is shared, with Numba."""
         from ..backends.numba_kernels import Kernels
 
-        return Kernels(self.program, self.dtype)
+        return Kernels(self.program, self.dtype, self.stored)
 
     @property
     def sums(self) -> list[str]:
@@ -151,15 +152,27 @@ class Way:
     Args:
         program: what was recorded.
         dtype: the dtype to compute in.
+        stored: the dtypes in which arrays are stored, the gradient's is the last. Default: all in the same.
     """
 
-    def __init__(self, program: Program, dtype: str) -> None:
+    def __init__(self, program: Program, dtype: str, stored: tuple[str, ...] | None = None) -> None:
         self.program = program
         self.dtype = dtype
+        self.stored = stored = stored or (dtype,) * program.inputs
         *reading, writing = passes_of([program])
-        self._reading = [_Pass(each, dtype) for stage in reading for _, each in stage]
-        self._writing = [_Pass(each, dtype) for _, each in writing]
+        self._reading = [_Pass(each, dtype, stored) for stage in reading for _, each in stage]
+        self._writing = [_Pass(each, dtype, stored) for _, each in writing]
         self.targets = [target for target, _ in program.outputs]
+        self._others: dict[tuple[str, ...], Way] = {}
+
+    def over(self, stored: tuple[str, ...]) -> Way:
+        """The same over arrays that are stored in other dtypes."""
+        if stored == self.stored:
+            return self
+        if stored not in self._others:
+            # Several threads may ask at once.
+            self._others.setdefault(stored, Way(self.program, self.dtype, stored))
+        return self._others[stored]
 
     @functools.cached_property
     def uses_numbers(self) -> bool:
@@ -186,21 +199,24 @@ class Way:
     @functools.cached_property
     def whole(self) -> _Pass:
         """For libraries that run programs themselves."""
-        return _Pass(with_sums_inside(self.program), self.dtype)
+        return _Pass(with_sums_inside(self.program), self.dtype, self.stored)
 
     @functools.cached_property
     def apart(self) -> Way:
         """The same, written to further arrays, one for each target, which stand before the gradient."""
-        return Way(apart(self.program), self.dtype)
+        written = [self.stored[target] for target in self.targets]
+        return Way(apart(self.program), self.dtype, (*self.stored[:-1], *written, self.stored[-1]))
 
     @property
     def by_blocks(self) -> bool:
         """Whether Numba is there, but cannot compile some of it."""
         return any(each.kernels.by_blocks for each in (*self._reading, *self._writing))
 
-    def traffic(self, item_size: int) -> int:
+    @property
+    def traffic(self) -> int:
         """Bytes moved for each element by all passes."""
-        return sum(each.program.traffic(item_size) for each in (*self._reading, *self._writing))
+        sizes = [ITEM_SIZES[dtype] for dtype in self.stored]
+        return sum(each.program.traffic(sizes) for each in (*self._reading, *self._writing))
 
     def run(self, table: Any, addresses: Any, lines: list[dict[str, Any]]) -> None:
         """Run it over memory.
@@ -264,7 +280,7 @@ class Begin:
         self._present = present
         self._results = scalar_evaluator(recorded.results, exact=True)
         *self._reading, writing = [
-            [(number, _Pass(program, dtypes[number])) for number, program in stage]
+            [(number, _Pass(program, dtypes[number], (dtypes[number],) * program.inputs)) for number, program in stage]
             for stage in passes_of(recorded.programs)
         ]
         self.reads_arrays = bool(self._reading)
@@ -315,11 +331,21 @@ def _alike(stage: list[tuple[int, _Pass]]) -> list[list[tuple[int, _Pass]]]:
     return list(groups.values())
 
 
-def table_of(sizes: Sequence[int], dtype: str, backend: Backend) -> Any:
-    """The work of Numba's kernels on parameters of these sizes; Numba is imported when there is some."""
+def written_in_place(stored: str, computed: str) -> bool:
+    """Whether passes write arrays of a dtype where they lie. To 16 bits they round from float32 alone."""
+    return stored in ITEM_SIZES and not (computed == "float64" and stored in SIXTEEN_BIT)
+
+
+def read_as(stored: str, computed: str) -> str:
+    """The dtype in which passes read what they do not write: its own or, in a copy, the one that they compute in."""
+    return stored if stored in ITEM_SIZES else computed
+
+
+def table_of(sizes: Sequence[int], gradients: str, backend: Backend) -> Any:
+    """The work of compiled kernels on parameters of these sizes, whose gradients are of a dtype."""
     from ..backends.numba_lowering import Table
 
-    return Table(sizes, dtype, backend.threads)
+    return Table(sizes, gradients, backend.threads)
 
 
 def addresses_of(rows: Sequence[Sequence[int]]) -> Any:

@@ -142,7 +142,8 @@ def test_what_is_not_plain_is_computed_by_whole_arrays(passes):
     params = {"strided": np.ones((4, 6))[:, ::2], "half": np.ones(3, np.float16), "plain": np.ones(2)}
     grads = optree.tree_map(lambda leaf: np.full_like(leaf, 0.5), params)
     results = [each.step(params, grads, each.init(params)) for each in (optimizer, plain)]
-    assert passes == [{1}]
+    # Numbers of 16 bits are plain memory too.
+    assert passes == [{0, 1}]
     assert same_bits(*results)
 
 
@@ -316,13 +317,25 @@ def test_deltas_and_steps_do_not_meet(again):
     assert np.abs(results[0][4][0]["a"]).max() < 1.0
 
 
-def test_half_precision_is_as_before():
-    optimizer, plain = Adam(0.1), Adam(0.1, jit_compile=False)
+def test_numbers_of_sixteen_bits_are_rounded_once():
+    optimizer = Adam(0.1)
     params = {"w": torch.linspace(-1, 1, 8, dtype=torch.bfloat16)}
     grads = {"w": torch.linspace(2, 3, 8, dtype=torch.bfloat16)}
-    results = [each.step(params, grads, each.init(params)) for each in (optimizer, plain)]
-    for ours, theirs in zip(*map(leaves_of, results), strict=True):
-        assert ours.dtype == theirs.dtype and torch.equal(ours, theirs)
+    wide, steep = ({name: value.float() for name, value in tree.items()} for tree in (params, grads))
+    (narrow, after), (exact, expected) = (
+        optimizer.step(each, gradient, optimizer.init(each)) for each, gradient in ((params, grads), (wide, steep))
+    )
+    assert narrow["w"].dtype is torch.bfloat16 and torch.equal(narrow["w"], exact["w"].bfloat16())
+    for ours, theirs in zip(leaves_of(after.slots), leaves_of(expected.slots), strict=True):
+        assert ours.dtype is torch.float32 and torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam])
+def test_deltas_of_numbers_of_sixteen_bits_are_not_rounded(kind):
+    params = {"w": np.linspace(-1, 1, 9).astype(np.float16)}
+    grads = {"w": np.linspace(2, 3, 9).astype(np.float16)}
+    results = [each.delta(params, grads, each.init(params)) for each in (kind(0.1), kind(0.1, jit_compile=False))]
+    assert results[0][0]["w"].dtype == np.float32 and same_bits(*results)
 
 
 # -------------------------------------------------------------------- the short way

@@ -145,8 +145,11 @@ def test_gradients_that_do_not_lie_plainly():
     unaligned[...] = strided
     assert not unaligned.flags.aligned
     assert pair.step([unaligned, one, two])
-    assert pair.step([strided.astype(np.float64), one, two])
     assert pair.step([strided.copy(order="F"), one, two])
+    # Another kernel reads another dtype.
+    assert not pair.step([strided.astype(np.float64), one, two])
+    assert pair.step([strided.astype(np.float64), one, two])
+    pair.step()
     assert pair.step()
 
 
