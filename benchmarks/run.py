@@ -49,7 +49,7 @@ def main(
     condition: Annotated[
         list[str] | None, typer.Option(help=f"{', '.join(CONDITIONS)}, several, or all; given once or again.")
     ] = None,
-    rounds: Annotated[int | None, typer.Option(min=1, help=f"Default: {ROUNDS}.")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help=f"Default: {ROUNDS}, half in conditions.")] = None,
     quick: Annotated[bool, typer.Option(help=f"{QUICK} rounds: does it work at all?")] = False,
     compile: Annotated[bool, typer.Option(help="With torch.compile, which takes minutes.")] = False,
     processes: Annotated[bool, typer.Option(help="Also first steps and memory, in fresh processes.")] = True,
@@ -98,7 +98,7 @@ def main(
         for case, able in runs:
             task = progress.add_task(_words(case), total=None)
             advance = functools.partial(progress.advance, task)
-            count = rounds or (QUICK if quick else ROUNDS[case.model])
+            count = rounds or (QUICK if quick else ROUNDS[case.model] // (2 if condition else 1))
             wait = patience if patience is not None else LITTLE_PATIENCE if condition else PATIENCE
             # With a condition, only where it is about memory or fresh processes.
             fresh = processes and (not condition or case.condition != "constant")
