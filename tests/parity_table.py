@@ -88,7 +88,7 @@ GPU_MODES = (
 )
 BY_NAME = {mode.name: mode for mode in (*MODES, *GPU_MODES)}
 
-OWN_ROUNDING = tuple(mode for mode in MODES if mode.library in ("torch", "jax") and mode.name != "torch, one pass")
+OWN_ROUNDING = tuple(mode for mode in MODES if mode.library == "jax" or mode.name == "torch, whole arrays")
 """Ways whose bits are not promised."""
 
 Bounds = dict[str, dict[str, dict[str, list[float]]]]
