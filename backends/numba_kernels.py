@@ -118,8 +118,8 @@ def source_of(program: Program, dtype: str, stored: Sequence[str]) -> str:
         narrow = stored[target] in SIXTEEN_BIT
         body.append(f"    p{target}[i] = " + (f"to_{stored[target]}(a{source})" if narrow else f"a{source}"))
     if not sums:
-        # Only what is long is done in strides; what is left, and all that is short, in one loop.
-        lines += [f"        while stop - start >= {(_AHEAD + _STRIDE) // size}:"]
+        # Only what is long is done in strides; what is left, and all that is short, in one more. What is done stands
+        # there once: to compile it is what takes time.
         soon = []
         for width in sorted({ITEM_SIZES[stored[number]] for number in arrays}):
             soon += [f"for byte in range({_AHEAD}, {_AHEAD + _STRIDE // size * width}, {_LINE}):"]
@@ -127,9 +127,10 @@ def source_of(program: Program, dtype: str, stored: Sequence[str]) -> str:
                 f"    prefetch(addresses[row, {number}] + start * {width} + byte)"
                 for number in arrays if ITEM_SIZES[stored[number]] == width
             ]  # fmt: skip
-        stride = [f"count = {_STRIDE // size}", *soon, *body, f"start += {_STRIDE // size}"]
-        lines += [" " * 12 + line for line in stride]
-        lines += [" " * 8 + line for line in ["count = stop - start", *body]]
+        lines += ["        while start < stop:", "            count = stop - start"]
+        lines += [f"            if count >= {(_AHEAD + _STRIDE) // size}:"]
+        lines += [" " * 16 + line for line in [f"count = {_STRIDE // size}", *soon]]
+        lines += [" " * 12 + line for line in [*body, "start += count"]]
         return "\n".join(lines) + "\n"
     body += [f"    values[{number}, i] = a{source}" for number, source in enumerate(sums)]
     body += [f"squares_added(values[{number}, :count], lanes[{number}])" for number in range(len(sums))]
