@@ -23,7 +23,7 @@ _NUMBERS = (float, int)
 _KEPT, _KEPT_ALIKE = 16, 4
 """How many structures of trees are remembered, and ways for trees of one structure."""
 _LARGEST = 2**62
-"""A count from which on a general step is asked what comes next."""
+"""A number from which on a general step is asked what comes next."""
 
 
 class _Part(NamedTuple):
@@ -104,6 +104,7 @@ class Again:
         self._cells = [rule._iterations, *self._shared, *(record.cell for record in own)]
         self._number_of = {id(cell): number for number, cell in enumerate(self._cells)}
         self._own_places = [self._place[id(record.cell)] for record in own]
+        self._counters = [self._number_of[id(cell)] for cell in rule._counters()]
         self._counts = [0]
         if rule._counts:
             self._counts += [self._number_of[id(cell)] for index in self.present for cell in rule._counts[index]]
@@ -188,7 +189,7 @@ class Again:
         base = state.learning_rate
         if type(base) not in _NUMBERS:
             base = optimizer._rate.value if base is None else self._number(base)
-        if type(numbers[0]) is not int or not 0 <= numbers[0] < _LARGEST or None in numbers or base is None:
+        if type(base) is not float or not 0.0 <= base < _LARGEST or not self._are_usual(numbers):
             return None
         rate = optimizer._rate_at(numbers[0], base) if learning_rate is None else learning_rate
         if type(rate) not in _NUMBERS or any([gradients[index] is not None for index in self._absent]):
@@ -220,6 +221,14 @@ class Again:
         after = self._after(given, numbers, now)
         rate = None if state.learning_rate is None else self._as_state(state.learning_rate, base, base)
         return self._results(structure, values, state, after, rate)
+
+    def _are_usual(self, numbers: list[Any]) -> bool:
+        """Whether counts count, and all others can be computed with; of those that cannot, the general step tells why."""
+        return (
+            None not in numbers
+            and all([-_LARGEST < each < _LARGEST for each in numbers])
+            and all([type(numbers[k]) is int and numbers[k] >= 0 for k in self._counters])
+        )
 
     def _factors(self, optimizer: Any, gradients: list[Any]) -> dict[int, Any] | None:
         """What gradients that are clipped are multiplied by; None if that lies on a device."""
