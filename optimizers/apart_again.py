@@ -223,7 +223,7 @@ class Again:
         return self._results(structure, values, state, after, rate)
 
     def _are_usual(self, numbers: list[Any]) -> bool:
-        """Whether counts count, and all others can be computed with; of those that cannot, the general step tells why."""
+        """Whether counts count, and all can be computed with; of others the general step tells what is wrong."""
         return (
             None not in numbers
             and all([-_LARGEST < each < _LARGEST for each in numbers])
