@@ -100,5 +100,12 @@ class Undisturbed:
             return
         handlers = dict(self._before)
         self._restore()
+        interruption: BaseException | None = None
         for number, frame in self._noted:
-            handlers[number](number, frame)
+            try:
+                handlers[number](number, frame)
+            except BaseException as error:
+                # The others have to be told, too.
+                interruption = interruption or error
+        if interruption is not None:
+            raise interruption

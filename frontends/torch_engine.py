@@ -136,7 +136,7 @@ class Engine:
             return False
         if self._complex and [tensor.data_ptr() for tensor in self._complex] != self._addresses:
             return False
-        return (not self._live and self._read(group) == self._values) or self._follow(group)
+        return (not self._live and _alike(self._read(group), self._values)) or self._follow(group)
 
     def fits(self) -> bool:
         """Whether parameters and slots have the shapes, dtypes and places that they had when this was made."""
@@ -325,6 +325,15 @@ def _reader(keys: set[str]) -> Callable[[Mapping[str, Any]], Iterable[Any]]:
     """A function that reads some keys of a dictionary."""
     # Of a single key an itemgetter gives no tuple.
     return operator.itemgetter(*keys, *list(keys)[:1]) if keys else lambda entry: ()
+
+
+def _alike(values: Any, others: Any) -> bool:
+    """Whether values of a group are those that were kept."""
+    try:
+        return bool(values == others)
+    except (ValueError, RuntimeError):
+        # An array in place of a number or a tuple says for each of its elements what it is.
+        return False
 
 
 def _kept(value: Any) -> Any:

@@ -170,7 +170,9 @@ class Again:
             What a schedule or a scalar of the rule raises.
         """
         backend, slots, scalars = self._backend, state.slots, state.scalars
-        if type(leaves[0]) is not self._kind or len(slots) != len(self._slots) or len(scalars) != len(self._scalars):
+        if type(leaves[0]) is not self._kind or type(slots) is not dict or type(scalars) is not dict:
+            return None
+        if len(slots) != len(self._slots) or len(scalars) != len(self._scalars):
             return None
         if backend.watched():
             return None
@@ -182,7 +184,8 @@ class Again:
                 values += structure.flatten_up_to(slots[name])
             given += [scalars[name] for name in self._scalars]
             made = backend.empties([values[place] for place in self._written])
-        except (ValueError, TypeError, KeyError, RuntimeError):
+        except Exception:
+            # Anything may stand in a state. Nothing has happened, and the general step tells what is wrong.
             return None
         given += [values[place] for place in self._own_places]
         numbers = [each if type(each) in _NUMBERS else self._number(each) for each in given]

@@ -620,7 +620,7 @@ def betas_of_every_kind():
 
 
 @pytest.mark.parametrize("name", ["Adam", "AdamW", "NAdam", "Adamax"])
-@pytest.mark.parametrize("where", ["constructor", "group", "later"])
+@pytest.mark.parametrize("where", ["constructor", "group", "later", "between steps"])
 def test_betas_in_anything_with_two_items(name, where):
     """They stay what the user gave, and are read in every step."""
     import torch
@@ -633,7 +633,10 @@ def test_betas_in_anything_with_two_items(name, where):
         elif where == "group":
             optimizer = ours(name)([{"params": one, "betas": betas}])
         else:
-            optimizer = ours(name)(one)
+            optimizer = ours(name)(one, betas=(0.5, 0.75))
+            if where == "between steps":
+                run(optimizer, one, 2, seed=3)
+                run(plain, two, 2, seed=3)
             optimizer.param_groups[0]["betas"] = betas
         run(optimizer, one, 3)
         run(plain, two, 3)

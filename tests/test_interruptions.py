@@ -218,6 +218,15 @@ def test_interrupted_steps(way):
 
 
 def test_copies_of_compiled_code_are_written_all_or_not_at_all(monkeypatch):
+    # In a shell's background nothing would come of the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        interrupt_copies(monkeypatch)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def interrupt_copies(monkeypatch):
     parameters, gradients = [np.ones(3), np.ones(4)], [np.ones(3), np.ones(4)]
     optimizer = Adam(0.1)
     optimizer.build(parameters)
@@ -233,3 +242,24 @@ def test_copies_of_compiled_code_are_written_all_or_not_at_all(monkeypatch):
         optimizer.step_on(gradients, copies, range(2))
     assert all((array != before).all() for array, before in zip(copies, [1.0, 0.0, 0.0] * 2, strict=True))
     assert optimizer.iterations == 1
+
+
+def test_signals_that_come_together_are_all_told():
+    told = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+    def handler(number, frame):
+        told.append(number)
+        raise KeyboardInterrupt(number)
+
+    before = [signal.signal(number, handler) for number in numbers]
+    try:
+        with pytest.raises(KeyboardInterrupt), Undisturbed() as guard:
+            guard.hold()
+            for number in numbers:
+                signal.raise_signal(number)
+            assert not told
+    finally:
+        for number, own in zip(numbers, before, strict=True):
+            signal.signal(number, own)
+    assert told == list(numbers)
