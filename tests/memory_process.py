@@ -342,11 +342,15 @@ class TorchWorld(World):
             self.copied()
             return Change("copied")
         # What is shared the child would change for both.
-        shared = any(each.is_shared() for each in (*self.parameters, *self.slots()))
+        shared = any(each.is_shared() for each in (*self.parameters, *self.slots(), *self.counts()))
         if kind == 18 and self.chance.random() < 0.02 and not shared:
             self.fork()
             return Change("forked")
         return Change("nothing")
+
+    def counts(self) -> list:
+        """Numbers of steps that lie in tensors."""
+        return []
 
     def fork(self) -> None:
         child = os.fork()
@@ -385,9 +389,12 @@ class FrontendWorld(TorchWorld):
         entries = [self.optimizer.state.get(parameter, {}) for parameter in self.parameters]
         return [value for entry in entries for key, value in entry.items() if value is not None and key != "step"]
 
-    def change(self) -> Change:
+    def counts(self) -> list:
         entries = [self.optimizer.state.get(parameter, {}) for parameter in self.parameters]
-        counts = [entry["step"] for entry in entries if "step" in entry]
+        return [entry["step"] for entry in entries if "step" in entry]
+
+    def change(self) -> Change:
+        counts = self.counts()
         if counts and self.chance.random() < 0.2:
             return self.count_moved(self.chance.choice(counts))
         return super().change()
