@@ -249,9 +249,8 @@ class Lane:
             if not part.numbers:
                 return [values]
             if self._begin is None and len(part.indices) == 1:
-                for number, (cell,) in enumerate(part.numbers):
-                    values[f"number{number}"] = cell._array
-                return [values]
+                # Other parts have numbers of their own.
+                return [values | {f"number{number}": cell._array for number, (cell,) in enumerate(part.numbers)}]
         # Only `begin_step` puts the numbers into a scope.
         if self._begin is None:
             held = [list(map(_array_of, cells)) for cells in part.numbers]

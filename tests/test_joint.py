@@ -180,3 +180,24 @@ def test_versions_and_copies(counted):
     twin.step()
     assert_same(states([twin], twins), states(optimizers, parameters))
     assert counted.count(True) == 4
+
+
+def test_parameters_of_two_dtypes_with_other_counts(counted):
+    """Each is a pass of one parameter, with a count of its own: one began later."""
+    import torch
+
+    from gradwise.frontends import torch as ours
+
+    results = []
+    for together in (True, False):
+        parameters = [torch.nn.Parameter(torch.ones(3, dtype=dtype)) for dtype in (torch.float32, torch.float64)]
+        groups = [parameters] if together else [[parameter] for parameter in parameters]
+        optimizers = [ours.Adam(group, lr=0.1) for group in groups]
+        for step in range(7):
+            for number, parameter in enumerate(parameters):
+                late = number == 0 and step < 3
+                parameter.grad = None if late else torch.full_like(parameter, step + 1.0)
+            for optimizer in optimizers:
+                optimizer.step()
+        results.append(states(optimizers if not together else optimizers * 2, [[each] for each in parameters]))
+    assert_same(*results)
