@@ -55,7 +55,7 @@ def _content(path: str) -> bytes:
 def place() -> str | None:
     """The folder that code is put into, or None if there is none."""
     folders, _ = _folders()
-    return folders[-1] if folders and os.access(folders[-1], os.W_OK) else None
+    return folders[-1] if folders and _may_write(folders[-1]) else None
 
 
 def why_no_place() -> str | None:
@@ -103,12 +103,17 @@ def _folders() -> tuple[list[str], list[str]]:
             reason = why_unsafe(folder)
             if reason is None:
                 safe.append(folder)
-                if os.access(folder, os.W_OK):
+                if _may_write(folder):
                     return safe, refused + reasons[:1]
             else:
                 reasons.append(reason)
         refused += reasons[:1]
     return safe, refused
+
+
+def _may_write(folder: str) -> bool:
+    # By the rights that this process has now, as its own writing would be: without them, those of who started it.
+    return os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _bases() -> Iterator[str]:

@@ -586,8 +586,6 @@ def test_a_user_who_is_only_a_number(warm, tmp_path):
         pytest.skip("setpriv, which starts a process as another user, is not installed")
     rights = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
     user = (setpriv, f"--reuid={OTHER}", f"--regid={OTHER}", "--clear-groups", *rights)
-    for folder in (tmp_path, *tmp_path.parents[:-2]):
-        folder.chmod(0o755)
     shared = tmp_path / "shared"
     shared.mkdir()
     shared.chmod(0o1777)
