@@ -30,3 +30,16 @@ def warn_once(cause: Hashable, sentence: str) -> None:
         while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _INSIDE:
             level, frame = level + 1, frame.f_back
         warnings.warn(sentence, PerformanceWarning, stacklevel=level)
+
+
+def owner_unknown(name: str, owner: str) -> str:
+    """Warn of memory of an owner that cannot be asked, once for each kind; why no pass takes it.
+
+    Args:
+        name: of what lies there.
+        owner: in a word or two.
+    """
+    reason = f"{name!r} lies in memory of {owner}, which cannot be asked whether it still has it"
+    advice = "numpy.asarray(tensor) instead of numpy.from_dlpack(tensor), or a copy, has an owner that can"
+    warn_once(("owner", owner), f"{reason}: its steps are made by whole arrays, several times slower; {advice}.")
+    return f"{reason}: {advice}"

@@ -90,7 +90,8 @@ def _in_owner(owner: int, kind: int, over_files: int, start: int, end: int) -> i
                 size *= length
             return _PLAIN if fields[_DATA] <= start and end <= fields[_DATA] + size else _NOT
         owner = fields[_BASE]
-    return _PLAIN
+    # Memory of C code, of which Python knows no owner.
+    return _NOT
 
 
 class Lookout:

@@ -11,8 +11,8 @@ import numpy
 
 from .base import Array, Backend, Order, dense_order, elements_overlap
 from .compiler import has_numba
-from .numpy_owners import has_memory
-from .reductions import sum_of_squares
+from .numpy_owners import has_memory, last_owner
+from .reductions import BLOCK, by_numpy, sum_of_squares
 
 _OPERATORS = (
     "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "radd", "rsub", "rmul", "rtruediv", "rpow",
@@ -108,7 +108,7 @@ class NumpyBackend(Backend):
 
     def why_no_values(self, array: Array) -> str | None:
         """NumPy's own functions would read memory that its owner has given back."""
-        return None if has_memory(array) else "the owner of its memory has closed or resized it"
+        return "the owner of its memory has closed or resized it" if has_memory(array) is False else None
 
     def why_no_operand(self, array: Array) -> str | None:
         """Arrays of a class to which its elements are not all, as to one with units, or that refuses arithmetic."""
@@ -196,6 +196,13 @@ class NumpyBackend(Backend):
             return None
         return int(array.__array_interface__["data"][0])
 
+    def unknown_owner(self, array: Array) -> str | None:
+        """The class of what owns it."""
+        if type(array) not in _PLAIN or has_memory(array) is not None:
+            return None
+        owner = last_owner(array)
+        return "C code" if owner is array or isinstance(owner, numpy.ndarray) else f"a {type(owner).__name__}"
+
     def lookout(
         self, shapes: Sequence[tuple[int, ...]], orders: Sequence[Order], dtypes: Sequence[str], read: int = 0
     ) -> Callable[[Sequence[Any], Sequence[Any]], Any] | None:
@@ -225,11 +232,14 @@ class NumpyBackend(Backend):
 
     def plain_copy(self, array: Array, dtype: str, order: Order) -> Array:
         """A copy whose axes are put into their order in memory, and back."""
-        if order is None:
-            return numpy.array(array, dtype=dtype, order="C", subok=False)
-        outermost_first = sorted(range(len(order)), key=lambda axis: -order[axis])
-        copy = numpy.array(array.transpose(outermost_first), dtype=dtype, order="C", subok=False)
-        return copy.transpose(sorted(range(len(order)), key=outermost_first.__getitem__))
+        if order is not None:
+            outermost_first = sorted(range(len(order)), key=lambda axis: -order[axis])
+            inverse = sorted(range(len(order)), key=outermost_first.__getitem__)
+            return self.plain_copy(array.transpose(outermost_first), dtype, None).transpose(inverse)
+        # Not by `numpy.array`, which keeps an array's own dtype object, if it is another one of that dtype.
+        copy = numpy.empty(array.shape, self.dtype(dtype))
+        copy[...] = array
+        return copy
 
     def flat_view(self, array: Array) -> Any:
         """A reshaped view, of the axes in their order in memory."""
@@ -243,4 +253,4 @@ class NumpyBackend(Backend):
 
     def sum_of_squares(self, array: Array) -> Array:
         """By the definition that all CPU paths share."""
-        return sum_of_squares(array)
+        return sum_of_squares(array) if array.size <= BLOCK or has_memory(array) else by_numpy(array.reshape(-1))

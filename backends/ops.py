@@ -13,7 +13,7 @@ import operator
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .base import Array, is_number
+from .base import Array, is_number, number_of_python
 from .deltas import DeltaVariable
 from .detect import HOST, backend_for, backend_of
 from .once import once
@@ -334,10 +334,15 @@ def is_concrete(x: Any) -> bool:
 
 
 def convert_to_number(x: Any) -> Any:
-    """A concrete 0-d array as a Python number; a tracer, a tensor being differentiated or on a device unchanged."""
+    """A concrete 0-d array as a Python number; a tracer, a tensor being differentiated or on a device unchanged.
+
+    Likewise numbers of Python's other classes, such as Fraction.
+    """
     x = value_of(x)
     backend = backend_of(x)
-    if backend is None or backend is HOST or backend.shape(x) != () or not backend.concrete(x):
+    if backend is None:
+        return number_of_python(x)
+    if backend is HOST or backend.shape(x) != () or not backend.concrete(x):
         return x
     return backend.item(x)
 

@@ -29,6 +29,7 @@ from ..backends import (
     taken_apart,
     value_of,
 )
+from ..backends.losses import owner_unknown
 from .apart import Apart
 from .apart_again import Remembered
 from .attributes import Seen, is_ours, settings_of
@@ -261,11 +262,16 @@ class FunctionalOptimizer(UpdateRule):
 
     def _may_run_apart(self, tree: Tree, backend: Backend) -> bool:
         """Whether there is memory that a pass could take."""
-        return self.jit_compile is not False and any(
-            backend.address(leaf, dtype, backend.shape(leaf), backend.order(leaf), write=False) is not None
-            for leaf in tree.leaves
-            for dtype in [backend.dtype_name(leaf)]
-        )
+        if self.jit_compile is False:
+            return False
+        found = False
+        for leaf, name in zip(tree.leaves, tree.names, strict=True):
+            order = backend.order(leaf)
+            if backend.address(leaf, backend.dtype_name(leaf), backend.shape(leaf), order, write=False) is not None:
+                found = True
+            elif (owner := backend.unknown_owner(leaf)) is not None:
+                owner_unknown(name, owner)
+        return found
 
     def _known_apart(self, tree: Tree, backend: Backend, deltas: bool) -> Apart | None:
         """What another optimizer like this, but perhaps for its numbers, has recorded for such trees."""

@@ -26,6 +26,7 @@ from ..backends import (
     scope_holding,
 )
 from ..backends.compiler import has_numba
+from ..backends.losses import owner_unknown
 from ..backends.program import Program
 from .attributes import Seen
 from .lane import Lane
@@ -508,7 +509,10 @@ class Fusion:
             entry.addresses = addresses
         if entry.plain or all(map(backend.takes_programs, arrays)):
             return None
-        name = next(cell.name for cell, address in zip(entry.cells, addresses, strict=True) if address is None)
+        place = addresses.index(None)
+        name, owner = entry.cells[place].name, backend.unknown_owner(arrays[place])
+        if owner is not None:
+            return owner_unknown(name, owner)
         return f"{name!r} does not lie in plain CPU memory: it is strided, unaligned, or not of the library's own class"
 
     def _gradient_address(self, entry: _Entry, gradient: Any, backend: Any) -> tuple[int | None, Any]:

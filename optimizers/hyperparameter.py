@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from ..backends import HOST, backend_of, describe, ops, shown, value_of
+from ..backends import HOST, backend_of, describe, number_of_python, ops, shown, value_of
 
 
 class Fixed(NamedTuple):
@@ -79,7 +79,8 @@ class Hyperparameter:
 class Number(Hyperparameter):
     """A real number in an interval, kept as a Python float.
 
-    NumPy scalars, integers and 0-d arrays the host can read are converted. Tracers, tensors being differentiated and
+    NumPy scalars, integers, Python's other real numbers (Fraction, Decimal) and 0-d arrays the host can read are
+    converted. Tracers, tensors being differentiated and
     device scalars pass unchecked, so that hyperparameters can be differentiated and mapped over.
 
     Args:
@@ -96,11 +97,12 @@ class Number(Hyperparameter):
 
     def checked(self, value: Any, owner: str) -> Any:
         """A float in the interval, or a traced scalar as it is."""
-        backend = backend_of(value)
-        real = backend is not None and not isinstance(value, bool) and backend.shape(value) == ()
-        if backend is None or not real or not backend.dtype_name(value).startswith(("float", "bfloat", "int", "uint")):
+        number = number_of_python(value)
+        backend = backend_of(number)
+        real = backend is not None and not isinstance(value, bool) and backend.shape(number) == ()
+        if backend is None or not real or not backend.dtype_name(number).startswith(("float", "bfloat", "int", "uint")):
             raise self.refused(value, owner, f"a number in {self.interval}")
-        number = ops.convert_to_number(value)
+        number = ops.convert_to_number(number)
         if backend_of(number) is not HOST:
             return number
         try:
@@ -153,11 +155,12 @@ class Count(Hyperparameter):
 
     def checked(self, value: Any, owner: str) -> Any:
         """An int."""
-        backend = backend_of(value)
-        whole = backend is not None and not isinstance(value, bool) and backend.shape(value) == ()
-        if backend is None or not whole or not backend.dtype_name(value).startswith(("int", "uint")):
+        number = number_of_python(value)
+        backend = backend_of(number)
+        whole = backend is not None and not isinstance(value, bool) and backend.shape(number) == ()
+        if backend is None or not whole or not backend.dtype_name(number).startswith(("int", "uint")):
             raise self.refused(value, owner, f"an integer >= {self.minimum}")
-        number = ops.convert_to_number(value)
+        number = ops.convert_to_number(number)
         if not isinstance(number, int) or number < self.minimum:
             raise self.refused(value, owner, f"an integer >= {self.minimum}")
         return number

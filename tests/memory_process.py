@@ -131,7 +131,7 @@ class NumpyWorld(World):
         return np.ndarray(value.shape, value.dtype, buffer=bytearray(value.tobytes() or b" "))
 
     def gradient(self, value: np.ndarray) -> tuple[np.ndarray, Change]:
-        kind = self.chance.randrange(9)
+        kind = self.chance.randrange(10)
         if kind == 0:
             return self.between_canaries(value), Change("arena")
         if kind == 1:
@@ -159,6 +159,8 @@ class NumpyWorld(World):
             return array, Change("owner resized", refused=True)
         if kind == 7:
             return value.copy(order="F"), Change("column-major")
+        if kind == 9:
+            return np.from_dlpack(value.copy()), Change("owner unknown")
         return value.copy(), Change("plain")
 
     def change(self) -> Change:

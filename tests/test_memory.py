@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import array as standard_array
+import ctypes
 import mmap
 import warnings
-from multiprocessing import shared_memory
+from multiprocessing import shared_memory, sharedctypes
 
 import numpy as np
 import pytest
 
-from gradwise.backends import backend_of
+import gradwise
+from gradwise.backends import backend_of, losses
+from gradwise.backends.numpy_owners import has_memory
 from gradwise.optimizers import SGD, Adam, RMSprop
 
 JIT = pytest.mark.parametrize("jit_compile", ["auto", False], ids=["one-pass", "arrays"])
@@ -242,6 +245,45 @@ def _over_another_array(size):
     return owner[size : 2 * size], lambda: owner.resize(5, refcheck=False)
 
 
+def _moved(owner):
+    """Let an object of ctypes grow until it lies elsewhere."""
+    beside, before = [], ctypes.addressof(owner)
+    while ctypes.addressof(owner) == before:
+        ctypes.resize(owner, ctypes.sizeof(owner) + 2**20)
+        beside.append(bytearray(2**20))
+
+
+def _over_ctypes(size):
+    owner = (ctypes.c_float * size)()
+    return np.ndarray((size,), np.float32, buffer=owner), lambda: _moved(owner)
+
+
+def _over_a_view_of_ctypes(size):
+    owner = (ctypes.c_float * size)()
+    return np.frombuffer(owner, np.float32), lambda: _moved(owner)
+
+
+class Told:
+    """What tells NumPy where its memory lies, and may put it elsewhere."""
+
+    def __init__(self, size):
+        self.held = np.zeros(size, np.float32)
+
+    @property
+    def __array_interface__(self):
+        return self.held.__array_interface__
+
+
+def _over_an_interface(size):
+    owner = Told(size)
+    return np.asarray(owner), lambda: setattr(owner, "held", owner.held.repeat(2))
+
+
+def _over_strides(size):
+    owner = np.zeros(3 * size, np.float32)
+    return np.lib.stride_tricks.as_strided(owner, (size,)), lambda: owner.resize(5, refcheck=False)
+
+
 def _over_its_own(size):
     array = np.zeros(size, np.float32)
     return array, lambda: array.resize(size // 2, refcheck=False)
@@ -257,7 +299,10 @@ def _over_another_dtype(size):
     return array, lambda: setattr(array, "dtype", np.int32)
 
 
-OWNERS = [_over_bytes, _over_standard_array, _over_shared_memory, _over_a_map, _over_another_array, _over_its_own]
+OWNERS = [
+    _over_bytes, _over_standard_array, _over_shared_memory, _over_a_map, _over_another_array, _over_ctypes,
+    _over_a_view_of_ctypes, _over_an_interface, _over_strides, _over_its_own,
+]  # fmt: skip
 CHANGES = [*OWNERS, _over_a_read_only, _over_another_dtype]
 
 
@@ -315,3 +360,174 @@ def test_arrays_that_own_nothing_take_the_short_way(make):
     optimizer = _stepped(parameter, np.ones(50, np.float32), "auto", {})
     assert optimizer._fusion.lane is not None
     assert optimizer._fusion.lane.step(optimizer, [np.ones(50, np.float32)], [parameter])
+
+
+# -------------------------------------------------------------------- owners that cannot be asked
+
+
+def _capsule(value):
+    return np.from_dlpack(value.copy())
+
+
+def _an_address(value):
+    kept.append(value.copy())
+    return np.frombuffer((ctypes.c_byte * value.nbytes).from_address(kept[-1].ctypes.data), value.dtype)
+
+
+def _a_pointer(value):
+    kept.append(value.copy())
+    return np.ctypeslib.as_array(kept[-1].ctypes.data_as(ctypes.POINTER(ctypes.c_float)), value.shape)
+
+
+class Silent:
+    """Says where its memory lies once, and never again."""
+
+    def __init__(self, value):
+        self.held = value.copy()
+        self.__array_interface__ = self.held.__array_interface__
+
+
+def _c_code(value):
+    """An array of whose memory Python knows no owner."""
+    array = value.copy()
+    flags = ctypes.c_int.from_address(id(array) + 64)
+    assert flags.value & 4
+    flags.value &= ~4
+    assert array.base is None and not array.flags.owndata
+    return array
+
+
+def _silent(value):
+    owner = Silent(value)
+    array = np.asarray(owner)
+    del owner.__array_interface__
+    return array
+
+
+kept: list = []
+SILENT = pytest.mark.parametrize(
+    ("make", "owner"),
+    [(_capsule, "a PyCapsule"), (_an_address, "a c_byte_Array_"), (_a_pointer, "a c_float_Array_"),
+     (_silent, "a Silent"), (_c_code, "C code")],
+    ids=["capsule", "address", "pointer", "silent", "C code"],
+)  # fmt: skip
+
+
+@pytest.fixture
+def told_anew(monkeypatch):
+    monkeypatch.setattr(losses, "_SAID", set())
+
+
+@SILENT
+@CLIPPED
+def test_memory_of_an_owner_that_cannot_be_asked_is_none_for_compiled_code(make, owner, options, told_anew):
+    """NumPy, which trusts it, computes with it, and the report and a warning say so."""
+    plain, parameter, gradient = np.ones(50, np.float32), make(np.ones(50, np.float32)), np.full(50, 0.5, np.float32)
+    assert has_memory(parameter) is None
+    _stepped(plain, gradient, "auto", options)
+    with pytest.warns(gradwise.PerformanceWarning, match="numpy.from_dlpack") as caught:
+        optimizer = _stepped(parameter, gradient, "auto", options)
+    assert len([each for each in caught if each.category is gradwise.PerformanceWarning]) == 1
+    assert optimizer._fusion.lane is None
+    (group,) = optimizer.execution_report()
+    assert group.way == "eager"
+    assert group.reason.startswith(f"'variable_0' lies in memory of {owner}") and "cannot be asked" in group.reason
+    assert parameter.tobytes() == plain.tobytes()
+    with pytest.raises(RuntimeError, match="cannot be asked"):
+        _stepped(parameter, gradient, True, options)
+
+
+@SILENT
+@CLIPPED
+def test_gradients_of_an_owner_that_cannot_be_asked_are_copied(make, owner, options, told_anew):
+    plain, parameter, gradient = np.ones(50, np.float32), np.ones(50, np.float32), np.full(50, 0.5, np.float32)
+    _stepped(plain, gradient, "auto", options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        optimizer = _stepped(parameter, make(gradient), "auto", options)
+    assert parameter.tobytes() == plain.tobytes()
+    assert [str(group).split(":")[0] for group in optimizer.execution_report()] == ["fused"]
+    lane = optimizer._fusion.lane
+    assert lane is not None
+    assert lane.step(optimizer, [make(gradient)], [parameter])
+
+
+@SILENT
+@pytest.mark.parametrize("clipped", [False, True])
+def test_functional_steps_on_memory_of_an_owner_that_cannot_be_asked(make, owner, clipped, told_anew):
+    ends, options = [], {"global_clipnorm": 1.0} if clipped else {}
+    for make_own, warned in ((np.copy, 0), (make, 1)):
+        optimizer, parameter = Adam(0.1, **options), make_own(np.ones(20_000, np.float32))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            state = optimizer.init(parameter)
+            for _ in range(3):
+                parameter, state = optimizer.step(
+                    make_own(parameter), make_own(np.full(20_000, 0.5, np.float32)), state
+                )
+        assert len(caught) == warned
+        ends.append(parameter)
+    assert ends[0].tobytes() == ends[1].tobytes()
+
+
+@pytest.mark.torch
+def test_arrays_over_tensors_that_give_their_memory_back():
+    """What shares a tensor's memory through DLPack stays out of compiled code, which nobody could stop in time."""
+    tensor = _tensor(50)
+    parameter = np.from_dlpack(tensor)
+    if not parameter.flags.writeable:
+        parameter.setflags(write=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", gradwise.PerformanceWarning)
+        optimizer = _stepped(parameter, np.ones(50, np.float32), "auto", {})
+    assert tensor.tolist() == parameter.tolist() and tensor[0] < 1
+    assert optimizer._fusion.lane is None
+    backend = backend_of(parameter)
+    assert backend.address(parameter, "float32", (50,), None, write=True) is None
+    look = backend.lookout([(50,)], [None], ["float32"] * 2)
+    assert look([parameter], [np.ones(50, np.float32)]) is None
+    assert look([np.ones(50, np.float32)], [parameter]) is None
+
+
+def _shared_by_processes():
+    return np.frombuffer(sharedctypes.RawArray("f", 50), np.float32)
+
+
+def _part_of_a_structure():
+    class Pair(ctypes.Structure):
+        _fields_ = [("one", ctypes.c_float * 50), ("two", ctypes.c_float * 50)]
+
+    return np.frombuffer(Pair().two, np.float32)
+
+
+def _tensor_as_array():
+    return np.asarray(_tensor(50))
+
+
+def _numpy_of_a_tensor():
+    return _tensor(100)[50:].numpy()
+
+
+ASKED = [
+    lambda: np.zeros(50, np.float32),
+    lambda: np.zeros((5, 100), np.float32).T[::2][:50],
+    lambda: np.frombuffer(bytearray(200), np.float32),
+    lambda: np.frombuffer(memoryview(bytearray(400))[200:], np.float32),
+    lambda: np.frombuffer(bytes(200), np.float32),
+    lambda: np.frombuffer(mmap.mmap(-1, 200), np.float32),
+    lambda: np.asarray(memoryview(np.zeros((50, 2), np.float32).T)[0:1]),
+    lambda: np.lib.stride_tricks.sliding_window_view(np.zeros(50, np.float32), 3),
+    lambda: np.broadcast_to(np.zeros(50, np.float32), (3, 50)),
+    lambda: np.frombuffer(standard_array.array("f", [0.0] * 50), np.float32),
+    lambda: np.zeros(0, np.float32)[0:0],
+    lambda: np.asfortranarray(np.zeros((5, 10), np.float32))[1:],
+    _shared_by_processes,
+    _part_of_a_structure,
+    pytest.param(_tensor_as_array, marks=pytest.mark.torch),
+    pytest.param(_numpy_of_a_tensor, marks=pytest.mark.torch),
+]
+
+
+@pytest.mark.parametrize("make", ASKED)
+def test_owners_that_can_be_asked(make):
+    assert has_memory(make()) is True
