@@ -4,6 +4,7 @@ What depends on how a process starts is tried in child processes, which report t
 """
 
 import ctypes
+import importlib.util
 import json
 import os
 import re
@@ -295,7 +296,19 @@ def test_the_torch_front_end_without_a_place():
 def without_compiling(monkeypatch):
     """As if Numba or LLVM failed at all that is compiled from now on."""
     pytest.importorskip("numba")
-    from gradwise.backends import numba_arrays, numba_compiled, numba_kernels, numba_layouts, numba_reductions
+    from gradwise.backends import (
+        numba_arrays, numba_compiled, numba_kernels, numba_layouts, numba_lists, numba_reductions,
+    )  # fmt: skip
+
+    trials = [numba_arrays.works, numba_lists.readable]
+    functions = [
+        numba_arrays._look, numba_layouts.still_apart, numba_lists.all_of_kinds, *numba_reductions._BLOCK_SUMS.values(),
+    ]  # fmt: skip
+    if importlib.util.find_spec("torch"):
+        from gradwise.backends import numba_tensors
+
+        trials.append(numba_tensors.works)
+        functions.append(numba_tensors._look)
 
     def fail(*_):
         raise RuntimeError("LLVM ERROR: out of registers")
@@ -304,14 +317,17 @@ def without_compiling(monkeypatch):
         monkeypatch.setattr(module, "compile_function", fail)
     monkeypatch.setattr(numba_kernels, "compile_callback", fail)
     monkeypatch.setattr(numba_kernels, "_KERNELS", {})
-    numba_arrays.works.cache_clear()
-    for function in (numba_arrays._look, numba_layouts.still_apart, *numba_reductions._BLOCK_SUMS.values()):
+    for trial in trials:
+        trial.cache_clear()
+    for function in functions:
         # What was compiled before comes back at the end.
         monkeypatch.setitem(vars(function), "run", None)
         del vars(function)["run"]
     monkeypatch.setattr(losses, "_SAID", set())
     yield
-    numba_arrays.works.cache_clear()
+    # Tests that come after this one try them out again.
+    for trial in trials:
+        trial.cache_clear()
 
 
 def arrays_of(library, *values):
