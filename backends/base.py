@@ -399,7 +399,7 @@ class Backend:
 
     def lookout(
         self, shapes: Sequence[tuple[int, ...]], orders: Sequence[Order], dtypes: Sequence[str], read: int = 0
-    ) -> Callable[[Sequence[Any], Sequence[Any]], Any] | None:
+    ) -> Callable[..., Any] | None:
         """What tells at a glance where the arrays of many parameters lie now.
 
         Args:
@@ -410,7 +410,8 @@ class Backend:
                 derivative may be taken by them.
 
         Returns:
-            A function of these arrays, of one parameter after another, and of one gradient for each. It gives all their
+            A function of these arrays, of one parameter after another, of one gradient for each, and of whether the
+            arrays were not seen before where they lie, which is False where it is left out. It gives all their
             addresses as they are now, an int64 array with a row for each parameter, the gradient's last: if they are
             plain arrays (see `address`) of these dtypes, shapes and orders, those that are held writable; else None,
             and the arrays must be looked at one after another. None if there is no quick way.

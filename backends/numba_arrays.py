@@ -113,8 +113,8 @@ class Lookout:
         self._size = len(shapes), len(dtypes)
         self._read = read
 
-    def __call__(self, held: Sequence[Any], gradients: Sequence[Any]) -> Any:
-        """The addresses, or None."""
+    def __call__(self, held: Sequence[Any], gradients: Sequence[Any], anew: bool = False) -> Any:
+        """The addresses, or None. Of arrays that were never seen no more is to be asked."""
         held = held if type(held) is list else list(held)
         gradients = gradients if type(gradients) is list else list(gradients)
         addresses = numpy.empty(self._size, dtype=numpy.int64)

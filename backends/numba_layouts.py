@@ -6,6 +6,7 @@ there are, then the lengths of the axes and the distances between neighbours, in
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,16 +30,28 @@ def layouts(shapes: Sequence[tuple[int, ...]], orders: Sequence[Order], kinds: S
             last is the gradients'.
     """
     longest = max(map(len, shapes), default=0)
-    rows = []
-    for shape, order in zip(shapes, orders, strict=True):
-        strides = [1] if order is None else list(order)
-        for length in shape[:0:-1] if order is None else ():
-            strides.insert(0, strides[0] * length)
-        filling = [0] * (longest - len(shape))
-        elements = int(numpy.prod(shape, dtype=numpy.int64))
-        rows.append([elements, len(shape), *shape, *filling, *strides[: len(shape)], *filling])
-    held = [[*kind, *row] for row in rows for kind in kinds[:-1]]
-    return numpy.array([*held, *([*kinds[-1], *row] for row in rows)], dtype=numpy.int64).reshape(-1, 4 + 2 * longest)
+    # Most of many parameters lie like others.
+    found: dict[Any, int] = {}
+    numbers = [found.setdefault(each, len(found)) for each in zip(shapes, orders, strict=True)]
+    distinct = numpy.array([_row(shape, order, longest) for shape, order in found], dtype=numpy.int64)
+    rows = distinct.reshape(-1, 2 + 2 * longest)[numbers]
+    result = numpy.empty((len(rows) * len(kinds), 4 + 2 * longest), dtype=numpy.int64)
+    held = result[: len(rows) * (len(kinds) - 1)].reshape(len(rows), len(kinds) - 1, -1)
+    held[:, :, :ELEMENTS] = numpy.array(kinds[:-1], dtype=numpy.int64).reshape(-1, ELEMENTS)
+    held[:, :, ELEMENTS:] = rows[:, None]
+    gradients = result[len(rows) * (len(kinds) - 1) :]
+    gradients[:, :ELEMENTS] = kinds[-1]
+    gradients[:, ELEMENTS:] = rows
+    return result
+
+
+def _row(shape: tuple[int, ...], order: Order, longest: int) -> list[int]:
+    """What stands of an array behind its kind."""
+    strides = [1] if order is None else list(order)
+    for length in shape[:0:-1] if order is None else ():
+        strides.insert(0, strides[0] * length)
+    filling = [0] * (longest - len(shape))
+    return [math.prod(shape), len(shape), *shape, *filling, *strides[: len(shape)], *filling]
 
 
 @Part

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy
 
 from .base import ITEM_SIZES
+from .intervals import Intervals
 from .numba_kernels import Kernels
 from .numba_layouts import still_apart
 from .reductions import BLOCK, added_in_order
@@ -36,25 +37,6 @@ class Team(Protocol):
         self, function: int, shares: Sequence[Any], addresses: Any, scalars: Any, sums: Any, threads: int
     ) -> functools.partial[Any]:
         """A call of C that has all shares done by a function of C, and returns when they are."""
-
-
-class Intervals:
-    """Pieces of memory that lie apart from each other.
-
-    Args:
-        bounds: the address where each starts and the one where it has ended.
-    """
-
-    __slots__ = ("ends", "starts")
-
-    def __init__(self, bounds: Sequence[tuple[int, int]]) -> None:
-        ordered = sorted(bound for bound in bounds if bound[0] < bound[1])
-        self.starts = numpy.array([start for start, _ in ordered], dtype=numpy.int64)
-        self.ends = numpy.array([end for _, end in ordered], dtype=numpy.int64)
-
-    def bounds(self) -> list[tuple[int, int]]:
-        """The address where each starts and the one where it has ended, in order."""
-        return list(zip(self.starts.tolist(), self.ends.tolist(), strict=True))
 
 
 def addresses_of(rows: Sequence[Sequence[int]]) -> Any:
@@ -79,12 +61,16 @@ class Table:
         self.gradients = gradients
         self.total = sum(sizes)
         # Which row of addresses, from which element to which, and which block of the whole the first one is in.
-        blocks = [0, *itertools.accumulate(-(-size // BLOCK) for size in sizes)]
-        self.work = numpy.array(
-            [(row, 0, size, block) for row, (size, block) in enumerate(zip(sizes, blocks, strict=False))],
-            dtype=numpy.int64,
-        )
+        blocks = -(-self.sizes // BLOCK)
+        self.work = numpy.zeros((len(self.sizes), 4), dtype=numpy.int64)
+        self.work[:, 0] = numpy.arange(len(self.sizes))
+        self.work[:, 2] = self.sizes
+        self.work[:, 3] = blocks.cumsum() - blocks
         self._shares: dict[bool, list[Any]] = {}
+
+    def nowhere(self, columns: int) -> Any:
+        """Addresses of so many arrays for each parameter, at which nothing can lie."""
+        return numpy.full((len(self.sizes), columns), -1, dtype=numpy.int64)
 
     def still_apart(self, addresses: Any, before: Any, written: Intervals) -> bool:
         """Whether memory lies as before and gradients do not meet what is written; these are then put into `before`."""

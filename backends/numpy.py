@@ -205,7 +205,7 @@ class NumpyBackend(Backend):
 
     def lookout(
         self, shapes: Sequence[tuple[int, ...]], orders: Sequence[Order], dtypes: Sequence[str], read: int = 0
-    ) -> Callable[[Sequence[Any], Sequence[Any]], Any] | None:
+    ) -> Callable[..., Any] | None:
         """Read from the arrays' own structure, if there is the compiler to do it."""
         if not has_numba():
             return None

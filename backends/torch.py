@@ -328,7 +328,7 @@ class TorchBackend(Backend):
 
     def lookout(
         self, shapes: Sequence[tuple[int, ...]], orders: Sequence[Order], dtypes: Sequence[str], read: int = 0
-    ) -> Callable[[Sequence[Any], Sequence[Any]], Any] | None:
+    ) -> Callable[..., Any] | None:
         """By torch's interface for C, if there is the compiler to ask it."""
         if not has_numba():
             return None

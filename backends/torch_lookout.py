@@ -34,14 +34,14 @@ class Lookout:
         self._questions = Questions(shapes, orders, dtypes)
         self._pure = read > 0
 
-    def __call__(self, held: Sequence[Any], gradients: Sequence[Any]) -> Any:
+    def __call__(self, held: Sequence[Any], gradients: Sequence[Any], anew: bool = False) -> Any:
         """The addresses, or None."""
         held, gradients = list(held), list(gradients)
         if torch.compiler.is_compiling() or not all_of_kinds.run(id(gradients), _TENSOR, _TENSOR):
             return None
         if not all_of_kinds.run(id(held), _TENSOR, _PARAMETER):
             return None
-        read = [*held, *gradients] if self._pure else gradients
+        read = [*held, *gradients] if self._pure or anew else gradients
         try:
             # What has no memory that can be read (sparse, wrapped by a transformation) raises.
             list(map(_data_ptr, read))

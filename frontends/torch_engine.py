@@ -18,6 +18,8 @@ from .torch_scalars import Scalars
 from .torch_table import Row
 
 _form = operator.attrgetter("shape", "dtype", "device")
+_SETS = 16
+"""For how many sets of parameters their cells are kept."""
 
 
 class Inputs(NamedTuple):
@@ -257,6 +259,9 @@ class Engine:
 
     def _cells_at(self, places: tuple[int, ...]) -> list[Variable]:
         if places not in self._some_cells:
+            if len(self._some_cells) >= _SETS:
+                # Sets that never come again would fill the memory.
+                self._some_cells.clear()
             self._some_cells[places] = [self._cells[place] for place in places]
         return self._some_cells[places]
 

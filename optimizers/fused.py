@@ -4,32 +4,26 @@ A plan holds, for each parameter, either its program or the reason why it has no
 eagerly. The plan lasts until something that the recording read has changed: an attribute of the optimizer (compared by
 value, nested containers included), or an array's memory. The optimizer's numbers are read anew in each step: they are
 scalars of the programs, and those are arguments of a kernel, so a new plan compiles nothing as long as its programs
-have the same structure. A step like the last one takes a shorter way: see `lane.py`.
+have the same structure.
+
+Most steps take a shorter way, which is put together of what is known of the parameters that have a gradient: see
+`lanes.py`. The general step is for what is odd, and knows the words for what is wrong.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
-from ..backends import (
-    HOST,
-    ITEM_SIZES,
-    Order,
-    Rows,
-    Variable,
-    compute_dtype,
-    describe,
-    is_number,
-    ops,
-    scope_holding,
-)
+from ..backends import HOST, ITEM_SIZES, Rows, any_scope, describe, is_number, ops, scope_holding
 from ..backends.compiler import has_numba
 from ..backends.losses import owner_unknown
 from ..backends.program import Program
-from .attributes import Seen
+from .attributes import Seen, is_ours
+from .facts import Facts, Kinds
 from .lane import Lane
+from .lanes import Lanes, lane_of
 from .recording import record_begin, record_updates
 from .report import ExecutionReport, Group
 from .ways import (
@@ -40,88 +34,16 @@ from .ways import (
     Way,
     addresses_of,
     calls_of,
-    intervals_of,
     lines_of,
-    read_as,
     step_values,
     table_of,
-    written_in_place,
 )
 
+_LISTS = (list, tuple)
 _BATCH = 2**20
 """Elements that are copied at once."""
 _MANY = 64
 """Ways that are remembered; rules have a few."""
-
-
-class _Entry:
-    """What the plan knows about one parameter."""
-
-    __slots__ = (
-        "addresses", "arrays", "cells", "copied", "dtype", "lent", "narrow", "order", "plain", "reason", "shape",
-        "size", "spread", "stored", "touched", "way",
-    )  # fmt: skip
-
-    def __init__(self, cells: list[Variable], dtype: str) -> None:
-        self.cells = cells
-        self.dtype = dtype
-        self.way: Way | None = None
-        self.reason: str | None = None
-        self.size = cells[0].size
-        self.shape = cells[0].shape
-        # Which arrays pass through copies in the dtype that is computed in.
-        self.narrow = [number for number, cell in enumerate(cells) if not written_in_place(cell.dtype_name, dtype)]
-        # And those that lie in another order than the others, in this step.
-        self.copied = self.narrow
-        # In which dtypes a pass reads and writes the arrays, the gradient of this step last.
-        self.stored = tuple(dtype if k in self.narrow else cell.dtype_name for k, cell in enumerate((*cells, cells[0])))
-        self.order: Order = None
-        self.plain = False
-        # Whether several processes hold it together: then the arrays are what this one holds.
-        self.spread = False
-        # For which of its arrays copies stand in this step, to be written back: the array, and where in it.
-        self.lent: dict[int, tuple[Any, Any]] = {}
-        # Memory that is read and written beside that of its arrays.
-        self.touched: list[tuple[int, int]] = []
-        self.arrays: list[Any] = []
-        self.addresses: list[int] = []
-
-    def bounds(self) -> list[tuple[int, int]]:
-        """Where its arrays lie: from which address to which."""
-        lengths = [self.size * ITEM_SIZES[cell.dtype_name] for cell in self.cells]
-        return [*self.touched, *((start, start + each) for start, each in zip(self.addresses, lengths, strict=True))]
-
-    def give_back(self, backend: Any) -> None:
-        """Write back what copies hold."""
-        for target in self.way.targets if self.lent and self.way is not None else ():
-            if target in self.lent:
-                array, places = self.lent[target]
-                if places is None:
-                    backend.write(array, self.arrays[target])
-                else:
-                    backend.put(array, places, self.arrays[target])
-
-    @property
-    def joint(self) -> bool:
-        """Whether processes make its update together, and wait for each other, whatever its memory is here."""
-        return self.spread and self.way is not None and self.way.adds_up
-
-    def operands(self) -> list[Any]:
-        """What its library computes with."""
-        return self.arrays if self.spread else [cell.value for cell in self.cells]
-
-    @property
-    def pass_(self) -> Way | None:
-        """Its way over arrays in the dtypes of this step; elsewhere than in plain memory, as its library has them."""
-        return self.way if self.way is None or not self.plain else self.way.over(self.stored)
-
-    def reads(self, gradient: Any, backend: Any) -> None:
-        """A pass reads a gradient as it is stored, if it is of a dtype that kernels know."""
-        self.stored = *self.stored[:-1], read_as(backend.dtype_name(gradient), self.dtype)
-
-    def written(self) -> list[Any]:
-        """The arrays that its program writes, as the cells hold them."""
-        return [] if self.way is None else [self.cells[target]._array for target in self.way.targets]
 
 
 _ITS_OWN_CLASS = "its gradient is of a class with arithmetic of its own"
@@ -136,9 +58,11 @@ class Fusion:
 
     def __init__(self) -> None:
         self.lane: Lane | None = None
+        self._lanes = Lanes()
+        self._meeting = False
         self._seen: Seen | None = None
         self._recorded_for: tuple[bool, bool] | None = None
-        self._entries: list[_Entry] = []
+        self._entries: list[Facts] = []
         self._known_ways: dict[Any, Way] = {}
         self._ways: dict[int, str | None] = {}
         self._begins: dict[tuple[int, ...], tuple[Begin | None, str | None]] = {}
@@ -160,18 +84,18 @@ class Fusion:
             return (set(), _nothing) if apart is None else apart.prepare(rule, gradients, rate)
         reason = _why_not_at_all(rule, rate)
         if reason is None:
-            self._refresh(rule, gradients)
+            self._refresh(rule, _kinds_of(rule, gradients))
         begin = self._begin(rule, gradients, rate, reason)
         if begin is None and reason is None and rule._has_begin_step():
             # It may have changed an attribute.
-            self._refresh(rule, gradients)
+            self._refresh(rule, _kinds_of(rule, gradients))
         backend = rule._parameters[0].backend
         groups: dict[Any, list[_Member]] = {}
         meeting = False
         self._ways = dict.fromkeys(gradients.present, reason)
         if reason is None:
             groups = self._grouped(rule, gradients, rate)
-            meeting = self._overlapping(groups, backend)
+            self._meeting = meeting = self._overlapping(groups, backend)
             if meeting:
                 self._ways = {
                     index: None if self._entries[index].joint else "parameters, slots or gradients share memory"
@@ -210,37 +134,66 @@ class Fusion:
                 else:
                     in_memory.append((way, members, own))
             self._run_in_memory(rule, in_memory, backend)
-            if not meeting:
-                self._remember(rule, gradients, groups, begin, backend)
+            if not (meeting or any(self._ways.values())):
+                self.lane = self._lane_of(rule, list(gradients.present))
 
         return {index for members in groups.values() for index, _, _ in members}, run
 
-    def _remember(
-        self, rule: Any, gradients: Any, groups: dict[Any, list[_Member]], begin: Begin | None, backend: Any
-    ) -> None:
-        """If nothing but gradients moves until the next step, that takes a shorter way."""
-        simple = all(plain and not copied for _, plain, copied in groups) and has_numba()
-        begun = not rule._has_begin_step() or (begin is not None and not begin.reads_arrays)
-        everywhere = not rule.use_ema or len(gradients.present) == len(rule._parameters)
-        if not (simple and begun and everywhere) or any(self._ways.values()) or rule.gradient_accumulation_steps:
-            return
-        if any(self._entries[index].lent for index in gradients.present):
-            return
-        parts = []
-        for (way, _, _), members in groups.items():
-            indices = [index for index, _, _ in members]
-            entries = [self._entries[index] for index in indices]
-            look = backend.lookout([entry.shape for entry in entries], [entry.order for entry in entries], way.stored)
-            if look is None:
-                return
-            rows = [[*entry.addresses, address] for entry, (_, address, _) in zip(entries, members, strict=True)]
-            table = table_of([entry.size for entry in entries], way.stored[-1], backend)
-            parts.append((way, indices, table, addresses_of(rows), look, [entry.order for entry in entries]))
-        entries = [self._entries[index] for index in gradients.present]
-        memory = intervals_of([bound for entry in entries for bound in entry.bounds()])
+    # ---------------------------------------------------------------- short ways
+
+    def another(self, rule: Any, gradients: Any, variables: Any) -> tuple[tuple[int, ...], Lane] | None:
+        """Another short way than the last for a step, and the positions of its parameters; None if there is none.
+
+        Args:
+            rule: the optimizer.
+            gradients: of the step.
+            variables: the parameters, or None for all.
+        """
+        if not rule.built or rule._loaded or self._meeting or any_scope():
+            return None
+        if type(gradients) not in _LISTS or type(None) in set(map(type, gradients)):
+            return None
+        if variables is None:
+            positions = tuple(range(len(rule._parameters)))
+        elif type(variables) in _LISTS:
+            positions = tuple(map(rule._index.get, map(id, variables)))
+        else:
+            return None
+        if not positions or len(positions) != len(gradients):
+            return None
+        places = set(positions)
+        if None in places or len(places) != len(positions):
+            return None
+        # A user's rule is recorded in a general step: it may do anything meanwhile.
+        if rule._has_begin_step() and tuple(sorted(positions)) not in self._begins and not is_ours(rule):
+            return None
+        if not self._is_recorded(rule):
+            if not is_ours(rule) or _why_not_at_all(rule, rule._rate._array) is not None:
+                return None
+            with rule._parameters[0].backend.arithmetic():
+                self._record(rule)
+        lane = self._lanes.get(positions)
+        if lane is None:
+            lane = self._lane_of(rule, sorted(positions))
+            if lane is None:
+                return None
+            lane.arrange(rule, list(positions))
+        return None if lane is self.lane else (positions, lane)
+
+    def take(self, positions: tuple[int, ...], lane: Lane | None) -> None:
+        """Begin the next step with a short way, for parameters at some positions in their order."""
+        self.lane = lane
+        if lane is not None:
+            self._lanes.keep(positions, lane)
+            self._ways = dict.fromkeys(lane.present)
+            self._begin_reason = None
+
+    def _lane_of(self, rule: Any, present: list[int]) -> Lane | None:
+        """A short way for some parameters, whatever order they are given in."""
         assert self._seen is not None
-        told = self._together(rule, [indices for _, indices, *_ in parts])
-        self.lane = Lane(rule, list(gradients.present), parts, self._seen, begin, memory, told)
+        return lane_of(
+            rule, present, self._entries, self._seen, lambda: self._begin_program(rule, present, _kinds_of(rule))[0]
+        )
 
     def _together(self, rule: Any, positions: list[list[int]]) -> Together | None:
         """What tells processes what they found, if there are several."""
@@ -324,6 +277,7 @@ class Fusion:
         groups: dict[Any, list[_Member]] = {}
         for index in gradients.present:
             entry = self._entries[index]
+            entry.simple = False
             factor = ops.convert_to_number(gradients.factor(index))
             joint = entry.way is not None and entry.way.adds_up
             self._ways[index] = reason = entry.reason or self._memory_reason(entry, factor, backend, joint)
@@ -342,6 +296,7 @@ class Fusion:
             if address is None:
                 self._ways[index] = gradient
                 continue
+            entry.simple = entry.plain and not entry.copied and not entry.lent
             groups.setdefault((entry.pass_, entry.plain, bool(entry.copied)), []).append((index, address, gradient))
         return groups
 
@@ -352,7 +307,7 @@ class Fusion:
         (line,) = lines_of(values, [[None, *(cell.value for cell in rule._numbers[index])]])
         return way is not None and way.leaves_still(line)
 
-    def _take(self, entry: _Entry, rows: Rows, backend: Any) -> None:
+    def _take(self, entry: Facts, rows: Rows, backend: Any) -> None:
         """Let copies of some rows stand for a parameter and its slots."""
         entry.touched = entry.bounds()
         entry.lent = {number: (array, rows.places) for number, array in enumerate(entry.arrays)}
@@ -374,7 +329,7 @@ class Fusion:
             return None
         begin = None
         if reason is None:
-            begin, reason = self._begin_program(rule, gradients)
+            begin, reason = self._begin_program(rule, gradients.present, _kinds_of(rule, gradients))
         if begin is not None:
             factors = [ops.convert_to_number(gradients.factor(index)) for index in gradients.present]
             memory, reason = self._begin_memory(rule, gradients, factors) if begin.reads_arrays else ([], None)
@@ -388,10 +343,12 @@ class Fusion:
             return None
         return begin
 
-    def _begin_program(self, rule: Any, gradients: Any) -> tuple[Begin | None, str | None]:
-        present = tuple(gradients.present)
+    def _begin_program(
+        self, rule: Any, indices: Sequence[int], kinds: tuple[bool, bool]
+    ) -> tuple[Begin | None, str | None]:
+        present = tuple(indices)
         if present not in self._begins:
-            recorded, reason, free = record_begin(rule, present, *_kinds_of(rule, gradients))
+            recorded, reason, free = record_begin(rule, present, *kinds)
             if not free and self._seen is not None:
                 # Its program holds the optimizer's numbers as they are now.
                 self._seen.free = False
@@ -455,12 +412,14 @@ class Fusion:
 
     def ways_of(self, rule: Any, gradients: Any) -> list[Way | None]:
         """For each parameter how its update is run in one pass, or None if it cannot be recorded."""
-        self._refresh(rule, gradients)
+        self._refresh(rule, _kinds_of(rule, gradients))
         return [entry.way for entry in self._entries]
 
     def begin_of(self, rule: Any, gradients: Any) -> Begin | None:
         """The recorded `begin_step`, or None where there is none or it cannot be recorded."""
-        return self._begin_program(rule, gradients)[0] if rule._has_begin_step() else None
+        if not rule._has_begin_step():
+            return None
+        return self._begin_program(rule, gradients.present, _kinds_of(rule, gradients))[0]
 
     def program_of(self, index: int) -> Program | None:
         """The program that a parameter's last update was run as."""
@@ -469,7 +428,7 @@ class Fusion:
 
     # ---------------------------------------------------------------- memory
 
-    def _memory_reason(self, entry: _Entry, factor: Any, backend: Any, joint: bool) -> str | None:
+    def _memory_reason(self, entry: Facts, factor: Any, backend: Any, joint: bool) -> str | None:
         """Look where the arrays lie, and why they cannot be updated together if so.
 
         Where processes have to make a step `joint`ly, that must not depend on what only one of them sees.
@@ -515,7 +474,7 @@ class Fusion:
             return owner_unknown(name, owner)
         return f"{name!r} does not lie in plain CPU memory: it is strided, unaligned, or not of the library's own class"
 
-    def _gradient_address(self, entry: _Entry, gradient: Any, backend: Any) -> tuple[int | None, Any]:
+    def _gradient_address(self, entry: Facts, gradient: Any, backend: Any) -> tuple[int | None, Any]:
         """Where the gradient lies, made plain by a copy if need be; and what must stay alive until it is read.
 
         None if no copy of it is plain; and why.
@@ -537,7 +496,7 @@ class Fusion:
                 return address, gradient
         return self._plain(gradient, entry.stored[-1], entry, backend)
 
-    def _plain(self, array: Any, dtype: str, entry: _Entry, backend: Any) -> tuple[int, Any]:
+    def _plain(self, array: Any, dtype: str, entry: Facts, backend: Any) -> tuple[int, Any]:
         """Where an array that belongs to a parameter lies, if need be as a copy as the pass takes it."""
         address = backend.address(array, dtype, entry.shape, entry.order, write=False)
         if address is None:
@@ -547,7 +506,7 @@ class Fusion:
             raise TypeError(f"Cannot read {describe(array)}, which belongs to {entry.cells[0].name!r}.")
         return address, array
 
-    def _plain_part(self, array: Any, number: int, entry: _Entry, backend: Any) -> Any:
+    def _plain_part(self, array: Any, number: int, entry: Facts, backend: Any) -> Any:
         """What this process holds of an array; a copy that will be written back, if it does not lie plainly."""
         if backend.address(array, entry.stored[number], entry.shape, None, write=True) is not None:
             return array
@@ -593,23 +552,26 @@ class Fusion:
 
     # ---------------------------------------------------------------- recording
 
-    def _refresh(self, rule: Any, gradients: Any) -> None:
+    def _is_recorded(self, rule: Any, kinds: tuple[bool, bool] | None = None) -> bool:
+        """Whether nothing has changed but numbers."""
+        known = self._seen is not None and self._recorded_for == (kinds or _kinds_of(rule))
+        return known and self._seen is not None and self._seen.still(rule)
+
+    def _refresh(self, rule: Any, kinds: tuple[bool, bool]) -> None:
         """Record again if anything has changed but numbers."""
-        kinds = _kinds_of(rule, gradients)
-        if self._seen is not None and self._recorded_for == kinds and self._seen.still(rule):
-            return
+        if not self._is_recorded(rule, kinds):
+            self._record(rule, kinds)
+
+    def _record(self, rule: Any, kinds: tuple[bool, bool] | None = None) -> None:
+        kinds = kinds or _kinds_of(rule)
         recordings = record_updates(rule, *kinds)
-        self._entries, self._begins, self._recorded_for = [], {}, kinds
-        ways: dict[int, Way] = {}
-        for cells, (program, reason) in zip(rule._grouped, recordings.updates, strict=True):
-            entry = _Entry(cells, compute_dtype(cells[0].dtype_name))
-            entry.reason = reason
-            if program is not None:
-                # What is shared by many parameters is looked up once.
-                way = ways.get(id(program))
-                entry.way = way if way is not None and way.dtype == entry.dtype else self._way_of(program, entry.dtype)
-                ways[id(program)] = entry.way
-            self._entries.append(entry)
+        self._begins, self._recorded_for = {}, kinds
+        self._lanes.clear()
+        found = Kinds()
+        self._entries = [
+            Facts(cells, found.of(cells, *recorded, self._way_of))
+            for cells, recorded in zip(rule._grouped, recordings.updates, strict=True)
+        ]
         self._seen = Seen(rule, recordings.free)
 
     def _way_of(self, program: Program, dtype: str) -> Way:
@@ -627,9 +589,10 @@ class Fusion:
         return step_values(rule, rate, gradients.divisor, self._seen.values)
 
 
-def _kinds_of(rule: Any, gradients: Any) -> tuple[bool, bool]:
+def _kinds_of(rule: Any, gradients: Any = None) -> tuple[bool, bool]:
     """Whether gradients are divided by a number, and whether they are multiplied by one to keep to a norm."""
-    return gradients.divisor is not None, rule.clipnorm is not None or rule.global_clipnorm is not None
+    divisor = rule.loss_scale_factor if gradients is None else gradients.divisor
+    return divisor is not None, rule.clipnorm is not None or rule.global_clipnorm is not None
 
 
 def _begin_eagerly(rule: Any, gradients: Any, rate: Any) -> None:

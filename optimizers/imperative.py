@@ -90,7 +90,17 @@ class ImperativeOptimizer(UpdateRule):
         lane = self._fusion.lane
         if lane is not None and lane.step(self, grads, trainable_variables):
             return int(self._iterations._array)
+        if self._apply_otherwise(grads, trainable_variables):
+            return int(self._iterations._array)
         return self._apply_generally(grads, trainable_variables)
+
+    def _apply_otherwise(self, grads: Any, trainable_variables: Any) -> bool:
+        """A step by another short way than that of the step before, if there is one; whether it was made."""
+        another = self._fusion.another(self, grads, trainable_variables)
+        if another is None or not another[1].step(self, grads, trainable_variables):
+            return False
+        self._fusion.take(*another)
+        return True
 
     def _apply_generally(self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None) -> int:
         """A step that finds out everything about what it was given."""
@@ -125,7 +135,9 @@ class ImperativeOptimizer(UpdateRule):
                 self._run(aligned, hold=guard.hold)
             commit(scope)
         if self._fusion.lane is not None:
-            self._fusion.lane.arrange(self, positions)
+            given = [position for position, gradient in zip(positions, gradients, strict=True) if gradient is not None]
+            self._fusion.lane.arrange(self, given)
+            self._fusion.take(tuple(given), self._fusion.lane)
         return int(self._iterations.value)
 
     def _apply_in_graph(self, graph: Any, grads: Any, trainable_variables: Any) -> None:

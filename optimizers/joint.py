@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 from ..backends import any_scope
 from ..backends.interruptions import attributes_set, one_after_another
+from ..backends.intervals import intervals_of
 from .attributes import is_ours
 from .lane import Lane
-from .ways import addresses_of, intervals_of, step_values, table_of
+from .ways import addresses_of, step_values, table_of
 
 _NUMBERS = (float, int)
 _array_of = operator.attrgetter("_array")
@@ -61,7 +62,10 @@ class Joint:
         if not all(map(is_ours, rules)) or any(rule.loss_scale_factor is not None for rule in rules):
             raise LookupError("a user's rule may change its attributes, and every step looks at them")
         self._backend = rules[0]._parameters[0].backend
-        bounds = sorted(bound for lane in self._lanes for bound in lane.memory.bounds())
+        memory = [lane.memory for lane in self._lanes]
+        if None in memory:
+            raise LookupError("some memory was not seen yet")
+        bounds = sorted(bound for each in memory if each is not None for bound in each.bounds())
         if any(end > start for (_, end), (start, _) in itertools.pairwise(bounds)):
             raise LookupError("they write to the same memory")
         self._memory = intervals_of(bounds)

@@ -1,8 +1,9 @@
-"""The short way of a step like the last one: the same parameters in the same memory, nothing new but gradients.
+"""The short way of a step for some of the parameters, which are what they were when they were recorded.
 
-What a general step finds out about its parameters, one after another, is kept here: which kernels run, on which tables
-of addresses, and what must still hold. One look at all gradients and all memory together tells whether it does. If not,
-nothing has happened and the general step takes over, which also has the words for what is wrong.
+What is known of the parameters is put together here: which kernels run, on which tables of addresses, and what must
+hold. One look at all gradients and all memory together tells whether it does; where memory lies elsewhere than in the
+step before, or was never seen, whether what is written lies apart is found out for all of it at once. If something does
+not hold, nothing has happened and the general step takes over, which also has the words for what is wrong.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..backends import Order, Scope, Variable, any_scope
 from ..backends.interruptions import attributes_set, one_after_another
+from ..backends.intervals import Intervals, written_apart
 from .attributes import Seen
 from .checks import check_gradient
 from .ways import Begin, InTable, Together, Way, calls_of, lines_of, read_as, step_values
 
 if TYPE_CHECKING:  # Numba is imported when there is a first table.
-    from ..backends.numba_lowering import Intervals, Table
+    from ..backends.numba_lowering import Table
 
 _LISTS = (list, tuple)
 _NUMBERS = (float, int)
@@ -34,7 +36,7 @@ class _Part(NamedTuple):
     written: Callable[[Sequence[Any]], Sequence[Any]]
     table: Table
     before: Any
-    look: Callable[[Sequence[Any], Sequence[Any]], Any]
+    look: Callable[..., Any]
     numbers: list[tuple[Variable, ...]]
     orders: list[Order]
     otherwise: set[int]
@@ -42,42 +44,44 @@ class _Part(NamedTuple):
 
 
 class Lane:
-    """A step that is ready to be made again.
+    """A step that is ready to be made.
 
     Args:
         rule: the optimizer.
         present: the positions of the parameters that have a gradient.
-        parts: for each kernel the way, the positions of its parameters, their table, where all arrays lay in the step
-            before, a function that tells where they lie now, if they are what they should be, and in which order the
-            elements of each parameter lie.
+        parts: for each kernel the way, the positions of its parameters, their table, a function that tells where all
+            arrays lie, if they are what they should be, in which order the elements of each parameter lie, and whether
+            processes hold some of them together.
         seen: the attributes of the rule as they were recorded.
         begin: `begin_step`, or None if there is none.
-        memory: of the parameters and their slots.
         told: what tells processes that hold parameters together what each found, or None.
+
+    Attributes:
+        present: as given.
+        memory: of the parameters and their slots, as it was seen in the last step; None before the first.
     """
 
     def __init__(
         self, rule: Any, present: list[int],
-        parts: list[tuple[Way, list[int], Table, Any, Callable[..., Any], list[Order]]],
-        seen: Seen, begin: Begin | None, memory: Intervals, told: Together | None,
+        parts: list[tuple[Way, list[int], Table, Callable[..., Any], list[Order], bool]],
+        seen: Seen, begin: Begin | None, told: Together | None,
     ) -> None:  # fmt: skip
         self._told = told
-        self._present = present
+        self.present = present
         self._seen = seen
         self._begin = begin
         self._scaled = rule.loss_scale_factor is not None
         self._clipped = rule.clipnorm is not None or rule.global_clipnorm is not None
-        self.memory = memory
+        self.memory: Intervals | None = None
         self._backend = rule._parameters[0].backend
         self.parts = [
             _Part(way, indices, [cell for index in indices for cell in rule._grouped[index]],
                   _picked([row * columns + target for row in range(len(indices)) for target in way.targets]),
-                  table, before, look,
+                  table, table.nowhere(columns + 1), look,
                   # One after another for all parameters: what not all of them have, their program does not read.
                   list(zip(*(rule._numbers[index] for index in indices))) if way.uses_numbers else [],  # noqa: B905
-                  orders, set(),
-                  any(self._backend.whereabouts(rule._parameters[index]._array) is not None for index in indices))
-            for way, indices, table, before, look, orders in parts
+                  orders, set(), spread)
+            for way, indices, table, look, orders, spread in parts
             for columns in (len(rule._grouped[indices[0]]),)
         ]  # fmt: skip
         self._counts = [count for index in present for count in rule._counts[index]] if rule._counts else []
@@ -110,6 +114,8 @@ class Lane:
         addresses: list[Any] = []
         written: list[Any] = []
         kept: list[Any] = []
+        memory = self.memory
+        moved = memory is None
         for part, places in zip(self.parts, self._places, strict=True):
             held = list(map(_array_of, part.cells))
             given = gradients if places is None else [gradients[place] for place in places]
@@ -122,15 +128,19 @@ class Lane:
                 held, given = here
             if part.otherwise:
                 given = self._brought(part, held, given, part.otherwise)
-            found = part.look(held, given)
+            found = part.look(held, given, moved)
             if found is None:
                 # Some may have come as no kernel reads them: what came so once will come so again.
                 given = self._brought(part, held, given, range(len(given)))
-                found = part.look(held, given)
-            kept.append(given)
-            if found is None or not part.table.still_apart(found, part.before, self.memory):
-                return False
+                found = part.look(held, given, moved)
+                if found is None:
+                    return False
+            kept.append((held, given))
+            if memory is None or moved or not part.table.still_apart(found, part.before, memory):
+                moved = True
             addresses.append(found)
+        if moved and not self._seen_anew(kept, addresses):
+            return False
         factors = self._factors(rule, gradients) if self._clipped else {}
         if type(rate) not in _NUMBERS or (factors and any(type(each) not in _NUMBERS for each in factors.values())):
             return False
@@ -141,7 +151,7 @@ class Lane:
         else:
             with Scope((cell, cell.value) for cell in self._scalars(rule)) as scope:
                 values = step_values(rule, rate, divisor, self._seen.values)
-                for cell, value in self._begin.run(rule, values, [factors.get(index) for index in self._present], []):
+                for cell, value in self._begin.run(rule, values, [factors.get(index) for index in self.present], []):
                     cell.assign(value)
                 values = step_values(rule, rate, divisor, self._seen.values)
                 lines = [self._lines(part, values, factors) for part in self.parts]
@@ -162,6 +172,19 @@ class Lane:
         one_after_another(calls)
         return True
 
+    def _seen_anew(self, kept: Sequence[tuple[Sequence[Any], Sequence[Any]]], addresses: Sequence[Any]) -> bool:
+        """Look at arrays of which some do not lie where they did; whether they can be written to. It is remembered."""
+        if self.memory is not None and not all(
+            part.look(*arrays, True) is not None for part, arrays in zip(self.parts, kept, strict=True)
+        ):
+            return False
+        self.memory = written_apart([
+            (found, part.table.sizes, part.way.stored) for part, found in zip(self.parts, addresses, strict=True)
+        ])  # fmt: skip
+        for part, found in zip(self.parts, addresses, strict=True):
+            part.before[...] = found
+        return self.memory is not None
+
     def is_expected(self, rule: Any, gradients: Any, in_order: bool = True, looked_at: bool = False) -> bool:
         """Whether a step has as many gradients as the last one, and the optimizer is what it was.
 
@@ -171,7 +194,7 @@ class Lane:
             in_order: whether they stand in the order in which the optimizer was built.
             looked_at: whether it is known that the optimizer is what it was.
         """
-        if type(gradients) not in _LISTS or len(gradients) != len(self._present) or (in_order and not self._in_order):
+        if type(gradients) not in _LISTS or len(gradients) != len(self.present) or (in_order and not self._in_order):
             return False
         return looked_at or ((rule.loss_scale_factor is not None) is self._scaled and self._seen.still(rule))
 
@@ -261,7 +284,7 @@ class Lane:
         return lines_of(values, list(zip(map(factors.get, part.indices), *held, strict=True)))
 
     def _scalars(self, rule: Any) -> list[Any]:
-        return [*rule._host_scalars(), *(cell for index in self._present for cell in rule._numbers[index])]
+        return [*rule._host_scalars(), *(cell for index in self.present for cell in rule._numbers[index])]
 
 
 def _picked(positions: list[int]) -> Callable[[Sequence[Any]], Sequence[Any]]:

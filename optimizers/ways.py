@@ -355,13 +355,6 @@ def addresses_of(rows: Sequence[Sequence[int]]) -> Any:
     return addresses_of(rows)
 
 
-def intervals_of(bounds: Sequence[tuple[int, int]]) -> Any:
-    """Pieces of memory, each from an address to another, as Numba's kernels know them."""
-    from ..backends.numba_lowering import Intervals
-
-    return Intervals(bounds)
-
-
 def step_values(rule: Any, rate: Any, divisor: Any, numbers: dict[str, Any]) -> dict[str, Any]:
     """This step's scalars, by the names under which they were recorded.
 

@@ -1,0 +1,72 @@
+"""Pieces of memory, and whether those that a step writes lie apart from each other and from all else that it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy
+
+from .base import ITEM_SIZES
+
+
+class Intervals:
+    """Pieces of memory that lie apart from each other, in order.
+
+    Args:
+        starts: the address where each starts.
+        ends: the one where it has ended.
+    """
+
+    __slots__ = ("ends", "starts")
+
+    def __init__(self, starts: Any, ends: Any) -> None:
+        self.starts = starts
+        self.ends = ends
+
+    def bounds(self) -> list[tuple[int, int]]:
+        """The address where each starts and the one where it has ended, in order."""
+        return list(zip(self.starts.tolist(), self.ends.tolist(), strict=True))
+
+
+def intervals_of(bounds: Sequence[tuple[int, int]]) -> Intervals:
+    """Pieces of memory that lie apart, each from an address to another."""
+    ordered = numpy.array(sorted(bound for bound in bounds if bound[0] < bound[1]), dtype=numpy.int64).reshape(-1, 2)
+    return Intervals(ordered[:, 0].copy(), ordered[:, 1].copy())
+
+
+def written_apart(parts: Sequence[tuple[Any, Any, Sequence[str]]]) -> Intervals | None:
+    """The memory of parameters and their slots; None if a kernel may not write to it.
+
+    That is so if it is not aligned, or one piece meets another, or a gradient meets one. A gradient may be one of its
+    parameter's own arrays: each element is read before it is written.
+
+    Args:
+        parts: for each kernel the addresses, a row for each parameter, the gradient's is the last; how many elements
+            each parameter has; and the dtypes in which the arrays of each and its gradient are stored.
+    """
+    starts, ends, of_gradients = [], [], []
+    for addresses, sizes, stored in parts:
+        items = numpy.array([ITEM_SIZES[dtype] for dtype in stored], dtype=numpy.int64)
+        lengths = sizes[:, None] * items
+        there = lengths > 0
+        if (there & ((addresses == 0) | (addresses % items != 0))).any():
+            return None
+        until = addresses + lengths
+        starts.append(addresses[:, :-1][there[:, :-1]])
+        ends.append(until[:, :-1][there[:, :-1]])
+        own = (addresses[:, :-1] == addresses[:, -1:]) & (until[:, :-1] == until[:, -1:])
+        apart = there[:, -1] & ~own.any(axis=1)
+        of_gradients.append((addresses[apart, -1], until[apart, -1]))
+    first, last = numpy.concatenate(starts), numpy.concatenate(ends)
+    order = first.argsort(kind="stable")
+    first, last = first[order], last[order]
+    if (last[:-1] > first[1:]).any():
+        return None
+    for start, end in of_gradients:
+        # The first piece that ends behind where it starts.
+        following = last.searchsorted(start, side="right")
+        inside = following < len(first)
+        if (first[following[inside]] < end[inside]).any():
+            return None
+    return Intervals(first, last)

@@ -1,0 +1,92 @@
+"""Short ways of one optimizer, each for a set of parameters that have a gradient, put together of what is known."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..backends import HOST
+from ..backends.compiler import has_numba
+from .attributes import Seen
+from .facts import Facts
+from .lane import Lane
+from .ways import Begin, Together, Way, table_of
+
+_KEPT, _PARAMETERS = 8, 2**16
+"""How many are kept, and for how many parameters in all: each takes some hundred bytes for each of them."""
+_NUMBERS = frozenset((int, float))
+_array_of = operator.attrgetter("_array")
+
+
+class Lanes:
+    """Those that were taken last, by the positions of the parameters in the order in which they are given."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[int, ...], Lane] = {}
+
+    def get(self, positions: tuple[int, ...]) -> Lane | None:
+        """That for some parameters, or None."""
+        return self._kept.get(positions)
+
+    def keep(self, positions: tuple[int, ...], lane: Lane) -> None:
+        """Keep one, as the latest; those that were not taken for the longest time make room."""
+        kept = self._kept
+        kept.pop(positions, None)
+        kept[positions] = lane
+        while len(kept) > 1 and (len(kept) > _KEPT or sum(map(len, kept)) > _PARAMETERS):
+            del kept[next(iter(kept))]
+
+    def clear(self) -> None:
+        """Keep none."""
+        self._kept.clear()
+
+
+def lane_of(
+    rule: Any, present: list[int], known: Sequence[Facts], seen: Seen, begin: Callable[[], Begin | None]
+) -> Lane | None:
+    """A short way for some parameters; None if their update is none.
+
+    Args:
+        rule: the optimizer.
+        present: the positions of the parameters, in order.
+        known: what is known of all parameters.
+        seen: the attributes of the rule as they were recorded.
+        begin: gives the recorded `begin_step`, or None if there is none.
+    """
+    if not has_numba() or rule.jit_compile is False or rule.gradient_accumulation_steps:
+        return None
+    if rule.use_ema and len(present) < len(rule._parameters):
+        return None
+    groups: dict[Way, list[int]] = {}
+    for index in present:
+        facts = known[index]
+        way = facts.pass_ if facts.simple else None
+        if way is None:
+            return None
+        groups.setdefault(way, []).append(index)
+    if not _are_numbers(rule, present):
+        return None
+    begun = begin() if rule._has_begin_step() else None
+    if rule._has_begin_step() and (begun is None or begun.reads_arrays):
+        return None
+    backend = rule._parameters[0].backend
+    parts = []
+    for way, indices in groups.items():
+        together = [known[index] for index in indices]
+        orders = [facts.order for facts in together]
+        look = backend.lookout([facts.shape for facts in together], orders, way.stored)
+        if look is None:
+            return None
+        table = table_of([facts.size for facts in together], way.stored[-1], backend)
+        parts.append((way, indices, table, look, orders, any([facts.spread for facts in together])))
+    joint = any([known[index].joint for index in present])
+    told = Together(rule, [indices for _, indices, *_ in parts]) if joint else None
+    return Lane(rule, present, parts, seen, begun, told)
+
+
+def _are_numbers(rule: Any, present: Sequence[int]) -> bool:
+    """Whether the host can read all numbers that a step reads and counts."""
+    cells = [rule._iterations, *(cell for cell in rule._shared if cell.backend is HOST)]
+    cells += [cell for index in present for cell in rule._numbers[index]]
+    return _NUMBERS.issuperset(map(type, map(_array_of, cells)))
