@@ -297,7 +297,12 @@ def without_compiling(monkeypatch):
     """As if Numba or LLVM failed at all that is compiled from now on."""
     pytest.importorskip("numba")
     from gradwise.backends import (
-        numba_arrays, numba_compiled, numba_kernels, numba_layouts, numba_lists, numba_reductions,
+        numba_arrays,
+        numba_compiled,
+        numba_kernels,
+        numba_layouts,
+        numba_lists,
+        numba_reductions,
     )  # fmt: skip
 
     trials = [numba_arrays.works, numba_lists.readable]
