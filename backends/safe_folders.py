@@ -98,7 +98,11 @@ def _has_list(folder: str) -> bool:
 
 
 def _only_of(group: int, user: int) -> bool:
-    """Whether a group is the user's private one, as many systems give each user one of the same name."""
+    """Whether a group is the user's private one, as many systems give each user one of the same name.
+
+    Its own list leaves out those whose first group it is, so all users of the system are looked at too. A list of them
+    without the user is not all of them, as that of a directory whose users are found by name alone.
+    """
     if group != os.getgid():
         return False
     try:
@@ -107,9 +111,12 @@ def _only_of(group: int, user: int) -> bool:
 
         name = pwd.getpwuid(user).pw_name
         found = grp.getgrgid(group)
+        if found.gr_name != name or not set(found.gr_mem) <= {name}:
+            return False
+        members = {each.pw_uid for each in pwd.getpwall() if each.pw_gid == group}
     except (ImportError, KeyError, OSError):
         return False
-    return found.gr_name == name and set(found.gr_mem) <= {name}
+    return user in members and members <= {0, user}
 
 
 def safe_file(status: os.stat_result) -> bool:

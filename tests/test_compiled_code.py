@@ -556,7 +556,11 @@ def test_the_group_of_one_user_is_that_user(tmp_path, monkeypatch):
     folder.mkdir()
     folder.chmod(0o770)
     os.chown(folder, -1, os.getgid())
-    monkeypatch.setattr(pwd, "getpwuid", lambda user: SimpleNamespace(pw_name="me"))
+    other = SimpleNamespace(pw_name="you", pw_uid=os.geteuid() + 1, pw_gid=os.getgid())
+    elsewhere = SimpleNamespace(pw_name="them", pw_uid=os.geteuid() + 2, pw_gid=os.getgid() + 1)
+    me = SimpleNamespace(pw_name="me", pw_uid=os.geteuid(), pw_gid=os.getgid())
+    monkeypatch.setattr(pwd, "getpwuid", lambda user: me)
+    monkeypatch.setattr(pwd, "getpwall", lambda: [me])
     for name, members, safe in (("me", [], True), ("me", ["me"], True), ("staff", [], False), ("me", ["you"], False)):
         group = SimpleNamespace(gr_name=name, gr_mem=members)
         monkeypatch.setattr(grp, "getgrgid", lambda number, group=group: group)
@@ -569,9 +573,14 @@ def test_the_group_of_one_user_is_that_user(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "listxattr", lambda path: ["user.note"])
     assert safe_folders.why_unsafe(str(folder)) is None
 
-    def unknown(number):
+    def unknown(*number):
         raise KeyError(number)
 
+    for users in (lambda: [], lambda: [elsewhere], unknown, lambda: [me, other], lambda: [me, elsewhere, other]):
+        monkeypatch.setattr(pwd, "getpwall", users)
+        assert safe_folders.why_unsafe(str(folder)) is not None
+    monkeypatch.setattr(pwd, "getpwall", lambda: [elsewhere, me])
+    assert safe_folders.why_unsafe(str(folder)) is None
     monkeypatch.setattr(grp, "getgrgid", unknown)
     assert safe_folders.why_unsafe(str(folder)) is not None
 
