@@ -28,6 +28,8 @@ FLOATING = ("float16", "bfloat16", "float32", "float64")
 ITEM_SIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 """How many bytes a number of each has."""
 
+_REAL = ("float", "bfloat", "int", "uint")
+
 SIXTEEN_BIT = ("float16", "bfloat16")
 """The dtypes that are stored but never computed in."""
 
@@ -136,6 +138,11 @@ class Backend:
     def dtype(self, name: str) -> Any:
         """The library's own dtype object for a name."""
         return getattr(self.namespace, name)
+
+    def is_real(self, array: Array) -> bool:
+        """Whether an array holds real numbers: no bools, complex numbers, objects, text or dates."""
+        name = self.dtype_name(array)
+        return name.startswith(_REAL) and name != "float0"
 
     def stored_dtype_name(self, name: str) -> str:
         """The name of the dtype that an array made in the dtype of a name has."""

@@ -75,6 +75,10 @@ class HostBackend(Backend):
         """ "int64" for integers, "float64" otherwise."""
         return "int64" if isinstance(array, int) else "float64"
 
+    def is_real(self, array: Array) -> bool:
+        """All but bools."""
+        return not isinstance(array, bool)
+
     def dtype(self, name: str) -> Any:
         """Numbers have no dtype objects: the name itself."""
         return name

@@ -336,8 +336,8 @@ def _alike(values: Any, others: Any) -> bool:
     """Whether values of a group are those that were kept."""
     try:
         return bool(values == others)
-    except (ValueError, RuntimeError):
-        # An array in place of a number or a tuple says for each of its elements what it is.
+    except (ArithmeticError, ValueError, RuntimeError):
+        # A decimal that signals refuses. An array in place of a number or a tuple says for each element what it is.
         return False
 
 

@@ -8,14 +8,6 @@ from typing import Any
 
 from ..backends import FLOATING, HOST, Backend, Rows, Variable, backend_of, describe, is_number, ops
 
-_REAL = ("float", "bfloat", "int", "uint")
-
-
-def is_real(backend: Backend, array: Any) -> bool:
-    """Whether an array holds real numbers: no bools, complex numbers, objects, text or dates."""
-    name = backend.dtype_name(array)
-    return name.startswith(_REAL) and name != "float0"
-
 
 def remedy(dtype: str) -> str:
     """What to do about an array whose dtype is not a real one of the machine's."""
@@ -101,7 +93,7 @@ def check_array(array: Any, backend: Backend, shape: tuple[int, ...], what: str)
     if reason is not None:
         raise TypeError(f"{what} cannot be computed with: {reason}.")
     check_dense(array, own, what)
-    if not is_real(own, array):
+    if not own.is_real(array):
         raise TypeError(f"{what} has dtype {own.dtype_name(array)}; {remedy(own.dtype_name(array))}.")
     if own.shape(array) != shape:
         raise ValueError(f"{what} has shape {own.shape(array)}, its parameter has shape {shape}.")
@@ -174,8 +166,7 @@ def checked_scalar(value: Any, what: str) -> Any:
         ValueError: if it is an integer that no float can hold.
     """
     backend = backend_of(value)
-    real = backend is not None and not isinstance(value, bool) and backend.shape(value) == ()
-    if backend is None or not real or not is_real(backend, value) or backend.not_dense(value):
+    if backend is None or backend.shape(value) != () or not backend.is_real(value) or backend.not_dense(value):
         raise TypeError(f"{what} must be a 0-d array or a number, received {describe(value)}.")
     reason = backend.why_no_values(value)
     if reason is not None:

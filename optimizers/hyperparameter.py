@@ -99,8 +99,7 @@ class Number(Hyperparameter):
         """A float in the interval, or a traced scalar as it is."""
         number = number_of_python(value)
         backend = backend_of(number)
-        real = backend is not None and not isinstance(value, bool) and backend.shape(number) == ()
-        if backend is None or not real or not backend.dtype_name(number).startswith(("float", "bfloat", "int", "uint")):
+        if backend is None or backend.shape(number) != () or not backend.is_real(number):
             raise self.refused(value, owner, f"a number in {self.interval}")
         number = ops.convert_to_number(number)
         if backend_of(number) is not HOST:

@@ -31,7 +31,6 @@ from .checks import (
     check_some_gradient,
     checked_count,
     checked_scalar,
-    is_real,
     remedy,
 )
 from .hyperparameter import LEARNING_RATE
@@ -371,7 +370,7 @@ class ImperativeOptimizer(UpdateRule):
         except (TypeError, ValueError, RuntimeError, BufferError) as error:
             # Sparse, deleted or meta arrays and ragged lists: every library has its own words and kind of error.
             raise TypeError(f"Variable {cell.name!r} cannot take {describe(weight)}: {shown(error, str)}") from None
-        if not is_real(NUMPY, array):
+        if not NUMPY.is_real(array):
             raise TypeError(
                 f"Variable {cell.name!r} takes real numbers, received {describe(array)}; "
                 f"{remedy(NUMPY.dtype_name(array))}."

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from ..backends import HOST, backend_of, ops
+from ..backends import HOST, backend_of, number_of_python, ops, value_of
 
 
 class Range(NamedTuple):
@@ -64,7 +64,8 @@ def flag(name: str, value: Any) -> bool:
     """The argument as a Python bool, or a ValueError."""
     if isinstance(value, bool):
         return value
-    if _is_boolean(value) and ops.is_concrete(value):
+    backend = backend_of(value)
+    if backend is not None and backend.dtype_name(value) == "bool" and ops.is_concrete(value):
         return bool(value)
     raise ValueError(f"Argument `{name}` must be True or False. Received: {name}={value!r}")
 
@@ -96,7 +97,7 @@ def text(name: str, value: Any, default: str) -> str:
 def _checked(name: str, value: Any, allowed: Range, kind: str) -> Any:
     found = ops.convert_to_number(value)
     backend = backend_of(found)
-    if backend is None or backend.shape(found) != () or _is_boolean(value):
+    if backend is None or backend.shape(found) != () or not _is_real(value):
         raise ValueError(_message(name, value, allowed, kind))
     if backend is not HOST:
         return found
@@ -109,9 +110,10 @@ def _message(name: str, value: Any, allowed: Range, kind: str) -> str:
     return f"Argument `{name}` must be {kind} {allowed.text}".rstrip() + f". Received: {name}={value!r}"
 
 
-def _is_boolean(value: Any) -> bool:
+def _is_real(value: Any) -> bool:
+    value = number_of_python(value_of(value))
     backend = backend_of(value)
-    return isinstance(value, bool) or (backend is not None and backend.dtype_name(value) == "bool")
+    return backend is not None and backend.is_real(value)
 
 
 def _is_finite(value: float) -> bool:

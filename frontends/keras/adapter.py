@@ -364,8 +364,7 @@ class Adapter(keras.optimizers.Optimizer):
             if isinstance(held, keras.Variable):
                 self._untrack_variable(held)
         elif isinstance(held, keras.Variable):
-            LEARNING_RATE.checked(plain(value), type(self).__name__)
-            held.assign(value)
+            held.assign(LEARNING_RATE.checked(plain(value), type(self).__name__))
         else:
             raise TypeError(
                 "This optimizer was created with a `LearningRateSchedule` object or a callable as its `learning_rate`, "

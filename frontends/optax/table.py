@@ -14,7 +14,7 @@ import jax
 import optax  # type: ignore[import-untyped]  # it shows mypy no types
 
 from ... import optimizers
-from ...backends import describe, is_number, ops
+from ...backends import backend_of, describe, is_number, number_of_python, ops
 from ...optimizers.cells import frozen
 from ...optimizers.functional import OptimizerState
 from .transformation import Rule, Transformation, number_of, run
@@ -322,8 +322,11 @@ def _rule_of(name: str, numbers: Mapping[str, Any], others: Mapping[str, Any]) -
 
 def _is_hyperparameter(name: str, value: Any) -> bool:
     """Whether JAX may trace an argument: a number, and not one that stands for a choice."""
-    scalar = is_number(value) or getattr(value, "shape", None) == ()
-    return scalar and not isinstance(value, bool) and name not in _MASKS
+    value = number_of_python(value)
+    backend = backend_of(value)
+    if backend is not None and not backend.is_real(value):
+        return False
+    return name not in _MASKS and (is_number(value) or getattr(value, "shape", None) == ())
 
 
 def _is_function(mask: Any) -> bool:

@@ -6,13 +6,14 @@ A `Rule` is what a transformation does; a `Transformation` is what optax, JAX an
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import optax  # type: ignore[import-untyped]  # it shows mypy no types
 
-from ...backends import SIXTEEN_BIT, UnknownValueError, backend_of, is_number, ops
+from ...backends import HOST, SIXTEEN_BIT, UnknownValueError, backend_of, is_number, number_of_python, ops
 from ...optimizers.base import Optimizer
 from ...optimizers.cells import frozen
 from ...optimizers.functional import OptimizerState
@@ -132,11 +133,17 @@ jax.tree_util.register_pytree_node(Transformation, _flatten, _unflatten)
 
 def number_of(value: Any) -> Any:
     """A hyperparameter as a leaf: a float, or an array, in single precision at least, of what was given as one."""
-    if is_number(value):
-        return float(value)
+    value = number_of_python(value)
     backend = backend_of(value)
-    if backend is not None and backend.concrete(value):
-        return backend.traceable(value)
+    if backend is not None and backend is not HOST and backend.concrete(value):
+        array = backend.traceable(value)
+        # Arrays of other libraries, which JAX does not trace, are numbers.
+        value = backend.item(value) if array is None else array
+    if is_number(value):
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf
     return ops.cast(value, "float32") if str(getattr(value, "dtype", "")) in SIXTEEN_BIT else value
 
 

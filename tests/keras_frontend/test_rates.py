@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import decimal
+import fractions
 import inspect
 from typing import Any
 
@@ -126,3 +128,32 @@ def test_schedules_in_compiled_training(name: str) -> None:
 def test_wrap_takes_schedules_of_the_core_only() -> None:
     with pytest.raises(TypeError, match=r"Expected a schedule of gradwise\.schedules, received float"):
         gkeras.schedules.wrap(0.5)
+
+
+NUMBERS = {
+    "Fraction": fractions.Fraction(1, 4), "Decimal": decimal.Decimal("0.25"), "float16": np.float16(0.25),
+    "longdouble": np.longdouble(0.25), "0-d array": np.array(0.25),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("number", NUMBERS.values(), ids=NUMBERS)
+def test_rates_of_every_kind_of_number(number: Any) -> None:
+    expected = moved(gkeras.SGD(0.25))
+    later = gkeras.SGD(1.0)
+    later.learning_rate = number
+    for optimizer in (gkeras.SGD(number), later, gkeras.SGD(lambda: number)):
+        assert distance(moved(optimizer), expected) == 0
+    other = gkeras.Adam(0.25, beta_1=number)
+    other.weight_decay = number
+    assert distance(moved(other), moved(gkeras.Adam(0.25, beta_1=0.25, weight_decay=0.25))) == 0
+
+
+@pytest.mark.parametrize("number", [True, np.True_, np.array(True), "0.25", fractions.Fraction(-1, 4)], ids=repr)
+def test_what_is_no_rate(number: Any) -> None:
+    for make in (gkeras.SGD, lambda value: gkeras.SGD(lambda: value)):
+        with pytest.raises(ValueError):
+            moved(make(number))
+    optimizer = gkeras.SGD(0.5)
+    with pytest.raises(ValueError):
+        optimizer.learning_rate = number
+    assert float(optimizer.learning_rate) == 0.5
