@@ -1,0 +1,106 @@
+"""What the look at memory costs that begins every repeated step, as numbers of calls, which no machine changes.
+
+Two microseconds are the limit for the tiny model: twenty calls, of which each takes a tenth of one. And however many
+arrays there are, compiled code looks at all of them together.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gradwise.backends import backend_of
+from gradwise.optimizers import Adam
+
+pytestmark = pytest.mark.fast
+
+SHAPE = (5, 11)
+TENSORS = 20
+MOST_CALLS = 20
+LIBRARIES = pytest.mark.parametrize("library", ["numpy", pytest.param("torch", marks=pytest.mark.torch)])
+
+
+def calls(function: Callable[[], Any]) -> int:
+    """How many functions are called, of Python and of C, by Python code."""
+    events: list[str] = []
+
+    def seen(frame: Any, event: str, argument: Any) -> None:
+        # Lists made in place are calls in old releases of Python only.
+        if frame.f_code.co_name not in ("<listcomp>", "<dictcomp>", "<setcomp>"):
+            events.append(event)
+
+    before = sys.getprofile()
+    sys.setprofile(seen)
+    try:
+        function()
+    finally:
+        sys.setprofile(before)
+    # Without the call that ends it.
+    return events.count("call") + events.count("c_call") - 1
+
+
+def arrays(library: str, count: int) -> list[Any]:
+    if library == "numpy":
+        return [np.ones(SHAPE, np.float32) for _ in range(count)]
+    import torch
+
+    return [torch.ones(SHAPE) for _ in range(count)]
+
+
+def looks(library: str, count: int) -> int:
+    held, gradients = arrays(library, 3 * count), arrays(library, count)
+    look = backend_of(held[0]).lookout([SHAPE] * count, [None] * count, ["float32"] * 4)
+    for _ in range(3):
+        assert look(held, gradients) is not None
+    return calls(lambda: look(held, gradients))
+
+
+def steps(library: str, count: int) -> int:
+    if library == "front end":
+        import torch
+
+        from gradwise.frontends import torch as front
+
+        parameters = list(map(torch.nn.Parameter, arrays("torch", count)))
+        for parameter in parameters:
+            parameter.grad = torch.ones(SHAPE)
+        step = front.Adam(parameters).step
+    else:
+        optimizer, parameters, gradients = Adam(), arrays(library, count), arrays(library, count)
+
+        def step() -> None:
+            optimizer.apply(gradients, parameters)
+
+    for _ in range(5):
+        step()
+    return calls(step)
+
+
+@LIBRARIES
+def test_a_look(library: str) -> None:
+    assert 0 < looks(library, 1) <= looks(library, TENSORS) <= MOST_CALLS
+
+
+@LIBRARIES
+def test_a_look_at_more_arrays_is_no_more_calls(library: str) -> None:
+    assert looks(library, 2 * TENSORS) == looks(library, TENSORS)
+
+
+@pytest.mark.parametrize(
+    ("library", "most"),
+    [("numpy", 120), pytest.param("torch", 130, marks=pytest.mark.torch),
+     pytest.param("front end", 220, marks=pytest.mark.torch)],
+)  # fmt: skip
+def test_repeated_steps(library: str, most: int) -> None:
+    """No array is looked at alone, and what is added to all steps is noticed: 20 calls are two microseconds."""
+    assert steps(library, TENSORS) == steps(library, 2 * TENSORS) <= most
+
+
+def test_an_array_is_seen_that_is_looked_at_alone() -> None:
+    """As calls of Python, and of C by Python code."""
+    one = np.ones(3)
+    assert calls(lambda: [one.min() for _ in range(9)]) >= 9
