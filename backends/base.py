@@ -425,6 +425,22 @@ class Backend:
         """
         return None
 
+    def row_lookout(
+        self, shape: tuple[int, ...], axes: int, dtypes: Sequence[str]
+    ) -> tuple[Any, Callable[[Sequence[Any], Sequence[Any]], Any]] | None:
+        """The same for one parameter, row-major as its slots are, of which a gradient names some rows.
+
+        Args:
+            shape: of the parameter.
+            axes: how many of its axes, the first, name a row.
+            dtypes: of its arrays, and of its gradient's values.
+
+        Returns:
+            The work of kernels on rows, and a function of these arrays and a list of one gradient: where its rows lie,
+            if all are plain, as that work takes it. None if there is no quick way.
+        """
+        return None
+
     def watched(self) -> bool:
         """Whether something outside of the arrays now follows what the library computes: a trace, a derivative."""
         return False

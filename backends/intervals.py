@@ -35,27 +35,28 @@ def intervals_of(bounds: Sequence[tuple[int, int]]) -> Intervals:
     return Intervals(ordered[:, 0].copy(), ordered[:, 1].copy())
 
 
-def written_apart(parts: Sequence[tuple[Any, Any, Sequence[str]]]) -> Intervals | None:
+def written_apart(parts: Sequence[tuple[Any, Any, Sequence[str], bool]]) -> Intervals | None:
     """The memory of parameters and their slots; None if a kernel may not write to it.
 
-    That is so if it is not aligned, or one piece meets another, or a gradient meets one. A gradient may be one of its
-    parameter's own arrays: each element is read before it is written.
+    That is so if it is not aligned, or one piece meets another, or a gradient meets one. A whole gradient may be one of
+    its parameter's own arrays: each element is read before it is written.
 
     Args:
         parts: for each kernel the addresses, a row for each parameter, the gradient's is the last; how many elements
-            each parameter has; and the dtypes in which the arrays of each and its gradient are stored.
+            each parameter has, or each of its arrays; the dtypes in which the arrays of each and its gradient are
+            stored; and whether gradients are whole.
     """
     starts, ends, of_gradients = [], [], []
-    for addresses, sizes, stored in parts:
+    for addresses, sizes, stored, whole in parts:
         items = numpy.array([ITEM_SIZES[dtype] for dtype in stored], dtype=numpy.int64)
-        lengths = sizes[:, None] * items
+        lengths = sizes * items
         there = lengths > 0
         if (there & ((addresses == 0) | (addresses % items != 0))).any():
             return None
         until = addresses + lengths
         starts.append(addresses[:, :-1][there[:, :-1]])
         ends.append(until[:, :-1][there[:, :-1]])
-        own = (addresses[:, :-1] == addresses[:, -1:]) & (until[:, :-1] == until[:, -1:])
+        own = whole & (addresses[:, :-1] == addresses[:, -1:]) & (until[:, :-1] == until[:, -1:])
         apart = there[:, -1] & ~own.any(axis=1)
         of_gradients.append((addresses[apart, -1], until[apart, -1]))
     first, last = numpy.concatenate(starts), numpy.concatenate(ends)

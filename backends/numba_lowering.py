@@ -53,6 +53,9 @@ class Table:
         lent: asked for threads of the arrays' own library in every pass: a forked process has none.
     """
 
+    partial = False
+    """Whether it stands for a part of a parameter's elements."""
+
     __slots__ = ("_shares", "gradients", "lent", "sizes", "total", "work")
 
     def __init__(self, sizes: Sequence[int], gradients: str, lent: Callable[[], Team | None]) -> None:
@@ -71,6 +74,10 @@ class Table:
     def nowhere(self, columns: int) -> Any:
         """Addresses of so many arrays for each parameter, at which nothing can lie."""
         return numpy.full((len(self.sizes), columns), -1, dtype=numpy.int64)
+
+    def lying(self, addresses: Any) -> tuple[Any, Any]:
+        """Addresses as a look gave them, and a column of how many elements each parameter has."""
+        return addresses, self.sizes[:, None]
 
     def still_apart(self, addresses: Any, before: Any, written: Intervals) -> bool:
         """Whether memory lies as before and gradients do not meet what is written; these are then put into `before`."""
@@ -114,27 +121,44 @@ class Table:
     ) -> functools.partial[Any]:
         """A pass, ready to be made by a call."""
         lines = numpy.array(scalars, dtype=numpy.float64)
-        team = self.lent() if self.total >= _THREADED_FROM else None
-        threads = 1
-        if self.total >= _THREADED_FROM:
-            threads = thread_count() if team is None else team.size()
-        shares = self._in_shares(threads, whole_blocks)
-        if threads == 1:
-            return functools.partial(kernels.plain, shares[0], addresses, lines, sums)
-        if team is not None and (function := kernels.team) is not None:
-            return team.ready(function, shares, addresses, lines, sums, threads)
-        kernel = kernels.plain
-        return functools.partial(
-            together, [functools.partial(kernel, share, addresses, lines, sums) for share in shares]
-        )
+        shares = functools.partial(self._in_shares, whole_blocks=whole_blocks)
+        return pass_of_threads(kernels, self.lent, self.total, shares, addresses, lines, sums)
 
-    def _in_shares(self, threads: int, whole_blocks: bool) -> list[Any]:
+    def _in_shares(self, threads: int, *, whole_blocks: bool) -> list[Any]:
         """The work in as many shares as there are threads worth starting for it."""
         shares = self._shares.get(whole_blocks)
         if shares is None or len(shares) != threads:
             shares = split(self.work, threads, BLOCK if whole_blocks else 1) if threads > 1 else [self.work]
             self._shares[whole_blocks] = shares
         return shares
+
+
+def pass_of_threads(
+    kernels: Kernels, lent: Callable[[], Team | None], elements: int, shares_of: Callable[[int], list[Any]],
+    addresses: Any, lines: Any, sums: Any,
+) -> functools.partial[Any]:
+    """A pass, ready to be made by a call, in as many threads as its elements are worth.
+
+    Args:
+        kernels: what runs.
+        lent: as of `Table`.
+        elements: how many there are in all.
+        shares_of: the work in about so many shares.
+        addresses: for each row of the work, where its arrays start.
+        lines: the scalars: one line for all, or one for each row.
+        sums: are filled by what reads.
+    """
+    team = lent() if elements >= _THREADED_FROM else None
+    threads = 1
+    if elements >= _THREADED_FROM:
+        threads = thread_count() if team is None else team.size()
+    shares = shares_of(threads)
+    if threads == 1:
+        return functools.partial(kernels.plain, shares[0], addresses, lines, sums)
+    if team is not None and (function := kernels.team) is not None:
+        return team.ready(function, shares, addresses, lines, sums, threads)
+    kernel = kernels.plain
+    return functools.partial(together, [functools.partial(kernel, share, addresses, lines, sums) for share in shares])
 
 
 def share_out(task: Callable[[int, int], None], count: int, elements: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import operator
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ import torch
 
 from .base import Order
 from .numba_compiled import compiled
-from .numba_layouts import ELEMENTS, ITEM, KIND, layouts, lies_so
+from .numba_layouts import ELEMENTS, ITEM, KIND, LENGTHS, layouts, lies_so
 from .numba_lists import readable, tried_out
 from .numba_words import asked
 
@@ -118,6 +119,50 @@ class Questions:
         handles = numpy.fromiter(map(_implementation, tensors), numpy.int64, len(tensors))
         answers = numpy.empty(len(_QUESTIONS), dtype=numpy.int64)
         return addresses if _look.run(self._functions, handles, answers, self._expected, addresses) else None
+
+
+class RowQuestions:
+    """What tells at a glance where the arrays of one parameter and a gradient of some of its rows lie.
+
+    Args:
+        shape: of the parameter, which is row-major.
+        axes: how many of its axes, the first, name a row.
+        dtypes: torch's own, of its arrays and of the gradient's rows.
+    """
+
+    def __init__(self, shape: tuple[int, ...], axes: int, dtypes: Sequence[Any]) -> None:
+        functions = _functions()
+        assert functions is not None
+        self._functions = functions[1]
+        kinds = [(_number_of(dtype), dtype.itemsize) for dtype in (*dtypes[:-1], torch.int64, dtypes[-1])]
+        # How many rows there are, each step tells.
+        rows = layouts([shape, (axes, 0), (0, *shape[axes:])], [None] * 3, [(0, 0)] * 2)
+        self._expected = numpy.array([rows[min(max(0, place - len(dtypes) + 2), 2)] for place in range(len(kinds))])
+        self._expected[:, [KIND, ITEM]] = kinds
+        self._axes, self._row_size = axes, math.prod(shape[axes:])
+        self._stride = LENGTHS + (self._expected.shape[1] - LENGTHS) // 2
+        self._known = 0, self._expected
+
+    def _expected_of(self, count: int) -> Any:
+        """The rows of `layouts`, where the gradient has so many rows."""
+        known, expected = self._known
+        if count != known:
+            expected = self._expected.copy()
+            expected[-2, [ELEMENTS, LENGTHS + 1, self._stride]] = self._axes * count, count, count
+            expected[-1, [ELEMENTS, LENGTHS]] = count * self._row_size, count
+            # In one piece: another thread may look at the same time.
+            self._known = count, expected
+        return expected
+
+    def __call__(self, tensors: Sequence[Any], count: int) -> Any:
+        """The addresses of held tensors, of the gradient's coordinates and of its rows, or None; see `Questions`."""
+        expected = self._expected_of(count)
+        addresses = numpy.empty((1, len(expected)), dtype=numpy.int64)
+        handles = numpy.fromiter(map(_implementation, tensors), numpy.int64, len(tensors))
+        answers = numpy.empty(len(_QUESTIONS), dtype=numpy.int64)
+        if not _look.run(self._functions, handles, answers, expected, addresses):
+            return None
+        return addresses[0].tolist()
 
 
 @tried_out

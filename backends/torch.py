@@ -338,6 +338,19 @@ class TorchBackend(Backend):
             return None
         return torch_lookout.Lookout(shapes, orders, [_DTYPES[name] for name in dtypes], read)
 
+    def row_lookout(
+        self, shape: tuple[int, ...], axes: int, dtypes: Sequence[str]
+    ) -> tuple[Any, Callable[[Sequence[Any], Sequence[Any]], Any]] | None:
+        """Of gradients in coordinates."""
+        if not has_numba():
+            return None
+        from . import numba_rows, numba_tensors, torch_lookout
+
+        if not numba_tensors.works():
+            return None
+        table = numba_rows.RowTable(shape, axes, dtypes, self.threads)
+        return table, torch_lookout.RowLookout(table, shape, axes, [_DTYPES[name] for name in dtypes])
+
     def watched(self) -> bool:
         """By torch's compiler or tracer, by `torch.func`, by a mode that sees all, or by forward differentiation."""
         return bool(

@@ -10,11 +10,13 @@ import torch
 
 from .base import Order
 from .numba_lists import all_of_kinds
-from .numba_tensors import Questions
+from .numba_rows import Found, RowTable
+from .numba_tensors import Questions, RowQuestions
 
 # Calls of methods through `map` take half as long as in a loop, and this is most of a small step.
 _data_ptr, _is_neg = torch.Tensor.data_ptr, torch.Tensor.is_neg
 _needs_gradient = operator.attrgetter("requires_grad")
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
 _TENSOR, _PARAMETER = id(torch.Tensor), id(torch.nn.Parameter)
 
 
@@ -54,3 +56,46 @@ class Lookout:
             return None
         return self._questions([*held, *gradients])
 
+
+class RowLookout:
+    """See `Backend.row_lookout`.
+
+    Args:
+        table: of the parameter's rows.
+        shape: of the parameter.
+        axes: how many of its axes, the first, name a row.
+        dtypes: torch's own, of its arrays and of a gradient's values.
+    """
+
+    def __init__(self, table: RowTable, shape: tuple[int, ...], axes: int, dtypes: Sequence[Any]) -> None:
+        self._table = table
+        self._shape, self._axes = torch.Size(shape), axes
+        self._questions = RowQuestions(shape, axes, dtypes)
+
+    def __call__(self, held: Sequence[Any], gradients: Sequence[Any], anew: bool = False) -> Found | None:
+        """The rows, or None."""
+        (gradient,) = gradients
+        if torch.compiler.is_compiling() or type(gradient) is not torch.Tensor:
+            return None
+        if gradient.layout is not torch.sparse_coo or gradient.shape != self._shape:
+            return None
+        if gradient.sparse_dim() != self._axes or not all([type(each) in _PLAIN for each in held]):
+            return None
+        try:
+            places, values = gradient._indices().contiguous(), gradient._values().contiguous()
+            read = [*held, values] if anew else [values]
+            list(map(_data_ptr, [*read, places]))
+            if any(map(_is_neg, read)):
+                return None
+        except RuntimeError:
+            # Of what a transformation has wrapped.
+            return None
+        count = gradient._nnz()
+        addresses = self._questions([*held, places, values], count)
+        if addresses is None:
+            return None
+        *starts, place, value = addresses
+        try:
+            return self._table.found([*starts, value], place, count, (places, values))
+        except IndexError:
+            return None

@@ -6,14 +6,54 @@ from typing import Any
 
 import torch
 
-from .base import Array
+from .base import ITEM_SIZES, Array
+from .compiler import has_numba
 from .rows import Rows
 
 
 def rows_of(array: Array) -> Rows:
-    """A tensor in coordinates as rows, of which each comes once."""
-    once = array.coalesce()
+    """A tensor in coordinates as rows, of which each comes once: the sum of what it has for it, as passes have it.
+
+    Raises:
+        ValueError: if a coordinate is outside of its shape, as far as passes can read it.
+    """
+    once = None if array.is_coalesced() else _added_up(array)
+    once = array.coalesce() if once is None else once
     return Rows(once._indices(), once._values(), tuple(array.shape), once.to_dense)
+
+
+def _added_up(array: Array) -> Array | None:
+    """The same, coalesced, if passes can read it: added up in order, which torch, which sorts, does not promise."""
+    dtype, axes = str(array.dtype).rpartition(".")[2], array.sparse_dim()
+    shape, row_shape = tuple(array.shape), tuple(array.shape[axes:])
+    if not has_numba() or not array.is_cpu or dtype not in ITEM_SIZES or 0 in row_shape:
+        return None
+    from .numba_rows import RowTable
+    from .numba_tensors import RowQuestions, works
+
+    if not works():
+        return None
+    places, values, count = array._indices().contiguous(), array._values().contiguous(), array._nnz()
+    addresses = None if values.is_neg() else RowQuestions(shape, axes, [array.dtype])([places, values], count)
+    if addresses is None:
+        return None
+    table = RowTable(shape, axes, [dtype] * 2, lambda: None)
+    try:
+        found = table.found([0, addresses[1]], addresses[0], count, (places, values))
+    except IndexError:
+        # Torch itself would write somewhere.
+        raise ValueError(
+            f"A sparse gradient of shape {shape} has coordinates outside of it: "
+            "torch.sparse.check_sparse_tensor_invariants.enable() shows where it is made."
+        ) from None
+    if found is None:
+        return None
+    sums = torch.empty((found.named, *row_shape), dtype=array.dtype)
+    numbers = table.gathered(found, sums.data_ptr())
+    if numbers is None:
+        return None
+    once = torch.stack(torch.unravel_index(torch.from_numpy(numbers), shape[:axes]))
+    return torch.sparse_coo_tensor(once, sums, shape, is_coalesced=True)
 
 
 def taken(array: Array, places: Any) -> Array:

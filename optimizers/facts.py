@@ -63,11 +63,13 @@ class Facts:
     Attributes:
         cells: it and its slots.
         simple: whether its next update can be a short one: one pass over its arrays where they lie.
+        axes: how many of its axes, the first, name the rows that its gradient had in the last step, where all others
+            stay as they are. None if the gradient was a whole one.
     """
 
     __slots__ = (
-        "addresses", "arrays", "cells", "copied", "dtype", "lent", "narrow", "order", "plain", "reason", "shape",
-        "simple", "size", "spread", "stored", "touched", "way",
+        "addresses", "arrays", "axes", "cells", "copied", "dtype", "lent", "narrow", "order", "plain", "reason",
+        "shape", "simple", "size", "spread", "stored", "touched", "way",
     )  # fmt: skip
 
     def __init__(self, cells: list[Variable], kind: Kind) -> None:
@@ -85,6 +87,7 @@ class Facts:
         self.lent: dict[int, tuple[Any, Any]] = {}
         # Memory that is read and written beside that of its arrays.
         self.touched: list[tuple[int, int]] = []
+        self.axes: int | None = None
         self.arrays: list[Any] = []
         self.addresses: list[int] = []
         self._guess()

@@ -296,7 +296,9 @@ class Fusion:
             if address is None:
                 self._ways[index] = gradient
                 continue
-            entry.simple = entry.plain and not entry.copied and not entry.lent
+            # Rows are copied here, and stepped where they lie by short ways.
+            in_place = not entry.lent if entry.axes is None else not entry.narrow
+            entry.simple = entry.plain and not entry.copied and in_place
             groups.setdefault((entry.pass_, entry.plain, bool(entry.copied)), []).append((index, address, gradient))
         return groups
 
@@ -309,7 +311,7 @@ class Fusion:
 
     def _take(self, entry: Facts, rows: Rows, backend: Any) -> None:
         """Let copies of some rows stand for a parameter and its slots."""
-        entry.touched = entry.bounds()
+        entry.touched, entry.axes = entry.bounds(), len(rows.places)
         entry.lent = {number: (array, rows.places) for number, array in enumerate(entry.arrays)}
         entry.shape = backend.shape(rows.values)
         entry.size = math.prod(entry.shape)
@@ -441,7 +443,7 @@ class Fusion:
             return _ELSEWHERE.format("its state")
         entry.arrays = arrays
         entry.spread = any(array is not cell._array for array, cell in zip(arrays, entry.cells, strict=True))
-        entry.lent, entry.touched = {}, []
+        entry.lent, entry.touched, entry.axes = {}, [], None
         entry.shape = backend.shape(arrays[0])
         entry.size = math.prod(entry.shape)
         if entry.spread and joint:

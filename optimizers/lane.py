@@ -84,6 +84,7 @@ class Lane:
             for way, indices, table, look, orders, spread in parts
             for columns in (len(rule._grouped[indices[0]]),)
         ]  # fmt: skip
+        self._rows = [number for number, part in enumerate(self.parts) if part.table.partial]
         self._counts = [count for index in present for count in rule._counts[index]] if rule._counts else []
         self.arrange(rule, present)
 
@@ -156,6 +157,8 @@ class Lane:
                 values = step_values(rule, rate, divisor, self._seen.values)
                 lines = [self._lines(part, values, factors) for part in self.parts]
             pending = list(scope.writes())
+        if not all(self.parts[number].way.leaves_still(line) for number in self._rows for line in lines[number]):
+            return False
         running = [
             part.way.passes(InTable(part.table, found), own)
             for part, found, own in zip(self.parts, addresses, lines, strict=True)
@@ -179,10 +182,11 @@ class Lane:
         ):
             return False
         self.memory = written_apart([
-            (found, part.table.sizes, part.way.stored) for part, found in zip(self.parts, addresses, strict=True)
+            (*part.table.lying(found), part.way.stored, not part.table.partial)
+            for part, found in zip(self.parts, addresses, strict=True)
         ])  # fmt: skip
         for part, found in zip(self.parts, addresses, strict=True):
-            part.before[...] = found
+            part.before[...] = part.table.lying(found)[0]
         return self.memory is not None
 
     def is_expected(self, rule: Any, gradients: Any, in_order: bool = True, looked_at: bool = False) -> bool:
@@ -203,6 +207,8 @@ class Lane:
         """What runs, if it is one pass over plain memory whose scalars need nothing that is found out in the step."""
         part = self.parts[0]
         if len(self.parts) > 1 or self._begin is not None or self._clipped or part.spread or self._told is not None:
+            return None
+        if self._rows:
             return None
         return None if part.otherwise or self._places[0] is not None else part.way.single_pass
 
@@ -226,9 +232,7 @@ class Lane:
             return False
         return all(map(operator.is_, variables, map(_array_of, cells))) or all(map(operator.is_, variables, cells))
 
-    def _brought(
-        self, part: _Part, held: Sequence[Any], gradients: Sequence[Any], rows: Iterable[int]
-    ) -> list[Any]:
+    def _brought(self, part: _Part, held: Sequence[Any], gradients: Sequence[Any], rows: Iterable[int]) -> list[Any]:
         """Gradients, of which those of some rows are plain arrays or copies, if they fit, and those were not."""
         brought = list(gradients)
         columns = len(part.cells) // len(part.indices)

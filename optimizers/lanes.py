@@ -58,31 +58,43 @@ def lane_of(
         return None
     if rule.use_ema and len(present) < len(rule._parameters):
         return None
-    groups: dict[Way, list[int]] = {}
+    # Of a parameter with a gradient of rows each step names others: it has a part of its own.
+    groups: dict[tuple[Way, int | None], list[int]] = {}
     for index in present:
         facts = known[index]
         way = facts.pass_ if facts.simple else None
         if way is None:
             return None
-        groups.setdefault(way, []).append(index)
+        groups.setdefault((way, None if facts.axes is None else index), []).append(index)
     if not _are_numbers(rule, present):
         return None
     begun = begin() if rule._has_begin_step() else None
     if rule._has_begin_step() and (begun is None or begun.reads_arrays):
         return None
-    backend = rule._parameters[0].backend
     parts = []
-    for way, indices in groups.items():
+    for (way, _), indices in groups.items():
         together = [known[index] for index in indices]
         orders = [facts.order for facts in together]
-        look = backend.lookout([facts.shape for facts in together], orders, way.stored)
-        if look is None:
+        found = _in_rows(together[0], way) if together[0].axes is not None else _whole(together, way)
+        if found is None:
             return None
-        table = table_of([facts.size for facts in together], way.stored[-1], backend)
-        parts.append((way, indices, table, look, orders, any([facts.spread for facts in together])))
+        parts.append((way, indices, *found, orders, any([facts.spread for facts in together])))
     joint = any([known[index].joint for index in present])
     told = Together(rule, [indices for _, indices, *_ in parts]) if joint else None
     return Lane(rule, present, parts, seen, begun, told)
+
+
+def _whole(together: list[Facts], way: Way) -> tuple[Any, Any] | None:
+    """The work on parameters, and a quick look at their arrays; None if there is none."""
+    backend = together[0].cells[0].backend
+    look = backend.lookout([facts.shape for facts in together], [facts.order for facts in together], way.stored)
+    return None if look is None else (table_of([facts.size for facts in together], way.stored[-1], backend), look)
+
+
+def _in_rows(facts: Facts, way: Way) -> tuple[Any, Any] | None:
+    """The same for one parameter, of which a gradient names some rows."""
+    cell = facts.cells[0]
+    return None if facts.axes is None else cell.backend.row_lookout(cell.shape, facts.axes, way.stored)
 
 
 def _are_numbers(rule: Any, present: Sequence[int]) -> bool:

@@ -76,6 +76,125 @@ def test_a_sparse_gradient_does_what_a_dense_one_does(given, dtype, case):
 
 
 @pytest.mark.parametrize("given", [*STILL, *MOVING])
+def test_steps_like_the_last_one_take_the_short_way(given, monkeypatch):
+    name, arguments = {**STILL, **MOVING}[given]
+    table, other = torch.nn.Parameter(torch.ones(9, 4)), torch.nn.Parameter(torch.ones(3))
+    optimizer = getattr(gtorch, name)([table, other], **arguments)
+    generally = []
+    general = optimizers.Optimizer._apply_generally
+    monkeypatch.setattr(
+        optimizers.Optimizer, "_apply_generally", lambda self, *a: generally.append(self) or general(self, *a)
+    )
+    for step in range(4):
+        table.grad, other.grad = sparse((9, 4), 1, 3 + step, torch.float32, seed=step), torch.ones(3)
+        optimizer.step()
+    assert len(generally) == (1 if given in STILL else 4) or not _has_short_ways(optimizer)
+
+
+def _has_short_ways(optimizer):
+    """Whether torch and Numba offer what they need."""
+    return optimizer._engines[0].rule._parameters[0].backend.row_lookout((9, 4), 1, ["float32"] * 2) is not None
+
+
+def whole(gradient):
+    """A dense gradient in which what came for a row is added up in the order in which it came."""
+    dense = torch.zeros(gradient.shape, dtype=gradient.dtype)
+    for place, values in zip(gradient._indices().t().tolist(), gradient._values(), strict=True):
+        dense[tuple(place)] += values
+    return dense
+
+
+def both(make, gradients, name="Adagrad", rates=None):
+    """What is left of a table by sparse gradients, and by the same as dense ones."""
+    ends = []
+    for dense in (False, True):
+        table = make()
+        optimizer = getattr(gtorch, name)([table], lr=0.1)
+        for step, gradient in enumerate(gradients(table)):
+            if rates is not None and step:
+                # As a schedule of the core would: the front end lets no such rate through.
+                optimizer._engines[0].rule._rate._array = rates[step]
+            table.grad = whole(gradient) if dense else gradient
+            optimizer.step()
+        ends.append(table.detach())
+    return ends
+
+
+def assert_same(ends):
+    one, two = ends
+    np.testing.assert_array_equal(one.float().numpy(), two.float().numpy())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_many_rows_many_times(dtype):
+    """So many that threads share them, hundreds of sums, and rows in any layout."""
+
+    def make():
+        return torch.nn.Parameter(torch.randn(700, 300, generator=torch.Generator().manual_seed(5)).to(dtype))
+
+    def gradients(table):
+        places = torch.randint(0, 700, (3, 1500), generator=torch.Generator().manual_seed(6))
+        values = torch.randn(1500, 300, generator=torch.Generator().manual_seed(7)).to(dtype)
+        yield torch.sparse_coo_tensor(places[:1], values, table.shape)
+        yield torch.sparse_coo_tensor(places[1:2], values.t().contiguous().t(), table.shape)
+        yield torch.sparse_coo_tensor(places[2:], values[:1].expand(1500, 300), table.shape)
+        yield torch.sparse_coo_tensor(places[:1, ::3], values[::3], table.shape)
+
+    dtype = getattr(torch, dtype)
+    assert_same(both(make, gradients))
+
+
+def test_rates_that_move_other_rows_after_steps_that_did_not():
+    def gradients(table):
+        for step in range(4):
+            yield torch.sparse_coo_tensor([[step]], torch.ones(1, 2), table.shape)
+
+    for name in ("SGD", "Adagrad"):
+        ends = both(lambda: torch.nn.Parameter(torch.ones(4, 2)), gradients, name, [0.1, 0.1, float("inf"), 0.1])
+        assert_same(ends)
+
+
+def test_kinds_of_gradients_by_turns():
+    def gradients(table):
+        for step in range(3):
+            sparse = torch.sparse_coo_tensor([[1, 1, step]], torch.ones(3, 2), table.shape)
+            yield sparse
+            yield torch.sparse_coo_tensor([[0, 1], [1, 0]], torch.ones(2), table.shape)
+            yield sparse
+            yield sparse
+
+    assert_same(both(lambda: torch.nn.Parameter(torch.ones(4, 2)), gradients))
+
+
+@pytest.mark.parametrize("place", [-1, 4, 2**40])
+def test_a_row_that_is_not_there_changes_nothing(place):
+    table = torch.nn.Parameter(torch.ones(4, 2))
+    optimizer = gtorch.SGD([table], lr=0.1)
+    for _ in range(3):
+        table.grad = torch.sparse_coo_tensor([[1]], torch.ones(1, 2), (4, 2))
+        optimizer.step()
+    kept = table.detach().clone()
+    with torch.sparse.check_sparse_tensor_invariants(enable=False):
+        table.grad = torch.sparse_coo_tensor([[2, place]], torch.ones(2, 2), (4, 2))
+        with pytest.raises(ValueError, match=r"shape \(4, 2\) has coordinates outside of it"):
+            optimizer.step()
+    assert kept.equal(table)
+
+
+def test_rows_of_a_gradient_in_the_memory_of_its_parameter():
+    ends = []
+    for copied in (False, True):
+        table = torch.nn.Parameter(torch.arange(12.0).reshape(6, 2))
+        optimizer = gtorch.SGD([table], lr=0.5)
+        for _ in range(3):
+            values = table.detach()[2:4]
+            table.grad = torch.sparse_coo_tensor([[3, 1]], values.clone() if copied else values, (6, 2))
+            optimizer.step()
+        ends.append(table.detach())
+    assert_same(ends)
+
+
+@pytest.mark.parametrize("given", [*STILL, *MOVING])
 def test_nothing_is_made_dense_where_other_rows_stay(given, monkeypatch):
     made = []
     whole = torch.Tensor.to_dense
