@@ -50,6 +50,24 @@ def all_of_kinds(identity: int, one: int, another: int) -> bool:
     return True
 
 
+@compiled("boolean(int64, int64)", otherwise=lambda *_: False, with_lock=True)
+def same_objects(identity: int, other: int) -> bool:
+    """Whether two lists hold the same objects in the same order.
+
+    Args:
+        identity: of a list.
+        other: likewise.
+    """
+    some, others = items_of(identity), items_of(other)
+    if some.size != others.size:
+        return False
+    for position in range(some.size):
+        one, another = some[position], others[position]
+        if one != another:
+            return False
+    return True
+
+
 def tried_out(trial: Callable[[], bool]) -> Callable[[], bool]:
     """A trial that is made once. One that fails says no: without a glance, each step looks for itself."""
 

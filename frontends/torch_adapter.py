@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 import operator
@@ -12,11 +13,12 @@ import torch
 from torch._compile import _disable_dynamo
 
 from ..backends.compiler import numba_is_installed
-from ..optimizers.joint import Joint, lanes_of
+from ..optimizers.joint import lanes_of
+from ..optimizers.lane import Lane
 from .torch_asking import asks_for_state
 from .torch_engine import Engine, Inputs
 from .torch_loading import check_loaded, fit_state, own_copies
-from .torch_scalars import joined
+from .torch_repeat import Ready, Repeat
 from .torch_table import Row
 
 _HOOKS = (
@@ -171,9 +173,15 @@ class Adapter(torch.optim.Optimizer):
         return found
 
     def _update(self) -> None:
+        repeat: Repeat | None = self.__dict__.get("_repeat")
+        if repeat is not None:
+            if not repeat.fits(self.param_groups, self.state):
+                self.__dict__.pop("_repeat", None)
+            elif repeat.step(self.param_groups):
+                return
         ready = self._ready_groups()
-        if len(ready) > 1 and self._update_together(ready):
-            return
+        plain = all([engine.is_plain(self.param_groups[index], present) for index, engine, _, present in ready])
+        before = lanes_of([engine.rule for _, engine, _, _ in ready]) if plain else []
         for index, engine, gradients, present in ready:
             try:
                 self._update_group(index, engine, gradients, present)
@@ -185,43 +193,28 @@ class Adapter(torch.optim.Optimizer):
                 if sparse:
                     self._check_sparse(self.param_groups[index])
                 self._update_group(index, self._new_engine(index, present), gradients, present)
+        self._get_ready(ready, before)
 
-    def _update_together(self, ready: Sequence[tuple[int, Engine, list[torch.Tensor], Sequence[int]]]) -> bool:
-        """One step of all groups at once, if each is like its last one; whether it was made."""
-        if not all([engine.is_plain(self.param_groups[index], present) for index, engine, _, present in ready]):
-            return False
-        engines = [engine for _, engine, _, _ in ready]
-        rules = [engine.rule for engine in engines]
-        joint: Joint | None = self.__dict__.get("_joint")
-        if joint is None or not joint.holds(rules):
-            self._joint = joint = self._joined(engines)
-        if joint is None:
-            return False
-        for scalars in self._joint_numbers:
-            scalars.read()
-        changed = [engine.changed for engine in engines]
-        if not joint.step(rules, [gradients for _, _, gradients, _ in ready], changed):
-            return False
-        for scalars in self._joint_numbers:
-            scalars.write()
-        for engine in engines:
-            engine.changed = False
-        return True
+    def _get_ready(self, ready: Sequence[Ready], before: Sequence[Lane | None]) -> None:
+        """After a step get ready for more like it, if the short ways of the groups have lasted for it.
 
-    def _joined(self, engines: list[Engine]) -> Joint | None:
-        """What makes the groups' steps at once, where their short ways have lasted for a step."""
-        rules = [engine.rule for engine in engines]
-        lanes = lanes_of(rules)
-        known, self._lanes = self.__dict__.get("_lanes"), lanes
-        if known is None or None in lanes or len(known) != len(lanes) or not all(map(operator.is_, known, lanes)):
-            return None
-        try:
-            self._joint_numbers = joined([engine.numbers for engine in engines])
-            return Joint(rules)
-        except LookupError:
-            return None
+        Args:
+            ready: the groups that made the step.
+            before: these ways as they were before it; none if something else than a plain step was made.
+        """
+        repeat: Repeat | None = self.__dict__.get("_repeat")
+        if repeat is not None and repeat.lasts():
+            return
+        self.__dict__.pop("_repeat", None)
+        lanes = lanes_of([engine.rule for _, engine, _, _ in ready]) if before else []
+        tried = self.__dict__.get("_tried")
+        if not lanes or None in lanes or not _same(lanes, before) or (tried is not None and _same(lanes, tried)):
+            return
+        self._tried: list[Lane | None] = lanes
+        with contextlib.suppress(LookupError):
+            self._repeat: Repeat = Repeat(self.param_groups, self.state, ready)
 
-    def _ready_groups(self) -> list[tuple[int, Engine, list[torch.Tensor], Sequence[int]]]:
+    def _ready_groups(self) -> list[Ready]:
         """For each group with gradients its index, its engine, the gradients, and their positions.
 
         All groups are looked at before the first makes its step. There is none if torch only asks for the state.
@@ -270,6 +263,8 @@ class Adapter(torch.optim.Optimizer):
         with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
             engine = Engine(self._row(), {**group, **instead}, self.state, places, before)
         self.__dict__.setdefault("_engines", {})[index] = engine
+        for name in ("_repeat", "_tried"):
+            self.__dict__.pop(name, None)
         self._remember_values(index)
         return engine
 
@@ -319,7 +314,7 @@ class Adapter(torch.optim.Optimizer):
         super().__setstate__(state)
         self.__dict__.pop("_engines", None)
         self.__dict__.pop("_used_with", None)
-        for name in ("_joint", "_joint_numbers", "_lanes", "_entries"):
+        for name in ("_repeat", "_tried", "_entries"):
             self.__dict__.pop(name, None)
         defaults = self._row().defaults
         for group in self.param_groups:
@@ -342,6 +337,10 @@ class Adapter(torch.optim.Optimizer):
         for name in _HOOKS:
             setattr(twin, name, copy.copy(getattr(self, name)))
         return twin
+
+
+def _same(some: Sequence[Any], others: Sequence[Any]) -> bool:
+    return len(some) == len(others) and all(map(operator.is_, some, others))
 
 
 def _trainable(parameter: torch.Tensor) -> bool:

@@ -90,7 +90,7 @@ class Engine:
         self._keys = linker.keys()
         self._entries: object = None
         self._remember_entries()
-        self._tensors = self._contents()
+        self._tensors = self.contents()
         # Stand-ins for tensors, such as those of FakeTensorMode, have no values.
         self._numbers_unknown = any(is_fake(tensor) for scalars in self._scalars for _, tensor in scalars.pairs())
         self._forms = list(map(_form, [*self._parameters, *self._tensors]))
@@ -104,9 +104,9 @@ class Engine:
                 scalars.read()
             self._shown = float(self._rule.learning_rate)
         self._read = operator.itemgetter(*row.hyperparameters)
-        self._live = False
+        self.live = False
         self._values: Any = None
-        self._follow(group)
+        self.follow(group)
 
     # ---------------------------------------------------------------- whether it still holds
 
@@ -131,14 +131,14 @@ class Engine:
             self._entries = entries
             self._remember_entries()
         try:
-            tensors = self._contents()
+            tensors = self.contents()
         except KeyError:
             return False
         if len(tensors) != len(self._tensors) or not all(map(operator.is_, tensors, self._tensors)):
             return False
         if self._complex and [tensor.data_ptr() for tensor in self._complex] != self._addresses:
             return False
-        return (not self._live and _alike(self._read(group), self._values)) or self._follow(group)
+        return (not self.live and alike(self._read(group), self._values)) or self.follow(group)
 
     def fits(self) -> bool:
         """Whether parameters and slots have the shapes, dtypes and places that they had when this was made."""
@@ -146,20 +146,20 @@ class Engine:
 
     def _remember_entries(self) -> None:
         """The state's own dictionaries: to look a parameter up in it takes longer than to see that all are the same."""
-        self._own_entries = [entry for entry in map(self._state.get, self._parameters) if entry]
+        self.entries = [entry for entry in map(self._state.get, self._parameters) if entry]
         # Where nobody else keeps anything, all there is is read in a third of the time.
-        alone = all(type(entry) is dict and self._keys == set(entry) for entry in self._own_entries)
-        self._read_entry = dict.values if alone else _reader(self._keys)
+        self.alone = all(type(entry) is dict and self._keys == set(entry) for entry in self.entries)
+        self._read_entry = dict.values if self.alone else _reader(self._keys)
 
-    def _contents(self) -> list[Any]:
+    def contents(self) -> list[Any]:
         """All that the class itself keeps in the state for the parameters that take part.
 
         Raises:
             KeyError: if something is missing.
         """
-        return [*itertools.chain.from_iterable(map(self._read_entry, self._own_entries))]
+        return [*itertools.chain.from_iterable(map(self._read_entry, self.entries))]
 
-    def _follow(self, group: Mapping[str, Any]) -> bool:
+    def follow(self, group: Mapping[str, Any]) -> bool:
         """Take over the group's hyperparameters. False if they need slots that were not made."""
         rule = self._rule
         for name, value in self._row.attributes(group).items():
@@ -175,16 +175,16 @@ class Engine:
                 setattr(rule, name, value)
         rule.takes_rows = self._row.why_not_sparse(group, type(rule).__name__) is None
         self.changed = True
-        self._values = _kept(self._read(group))
+        self._values = kept(self._read(group))
         # What a tensor or an array holds may change at any time: it is read in every step.
-        self._live = not _shows_changes(self._values)
+        self.live = not _shows_changes(self._values)
         return True
 
     def needs_tensors(self, group: Mapping[str, Any]) -> bool:
         """Whether numbers of this step lie on a device or are differentiated, so that the host cannot read them."""
         if group.get("differentiable") or group.get("capturable") or self._numbers_unknown:
             return True
-        if not self._live:
+        if not self.live:
             return False
         attributes = vars(self._rule) | {"learning_rate": self._rule._rate._array}
         return any(isinstance(attributes[name], torch.Tensor) for name in self._row.attributes(group))
@@ -207,12 +207,16 @@ class Engine:
         self.write_numbers(some)
         if self._shown is not None:
             group["lr"] = self._shown = float(self._rule.learning_rate)
-            self._values = _kept(self._read(group))
+            self._values = kept(self._read(group))
 
     @property
     def rule(self) -> Optimizer:
         """The core's optimizer."""
         return self._rule
+
+    def keys_read(self, group: Mapping[str, Any]) -> list[str]:
+        """The keys of a group that a step depends on."""
+        return [*self._row.hyperparameters, *(key for key in ("differentiable", "capturable") if key in group)]
 
     @property
     def numbers(self) -> list[Scalars]:
@@ -332,7 +336,7 @@ def _reader(keys: set[str]) -> Callable[[Mapping[str, Any]], Iterable[Any]]:
     return operator.itemgetter(*keys, *list(keys)[:1]) if keys else lambda entry: ()
 
 
-def _alike(values: Any, others: Any) -> bool:
+def alike(values: Any, others: Any) -> bool:
     """Whether values of a group are those that were kept."""
     try:
         return bool(values == others)
@@ -341,9 +345,9 @@ def _alike(values: Any, others: Any) -> bool:
         return False
 
 
-def _kept(value: Any) -> Any:
+def kept(value: Any) -> Any:
     """Values of a group as they are now: lists may change in place."""
-    return type(value)(map(_kept, value)) if type(value) in (tuple, list) else value
+    return type(value)(map(kept, value)) if type(value) in (tuple, list) else value
 
 
 def _shows_changes(value: Any) -> bool:

@@ -1,50 +1,76 @@
-"""Steps of several optimizers as one: parameter groups of one front end, each with an optimizer of its own.
+"""Steps of one or several optimizers that are ready to be made again: those of the parameter groups of a front end.
 
-Where each of them would take its short way, and none of them more than one pass, what is the same for all is done once:
-one look at all memory, and one call for all that run the same program, with scalars of their own. If anything is not
-like the last time, nothing has happened, and each makes its step alone.
+Where each of them would take its short way, and all its passes only write, what is the same for all is done once: one
+look at all memory, and one call for all that run the same program, with scalars of their own. If anything is not like
+the last time, nothing has happened, and each makes its step alone.
 """
 
 from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from ..backends import any_scope
+from ..backends import HOST, Variable, any_scope
 from ..backends.interruptions import attributes_set, one_after_another
 from ..backends.intervals import intervals_of
 from .attributes import is_ours
-from .lane import Lane
+from .hyperparameter import in_use
+from .lane import Lane, seen_anew
 from .ways import addresses_of, step_values, table_of
 
 _NUMBERS = (float, int)
 _array_of = operator.attrgetter("_array")
+_lane_of = operator.attrgetter("lane")
+
+
+class _Share(NamedTuple):
+    """What one optimizer has in a launch.
+
+    Attributes:
+        member: which of the optimizers.
+        evaluate: gives this step's scalars.
+        size: how many parameters.
+        names: of the parameters' own numbers in programs.
+        numbers: for each of these the cells of all parameters.
+    """
+
+    member: int
+    evaluate: Callable[[dict[str, Any]], tuple[float, ...]]
+    size: int
+    names: list[str]
+    numbers: list[tuple[Variable, ...]]
 
 
 class _Launch(NamedTuple):
     """What one kernel does.
 
     Attributes:
-        members: which of the optimizers.
-        cells: of all their parameters, with slots.
-        counts: how many parameters each of them has.
+        shares: of the optimizers.
+        kernels: what runs.
+        cells: of all parameters, with slots.
+        places: of their gradients among those of all; None if it is all of them.
+        targets: the places of what is written among what cells hold; None if it is all of it.
         table: the work.
         before: where all arrays lay in the step before.
         look: tells where they lie.
+        stored: the dtypes in which the arrays of each parameter and its gradient are stored.
     """
 
-    members: list[int]
-    cells: list[Any]
-    counts: list[int]
+    shares: list[_Share]
+    kernels: Any
+    cells: list[Variable]
+    places: list[int] | None
+    targets: list[int] | None
     table: Any
     before: Any
     look: Any
+    stored: tuple[str, ...]
 
 
 class Joint:
-    """Steps of several optimizers that are ready to be made again together.
+    """Steps that are ready to be made again.
 
     Args:
         rules: the optimizers.
@@ -56,12 +82,16 @@ class Joint:
     def __init__(self, rules: Sequence[Any]) -> None:
         lanes = lanes_of(rules)
         if None in lanes:
-            raise LookupError("some have no short way of one pass")
-        self._lanes: list[Lane] = [lane for lane in lanes if lane is not None]
-        self._passes = [lane.single_pass for lane in self._lanes]
+            raise LookupError("some have no short way whose passes only write")
         if not all(map(is_ours, rules)) or any(rule.loss_scale_factor is not None for rule in rules):
             raise LookupError("a user's rule may change its attributes, and every step looks at them")
+        self._rules = list(rules)
+        self._fusions = [rule._fusion for rule in rules]
+        self._lanes: list[Lane] = [lane for lane in lanes if lane is not None]
         self._backend = rules[0]._parameters[0].backend
+        self._values: list[dict[str, Any]] = [{} for _ in rules]
+        self._counts: list[Variable] = [rule._iterations for rule in rules]
+        self._follow(range(len(rules)))
         memory = [lane.memory for lane in self._lanes]
         if None in memory:
             raise LookupError("some memory was not seen yet")
@@ -69,90 +99,145 @@ class Joint:
         if any(end > start for (_, end), (start, _) in itertools.pairwise(bounds)):
             raise LookupError("they write to the same memory")
         self._memory = intervals_of(bounds)
-        groups: dict[Any, list[int]] = {}
-        for number, lane in enumerate(self._lanes):
-            way = lane.parts[0].way
-            # Equal programs may differ in the sign of a zero.
-            key = way.program, repr(way.program.constants), way.dtype, way.stored
-            groups.setdefault(key, []).append(number)
-        self._launches = [self._launch(numbers) for numbers in groups.values()]
+        groups: dict[Any, list[tuple[int, Any, list[int]]]] = {}
+        first = 0
+        for member, lane in enumerate(self._lanes):
+            for part, places in lane.placed():
+                way = part.way
+                # Equal programs may differ in the sign of a zero.
+                key = way.program, repr(way.program.constants), way.dtype, way.stored
+                groups.setdefault(key, []).append((member, part, [first + place for place in places]))
+            first += lane.count
+        self._launches = [self._launch(parts, first) for parts in groups.values()]
         self._counted = [cell for lane, rule in zip(self._lanes, rules, strict=True) for cell in lane.counted(rule)]
 
-    def _launch(self, numbers: list[int]) -> _Launch:
-        parts = [self._lanes[number].parts[0] for number in numbers]
+    def _launch(self, members: list[tuple[int, Any, list[int]]], gradients: int) -> _Launch:
+        parts = [part for _, part, _ in members]
+        way = parts[0].way
         columns = len(parts[0].before[0])
         cells = [cell for part in parts for cell in part.cells]
         shapes = [cell.shape for cell in cells[:: columns - 1]]
-        stored = parts[0].way.stored
-        look = self._backend.lookout(shapes, [order for part in parts for order in part.orders], stored)
+        look = self._backend.lookout(shapes, [order for part in parts for order in part.orders], way.stored)
         if look is None:
             raise LookupError("there is no quick look at arrays")
-        table = table_of([size for part in parts for size in part.table.sizes.tolist()], stored[-1], self._backend)
+        table = table_of([size for part in parts for size in part.table.sizes.tolist()], way.stored[-1], self._backend)
         # Of no gradient is it known yet that it does not lie in what another optimizer writes.
         before = addresses_of([[*row[:-1], -1] for part in parts for row in part.before.tolist()])
-        return _Launch(numbers, cells, [len(part.indices) for part in parts], table, before, look)
+        places = [place for _, _, own in members for place in own]
+        targets = [row + target for target in way.targets for row in range(0, len(cells), columns - 1)]
+        shares = [
+            _Share(member, part.way.single_pass.evaluate, len(part.indices),
+                   [f"number{number}" for number in range(len(part.numbers))], part.numbers)
+            for member, part, _ in members
+        ]  # fmt: skip
+        return _Launch(
+            shares, way.single_pass.kernels, cells, None if places == list(range(gradients)) else places,
+            None if len(targets) == len(cells) else targets, table, before, look,
+            way.stored,
+        )  # fmt: skip
 
-    def holds(self, rules: Sequence[Any]) -> bool:
-        """Whether these are the optimizers, and their short ways those that they had."""
-        lanes = [rule._fusion.lane for rule in rules]
-        return len(lanes) == len(self._lanes) and all(map(operator.is_, lanes, self._lanes))
+    def holds(self) -> bool:
+        """Whether the short ways of the optimizers are those that they had."""
+        return all(map(operator.is_, map(_lane_of, self._fusions), self._lanes))
 
-    def step(self, rules: Sequence[Any], gradients: Sequence[Sequence[Any]], changed: Sequence[bool]) -> bool:
+    def lasts(self) -> bool:
+        """Whether this may be the next step again, after one that was made in another way."""
+        return self.holds() and all([lane.only_writes for lane in self._lanes])
+
+    def _follow(self, members: Sequence[int]) -> None:
+        """Take over the numbers that some of the optimizers have now."""
+        for member in members:
+            self._values[member] = step_values(self._rules[member], None, None, self._lanes[member].numbers)
+        self._rates = [rule._rate for rule in self._rules]
+        self._scheduled = [
+            number for number, rule in enumerate(self._rules) if rule._schedule is not None or in_use(rule.decay)
+        ]
+        self._shared = [
+            (values, f"shared{number}", cell)
+            for rule, values in zip(self._rules, self._values, strict=True)
+            for number, cell in enumerate(rule._shared)
+            if cell.backend is HOST
+        ]
+
+    def step(self, gradients: list[Any], changed: Sequence[int] = ()) -> bool:
         """Make one step of each, if all are like the last ones; whether they were made.
 
         Args:
-            rules: the optimizers.
-            gradients: of each, in the order of its parameters.
-            changed: for each whether its attributes may have changed since its last step.
+            gradients: of all, in the order of the optimizers and their parameters.
+            changed: the optimizers whose attributes may have changed since the last step.
 
         Raises:
             What a schedule of one of them raises; nothing has changed then.
         """
-        rates = []
-        if any_scope():
+        if any_scope() or not self.holds():
             return False
-        for rule, lane, own, new in zip(rules, self._lanes, gradients, changed, strict=True):
-            if not lane.is_expected(rule, own, looked_at=not new):
+        if changed:
+            if not all([self._lanes[member].is_as_seen(self._rules[member]) for member in changed]):
                 return False
-            # A schedule is code of the user's: the last that runs before memory is looked at.
-            rates.append(rule._rate_at(rule._iterations._array, rule._rate._array))
-        written: list[Any] = []
-        found = []
+            self._follow(changed)
+        rates = base_rates = list(map(_array_of, self._rates))
+        if self._scheduled:
+            rates = list(rates)
+            for member in self._scheduled:
+                # A schedule is code of the user's: the last that runs before memory is looked at.
+                rates[member] = self._rules[member]._rate_at(self._counts[member]._array, base_rates[member])
+        found, kept, written, moved = [], [], [], False
         for launch in self._launches:
             held = list(map(_array_of, launch.cells))
-            given = [gradient for number in launch.members for gradient in gradients[number]]
+            given = gradients if launch.places is None else [gradients[place] for place in launch.places]
             addresses = launch.look(held, given)
-            if addresses is None or not launch.table.still_apart(addresses, launch.before, self._memory):
+            if addresses is None:
                 return False
+            moved = moved or not launch.table.still_apart(addresses, launch.before, self._memory)
+            kept.append((held, given))
             found.append(addresses)
             if self._backend.counts_writes:
-                written += self._targets(launch, held)
-        if not all([type(rate) in _NUMBERS for rate in rates]):
-            return False
-        calls: list[Any] = []
-        for launch, addresses in zip(self._launches, found, strict=True):
-            rows: list[tuple[float, ...]] = []
-            for number, count in zip(launch.members, launch.counts, strict=True):
-                lane, rule = self._lanes[number], rules[number]
-                lines = lane.lines(step_values(rule, rates[number], None, lane.numbers))
-                own = [self._passes[number].evaluate(line) for line in lines]
-                rows += own if len(own) == count else own * count
-            kernels = self._passes[launch.members[0]].kernels
-            calls.append(launch.table.writing(kernels, addresses, rows))
+                written += held if launch.targets is None else [held[target] for target in launch.targets]
+        if moved:
+            memory = seen_anew(self._launches, kept, found, True)
+            if memory is None:
+                return False
+            self._memory = memory
+        for rate in rates:
+            if type(rate) not in _NUMBERS:
+                return False
+        for values, rate, base_rate, count in zip(self._values, rates, base_rates, self._counts, strict=True):
+            values["rate"], values["base_rate"], values["count"] = rate, base_rate, count._array
+        for values, name, cell in self._shared:
+            values[name] = cell._array
+        calls = [
+            launch.table.writing(launch.kernels, addresses, self._lines(launch.shares))
+            for launch, addresses in zip(self._launches, found, strict=True)
+        ]
         calls.append(attributes_set(self._counted, "_array", [cell._array + 1 for cell in self._counted]))
         # Before they are: an interruption may come after the calls, but not between them.
         self._backend.wrote(written)
         one_after_another(calls)
         return True
 
-    def _targets(self, launch: _Launch, held: list[Any]) -> list[Any]:
-        """The arrays that are written."""
-        columns = len(launch.before[0]) - 1
-        targets = self._lanes[launch.members[0]].parts[0].way.targets
-        return [array for target in targets for array in held[target::columns]]
+    def _lines(self, shares: list[_Share]) -> list[tuple[float, ...]]:
+        """This step's scalars, one line for all parameters of a launch or one for each."""
+        rows: list[tuple[float, ...]] = []
+        evaluated, last = 0, None
+        for member, evaluate, size, names, numbers in shares:
+            values = self._values[member]
+            own = [list(map(_array_of, cells)) for cells in numbers]
+            if size > 1 and not all([each.count(each[0]) == size for each in own]):
+                for each in zip(*own, strict=True):
+                    values.update(zip(names, each, strict=True))
+                    rows.append(evaluate(values))
+                evaluated, last = evaluated + size, None
+                continue
+            for name, (first, *_) in zip(names, own, strict=True):
+                values[name] = first
+            # Most have the numbers of the one before. Rates that are equal may differ in the sign of a zero.
+            if last is None or last is values or values != last or not values["rate"]:
+                row, evaluated, last = evaluate(values), evaluated + 1, values
+            rows += [row] * size
+        return rows[:1] if evaluated == 1 else rows
 
 
 def lanes_of(rules: Sequence[Any]) -> list[Lane | None]:
-    """For each optimizer its short way, if that is one pass over memory of one kind that looks at no norm."""
+    """For each optimizer its short way, if all passes of that only write and look at no norm."""
     lanes = [rule._fusion.lane for rule in rules]
-    return [lane if lane is not None and lane.single_pass is not None else None for lane in lanes]
+    return [lane if lane is not None and lane.only_writes else None for lane in lanes]

@@ -42,6 +42,11 @@ class _Part(NamedTuple):
     otherwise: set[int]
     spread: bool
 
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """The dtypes in which the arrays of each parameter and its gradient are stored."""
+        return self.way.stored
+
 
 class Lane:
     """A step that is ready to be made.
@@ -140,8 +145,10 @@ class Lane:
             if memory is None or moved or not part.table.still_apart(found, part.before, memory):
                 moved = True
             addresses.append(found)
-        if moved and not self._seen_anew(kept, addresses):
-            return False
+        if moved:
+            self.memory = seen_anew(self.parts, kept, addresses, memory is not None)
+            if self.memory is None:
+                return False
         factors = self._factors(rule, gradients) if self._clipped else {}
         if type(rate) not in _NUMBERS or (factors and any(type(each) not in _NUMBERS for each in factors.values())):
             return False
@@ -175,51 +182,45 @@ class Lane:
         one_after_another(calls)
         return True
 
-    def _seen_anew(self, kept: Sequence[tuple[Sequence[Any], Sequence[Any]]], addresses: Sequence[Any]) -> bool:
-        """Look at arrays of which some do not lie where they did; whether they can be written to. It is remembered."""
-        if self.memory is not None and not all(
-            part.look(*arrays, True) is not None for part, arrays in zip(self.parts, kept, strict=True)
-        ):
-            return False
-        self.memory = written_apart([
-            (*part.table.lying(found), part.way.stored, not part.table.partial)
-            for part, found in zip(self.parts, addresses, strict=True)
-        ])  # fmt: skip
-        for part, found in zip(self.parts, addresses, strict=True):
-            part.before[...] = part.table.lying(found)[0]
-        return self.memory is not None
-
-    def is_expected(self, rule: Any, gradients: Any, in_order: bool = True, looked_at: bool = False) -> bool:
+    def is_expected(self, rule: Any, gradients: Any, in_order: bool) -> bool:
         """Whether a step has as many gradients as the last one, and the optimizer is what it was.
 
         Args:
             rule: the optimizer.
             gradients: of the step.
             in_order: whether they stand in the order in which the optimizer was built.
-            looked_at: whether it is known that the optimizer is what it was.
         """
         if type(gradients) not in _LISTS or len(gradients) != len(self.present) or (in_order and not self._in_order):
             return False
-        return looked_at or ((rule.loss_scale_factor is not None) is self._scaled and self._seen.still(rule))
+        return self.is_as_seen(rule)
+
+    def is_as_seen(self, rule: Any) -> bool:
+        """Whether the optimizer is what it was; numbers may have changed."""
+        return (rule.loss_scale_factor is not None) is self._scaled and self._seen.still(rule)
 
     @property
-    def single_pass(self) -> Any:
-        """What runs, if it is one pass over plain memory whose scalars need nothing that is found out in the step."""
-        part = self.parts[0]
-        if len(self.parts) > 1 or self._begin is not None or self._clipped or part.spread or self._told is not None:
-            return None
-        if self._rows:
-            return None
-        return None if part.otherwise or self._places[0] is not None else part.way.single_pass
+    def only_writes(self) -> bool:
+        """Whether all that runs only writes to plain memory, and scalars need nothing that is found out in the step."""
+        if self._begin is not None or self._clipped or self._told is not None or self._rows:
+            return False
+        return not any(part.spread or part.otherwise or part.way.single_pass is None for part in self.parts)
+
+    @property
+    def count(self) -> int:
+        """How many parameters there are."""
+        return len(self._order)
+
+    def placed(self) -> list[tuple[Any, Sequence[int]]]:
+        """What each kernel does, with the places of its parameters' gradients."""
+        order = range(len(self._order))
+        return [
+            (part, order if places is None else places) for part, places in zip(self.parts, self._places, strict=True)
+        ]
 
     @property
     def numbers(self) -> dict[str, Any]:
         """Those of the optimizer, by their names in programs, as they were when it was looked at last."""
         return self._seen.values
-
-    def lines(self, values: dict[str, Any]) -> list[dict[str, Any]]:
-        """This step's scalars, for all parameters or for each, where there is one pass."""
-        return self._lines(self.parts[0], values, {})
 
     def counted(self, rule: Any) -> list[Variable]:
         """The numbers of steps that a step counts up."""
@@ -289,6 +290,29 @@ class Lane:
 
     def _scalars(self, rule: Any) -> list[Any]:
         return [*rule._host_scalars(), *(cell for index in self.present for cell in rule._numbers[index])]
+
+
+def seen_anew(
+    parts: Sequence[Any], kept: Sequence[tuple[Sequence[Any], Sequence[Any]]], addresses: Sequence[Any], once: bool
+) -> Intervals | None:
+    """Look at arrays of which some do not lie where they did; what can be written to, if that is all. It is remembered.
+
+    Args:
+        parts: for each kernel its table, what looks, how arrays are stored, and where they lay before.
+        kept: for each kernel what parameters and slots hold, and the gradients.
+        addresses: where all this lies.
+        once: whether it was only looked at as is enough for what lies where it did.
+    """
+    if once and any(part.look(*arrays, True) is None for part, arrays in zip(parts, kept, strict=True)):
+        return None
+    memory = written_apart([
+        (*part.table.lying(found), part.stored, not part.table.partial)
+        for part, found in zip(parts, addresses, strict=True)
+    ])  # fmt: skip
+    if memory is not None:
+        for part, found in zip(parts, addresses, strict=True):
+            part.before[...] = part.table.lying(found)[0]
+    return memory
 
 
 def _picked(positions: list[int]) -> Callable[[Sequence[Any]], Sequence[Any]]:

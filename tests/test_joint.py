@@ -22,8 +22,11 @@ def counted(monkeypatch):
     original = Joint.step
 
     def step(self, *arguments):
-        made.append(original(self, *arguments))
-        return made[-1]
+        result = original(self, *arguments)
+        # An optimizer for each parameter makes such steps too, each of them alone.
+        if len(self._lanes) > 1:
+            made.append(result)
+        return result
 
     monkeypatch.setattr(Joint, "step", step)
     return made

@@ -1,0 +1,123 @@
+"""A step of a torch optimizer that is like the last one: of all its groups at once, with one look at everything."""
+
+from __future__ import annotations
+
+import itertools
+import operator
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import torch
+
+from ..backends.numba_lists import same_objects
+from ..optimizers.joint import Joint
+from .torch_asking import asks_for_state
+from .torch_engine import Engine, alike, kept
+from .torch_scalars import joined
+
+_parameters_of = operator.itemgetter("params")
+_gradient_of = operator.attrgetter("grad")
+
+Ready: TypeAlias = tuple[int, Engine, list[torch.Tensor], Sequence[int]]
+"""A group that makes a step: its index, its engine, the gradients, and their positions in the group."""
+
+
+class Repeat:
+    """A step that is ready to be made again.
+
+    In every step it sees anew which groups there are, with which parameters and values, what the state holds, and which
+    parameters have a gradient. What all this was is kept; if anything else is there, the general step takes over.
+
+    Args:
+        groups: of the optimizer.
+        state: of the optimizer.
+        ready: the groups that made the last step.
+
+    Raises:
+        LookupError: if there is no such step.
+    """
+
+    def __init__(self, groups: Sequence[dict[str, Any]], state: Any, ready: Sequence[Ready]) -> None:
+        self._engines = engines = [engine for _, engine, _, _ in ready]
+        self._joint = Joint([engine.rule for engine in engines])
+        # Some have one number for all of their parameters.
+        self._numbers = engines[0].numbers if len(engines) == 1 else joined([engine.numbers for engine in engines])
+        self._state = state
+        self._groups = [groups[index] for index, _, _, _ in ready]
+        self._lengths = list(map(len, [*groups, *map(_parameters_of, groups)]))
+        self._entries = [entry for engine in engines for entry in engine.entries]
+        # Where nobody else keeps anything, all there is is read in one go.
+        self._alone = all(engine.alone for engine in engines)
+        starts = [0, *itertools.accumulate(map(len, map(_parameters_of, groups)))]
+        places = [starts[index] + position for index, _, _, present in ready for position in present]
+        self._places = None if len(places) == starts[-1] else places
+        self._absent = sorted(set(range(starts[-1])).difference(places))
+        self._read = operator.itemgetter(*engines[0].keys_read(self._groups[0]))
+        self._values = [kept(self._read(group)) for group in self._groups]
+        self._live = [number for number, engine in enumerate(engines) if engine.live]
+        self._objects = self._now(groups)
+
+    def lasts(self) -> bool:
+        """Whether it may be made again after another step."""
+        return self._joint.lasts()
+
+    def _now(self, groups: Sequence[dict[str, Any]]) -> list[Any]:
+        """All that must be the same objects as before."""
+        if self._alone:
+            contents = itertools.chain.from_iterable(map(dict.values, self._entries))
+        else:
+            contents = itertools.chain.from_iterable(engine.contents() for engine in self._engines)
+        parameters = itertools.chain.from_iterable(map(_parameters_of, groups))
+        return [*groups, *parameters, *self._state.values(), *contents]
+
+    def fits(self, groups: Sequence[dict[str, Any]], state: Any) -> bool:
+        """Whether groups, parameters and what the state holds are the same objects as before."""
+        if state is not self._state:
+            return False
+        try:
+            now = self._now(groups)
+        except KeyError:
+            return False
+        same = same_objects.run(id(now), id(self._objects))
+        return bool(same) and list(map(len, [*groups, *map(_parameters_of, groups)])) == self._lengths
+
+    def step(self, groups: Sequence[dict[str, Any]]) -> bool:
+        """Make the step, once it fits, if all else is as it was but for numbers; whether it was made.
+
+        Args:
+            groups: of the optimizer.
+
+        Raises:
+            ValueError: if a hyperparameter is not allowed; nothing has changed then.
+        """
+        if not self._entries and asks_for_state(groups):
+            return False
+        values = list(map(self._read, self._groups))
+        if (self._live or not alike(values, self._values)) and not self._follow(values):
+            return False
+        gradients = list(map(_gradient_of, itertools.chain.from_iterable(map(_parameters_of, groups))))
+        if self._places is not None:
+            if any([gradients[place] is not None for place in self._absent]):
+                return False
+            gradients = [gradients[place] for place in self._places]
+        for scalars in self._numbers:
+            scalars.read()
+        changed = [number for number, engine in enumerate(self._engines) if engine.changed]
+        # It refuses all that is no tensor, such as None.
+        if not self._joint.step(gradients, changed):
+            return False
+        for scalars in self._numbers:
+            scalars.write()
+        for number in changed:
+            self._engines[number].changed = False
+        return True
+
+    def _follow(self, values: list[Any]) -> bool:
+        """Take over what has changed in groups. False if a group makes no such step any more."""
+        for number, (engine, group) in enumerate(zip(self._engines, self._groups, strict=True)):
+            if number in self._live or not alike(values[number], self._values[number]):
+                if not engine.follow(group) or engine.needs_tensors(group):
+                    return False
+                self._values[number] = kept(values[number])
+        self._live = [number for number, engine in enumerate(self._engines) if engine.live]
+        return True
