@@ -153,7 +153,9 @@ class JaxBackend(Backend):
     def _spread_as(self, array: Array, like: Array) -> Array:
         # Zeros do not depend on the array: a compiled init would put them all on one device. What is chosen between
         # the two, by a value that no compiler knows beforehand, is spread as the array is.
-        never = lax.optimization_barrier(numpy.False_)  # type: ignore[no-untyped-call]  # JAX declares no types here
+        # Asked for together with the array, for JAX 0.5 has no rule for a barrier around constants alone in a function
+        # that runs on each device of a mesh.
+        never, _ = lax.optimization_barrier((numpy.False_, like))  # type: ignore[no-untyped-call]  # JAX declares no types here
         return lax.select(never, lax.convert_element_type(like, array.dtype), array)
 
     def full_like(self, array: Array, value: Any, name: str | None = None) -> Array:

@@ -53,6 +53,9 @@ class Compilation:
 
         Args:
             name: by which it is to be found.
+
+        Raises:
+            RuntimeError: if only this process could run it, or this release of LLVM cannot make it.
         """
         text = _LET_GO.sub(_KEPT, self._callback.inspect_llvm())
         caller = binding.parse_assembly(text).get_function(self._callback.native_name)
@@ -60,6 +63,8 @@ class Compilation:
             each for block in caller.blocks for each in block.instructions if each.opcode == "call"
         )
         *operands, native = called.operands
+        if str(operands[0].type) != "ptr":
+            raise RuntimeError("in its LLVM a pointer's type still says what it points at")
         # After where the result goes, and where an error.
         count = len(operands) - 2
         typed = ", ".join(f"i64 %a{number}" for number in range(count))

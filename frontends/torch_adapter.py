@@ -33,6 +33,8 @@ _NoneType = type(None)
 
 # A name, because torch.compile warns of functions that are cached.
 _WITH_NUMBA = numba_is_installed()
+# torch.compile of releases that lack this compiles what a step calls in dozens of pieces, or fails while it reads it.
+_CAN_BE_FOLLOWED = hasattr(torch.compiler, "nested_compile_region")
 
 
 def runs_compiled(groups: Sequence[dict[str, Any]]) -> bool:
@@ -133,7 +135,7 @@ class Adapter(torch.optim.Optimizer):
                 loss = closure()
         if not torch.compiler.is_compiling():
             self._update()
-        elif runs_compiled(self.param_groups):
+        elif runs_compiled(self.param_groups) or not _CAN_BE_FOLLOWED:
             self._update_outside()
         else:
             for engine, inputs in self._compiled_inputs():

@@ -35,9 +35,7 @@ SELECTED_ON_KERAS = {"test_classes.py": 2, "test_training.py": 2, "test_wrap.py"
 """The same of tests/keras_frontend, which run in a process for each backend of Keras."""
 
 LEFT_OUT = {
-    "test_inside_torch_compile": "each torch compiles other Python",
     "test_donation_of_parameters_and_state": "which memory XLA uses again is its own affair",
-    "test_init_and_step_on_each_device_of_a_mesh": "shard_map moved, and means something else in each release",
     "test_in_a_branch_of_a_loop_that_is_rematerialized": "what JAX computes twice is its own affair",
 }
 """Tests of those files that run on the releases of constraints.txt only, and why."""

@@ -20,15 +20,16 @@ def enable_x64(wide: bool = True) -> Any:
     return enable_x64(wide)
 
 
-def shard_map(function: Callable[..., Any], **keywords: Any) -> Any:
-    """A function that runs on each device of a mesh."""
+def shard_map(function: Callable[..., Any], branches: bool = False, **keywords: Any) -> Any:
+    """A function that runs on each device of a mesh. `branches` says that it has a `cond` inside of it."""
     import jax
 
     if hasattr(jax, "shard_map"):
         return jax.shard_map(function, **keywords)
     from jax.experimental.shard_map import shard_map
 
-    return shard_map(function, **keywords)
+    # JAX 0.5 wants both branches to be the same on all devices, or neither, and else says to do without the check.
+    return shard_map(function, check_rep=not branches, **keywords)
 
 
 class _OptaxTree:
@@ -41,6 +42,19 @@ class _OptaxTree:
 
 
 optax_tree = _OptaxTree()
+
+
+def optax_partition(*arguments: Any) -> Any:
+    """`optax.partition`, which stood elsewhere once."""
+    import optax
+
+    return (optax if hasattr(optax, "partition") else optax.transforms).partition(*arguments)
+
+
+def seeded(function: Callable[..., Any], *arguments: Any, seed: int, **keywords: Any) -> Any:
+    """A call of a function whose seed has had several names."""
+    name = next(name for name in ("rng", "key", "seed") if name in inspect.signature(function).parameters)
+    return function(*arguments, **keywords, **{name: seed})
 
 
 def optax_schedules_decay() -> bool:

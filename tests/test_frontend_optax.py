@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from backend_table import distance, precision
 from every_convention import EVERY
-from releases import optax_tree, skip_what_optax_lacks
+from releases import optax_partition, optax_tree, seeded, skip_what_optax_lacks
 
 from gradwise import optimizers, schedules
 
@@ -322,7 +322,7 @@ def wrappers() -> dict[str, Any]:
         "chain": lambda tx: optax.chain(optax.clip_by_global_norm(0.5), tx),
         "named_chain": lambda tx: optax.named_chain(("clip", optax.clip(0.5)), ("tx", tx)),
         "masked": lambda tx: optax.masked(tx, {"kernel": True, "bias": False}),
-        "partition": lambda tx: optax.partition({"a": tx, "b": optax.sgd(0.1)}, {"kernel": "a", "bias": "b"}),
+        "partition": lambda tx: optax_partition({"a": tx, "b": optax.sgd(0.1)}, {"kernel": "a", "bias": "b"}),
         "apply_if_finite": lambda tx: optax.apply_if_finite(tx, 3),
         "MultiSteps": lambda tx: optax.MultiSteps(tx, 2).gradient_transformation(),
         "flatten": optax.flatten,
@@ -581,7 +581,7 @@ def test_any_transformation_as_an_optimizer(name: str) -> None:
     transformation = {
         "lion": lambda: optax.lion(0.1),
         "adafactor": lambda: optax.adafactor(0.1, min_dim_size_to_factor=1),
-        "noisy_sgd": lambda: optax.noisy_sgd(0.1, key=0),
+        "noisy_sgd": lambda: seeded(optax.noisy_sgd, 0.1, seed=0),
         "chain": lambda: optax.chain(optax.clip_by_global_norm(0.5), optax.adam(0.1)),
         "prodigy": optax.contrib.prodigy,
         "ours": lambda: functions().adamw(0.1),
@@ -664,10 +664,10 @@ def test_a_transformation_for_a_tree_without_parameters(name: str) -> None:
     goptax = functions()
     transformation = {
         "adam": optax.adam,
-        "partition": lambda rate: optax.partition(
+        "partition": lambda rate: optax_partition(
             {"a": optax.adam(rate)}, lambda params: jax.tree.map(lambda _: "a", params)
         ),
-        "noisy_sgd": lambda rate: optax.noisy_sgd(rate, key=0),
+        "noisy_sgd": lambda rate: seeded(optax.noisy_sgd, rate, seed=0),
     }[name](0.1)
     optimizer = goptax.to_optimizer(transformation, use_ema=True)
     state = optimizer.init({})
@@ -676,7 +676,7 @@ def test_a_transformation_for_a_tree_without_parameters(name: str) -> None:
     params, after = optimizer.step({}, {}, state)
     assert params == {} and jax.tree.structure(after) == jax.tree.structure(state)
     # A group of a partition may be empty, and what it trains may come later.
-    within = optax.partition({"a": goptax.from_optimizer(optimizer), "b": optax.sgd(0.5)}, {"kernel": "b", "bias": "b"})
+    within = optax_partition({"a": goptax.from_optimizer(optimizer), "b": optax.sgd(0.5)}, {"kernel": "b", "bias": "b"})
     updates, _ = within.update(tree(), within.init(tree()), tree())
     assert_close(updates, jax.tree.map(lambda leaf: -0.5 * leaf, tree()), 0.0)
 
@@ -810,7 +810,7 @@ def test_a_transformation_sees_the_tree_of_the_parameters() -> None:
         return jax.tree_util.tree_map_with_path(lambda path, _: "a" if "w" in jax.tree_util.keystr(path) else "b", tree)
 
     for make in (
-        lambda: optax.partition({"a": optax.sgd(0.5), "b": optax.set_to_zero()}, labels),
+        lambda: optax_partition({"a": optax.sgd(0.5), "b": optax.set_to_zero()}, labels),
         lambda: optax.adamw(0.1, mask={"w": True, "inner": [False, True]}),
         lambda: optax.masked(optax.adam(0.1), {"w": False, "inner": True}),
         lambda: optax.apply_if_finite(optax.adam(0.1), 3),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import user_optimizers
+from releases import seeded
 
 from gradwise import optimizers, schedules
 
@@ -520,9 +521,9 @@ def test_inside_global_optimizers(host: str) -> None:
     # With this rate, steps from one valley end in it.
     local = {"method": minimize_method(optimizers.SGD(0.005)), "jac": gradient}
     if host == "basinhopping":
-        result = optimize.basinhopping(fun, [1.0], minimizer_kwargs=local, niter=30, rng=0)
+        result = seeded(optimize.basinhopping, fun, [1.0], minimizer_kwargs=local, niter=30, seed=0)
     else:
-        result = optimize.dual_annealing(fun, [(-2.0, 2.0)], minimizer_kwargs=local, maxiter=100, rng=0)
+        result = seeded(optimize.dual_annealing, fun, [(-2.0, 2.0)], minimizer_kwargs=local, maxiter=100, seed=0)
     np.testing.assert_allclose(result.x, -0.195, atol=1e-3)
     np.testing.assert_allclose(result.fun, -1.0009, atol=1e-4)
 

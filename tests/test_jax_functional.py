@@ -406,7 +406,7 @@ def test_init_and_step_on_each_device_of_a_mesh(options: Any) -> None:
             params, state = optimizer.step(params, params, state)
         return params
 
-    on_devices = jax.jit(shard_map(two_steps, mesh=mesh, in_specs=(placed,), out_specs=placed))
+    on_devices = jax.jit(shard_map(two_steps, bool(options), mesh=mesh, in_specs=(placed,), out_specs=placed))
     params = {"a": jnp.ones(8), "b": jnp.ones(3)}
     close(on_devices(params), two_steps(params))
 

@@ -14,7 +14,7 @@ from ...backends import HOST, compiler_graph, compute_dtype
 from ...optimizers import Optimizer
 from ...optimizers.cells import Record
 from ...optimizers.hyperparameter import LEARNING_RATE
-from .host import in_stateless_scope, model_starting_to_train, outside_of_compiler
+from .host import in_order, in_stateless_scope, model_starting_to_train, outside_of_compiler
 from .linking import Link
 from .schedules import as_keras, plain, rate_of
 from .table import COMMON, Row
@@ -133,25 +133,23 @@ class Adapter(keras.optimizers.Optimizer):
         plainly = [variable for variable in variables if not _is_overwritten(variable)]
         before = len(self._variables)
         link = Link(self.core, plainly, self._made)
-        averages = iter(link.made[cell] for cell in self.core._averages)
-        accumulators = iter(link.made[cell] for cell in self.core._accumulators)
         overwritten = len(plainly) != len(variables)
         set_untracked(self, "_overwritten", overwritten)
         set_untracked(self, "_link", link)
+        averages, accumulators = [], []
         if self.use_ema:
-            own = [None if _is_overwritten(v) else next(averages) for v in variables]
-            set_untracked(self, "_model_variables_moving_average", own)
+            made = iter(link.made[cell] for cell in self.core._averages)
+            averages = [None if _is_overwritten(v) else next(made) for v in variables]
+            set_untracked(self, "_model_variables_moving_average", averages)
         if self.gradient_accumulation_steps:
-            own = [
-                self.add_variable_from_reference(v, "gradient_accumulator")
-                if _is_overwritten(v)
-                else next(accumulators)
+            made = iter(link.made[cell] for cell in self.core._accumulators)
+            accumulators = [
+                self.add_variable_from_reference(v, "gradient_accumulator") if _is_overwritten(v) else next(made)
                 for v in variables
             ]
-            set_untracked(self, "_accumulated_gradients", own)
-            # Keras has those of all variables before the algorithm's slots.
-            begin, accumulated = before + len(self.core._averages), set(map(id, own))
-            self._variables[begin:] = [*own, *(v for v in self._variables[begin:] if id(v) not in accumulated)]
+            set_untracked(self, "_accumulated_gradients", accumulators)
+        numbers = [link.made[record.cell] for record in self.core._all_records() if record.position is None]
+        self._variables[before:] = in_order(self._variables[before:], averages, accumulators, numbers)
         set_untracked(self, "_trainable_variables_indices", positions)
         set_untracked(self, "_places", {self._var_key(variable): place for place, variable in enumerate(plainly)})
         set_untracked(self, "_trainable_variables", variables)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import zip_longest
 from types import FrameType
 from typing import Any, TypeVar, cast
 
@@ -11,7 +12,7 @@ import keras
 from keras.src.backend.common.stateless_scope import get_stateless_scope, in_stateless_scope
 
 __all__ = [
-    "LentScope", "get_stateless_scope", "held_in_scope", "in_stateless_scope", "model_starting_to_train",
+    "LentScope", "get_stateless_scope", "held_in_scope", "in_order", "in_stateless_scope", "model_starting_to_train",
     "outside_of_compiler",
 ]  # fmt: skip
 
@@ -25,6 +26,29 @@ def outside_of_compiler(function: _Function) -> _Function:
 
         return cast(_Function, _disable_dynamo(function))
     return function
+
+
+def in_order(
+    state: Sequence[keras.Variable],
+    averages: Sequence[keras.Variable | None],
+    accumulators: Sequence[keras.Variable],
+    numbers: Sequence[keras.Variable],
+) -> list[keras.Variable]:
+    """The state of an optimizer in the order in which Keras's own classes keep it and files have it.
+
+    Args:
+        state: all of it, but the count and the rate.
+        averages, accumulators: of all variables, where there are any.
+        numbers: those that belong to no variable.
+    """
+    first: list[keras.Variable | None] = [*averages, *accumulators]
+    if not hasattr(keras.optimizers.Optimizer, "add_optimizer_variables"):
+        # Without it Keras made what it has for one variable after the other, and Nadam its product before all slots.
+        pairs = zip_longest(averages, accumulators)
+        first = [*(variable for pair in pairs for variable in pair), *numbers]
+    begin = [variable for variable in first if variable is not None]
+    placed = {id(variable) for variable in begin}
+    return [*begin, *(variable for variable in state if id(variable) not in placed)]
 
 
 class LentScope(keras.StatelessScope):

@@ -69,8 +69,11 @@ def test_steps_and_state_are_kerass(name: str, arguments: dict[str, Any]) -> Non
     theirs, parameters = trajectory(getattr(keras.optimizers, name), arguments)
     assert distance(values(own_parameters), values(parameters)) <= BOUND
     assert own.get_config() == theirs.get_config()
-    described = [[(v.path.rstrip("_0123456789"), tuple(v.shape), v.dtype) for v in o.variables] for o in (own, theirs)]
+    described = [[(tuple(v.shape), v.dtype) for v in o.variables] for o in (own, theirs)]
     assert described[0] == described[1]
+    named = [[v.path.rstrip("_0123456789") for v in o.variables] for o in (own, theirs)]
+    # Without this method Keras called each of Adagrad's "accumulator", of whatever variable it was.
+    assert named[0] == named[1] or (name == "Adagrad" and not hasattr(theirs, "add_optimizer_variables"))
     # Keras's averages move between updates too, where parameters do not.
     assert distance(values(own.variables), values(theirs.variables)) <= BOUND
 
@@ -167,6 +170,10 @@ def test_a_part_of_the_variables() -> None:
     assert distance(*found) <= BOUND
 
 
+@pytest.mark.skipif(
+    not hasattr(keras.optimizers.Optimizer, "add_optimizer_variables"),
+    reason="without this method Keras has slots for variables that are overwritten, too",
+)
 def test_variables_that_are_overwritten_with_gradients() -> None:
     found, described = [], []
     for kind in (gkeras.Adam, keras.optimizers.Adam):

@@ -42,8 +42,16 @@ def test_a_batch_and_evaluation() -> None:
 # torch's own compiler uses it.
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
 def test_compiled_steps() -> None:
-    found = [losses(model(gkeras.Adam(0.03), jit_compile=compiled)) for compiled in (True, False)]
-    np.testing.assert_allclose(*found, atol=BOUND)
+    try:
+        compiled = losses(model(gkeras.Adam(0.03), jit_compile=True))
+    except Exception:
+        try:
+            losses(model(keras.optimizers.Adam(0.03), jit_compile=True))
+        except Exception as error:
+            # torch 2.4 does not compile what Keras 3.8 does with optree.
+            pytest.skip(f"Keras's own steps do not compile here either: {type(error).__name__}")
+        raise
+    np.testing.assert_allclose(compiled, losses(model(gkeras.Adam(0.03), jit_compile=False)), atol=BOUND)
 
 
 # -------------------------------------------------------------------- files
