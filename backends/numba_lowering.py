@@ -94,9 +94,7 @@ class Table:
         """
         self.writing(kernels, addresses, scalars)()
 
-    def writing(
-        self, kernels: Kernels, addresses: Any, scalars: Sequence[Sequence[float]]
-    ) -> functools.partial[Any]:
+    def writing(self, kernels: Kernels, addresses: Any, scalars: Sequence[Sequence[float]]) -> functools.partial[Any]:
         """What `write` does, as a call."""
         return self._ready(kernels, addresses, scalars, _NO_SUMS, whole_blocks=False)
 
@@ -121,8 +119,10 @@ class Table:
     ) -> functools.partial[Any]:
         """A pass, ready to be made by a call."""
         lines = numpy.array(scalars, dtype=numpy.float64)
+        if self.total < _THREADED_FROM:
+            return functools.partial(kernels.plain, self.work, addresses, lines, sums)
         shares = functools.partial(self._in_shares, whole_blocks=whole_blocks)
-        return pass_of_threads(kernels, self.lent, self.total, shares, addresses, lines, sums)
+        return pass_of_threads(kernels, self.lent, shares, addresses, lines, sums)
 
     def _in_shares(self, threads: int, *, whole_blocks: bool) -> list[Any]:
         """The work in as many shares as there are threads worth starting for it."""
@@ -133,25 +133,27 @@ class Table:
         return shares
 
 
+def is_worth_threads(elements: int) -> bool:
+    """Whether a pass over so many elements takes less time in several threads."""
+    return elements >= _THREADED_FROM
+
+
 def pass_of_threads(
-    kernels: Kernels, lent: Callable[[], Team | None], elements: int, shares_of: Callable[[int], list[Any]],
+    kernels: Kernels, lent: Callable[[], Team | None], shares_of: Callable[[int], list[Any]],
     addresses: Any, lines: Any, sums: Any,
-) -> functools.partial[Any]:
-    """A pass, ready to be made by a call, in as many threads as its elements are worth.
+) -> functools.partial[Any]:  # fmt: skip
+    """A pass, ready to be made by a call, in several threads if there are.
 
     Args:
         kernels: what runs.
         lent: as of `Table`.
-        elements: how many there are in all.
         shares_of: the work in about so many shares.
         addresses: for each row of the work, where its arrays start.
         lines: the scalars: one line for all, or one for each row.
         sums: are filled by what reads.
     """
-    team = lent() if elements >= _THREADED_FROM else None
-    threads = 1
-    if elements >= _THREADED_FROM:
-        threads = thread_count() if team is None else team.size()
+    team = lent()
+    threads = thread_count() if team is None else team.size()
     shares = shares_of(threads)
     if threads == 1:
         return functools.partial(kernels.plain, shares[0], addresses, lines, sums)

@@ -19,7 +19,7 @@ from .intervals import Intervals
 from .numba_compiled import compiled
 from .numba_kernels import Kernels
 from .numba_layouts import still_apart
-from .numba_lowering import Team, pass_of_threads
+from .numba_lowering import Team, is_worth_threads, pass_of_threads
 from .numba_words import carray, pointer, prefetch
 from .program import Program
 
@@ -223,12 +223,14 @@ class RowTable:
         lines = numpy.array(scalars, dtype=numpy.float64)
         count = found.named
         work = self._pieces(count)
+        if not is_worth_threads(count * self._row_size):
+            return functools.partial(kernels.plain, work, found.rows, lines, _NO_SUMS)
 
         def shares(threads: int) -> list[Any]:
             bounds = [count * share // threads for share in range(threads + 1)]
             return [work[first:last] for first, last in itertools.pairwise(bounds)]
 
-        return pass_of_threads(kernels, self._lent, count * self._row_size, shares, found.rows, lines, _NO_SUMS)
+        return pass_of_threads(kernels, self._lent, shares, found.rows, lines, _NO_SUMS)
 
     def gathered(self, found: Found, place: int) -> Any | None:
         """The numbers of the rows that a gradient names, in order; its rows are then at a place, one after another.

@@ -21,6 +21,7 @@ from scipy.optimize import (  # type: ignore[import-untyped]  # it shows mypy no
 
 from ..backends import describe, shown
 from ..optimizers import Optimizer, get
+from ..optimizers.functional import OptimizerState
 
 __all__ = ["minimize_method"]
 
@@ -143,7 +144,7 @@ class _Method:
         optimizer = self._optimizer
 
         point = function.at(box.clip(start.copy()))
-        state = optimizer.init(point.x)
+        state = _in_numbers(optimizer.init(point.x))
         best, iterates, iterations = point, [point.x], 0
         while (status := _verdict(point, box, gtol, iterations >= maxiter)) is None:
             x, state = optimizer.step(point.x, point.jac, state)
@@ -193,6 +194,21 @@ class _Method:
         if unknown_options:
             names = ", ".join(unknown_options)
             warnings.warn(f"Unknown solver options: {names}", OptimizeWarning, stacklevel=4)
+
+
+def _in_numbers(state: OptimizerState) -> OptimizerState:
+    """The state of a run that nobody else sees: a number of Python is read and written sooner than an array of it."""
+
+    def number(value: Any) -> Any:
+        # The parameters are one array with an axis, and what has none is no array like it.
+        return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+
+    return state._replace(
+        iterations=number(state.iterations),
+        learning_rate=number(state.learning_rate),
+        slots={name: number(slot) for name, slot in state.slots.items()},
+        scalars={name: number(value) for name, value in state.scalars.items()},
+    )
 
 
 class _Point(NamedTuple):
@@ -369,6 +385,8 @@ def _quotients(function: _Function, x: _Array, value: Any, moved: _Array) -> _Ar
 
 def _verdict(point: _Point, box: _Box, gtol: float, exhausted: bool) -> int | None:
     """The status to stop with, or None to go on."""
+    if not exhausted and _goes_on(point, box, gtol):
+        return None
     largest = np.maximum.reduce(np.abs(box.projected(point))) if point.x.size else 0.0
     if not _seems_finite(point, box, largest):
         for values in (point.fun, point.x, point.jac):
@@ -377,6 +395,25 @@ def _verdict(point: _Point, box: _Box, gtol: float, exhausted: bool) -> int | No
     if largest <= gtol:
         return _SUCCESS
     return _MAXITER if exhausted else None
+
+
+_GLANCED_AT = {np.dtype("float64"): (2**50, 1e-290), np.dtype("float32"): (2**22, 1e-30)}
+"""For a dtype, of how many components squares are added up without an error of half the sum, and from which sum on
+rounding near zero is none of it."""
+
+
+def _goes_on(point: _Point, box: _Box, gtol: float) -> bool:
+    """Whether a glance shows that all is finite, and some component of the gradient larger than `gtol`.
+
+    The squares of components that are not add up to `gtol`'s times their number at most. To look for the largest takes
+    several times as long.
+    """
+    jac = point.jac
+    most, least = _GLANCED_AT.get(jac.dtype, (0, 0.0))
+    if not box.boundless or jac.size > most or not math.isfinite(point.fun):
+        return False
+    squares = float(np.vdot(jac, jac))
+    return max(2.0 * jac.size * gtol * gtol, least) < squares < math.inf and math.isfinite(np.vdot(point.x, point.x))
 
 
 def _seems_finite(point: _Point, box: _Box, largest: Any) -> bool:

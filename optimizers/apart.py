@@ -68,27 +68,43 @@ class Apart:
         """Whether it holds for an optimizer that may differ from its own in its numbers."""
         return bool(self._rule._fusion.free) or frozen(configuration(self._rule)) == frozen(configuration(rule))
 
-    def again(self, present: tuple[int, ...], leaves: Sequence[Any]) -> Again | None:
+    def again(self, gradients: Sequence[Any], leaves: Sequence[Any]) -> Again | None:
         """The short way of steps like one that was made, if there is one.
 
         Args:
-            present: the positions of the parameters that had a gradient.
+            gradients: for each parameter one of the dtype that its gradients have, or None.
             leaves: the parameters.
         """
-        rule, kind = self._rule, type(leaves[0])
-        key = present, kind, tuple(rule._parameters[0].backend.order(leaves[index]) for index in present)
+        rule, kind, backend = self._rule, type(leaves[0]) if leaves else None, self._rule._parameters[0].backend
+        dtypes = {index: backend.dtype_name(each) for index, each in enumerate(gradients) if each is not None}
+        key = tuple(dtypes.items()), kind, tuple(backend.order(leaves[index]) for index in dtypes)
         if key not in self._again:
             made = None
-            everywhere = not rule.use_ema or len(present) == len(rule._parameters)
-            if present and everywhere and rule.gradient_accumulation_steps is None and has_numba():
+            everywhere = not rule.use_ema or len(dtypes) == len(rule._parameters)
+            if dtypes and everywhere and rule.gradient_accumulation_steps is None and has_numba():
                 with self._lock, contextlib.suppress(LookupError):
                     with self._recording():
-                        begin = rule._fusion.begin_of(rule, _Kind(present, rule.loss_scale_factor))
+                        begin = rule._fusion.begin_of(rule, _Kind(tuple(dtypes), rule.loss_scale_factor))
                     if not rule._has_begin_step() or (begin is not None and not begin.reads_arrays):
-                        orders = dict(zip(present, key[2], strict=True))
-                        made = Again(rule, self._ways, begin, orders, kind, self._deltas)
+                        orders = dict(zip(dtypes, key[2], strict=True))
+                        ways = {index: self._stored(index, dtype) for index, dtype in dtypes.items()}
+                        made = Again(rule, ways, begin, orders, type(leaves[0]), self._deltas)
             self._again[key] = made
         return self._again[key]
+
+    def _stored(self, index: int, gradient: str) -> Way:
+        """How a parameter is updated whose gradients have a dtype, and its slots those that `init` gives them.
+
+        Raises:
+            LookupError: if that is no pass over arrays where they lie.
+        """
+        way: Way | None = self._ways[index]
+        held = [cell.dtype_name for cell in self._rule._grouped[index]]
+        if way is None or not all(written_in_place(each, way.dtype) for each in held):
+            raise LookupError("a parameter has no program that takes it as it is")
+        if self._deltas and held[0] != way.dtype:
+            raise LookupError("deltas have the dtype that is computed in")
+        return way.over((*held, read_as(gradient, way.dtype)))
 
     def prepare(self, rule: Any, gradients: Any, rate: Any) -> tuple[set[int], Callable[[], None]]:
         """The positions of the parameters that can be updated in one pass, and what updates them, in their scope.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # Numba is imported when there is a first table.
     from ..backends.numba_lowering import Table
 
 _NUMBERS = (float, int)
+_PLAIN = frozenset(_NUMBERS)
 _KEPT, _KEPT_ALIKE = 16, 4
 """How many structures of trees are remembered, and ways for trees of one structure."""
 _LARGEST = 2**62
@@ -51,7 +52,7 @@ class Again:
 
     Args:
         rule: a template of the same structure that nobody runs.
-        ways: for each of its parameters how it is updated.
+        ways: for each of its parameters that has a gradient how it is updated, by their positions.
         values: the optimizer's numbers, by their names in programs.
         begin: `begin_step`, or None if there is none.
         orders: in which the elements of the parameters that have a gradient lie, by their positions.
@@ -66,7 +67,7 @@ class Again:
     """
 
     def __init__(
-        self, rule: Any, ways: Sequence[Way | None], begin: Begin | None, orders: dict[int, Order], kind: type,
+        self, rule: Any, ways: dict[int, Way], begin: Begin | None, orders: dict[int, Order], kind: type,
         deltas: bool,
     ) -> None:  # fmt: skip
         self._rule = rule
@@ -109,14 +110,11 @@ class Again:
         if rule._counts:
             self._counts += [self._number_of[id(cell)] for index in self.present for cell in rule._counts[index]]
 
-    def _plan(self, rule: Any, ways: Sequence[Way | None], orders: dict[int, Order]) -> None:
+    def _plan(self, rule: Any, ways: dict[int, Way], orders: dict[int, Order]) -> None:
         """Find out what kernels take and write."""
         grouped: dict[Way, list[int]] = {}
         for index in self.present:
-            way = ways[index]
-            if way is None:
-                raise LookupError("a parameter has no program")
-            grouped.setdefault(way, []).append(index)
+            grouped.setdefault(ways[index], []).append(index)
         self._parts: list[_Part] = []
         self._written: list[int] = []
         leaves = self._count * (1 + len(self._slots))
@@ -132,10 +130,10 @@ class Again:
             shapes = [rule._parameters[index].shape for index in indices]
             # Sums are defined in row-major order.
             lie = [None if way.adds_up else orders[index] for index in indices]
-            look = self._backend.lookout(shapes, lie, [way.dtype] * (arrays + len(way.targets) + 1), arrays)
+            look = self._backend.lookout(shapes, lie, way.apart.stored, arrays)
             if look is None:
                 raise LookupError("there is no quick look at arrays")
-            table = table_of([rule._parameters[index].size for index in indices], way.dtype, self._backend)
+            table = table_of([rule._parameters[index].size for index in indices], way.stored[-1], self._backend)
             # One after another for all parameters: what not all of them have, their program does not read.
             own = zip(*(rule._numbers[index] for index in indices)) if way.uses_numbers else ()  # noqa: B905
             numbers = [[self._number_of[id(cell)] for cell in cells] for cells in own]
@@ -188,7 +186,9 @@ class Again:
             # Anything may stand in a state. Nothing has happened, and the general step tells what is wrong.
             return None
         given += [values[place] for place in self._own_places]
-        numbers = [each if type(each) in _NUMBERS else self._number(each) for each in given]
+        numbers = given
+        if not _PLAIN.issuperset(map(type, given)):
+            numbers = [each if type(each) in _NUMBERS else self._number(each) for each in given]
         base = state.learning_rate
         if type(base) not in _NUMBERS:
             base = optimizer._rate.value if base is None else self._number(base)
@@ -222,7 +222,9 @@ class Again:
         for place, array in zip(self._written, made, strict=True):
             values[place] = array
         after = self._after(given, numbers, now)
-        rate = None if state.learning_rate is None else self._as_state(state.learning_rate, base, base)
+        rate = state.learning_rate
+        if rate is not None and rate is not base:
+            rate = self._as_state(rate, base, base)
         return self._results(structure, values, state, after, rate)
 
     def _are_usual(self, numbers: list[Any]) -> bool:
@@ -271,6 +273,9 @@ class Again:
         after = list(now)
         for number in self._counts:
             after[number] += 1
+        if given is numbers:
+            # What has been a fraction stays one.
+            return [float(each) if type(before) is float else each for before, each in zip(given, after, strict=True)]
         return list(map(self._as_state, given, numbers, after))
 
     def _results(

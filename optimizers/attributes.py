@@ -76,6 +76,12 @@ def is_ours(rule: CellKeeper) -> bool:
     ) and not any({"update_step", "begin_step"} & vars(keeper).keys() for keeper in rule._all_keepers())
 
 
+def classes_of(rule: CellKeeper) -> list[list[Any]]:
+    """The classes of an optimizer and of those inside it, each with all that it holds: its methods and values."""
+    kinds = dict.fromkeys(kind for keeper in rule._all_keepers() for kind in type(keeper).__mro__[:-1])
+    return [[kind, *vars(kind).values()] for kind in kinds]
+
+
 def settings_of(keeper: CellKeeper) -> Any:
     """All that an optimizer is but for its numbers, of which it tells only which there are; can be hashed."""
     return type(keeper), tuple((name, _setting(value)) for name, value in configuration(keeper).items())

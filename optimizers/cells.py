@@ -34,6 +34,8 @@ STRUCTURE = (
 )  # fmt: skip
 """Attributes that belong to a built instance and not to its configuration."""
 
+_PLAIN = frozenset((float, int, bool, str, bytes, type(None)))
+"""The classes of most attributes, which hold nothing else."""
 _NOT_COPIED = (
     "_index", "_templates", "_fusion", "_handle", "_hashed", "_tree", "_slot_names", "_bare_names", "_taken", "_apart",
     "_remembered",
@@ -269,6 +271,8 @@ class CellKeeper:
     def _nested(self) -> Iterator[tuple[str, CellKeeper]]:
         """Optimizers that this one keeps as attributes, or in lists or dicts that are attributes."""
         for name, value in vars(self).items():
+            if type(value) in _PLAIN:
+                continue
             if isinstance(value, CellKeeper):
                 yield name, value
             elif name in STRUCTURE:
@@ -572,9 +576,11 @@ def frozen(value: Any, outer: tuple[int, ...] = (), objects: int = 2) -> Any:
         outer: the identities of what it stands in.
         objects: how many objects deep to look. One may know all others of a program, as a logger does.
     """
+    if type(value) in _PLAIN:
+        return (type(value), value)
     if isinstance(value, CellKeeper):
         return (type(value), frozen(configuration(value)), frozen(value._rate._array))
-    if value is None or isinstance(value, (int, float, str, bytes)):
+    if isinstance(value, (int, float, str, bytes)):
         return (type(value), value)
     if isinstance(value, LearningRateSchedule):
         return type(value), frozen(vars(value), outer, objects)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..backends import (
@@ -32,7 +32,7 @@ from ..backends import (
 from ..backends.losses import owner_unknown
 from .apart import Apart
 from .apart_again import Remembered
-from .attributes import Seen, is_ours, settings_of
+from .attributes import Seen, classes_of, is_ours, settings_of
 from .cells import configuration, frozen
 from .checks import (
     check_gradient,
@@ -48,9 +48,24 @@ from .update import UpdateRule
 
 _KEPT_TEMPLATES = 16
 _KEPT_RECORDINGS = 64
-_RECORDED: dict[Any, Apart] = {}
-"""What was recorded, for all optimizers of one kind: they are made anew for each of many runs."""
 _LOCK = threading.Lock()
+
+
+class _Recorded(NamedTuple):
+    """What was recorded.
+
+    Attributes:
+        apart: the updates.
+        classes: from `classes_of`, as they were then.
+    """
+
+    apart: Apart
+    classes: list[list[Any]]
+
+
+_RECORDED: dict[Any, _Recorded] = {}
+"""What was recorded, for all optimizers of one kind: they are made anew for each of many runs. Their classes belong to
+the kind, with all that they hold: who replaces a method has it recorded."""
 
 
 class OptimizerState(NamedTuple):
@@ -91,12 +106,14 @@ class FunctionalOptimizer(UpdateRule):
         template, scope = self._new_template(tree)
         key = self._key_of(tree, backend)
         with _LOCK:
+            before = self._templates.get(key)
             self._keep_template(key, template)
         if self._may_run_apart(tree, backend):
-            known = self._known_apart(tree, backend, deltas=False)
+            known = before._apart.get(False) if before is not None and is_ours(self) else None
+            known = known or self._known_apart(key, deltas=False)
             if known is not None:
                 template._apart[False] = known
-                self._remember(tree, known, range(len(tree.leaves)), deltas=False)
+                self._remember(tree, known, tree.leaves, deltas=False)
         like = tree.leaves[0] if tree.leaves else None
         slots: dict[str, list[Any]] = {name: [None] * len(tree.leaves) for name in template._slot_names}
         scalars: dict[str, Any] = {}
@@ -195,9 +212,9 @@ class FunctionalOptimizer(UpdateRule):
                 return made[0], OptimizerState(*made[1])
         return None
 
-    def _remember(self, tree: Tree, apart: Apart, present: Iterable[int], deltas: bool) -> None:
-        """Remember how a step is made that may be made again, with gradients for the parameters at some positions."""
-        way = apart.again(tuple(present), tree.leaves)
+    def _remember(self, tree: Tree, apart: Apart, gradients: Sequence[Any], deltas: bool) -> None:
+        """Remember how a step is made that may be made again, with gradients, or None, of the same dtypes."""
+        way = apart.again(gradients, tree.leaves)
         if way is None or not apart.serves(self):
             return
         with _LOCK:
@@ -221,7 +238,7 @@ class FunctionalOptimizer(UpdateRule):
         template = self._template_for(tree, backend)
         deltas = zeros is not None
         if deltas not in template._apart and self._may_run_apart(tree, backend):
-            template._apart[deltas] = self._apart_for(tree, backend, deltas)
+            template._apart[deltas] = self._apart_for(tree, self._key_of(tree, backend), deltas)
         cells, values, beside = _state_cells(template, tree, state)
         first = tree.leaves[0] if tree.leaves else None
         values = [
@@ -253,8 +270,7 @@ class FunctionalOptimizer(UpdateRule):
             turns = [self._turn if cell is template._iterations else 1 for cell in cells]
             after = [self._after(*each, counters) for each in zip(cells, values, turns, strict=True)]
         if deltas in template._apart:
-            present = [index for index, each in enumerate(gradients) if each is not None]
-            self._remember(tree, template._apart[deltas], present, deltas)
+            self._remember(tree, template._apart[deltas], gradients, deltas)
         inputs = {id(array) for array in (*gradients, *tree.leaves)}
         # State must not be the caller's own array under another name: it would change with it.
         after = [backend.copy(value) if id(value) in inputs else value for value in after]
@@ -273,26 +289,29 @@ class FunctionalOptimizer(UpdateRule):
                 owner_unknown(name, owner)
         return found
 
-    def _known_apart(self, tree: Tree, backend: Backend, deltas: bool) -> Apart | None:
-        """What another optimizer like this, but perhaps for its numbers, has recorded for such trees."""
-        found = _RECORDED.get(self._kind_of(tree, backend, deltas)) if is_ours(self) else None
-        return found if found is not None and found.serves(self) else None
+    def _known_apart(self, key: Any, deltas: bool) -> Apart | None:
+        """What another optimizer like this, but perhaps for its numbers, has recorded for trees with some key."""
+        recorded = _RECORDED.get(self._kind_of(key, deltas)) if is_ours(self) else None
+        return recorded.apart if recorded is not None and recorded.apart.serves(self) else None
 
-    def _apart_for(self, tree: Tree, backend: Backend, deltas: bool) -> Apart:
-        known = self._known_apart(tree, backend, deltas)
+    def _apart_for(self, tree: Tree, key: Any, deltas: bool) -> Apart:
+        known = self._known_apart(key, deltas)
         if known is not None:
             return known
+        classes = classes_of(self)
         made = Apart(self._new_template(tree)[0], deltas)
         # A user's own rule may be another under the same name.
         if is_ours(self):
             with _LOCK:
                 while len(_RECORDED) >= _KEPT_RECORDINGS:
                     del _RECORDED[next(iter(_RECORDED))]
-                _RECORDED[self._kind_of(tree, backend, deltas)] = made
+                _RECORDED[self._kind_of(key, deltas)] = _Recorded(made, classes)
         return made
 
-    def _kind_of(self, tree: Tree, backend: Backend, deltas: bool) -> Any:
-        return settings_of(self), deltas, *self._key_of(tree, backend)[:-1]
+    def _kind_of(self, key: Any, deltas: bool) -> Any:
+        # By identities, which are unique as long as what was recorded keeps the objects.
+        classes = tuple(tuple(map(id, values)) for values in classes_of(self))
+        return settings_of(self), classes, deltas, *key[:-1]
 
     def _after(self, cell: Variable, before: Any, turn: int, counters: set[Variable]) -> Any:
         """What a cell holds after a step, as state: in the dtype in which it came in."""

@@ -352,6 +352,42 @@ def some_steps(optimizer, params, grads, count=2):
     return params, state
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("arguments", [{}, {"slot_dtype": "same"}])
+@pytest.mark.parametrize("kind", [optimizers.SGD, optimizers.Adam])
+def test_steps_in_sixteen_bits_are_short(kind, arguments, library, dtype, again):
+    arguments = {name: dtype for name in arguments}
+    if library == "torch":
+        torch = pytest.importorskip("torch")
+
+        def make(*numbers):
+            return torch.tensor(numbers, dtype=getattr(torch, dtype))
+    else:
+        scalar = np.float16 if dtype == "float16" else pytest.importorskip("ml_dtypes").bfloat16
+
+        def make(*numbers):
+            return np.array(numbers, dtype=scalar)
+
+    params, grads = [make(1.0, -2.0, 3.0), make(0.1)], [make(0.3, 0.02, -7.0), make(-1e-3)]
+    ends = []
+    for compiled in ("auto", False):
+        optimizer = kind(0.01, jit_compile=compiled, **arguments)
+        state, now = optimizer.init(params), params
+        for _ in range(3):
+            now, state = optimizer.step(now, grads, state)
+        ends.append([*now, *(each for slot in state.slots.values() for each in slot if each.ndim)])
+    assert (again == [True] * len(again) and len(again) >= 2) or not _compiled()
+    for one, other in zip(*ends, strict=True):
+        assert one.dtype == other.dtype and one.tolist() == other.tolist()
+
+
+def _compiled():
+    from gradwise.backends.compiler import has_numba
+
+    return has_numba()
+
+
 def test_a_step_like_the_last_one_is_short(again):
     optimizer, plain = two_of(Adam)
     params, grads = {"a": np.ones(3), "b": [np.ones((2, 2))]}, {"a": np.arange(3.0), "b": [np.eye(2)]}
@@ -549,6 +585,23 @@ def test_equal_optimizers_share_what_was_recorded(again):
     assert again == [True] * 8
     assert same_bits(results[0], results[2]) and not same_bits(results[0], results[1])
     assert same_bits(results[1], some_steps(Adam(0.5, beta_1=0.5, jit_compile=False), params, grads, 3))
+
+
+def test_a_method_that_is_replaced_is_recorded(monkeypatch):
+    params, grads = {"w": np.ones(4)}, {"w": np.full(4, 0.5)}
+
+    def stepped():
+        optimizer = optimizers.SGD(0.1)
+        after, _ = optimizer.step(params, grads, optimizer.init(params))
+        return after["w"][0]
+
+    before = stepped()
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            optimizers.SGD, "update_step", lambda self, gradient, variable, rate: self.assign_sub(variable, gradient)
+        )
+        assert stepped() == 0.5
+    assert stepped() == before == 1 - 0.5 * 0.1
 
 
 def test_rules_of_the_users_share_nothing(again):

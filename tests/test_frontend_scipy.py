@@ -540,3 +540,19 @@ def test_the_start_is_not_the_result() -> None:
     start = np.array([3.0])
     result = run(fun=lambda x: (0.0, np.zeros(1)), x0=start, jac=True)
     assert result.nit == 0 and not np.may_share_memory(result.x, start)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("gtol", [0.0, 1e-30, 1e-5, 0.3, np.inf])
+@pytest.mark.parametrize("special", [0.0, 1e-40, 1e-5, 0.3, 1.0, 1e30, 1e200, np.inf, np.nan])
+def test_a_glance_at_a_gradient_says_what_a_close_look_does(special, gtol, dtype, monkeypatch):
+    with np.errstate(over="ignore"):
+        ends = np.array([0.3, special, -special, 1e-5], dtype=dtype)
+    values = (ends[:1], ends[1:2], ends[:2], ends[2:], np.zeros(3, dtype), np.repeat(ends[1:2], 50))
+    frontend = pytest.importorskip("gradwise.frontends.scipy")
+    box = frontend._Box.of(None, np.zeros(1, dtype))
+    pairs = [(x, jac) for jac in values for x in (np.ones_like(jac), jac)]
+    points = [frontend._Point(x, fun, jac) for x, jac in pairs for fun in (0.0, special)]
+    quickly = [frontend._verdict(point, box, gtol, False) for point in points]
+    monkeypatch.setattr(frontend, "_GLANCED_AT", {})
+    assert quickly == [frontend._verdict(point, box, gtol, False) for point in points]
