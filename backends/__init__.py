@@ -1,7 +1,18 @@
 """Where the arithmetic happens: `ops`, `Variable`, scopes, and one file for each array library."""
 
 from . import ops
-from .base import FLOATING, ITEM_SIZES, SIXTEEN_BIT, Array, Backend, Order, compute_dtype, is_number, number_of_python
+from .base import (
+    FLOATING,
+    ITEM_SIZES,
+    SIXTEEN_BIT,
+    Array,
+    Backend,
+    Disagreement,
+    Order,
+    compute_dtype,
+    is_number,
+    number_of_python,
+)
 from .deltas import DeltaVariable, UnknownValueError
 from .detect import HOST, NUMPY, backend_of, compiler_graph, describe, shown
 from .handles import handle_of
@@ -21,8 +32,8 @@ from .variable import Variable, commit, value_of
 
 __all__ = [
     "FLOATING", "HOST", "ITEM_SIZES", "NUMPY", "SIXTEEN_BIT", "Array", "Backend", "BuildScope", "DeltaVariable",
-    "Order", "PerformanceWarning", "Rows", "Scope", "StepScope", "Tree", "UnknownValueError", "Variable", "any_scope",
-    "backend_of", "build_scope", "commit", "compiler_graph", "compute_dtype", "describe", "handle_of", "is_number",
-    "leaves_scopes", "number_of_python", "ops", "parts_of", "plain", "register_node", "scope_holding", "shown",
-    "taken_apart", "taken_apart_by_jax", "value_of",
+    "Disagreement", "Order", "PerformanceWarning", "Rows", "Scope", "StepScope", "Tree", "UnknownValueError",
+    "Variable", "any_scope", "backend_of", "build_scope", "commit", "compiler_graph", "compute_dtype", "describe",
+    "handle_of", "is_number", "leaves_scopes", "number_of_python", "ops", "parts_of", "plain", "register_node",
+    "scope_holding", "shown", "taken_apart", "taken_apart_by_jax", "value_of",
 ]  # fmt: skip

@@ -97,6 +97,10 @@ def dense_order(shape: Sequence[int], strides: Sequence[int], element: int = 1) 
     return tuple(order)
 
 
+class Disagreement(RuntimeError):
+    """Processes that hold parameters together do not all make a step: one has refused a gradient, or has none."""
+
+
 class Backend:
     """One array library. Methods never change their arguments, except `write`.
 
@@ -576,6 +580,25 @@ class Backend:
             For each of them the sums over the whole of it.
         """
         return list(map(list, sums))
+
+    def agreement(
+        self, arrays: Sequence[Array], names: Sequence[str], present: Iterable[int], refused: int | None = None
+    ) -> AbstractContextManager[Any] | None:
+        """A context for a step, in which processes that exchange numbers also tell each other whether all make it.
+
+        Nothing is exchanged for that alone: processes that exchange nothing do not wait for each other.
+
+        Args:
+            arrays: the parameters, on every process the same ones in the same order.
+            names: what errors call them.
+            present: the positions of those that have a gradient here.
+            refused: the position of one whose gradient cannot be taken here, or None.
+
+        Returns:
+            A context in which an exchange raises Disagreement on all of them if one refuses its gradients, or has
+            others; None if no array is held by several processes.
+        """
+        return None
 
     def whereabouts(self, array: Array) -> str | None:
         """How an array is spread over several processes, in words, or None if it is not."""

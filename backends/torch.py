@@ -18,6 +18,7 @@ from .compiler import has_numba
 from .interpreter import interpret
 from .reductions import sum_of_squares
 from .rows import Rows
+from .torch_agreement import Agreement
 from .torch_foreach import apply_to_lists, run_compiled
 from .torch_threads import torch_threads
 
@@ -424,7 +425,7 @@ class TorchBackend(Backend):
     def sum_of_squares(self, array: Array) -> Array:
         """On plain CPU tensors by the definition that all CPU paths share; elsewhere a 0-d tensor, read by nobody."""
         if torch_spread.is_spread(array):
-            return self.sums_of_squares([array])[0]
+            return torch_spread.sums_of_squares([array], self.sum_of_squares, alone=True)[0]
         if self.concrete(array):
             plain = _known_to_numpy(array.detach()).contiguous()
             return sum_of_squares(_lent(plain))
@@ -437,6 +438,13 @@ class TorchBackend(Backend):
     def added_together(self, arrays: Sequence[Array], sums: Sequence[Sequence[float]]) -> list[list[float]]:
         """With one exchange for all DTensors of a mesh."""
         return torch_spread.added_together(arrays, sums)
+
+    def agreement(
+        self, arrays: Sequence[Array], names: Sequence[str], present: Iterable[int], refused: int | None = None
+    ) -> AbstractContextManager[Any] | None:
+        """Of DTensors."""
+        together = [position for position, array in enumerate(arrays) if torch_spread.is_spread(array)]
+        return Agreement(arrays, names, together, present, refused) if together else None
 
     def whereabouts(self, array: Array) -> str | None:
         """The placements of a DTensor."""

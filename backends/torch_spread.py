@@ -8,14 +8,16 @@ meets tensors of any placement, on any mesh, and plain ones.
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from .base import Array
 from .reductions import added_in_order
+from .torch_agreement import agreement_now, spread_along
 
 _local_tensor = operator.attrgetter("_local_tensor")
 
@@ -98,65 +100,128 @@ def _arrived(part: Array) -> Array:
     return part.wait() if hasattr(part, "wait") else part
 
 
-class Exchange:
-    """Numbers that processes have found, each in its own part of some DTensors, told to all of them at once."""
+class _Found(NamedTuple):
+    """What a process found in its part of a DTensor: the number under which it comes back, and how that is spread."""
 
-    def __init__(self) -> None:
-        self._waiting: dict[Any, list[tuple[int, Any]]] = {}
-        self._count = 0
+    number: int
+    value: Any
+    spread: tuple[bool, ...]
+
+
+class Exchange:
+    """Numbers that processes have found, each in its own part of some DTensors, told to all of them at once.
+
+    Args:
+        alone: whether they are of one DTensor. Of several, there may be other ones on another process that does not
+            agree; so there is room for those of all.
+    """
+
+    def __init__(self, alone: bool = False) -> None:
+        self._waiting: dict[Any, list[_Found]] = {}
+        self._count = self._most = 0
+        self._alone = alone
 
     def add(self, array: Array, *values: Any) -> range:
         """Remember what this process found in its part of a DTensor; the numbers under which it comes back."""
-        spread = tuple(not (placement.is_replicate() or placement.is_partial()) for placement in array.placements)
+        spread = spread_along(array)
         numbers = range(self._count, self._count + len(values))
-        waiting = self._waiting.setdefault((array.device_mesh, spread, array.device), [])
-        waiting.extend(zip(numbers, values, strict=True))
+        waiting = self._waiting.setdefault((array.device_mesh, array.device), [])
+        waiting.extend(_Found(number, value, spread) for number, value in zip(numbers, values, strict=True))
         self._count = numbers.stop
+        self._most = max(self._most, len(values))
         return numbers
 
     def told(self) -> list[Any]:
-        """For each number added, those of all processes: a vector, or a list where the host can read them."""
+        """For each number added, those of all processes: a vector, or a list where the host can read them.
+
+        Raises:
+            Disagreement: if the processes do not agree to make the step in which they are.
+        """
         from torch.distributed.tensor import DTensor, Replicate, Shard
 
         results: list[Any] = [None] * self._count
-        for (mesh, spread, device), found in self._waiting.items():
-            values = [value for _, value in found]
-            if all(isinstance(value, float) for value in values):
-                for (number, _), column in zip(found, _columns(values, mesh, spread, device), strict=True):
-                    results[number] = column
+        for (mesh, device), every in self._waiting.items():
+            if all(isinstance(each.value, float) for each in every):
+                self._tell(every, mesh, device, results)
                 continue
-            row = torch.stack([torch.as_tensor(value, dtype=torch.float64, device=device) for value in values])
-            placements = [Shard(0) if each else Replicate() for each in spread]
-            rows = whole(DTensor.from_local(row.reshape(1, -1), mesh, placements, run_check=False))
-            readable = rows.device.type == "cpu" and not rows.requires_grad
-            for (number, _), column in zip(found, rows.T.tolist() if readable else rows.unbind(1), strict=True):
-                results[number] = column
+            for spread in dict.fromkeys(each.spread for each in every):
+                found = [each for each in every if each.spread == spread]
+                values = [each.value for each in found]
+                row = torch.stack([torch.as_tensor(value, dtype=torch.float64, device=device) for value in values])
+                placements = [Shard(0) if each else Replicate() for each in spread]
+                rows = whole(DTensor.from_local(row.reshape(1, -1), mesh, placements, run_check=False))
+                readable = rows.device.type == "cpu" and not rows.requires_grad
+                for each, column in zip(found, rows.T.tolist() if readable else rows.unbind(1), strict=True):
+                    results[each.number] = column
         return results
 
+    def _tell(self, found: list[_Found], mesh: Any, device: Any, results: list[Any]) -> None:
+        """Fill in the results of numbers on a mesh, with one exchange, in which the processes also agree."""
+        agreement, axes = agreement_now(), {axis for each in found for axis, spread in enumerate(each.spread) if spread}
+        if agreement is not None:
+            # Another process may have found something in a DTensor that is spread where these are not.
+            axes |= agreement.axes(mesh)
+        if not axes or mesh.get_coordinate() is None:
+            for each in found:
+                results[each.number] = [each.value]
+            return
+        values, header = [each.value for each in found], list[float]()
+        if agreement is not None:
+            header = agreement.header
+            if not self._alone:
+                values += [0.0] * (self._most * agreement.count(mesh) - len(values))
+        order = sorted(axes)
+        rows = _gathered([*header, *values], mesh, order, device)
+        places = list(itertools.product(*(range(mesh.size(axis)) for axis in order)))
+        if agreement is not None:
+            agreement.look([row[: len(header)] for row in rows], [_rank(mesh, order, place) for place in places])
+        own = mesh.get_coordinate()
+        counted: dict[tuple[bool, ...], list[list[float]]] = {}
+        for column, each in enumerate(found, len(header)):
+            if each.spread not in counted:
+                # Of those that hold copies, this one.
+                counted[each.spread] = [
+                    row for row, place in zip(rows, places, strict=True)
+                    if all(each.spread[axis] or at == own[axis] for axis, at in zip(order, place, strict=True))
+                ]  # fmt: skip
+            results[each.number] = [row[column] for row in counted[each.spread]]
 
-def _columns(values: list[float], mesh: Any, spread: Sequence[bool], device: Any) -> list[list[float]]:
-    """For each number those of all processes that hold other parts, the outermost axis of the mesh first."""
+
+def _gathered(values: list[float], mesh: Any, axes: Sequence[int], device: Any) -> list[list[float]]:
+    """Those of all processes along some axes of a mesh, the outermost first."""
     found = torch.tensor(values, dtype=torch.float64, device=device)
-    for axis in reversed(range(len(spread))):
-        if spread[axis] and mesh.get_coordinate() is not None:
-            parts = [torch.empty_like(found) for _ in range(mesh.size(axis))]
-            torch.distributed.all_gather(parts, found, group=mesh.get_group(axis))
-            found = torch.cat(parts)
-    return found.reshape(-1, len(values)).T.tolist()
+    for axis in reversed(axes):
+        parts = [torch.empty_like(found) for _ in range(mesh.size(axis))]
+        torch.distributed.all_gather(parts, found, group=mesh.get_group(axis))
+        found = torch.cat(parts)
+    return found.reshape(-1, len(values)).tolist()
+
+
+def _rank(mesh: Any, axes: Sequence[int], place: Sequence[int]) -> Callable[[], int]:
+    """The rank of the process at a place along some axes of a mesh, along the others where this one is."""
+
+    def rank() -> int:
+        at = list(mesh.get_coordinate())
+        for axis, position in zip(axes, place, strict=True):
+            at[axis] = position
+        return int(mesh.mesh[tuple(at)])
+
+    return rank
 
 
 def _added(column: Any) -> Any:
     return added_in_order(column) if isinstance(column, list) else column.sum()
 
 
-def sums_of_squares(arrays: Iterable[Array], own: Callable[[Array], Any]) -> list[Any]:
+def sums_of_squares(arrays: Iterable[Array], own: Callable[[Array], Any], alone: bool = False) -> list[Any]:
     """The sum of squares of each tensor, with one exchange for all DTensors of a mesh.
 
     Args:
         arrays: plain tensors and DTensors, on every process the same ones in the same order.
         own: gives the sum of squares of a plain tensor.
+        alone: whether there is one of them.
     """
-    exchange = Exchange()
+    exchange = Exchange(alone)
     results: list[Any] = []
     pending: dict[int, int] = {}
     for array in arrays:
@@ -195,7 +260,7 @@ def reduced(array: Array, part: Callable[[Array], Array], whole: Callable[[Array
         whole: gives the reduction of a vector of those.
     """
     own = part(_own_part(array))
-    exchange = Exchange()
+    exchange = Exchange(alone=True)
     exchange.add(array, own)
     (column,) = exchange.told()
     vector = torch.as_tensor(column, dtype=torch.float64, device=own.device)

@@ -106,7 +106,7 @@ class Apart:
             raise LookupError("deltas have the dtype that is computed in")
         return way.over((*held, read_as(gradient, way.dtype)))
 
-    def prepare(self, rule: Any, gradients: Any, rate: Any) -> tuple[set[int], Callable[[], None]]:
+    def prepare(self, rule: Any, gradients: Any, rate: Any) -> tuple[set[int], Callable[[Callable[[], None]], None]]:
         """The positions of the parameters that can be updated in one pass, and what updates them, in their scope.
 
         Args:
@@ -117,7 +117,7 @@ class Apart:
         backend = rule._parameters[0].backend
         scalars = [rate, rule._iterations.value, *(cell.value for cell in rule._host_scalars())]
         if not all(map(is_number, scalars)) or backend.watched():
-            return set(), _nothing
+            return set(), _only_held
         groups: dict[Way, list[_Member]] = {}
         for index, way in enumerate(self._ways):
             if way is not None and index in gradients.present:
@@ -125,11 +125,12 @@ class Apart:
                 if member is not None:
                     groups.setdefault(member.way, []).append(member)
         if not groups:
-            return set(), _nothing
+            return set(), _only_held
         numbers = {number.name: number.read() for number in numbers_of(rule)}
         values = step_values(rule, rate, gradients.divisor, numbers)
 
-        def run() -> None:
+        def run(hold: Callable[[], None]) -> None:
+            hold()
             for way, members in groups.items():
                 own = [
                     [ops.convert_to_number(gradients.factor(each.position)),
@@ -199,5 +200,6 @@ def _address(array: Any, backend: Any) -> int:
     return int(address)
 
 
-def _nothing() -> None:
+def _only_held(hold: Callable[[], None]) -> None:
     """What is left to do where nothing is."""
+    hold()

@@ -52,6 +52,9 @@ _ELSEWHERE = "processes hold it together, and {} in another way"
 _Member: TypeAlias = tuple[int, int, Any]
 """A parameter in a group: its position, the address of its gradient, and what keeps that alive."""
 
+Run: TypeAlias = Callable[[Callable[[], None]], None]
+"""Makes the updates of a step; what it is given is called when all that may fail has been done, before it writes."""
+
 
 class Fusion:
     """The plan of one optimizer and what it remembers between steps."""
@@ -70,7 +73,7 @@ class Fusion:
 
     # ---------------------------------------------------------------- running
 
-    def prepare(self, rule: Any, gradients: Any, rate: Any) -> tuple[set[int], Callable[[], None]]:
+    def prepare(self, rule: Any, gradients: Any, rate: Any) -> tuple[set[int], Run]:
         """Begin the step; the positions of the parameters that can be updated in one pass, and what updates them.
 
         Raises:
@@ -81,7 +84,7 @@ class Fusion:
             # A functional step runs on what it was given.
             _begin_eagerly(rule, gradients, rate)
             apart = rule._apart.get(any(cell.sink is not cell for cell in rule._parameters[:1]))
-            return (set(), _nothing) if apart is None else apart.prepare(rule, gradients, rate)
+            return (set(), _only_held) if apart is None else apart.prepare(rule, gradients, rate)
         reason = _why_not_at_all(rule, rate)
         if reason is None:
             self._refresh(rule, _kinds_of(rule, gradients))
@@ -110,7 +113,7 @@ class Fusion:
                         "use jit_compile='auto'."
                     )
         if not groups:
-            return set(), _nothing
+            return set(), _only_held
         values = self._values_of(rule, gradients, rate)
         lines = [
             lines_of(values, [
@@ -120,20 +123,26 @@ class Fusion:
             for members in groups.values()
         ]  # fmt: skip
 
-        def run() -> None:
+        def run(hold: Callable[[], None]) -> None:
             in_memory: list[tuple[Way, list[_Member], list[dict[str, Any]]]] = []
+            for ((way, plain, copied), members), own in zip(groups.items(), lines, strict=True):
+                if not plain or copied:
+                    continue
+                if meeting:
+                    each = own if len(own) > 1 else own * len(members)
+                    in_memory += [(way, [member], [line]) for member, line in zip(members, each, strict=True)]
+                else:
+                    in_memory.append((way, members, own))
+            # Where processes have to tell each other something, they do so before any of them writes.
+            write = self._ready_in_memory(rule, in_memory, backend)
+            hold()
             for ((way, plain, copied), members), own in zip(groups.items(), lines, strict=True):
                 if not plain:
                     self._run_in_library(way, members, own, backend, compiled=rule.jit_compile is True)
                 elif copied:
                     for batch in _batches(members, own, [self._entries[index].size for index, _, _ in members]):
                         self._run_through_copies(way, *batch, backend)
-                elif meeting:
-                    each = own if len(own) > 1 else own * len(members)
-                    in_memory += [(way, [member], [line]) for member, line in zip(members, each, strict=True)]
-                else:
-                    in_memory.append((way, members, own))
-            self._run_in_memory(rule, in_memory, backend)
+            write()
             if not (meeting or any(self._ways.values())):
                 self.lane = self._lane_of(rule, list(gradients.present))
 
@@ -200,18 +209,24 @@ class Fusion:
         joint = any(self._entries[index].joint for indices in positions for index in indices)
         return Together(rule, positions) if joint else None
 
-    def _run_in_memory(
+    def _ready_in_memory(
         self, rule: Any, parts: list[tuple[Way, list[_Member], list[dict[str, Any]]]], backend: Any
-    ) -> None:
+    ) -> Callable[[], None]:
+        """Read all that is added up; what writes then."""
         running = [way.passes(self._memory_of(way, members, backend), lines) for way, members, lines in parts]
         positions = [[index for index, _, _ in members] for _, members, _ in parts]
-        for call in calls_of(running, self._together(rule, positions)):
-            call()
-        entries = [self._entries[index] for indices in positions for index in indices]
-        for entry in entries:
-            entry.give_back(backend)
-        # What is written back by the library, that counts itself.
-        backend.wrote([array for entry in entries if entry.spread or not entry.lent for array in entry.written()])
+        calls = calls_of(running, self._together(rule, positions))
+
+        def write() -> None:
+            for call in calls:
+                call()
+            entries = [self._entries[index] for indices in positions for index in indices]
+            for entry in entries:
+                entry.give_back(backend)
+            # What is written back by the library, that counts itself.
+            backend.wrote([array for entry in entries if entry.spread or not entry.lent for array in entry.written()])
+
+        return write
 
     def _memory_of(self, way: Way, members: list[_Member], backend: Any) -> InTable | InBlocks:
         entries = [self._entries[index] for index, _, _ in members]
@@ -601,8 +616,9 @@ def _begin_eagerly(rule: Any, gradients: Any, rate: Any) -> None:
     rule.begin_step(gradients, [rule._parameters[index] for index in gradients.present], rate)
 
 
-def _nothing() -> None:
+def _only_held(hold: Callable[[], None]) -> None:
     """What is left to do where nothing is."""
+    hold()
 
 
 def _batches(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from ..backends import (
     HOST,
     NUMPY,
+    Disagreement,
     Rows,
     Scope,
     Variable,
@@ -122,16 +123,22 @@ class ImperativeOptimizer(UpdateRule):
         if self.takes_rows:
             backend = cells[0].backend
             gradients = [each if each is None else backend.rows(each) or each for each in gradients]
-        self._check(gradients, cells, positions)
+        refusal = self._refusal(gradients, cells, positions)
         if not self.built:
             self.build(variables)
         aligned: list[Any] = [None] * len(self._parameters)
         for position, gradient in zip(positions, gradients, strict=True):
             whole = gradient is not None and type(gradient) is not Rows
             aligned[position] = cells[0].backend.plain(gradient) if whole else gradient
-        with self._parameters[0].backend.arithmetic(), Undisturbed() as guard:
+        with self._agreement(aligned, refusal), cells[0].backend.arithmetic(), Undisturbed() as guard:
+
+            def hold() -> None:
+                if refusal is not None:
+                    raise refusal.error
+                guard.hold()
+
             with Scope((cell, cell.value) for cell in self._step_scalars()) as scope:
-                self._run(aligned, hold=guard.hold)
+                self._run(aligned, hold=hold)
             commit(scope)
         if self._fusion.lane is not None:
             given = [position for position, gradient in zip(positions, gradients, strict=True) if gradient is not None]
@@ -216,6 +223,47 @@ class ImperativeOptimizer(UpdateRule):
                 "(None for a variable without a gradient)."
             )
         return variables
+
+    def _refusal(self, gradients: list[Any], cells: list[Variable], positions: list[int]) -> _Refusal | None:
+        """Check what a step was given, and raise; where other processes would wait for this one, later.
+
+        Zeros stand in for gradients that are refused, so that the step goes on as far as it does on the others.
+        """
+        try:
+            self._check(gradients, cells, positions)
+            return None
+        except (TypeError, ValueError) as error:
+            spread = [cell.backend.whereabouts(cell._array) is not None for cell in cells]
+            if not any(spread):
+                raise
+            nothing = all(gradient is None for gradient in gradients)
+            wrong = spread if nothing else [_is_refused(*each) for each in zip(gradients, cells, strict=True)]
+            places = [place for place, refused in enumerate(wrong) if refused]
+            if not places:
+                # Something else is the matter, with what is held.
+                raise
+            for place in places:
+                gradients[place] = cells[place].backend.full_like(cells[place]._array, 0.0)
+            return _Refusal(error, positions[places[0]])
+
+    @contextlib.contextmanager
+    def _agreement(self, aligned: Sequence[Any], refusal: _Refusal | None) -> Iterator[None]:
+        """Where processes hold parameters together, all of them make the step, or none does."""
+        cells = self._parameters
+        agreement = cells[0].backend.agreement(
+            [cell._array for cell in cells],
+            [cell.name for cell in cells],
+            [position for position, gradient in enumerate(aligned) if gradient is not None],
+            None if refusal is None else refusal.position,
+        )
+        try:
+            with agreement or contextlib.nullcontext():
+                yield
+        except Disagreement as error:
+            if refusal is None:
+                raise
+            # The others were told.
+            raise type(refusal.error)(f"{refusal.error} {error}") from refusal.error
 
     def _check(self, gradients: list[Any], cells: list[Variable], positions: list[int]) -> None:
         if len(set(positions)) != len(positions):
@@ -406,6 +454,26 @@ class ImperativeOptimizer(UpdateRule):
                 "from another kind of optimizer, or this one is not yet built for its parameters."
             )
         self.set_weights([store[key] for key in keys])
+
+
+class _Refusal(NamedTuple):
+    """An error that is raised once other processes know of it, and the position of the parameter that it is about."""
+
+    error: Exception
+    position: int
+
+
+def _is_refused(gradient: Any, cell: Variable) -> bool:
+    if gradient is None:
+        return False
+    try:
+        if type(gradient) is Rows:
+            check_rows(gradient, cell._array, cell.backend, cell.shape, cell.name)
+        else:
+            check_gradient(gradient, cell._array, cell.backend, cell.shape, cell.name)
+    except (TypeError, ValueError):
+        return True
+    return False
 
 
 def checked_value(cell: Variable, value: Any, what: str, counts: bool = False, beside: Any = None) -> Any:

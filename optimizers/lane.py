@@ -79,6 +79,10 @@ class Lane:
         self._clipped = rule.clipnorm is not None or rule.global_clipnorm is not None
         self.memory: Intervals | None = None
         self._backend = rule._parameters[0].backend
+        cells = rule._parameters
+        self._agreement = self._backend.agreement(
+            [cell._array for cell in cells], [cell.name for cell in cells], present
+        )
         self.parts = [
             _Part(way, indices, [cell for index in indices for cell in rule._grouped[index]],
                   _picked([row * columns + target for row in range(len(indices)) for target in way.targets]),
@@ -109,7 +113,14 @@ class Lane:
 
         Raises:
             What a schedule or a scalar of the rule raises; nothing has changed then.
+            Disagreement: if another process, which holds parameters too, does not make it.
         """
+        if self._agreement is None:
+            return self._made(rule, gradients, variables)
+        with self._agreement:
+            return self._made(rule, gradients, variables)
+
+    def _made(self, rule: Any, gradients: Any, variables: Any) -> bool:
         if any_scope() or (variables is not None and (type(variables) not in _LISTS or not self._are_known(variables))):
             return False
         if not self.is_expected(rule, gradients, in_order=variables is None):

@@ -18,13 +18,26 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, overload
 
-from ..backends import HOST, Array, Rows, Scope, Variable, backend_of, commit, compute_dtype, describe, ops, shown
+from ..backends import (
+    HOST,
+    Array,
+    Disagreement,
+    Rows,
+    Scope,
+    Variable,
+    backend_of,
+    commit,
+    compute_dtype,
+    describe,
+    ops,
+    shown,
+)
 from ..backends.program import Program
 from ..schedules.base import as_float
 from .cells import CellKeeper
 from .checks import as_list
 from .clipping import global_norm, global_norm_factor, norm_factor, norms
-from .fused import Fusion
+from .fused import Fusion, Run
 from .hyperparameter import LEARNING_RATE, in_use
 from .report import ExecutionReport
 
@@ -185,7 +198,7 @@ class UpdateRule(CellKeeper):
 
     def _update_held(
         self,
-        run: Callable[[], None],
+        run: Run,
         alone: Sequence[int],
         gradients: _Gradients,
         rate: Any,
@@ -196,20 +209,17 @@ class UpdateRule(CellKeeper):
             arrays = [*self._shared, *(cell for index in alone for cell in self._grouped[index])]
             with Scope((cell, cell.value) for cell in arrays if cell.backend is not HOST) as pending:
                 self._update_alone(alone, gradients, rate)
-            hold()
-            run()
+            run(hold)
             commit(pending)
         else:
-            if hold is not None:
-                hold()
-            run()
+            run(hold or _nothing)
             self._update_alone(alone, gradients, rate)
 
     def _explain(self, index: int, error: Exception) -> None:
         """Where processes hold a parameter together, its library's words for what it cannot do need others beside."""
         parameter = self._parameters[index]
         where = parameter.backend.whereabouts(parameter.value)
-        if where is not None:
+        if where is not None and not isinstance(error, Disagreement):
             raise RuntimeError(
                 f"{type(self).__name__} cannot update parameter {parameter.name!r}, {where}: {shown(error, str)}. "
                 "Gather it, or give it to an optimizer whose rule looks at each element alone."

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import sys
 import tempfile
+import warnings
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -294,6 +297,72 @@ def refusals(mesh: Any) -> dict[str, Any]:
     return found
 
 
+class Eager(Lamb):
+    """By whole arrays."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, jit_compile=False, **keywords)
+
+
+MAKERS = {
+    "clipped": lambda: optimizers.Adam(0.1, global_clipnorm=1.0),
+    "apart": lambda: optimizers.SGD(0.1, clipnorm=1.0),
+    "Lamb": lambda: Lamb(0.1),
+    "clipped Lamb": lambda: Lamb(0.1, global_clipnorm=1.0),
+    "eager Lamb": lambda: Eager(0.1),
+    "Planned": lambda: Planned(0.1),
+}
+
+
+def spoilt(how: str, gradients: list[Any], mesh: Any) -> list[Any]:
+    """Gradients of one process, of which the one at position 1 is not as it should be."""
+    wrong = {
+        "shape": lambda: laid_out_here(torch.zeros(3, 7), mesh),
+        "dtype": lambda: laid_out_here(torch.zeros(5, 3, dtype=torch.complex64), mesh),
+        "a plain tensor": lambda: torch.zeros(5, 3),
+        "an array": lambda: np.zeros((5, 3), np.float32),
+        "sparse": lambda: torch.zeros(5, 3).to_sparse(),
+        "missing": lambda: None,
+    }
+    if how == "all missing":
+        return [None] * len(gradients)
+    return [wrong[how]() if position == 1 else gradient for position, gradient in enumerate(gradients)]
+
+
+def laid_out_here(tensor: torch.Tensor, mesh: Any) -> DTensor:
+    """As a DTensor, without a word to other processes."""
+    return DTensor.from_local(tensor, mesh, [Replicate()] * mesh.ndim, run_check=False)
+
+
+def disagreements(mesh: Any) -> dict[str, Any]:
+    """What all processes say if one of them, rank 2, is given something else than the others, and what changed."""
+    found: dict[str, Any] = {}
+    for name, make in MAKERS.items():
+        for how in ("shape", "dtype", "a plain tensor", "an array", "sparse", "missing", "all missing"):
+            for before in (0, 3):
+                own, optimizer = parameters(mesh, True, seed=0), make()
+                for step in range(before):
+                    optimizer.apply(parameters(mesh, True, seed=1000 * (step + 1)), own)
+                start = [local(tensor).clone() for tensor in own]
+                given = parameters(mesh, True, seed=7000)
+                if dist.get_rank() == 2:
+                    given = spoilt(how, given, mesh)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    said = refusal(lambda o=optimizer, g=given, p=own: o.apply(g, p))
+                same = all(torch.equal(local(now), then) for now, then in zip(own, start, strict=True))
+                everybody: list[Any] = [None] * PROCESSES
+                dist.all_gather_object(everybody, (said, same, int(optimizer.iterations) == before))
+                # And all go on.
+                optimizer.apply(parameters(mesh, True, seed=8000), own)
+                found[f"{name}, {how}, after {before}"] = [*everybody, int(optimizer.iterations) == before + 1]
+    return found
+
+
+def local(tensor: Any) -> Any:
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
 def other_placements(mesh: Any) -> dict[str, Any]:
     """Gradients that are placed in another way than their parameters, or still to be added."""
     plain, start = drawn(5, 3), drawn(5, 3)
@@ -313,7 +382,10 @@ def other_placements(mesh: Any) -> dict[str, Any]:
 
 def findings(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=PROCESSES)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=PROCESSES,
+        timeout=datetime.timedelta(seconds=60),
+    )
     mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("data", "tensor"))
     options: Any = {"plain": {}, "clipped": {"global_clipnorm": 1.0}, "apart": {"clipnorm": 1.0}}
     found = {
@@ -345,6 +417,7 @@ def findings(rank: int, folder: str) -> None:
         "saved": saved(mesh),
         "refusals": refusals(mesh),
         "other placements": other_placements(mesh),
+        "disagreements": disagreements(mesh),
     }
     with open(os.path.join(folder, f"{rank}.json"), "w") as file:
         json.dump(found, file)

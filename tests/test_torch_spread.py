@@ -127,3 +127,21 @@ def test_what_does_not_fit_is_said_before_anything_is_written(found: Any) -> Non
     }.items():
         assert all(word in refusals[name] for word in words), refusals[name]
         assert not refusals.get(f"{name} changed"), name
+
+
+def test_all_make_a_step_or_none_does(found: Any) -> None:
+    """Where one process is given what it refuses, or nothing, all say so, and nobody waits for it."""
+    name_of_it = "'variable_1'"
+    for name, (*everybody, gone_on) in found["disagreements"].items():
+        assert gone_on, name
+        _, how, _ = name.split(", ")
+        for rank, (said, same, none_counted) in enumerate(everybody):
+            assert same and none_counted, (name, rank, said)
+            assert "rank 2" in said and "o process makes the step" in said, (name, rank, said)
+            if how == "missing":
+                assert said.startswith("Disagreement: ") and name_of_it in said and "none on rank 2" in said, said
+            elif rank == 2:
+                words = "No gradients provided" if how == "all missing" else f"The gradient of {name_of_it}"
+                assert said.startswith(("TypeError: ", "ValueError: ")) and words in said, (name, said)
+            else:
+                assert said.startswith("Disagreement: ") and "refuses the gradient of 'variable_" in said, (name, said)
