@@ -238,6 +238,11 @@ class NumpyBackend(Backend):
             return self.plain_copy(array.transpose(outermost_first), dtype, None).transpose(inverse)
         # Not by `numpy.array`, which keeps an array's own dtype object, if it is another one of that dtype.
         copy = numpy.empty(array.shape, self.dtype(dtype))
+        if has_numba():
+            from .numba_copies import copied
+
+            if copied(copy, array):
+                return copy
         copy[...] = array
         return copy
 

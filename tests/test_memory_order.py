@@ -337,3 +337,48 @@ def test_maps_that_are_closed_or_moved(which, change):
     with pytest.raises(TypeError, match="variable_0"):
         optimizer.apply([g], [w])
     assert optimizer.iterations == 3 and own.tobytes() == kept.tobytes()
+
+
+TURNED = {
+    "matrix": ((300, 200), (1, 0)),
+    "first and last": ((40, 3, 170), (2, 1, 0)),
+    "several outer ones": ((3, 50, 4, 60), (2, 0, 3, 1)),
+    "in the middle": ((5, 64, 7, 64), (0, 3, 2, 1)),
+    "joined": ((2, 90, 10, 20), (0, 2, 3, 1)),
+    "axes of one": ((1, 130, 1, 140), (3, 2, 1, 0)),
+}
+
+
+@pytest.mark.parametrize("case", TURNED)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_large_arrays_are_turned_square_by_square(case, dtype):
+    copies = pytest.importorskip("gradwise.backends.numba_copies")
+    shape, order = TURNED[case]
+    values = (np.arange(np.prod(shape)) % 2000).reshape(shape).astype(numpy_dtype(dtype))
+    for source in (values.transpose(order), np.flip(values, 0).transpose(order)):
+        target = np.zeros(source.shape, source.dtype)
+        assert copies.copied(target, source)
+        assert target.tobytes() == np.ascontiguousarray(source).tobytes()
+
+
+def test_what_is_not_turned_is_left_to_the_library():
+    copies = pytest.importorskip("gradwise.backends.numba_copies")
+    whole = np.zeros((200, 300), np.float32)
+    for source in (whole, whole[::-1], whole.T[:, ::-1][::2], np.broadcast_to(np.float32(1), (200, 300)), whole[:9].T):
+        assert not copies.copied(np.zeros(source.shape, source.dtype), source)
+    assert not copies.copied(np.zeros((300, 200)), whole.T)
+    assert not copies.copied(np.zeros((0, 5), np.float32), np.zeros((5, 0), np.float32).T)
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam])
+def test_a_large_gradient_that_is_turned_round(kind):
+    generator = np.random.default_rng(3)
+    start, gradient = generator.normal(size=(150, 260)), generator.normal(size=(260, 150))
+    ends = []
+    for given in (gradient.T, np.ascontiguousarray(gradient.T)):
+        parameter = start.copy()
+        optimizer = kind(0.1)
+        for _ in range(3):
+            optimizer.apply([given], [parameter])
+        ends.append(parameter)
+    np.testing.assert_array_equal(*ends)
