@@ -103,9 +103,12 @@ class Engine:
             for scalars in self._scalars:
                 scalars.read()
             self._shown = float(self._rule.learning_rate)
-        self._read = operator.itemgetter(*row.hyperparameters)
+        self.keys_read = [*row.hyperparameters, *(key for key in ("differentiable", "capturable") if key in group)]
+        self.read = operator.itemgetter(*self.keys_read)
         self.live = False
-        self._values: Any = None
+        self.values: Any = None
+        # Whether attributes of the core may have changed since a step of all groups at once; the rate is none.
+        self.changed = True
         self.follow(group)
 
     # ---------------------------------------------------------------- whether it still holds
@@ -138,7 +141,12 @@ class Engine:
             return False
         if self._complex and [tensor.data_ptr() for tensor in self._complex] != self._addresses:
             return False
-        return (not self.live and alike(self._read(group), self._values)) or self.follow(group)
+        try:
+            values = self.read(group)
+        except KeyError:
+            # Of a flag that the group has no more.
+            return False
+        return (not self.live and alike(values, self.values)) or self.follow(group)
 
     def fits(self) -> bool:
         """Whether parameters and slots have the shapes, dtypes and places that they had when this was made."""
@@ -160,9 +168,20 @@ class Engine:
         return [*itertools.chain.from_iterable(map(self._read_entry, self.entries))]
 
     def follow(self, group: Mapping[str, Any]) -> bool:
-        """Take over the group's hyperparameters. False if they need slots that were not made."""
-        rule = self._rule
-        for name, value in self._row.attributes(group).items():
+        """Take over the group's hyperparameters that have changed. False if they need slots that were not made."""
+        rule, now = self._rule, self.read(group)
+        values = [None] * len(now) if self.values is None or self.live else list(self.values)
+        # If some of them are refused, all will be taken over that are there then.
+        self.values = None
+        changed, live = {}, False
+        for place, (key, new, old) in enumerate(zip(self.keys_read, now, values, strict=True)):
+            if old is None or not (new is old or alike(new, old)):
+                changed[key] = values[place] = new
+                if type(new) is not float:
+                    values[place] = kept(new)
+                    # What a tensor or an array holds may change at any time: it is read in every step.
+                    live = live or not _shows_changes(new)
+        for name, value in self._row.attributes(changed).items():
             if name == "learning_rate":
                 if self._shown is None or value != self._shown:
                     self._shown = None
@@ -172,12 +191,12 @@ class Engine:
             elif vars(rule).get(name) is not value:
                 if name in rule._off_when_built and value:
                     return False
+                self.changed = True
                 setattr(rule, name, value)
-        rule.takes_rows = self._row.why_not_sparse(group, type(rule).__name__) is None
-        self.changed = True
-        self._values = kept(self._read(group))
-        # What a tensor or an array holds may change at any time: it is read in every step.
-        self.live = not _shows_changes(self._values)
+        takes_rows = self._row.why_not_sparse(group, type(rule).__name__) is None
+        if takes_rows is not rule.takes_rows:
+            self.changed, rule.takes_rows = True, takes_rows
+        self.live, self.values = live, tuple(values)
         return True
 
     def needs_tensors(self, group: Mapping[str, Any]) -> bool:
@@ -207,16 +226,12 @@ class Engine:
         self.write_numbers(some)
         if self._shown is not None:
             group["lr"] = self._shown = float(self._rule.learning_rate)
-            self._values = kept(self._read(group))
+            self.values = kept(self.read(group))
 
     @property
     def rule(self) -> Optimizer:
         """The core's optimizer."""
         return self._rule
-
-    def keys_read(self, group: Mapping[str, Any]) -> list[str]:
-        """The keys of a group that a step depends on."""
-        return [*self._row.hyperparameters, *(key for key in ("differentiable", "capturable") if key in group)]
 
     @property
     def numbers(self) -> list[Scalars]:

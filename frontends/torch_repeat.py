@@ -12,7 +12,7 @@ import torch
 from ..backends.numba_lists import same_objects
 from ..optimizers.joint import Joint
 from .torch_asking import asks_for_state
-from .torch_engine import Engine, alike, kept
+from .torch_engine import Engine, alike
 from .torch_scalars import joined
 
 _parameters_of = operator.itemgetter("params")
@@ -39,6 +39,8 @@ class Repeat:
 
     def __init__(self, groups: Sequence[dict[str, Any]], state: Any, ready: Sequence[Ready]) -> None:
         self._engines = engines = [engine for _, engine, _, _ in ready]
+        if any(engine.keys_read != engines[0].keys_read for engine in engines):
+            raise LookupError("other values count in some groups than in others")
         self._joint = Joint([engine.rule for engine in engines])
         # Some have one number for all of their parameters.
         self._numbers = engines[0].numbers if len(engines) == 1 else joined([engine.numbers for engine in engines])
@@ -52,8 +54,8 @@ class Repeat:
         places = [starts[index] + position for index, _, _, present in ready for position in present]
         self._places = None if len(places) == starts[-1] else places
         self._absent = sorted(set(range(starts[-1])).difference(places))
-        self._read = operator.itemgetter(*engines[0].keys_read(self._groups[0]))
-        self._values = [kept(self._read(group)) for group in self._groups]
+        self._read = engines[0].read
+        self._values = [engine.values for engine in engines]
         self._live = [number for number, engine in enumerate(engines) if engine.live]
         self._objects = self._now(groups)
 
@@ -116,8 +118,10 @@ class Repeat:
         """Take over what has changed in groups. False if a group makes no such step any more."""
         for number, (engine, group) in enumerate(zip(self._engines, self._groups, strict=True)):
             if number in self._live or not alike(values[number], self._values[number]):
+                # Where one is refused, it is not known what is followed.
+                self._values[number] = None
                 if not engine.follow(group) or engine.needs_tensors(group):
                     return False
-                self._values[number] = kept(values[number])
+                self._values[number] = engine.values
         self._live = [number for number, engine in enumerate(self._engines) if engine.live]
         return True

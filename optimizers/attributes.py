@@ -238,7 +238,7 @@ class _Attributes:
         values = self._read(keeper)
         if values == self.values:
             return self.values
-        return values if all(map(_is_in_use, values)) else None
+        return values if all([type(value) is float and value != 0.0 for value in values]) else None
 
 
 def _several(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:

@@ -200,13 +200,15 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, FunctionalOptimizer):
         convention, kind = vars(self).get("convention"), type(self)
         if convention is None:
             return
-        having = [other for other, row in kind.conventions.items() if name in row and not isinstance(row[name], Fixed)]
-        nothing = self._own_value(name)
         if name == "weight_decay":
             having, nothing = [other for other in kind.conventions if other in kind.weight_decay_forms], None
         elif name == "maximize":
             having, nothing = ["torch"], False
-        elif not any(name in row for row in (*kind.conventions.values(), kind.neutral)):
+        elif any([name in row for row in (*kind.conventions.values(), kind.neutral)]):
+            rows = kind.conventions.items()
+            having = [other for other, row in rows if name in row and not isinstance(row[name], Fixed)]
+            nothing = self._own_value(name)
+        else:
             return
         same = value is nothing or (is_number(value) and value == nothing)
         if convention not in having and not same:

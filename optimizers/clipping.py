@@ -36,14 +36,14 @@ def global_norm_factor(norm: Array, limit: float, convention: str) -> Array:
     return factor + (norm - norm) if convention in _SHOWING_EVERYWHERE else factor
 
 
-def global_norm(arrays: Iterable[Any], divisor: Any) -> Array:
-    """The Euclidean norm of all arrays together, after a division of each by `divisor`."""
-    return _norm(ops.sums_of_squares(arrays), divisor)
+def global_norm(sums: Iterable[Array], divisor: Any) -> Array:
+    """The Euclidean norm of all arrays together, from their sums of squares, after a division of each by `divisor`."""
+    return _norm(sums, divisor)
 
 
-def norms(arrays: Iterable[Any], divisor: Any) -> list[Array]:
-    """The Euclidean norm of each array, after a division by `divisor`."""
-    return [_norm([squares], divisor) for squares in ops.sums_of_squares(arrays)]
+def norms(sums: Iterable[Array], divisor: Any) -> list[Array]:
+    """The Euclidean norm of each array, from their sums of squares, after a division by `divisor`."""
+    return [_norm([squares], divisor) for squares in sums]
 
 
 def _norm(sums: Iterable[Array], divisor: Any) -> Array:

@@ -97,6 +97,9 @@ class Number(Hyperparameter):
 
     def checked(self, value: Any, owner: str) -> Any:
         """A float in the interval, or a traced scalar as it is."""
+        if type(value) is float and self._contains(value):
+            # As nearly all are, also in steps that each have another one.
+            return value
         number = number_of_python(value)
         backend = backend_of(number)
         if backend is None or backend.shape(number) != () or not backend.is_real(number):
@@ -123,6 +126,8 @@ class Number(Hyperparameter):
 def remember_array(keeper: Any, name: str, given: Any) -> None:
     """Keep that a number was given as an array, for `value.py`: the optimizer itself computes with the number."""
     known = vars(keeper).get("_arrays", {})
+    if type(given) is float and not known:
+        return
     given = value_of(given)
     backend = backend_of(given)
     if backend in (None, HOST) or backend.shape(given) != () or not backend.concrete(given):

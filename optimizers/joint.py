@@ -89,8 +89,17 @@ class Joint:
         self._fusions = [rule._fusion for rule in rules]
         self._lanes: list[Lane] = [lane for lane in lanes if lane is not None]
         self._backend = rules[0]._parameters[0].backend
-        self._values: list[dict[str, Any]] = [{} for _ in rules]
+        self._values = [step_values(rule, None, None, {}) for rule in rules]
+        self._rates: list[Variable] = [rule._rate for rule in rules]
         self._counts: list[Variable] = [rule._iterations for rule in rules]
+        self._shared = [
+            (values, f"shared{number}", cell)
+            for rule, values in zip(rules, self._values, strict=True)
+            for number, cell in enumerate(rule._shared)
+            if cell.backend is HOST
+        ]
+        # Those whose rate is not the one that is set.
+        self._scheduled: set[int] = set()
         self._follow(range(len(rules)))
         memory = [lane.memory for lane in self._lanes]
         if None in memory:
@@ -147,17 +156,12 @@ class Joint:
     def _follow(self, members: Sequence[int]) -> None:
         """Take over the numbers that some of the optimizers have now."""
         for member in members:
-            self._values[member] = step_values(self._rules[member], None, None, self._lanes[member].numbers)
-        self._rates = [rule._rate for rule in self._rules]
-        self._scheduled = [
-            number for number, rule in enumerate(self._rules) if rule._schedule is not None or in_use(rule.decay)
-        ]
-        self._shared = [
-            (values, f"shared{number}", cell)
-            for rule, values in zip(self._rules, self._values, strict=True)
-            for number, cell in enumerate(rule._shared)
-            if cell.backend is HOST
-        ]
+            rule = self._rules[member]
+            self._values[member]["self"] = self._lanes[member].numbers
+            self._rates[member] = rule._rate
+            self._scheduled.discard(member)
+            if rule._schedule is not None or in_use(rule.decay):
+                self._scheduled.add(member)
 
     def step(self, gradients: list[Any], changed: Sequence[int] = ()) -> bool:
         """Make one step of each, if all are like the last ones; whether they were made.

@@ -17,7 +17,7 @@ from ..backends.interruptions import attributes_set, one_after_another
 from ..backends.intervals import Intervals, written_apart
 from .attributes import Seen
 from .checks import check_gradient
-from .ways import Begin, InTable, Together, Way, calls_of, lines_of, read_as, step_values
+from .ways import Begin, InTable, Together, Way, calls_of, lines_of, read_as, squares_of, step_values
 
 if TYPE_CHECKING:  # Numba is imported when there is a first table.
     from ..backends.numba_lowering import Table
@@ -160,7 +160,7 @@ class Lane:
             self.memory = seen_anew(self.parts, kept, addresses, memory is not None)
             if self.memory is None:
                 return False
-        factors = self._factors(rule, gradients) if self._clipped else {}
+        factors = self._factors(rule, gradients, addresses) if self._clipped else {}
         if type(rate) not in _NUMBERS or (factors and any(type(each) not in _NUMBERS for each in factors.values())):
             return False
         pending: list[Any] = []
@@ -274,13 +274,31 @@ class Lane:
         lies_so = backend.address(given, dtype, shape, order, write=False) is not None
         return given if lies_so else backend.plain_copy(given, dtype, order)
 
-    def _factors(self, rule: Any, gradients: Sequence[Any]) -> dict[int, Any]:
-        """What each gradient, clipped by a norm, is multiplied by."""
+    def _factors(self, rule: Any, gradients: Sequence[Any], addresses: Sequence[Any]) -> dict[int, Any]:
+        """What each gradient, clipped by a norm, is multiplied by.
+
+        Args:
+            rule: the optimizer.
+            gradients: of the step.
+            addresses: for each kernel where all arrays lie.
+        """
         aligned: list[Any] = [None] * len(rule._parameters)
         for index, gradient in zip(self._order, gradients, strict=True):
             aligned[index] = gradient
         with self._backend.arithmetic():
-            return rule._factors(aligned)  # type: ignore[no-any-return]  # numbers by position
+            return rule._factors(aligned, self._squares(addresses))  # type: ignore[no-any-return]  # by position
+
+    def _squares(self, addresses: Sequence[Any]) -> list[float] | None:
+        """The sum of squares of each gradient, in the order of the parameters; None if not all can be read together."""
+        found: dict[int, float] = {}
+        for part, own in zip(self.parts, addresses, strict=True):
+            # A copy is not what came, and sums are defined in row-major order.
+            if part.spread or part.otherwise or part.table.partial or any(order is not None for order in part.orders):
+                return None
+            if part.stored[-1] not in ("float32", "float64"):
+                return None
+            found.update(zip(part.indices, squares_of(part.table, own), strict=True))
+        return [found[index] for index in self.present]
 
     def _lines(self, part: _Part, values: dict[str, Any], factors: dict[int, Any]) -> list[dict[str, Any]]:
         """This step's scalars, for all parameters of a part or for each."""

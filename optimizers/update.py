@@ -252,11 +252,19 @@ class UpdateRule(CellKeeper):
     def _has_begin_step(self) -> bool:
         return type(self).begin_step is not UpdateRule.begin_step
 
-    def _factors(self, arrays: Sequence[Any]) -> dict[int, Any]:
-        """What the gradients that are not None are multiplied by, so that their norms keep to the limits."""
+    def _factors(self, arrays: Sequence[Any], squares: Sequence[Any] | None = None) -> dict[int, Any]:
+        """What the gradients that are not None are multiplied by, so that their norms keep to the limits.
+
+        Args:
+            arrays: a gradient, or None, for each parameter.
+            squares: of each gradient the sum of its squares, where that is known.
+        """
         gradients = _Gradients(self, arrays, self.loss_scale_factor)
-        gradients.clip()
-        return {index: ops.convert_to_number(gradients.factor(index)) for index in gradients.present}
+        gradients.clip(squares)
+        factors = [gradients.factor(index) for index in gradients.present]
+        # A factor of all is one object.
+        numbers = {key: ops.convert_to_number(each) for key, each in {id(each): each for each in factors}.items()}
+        return {index: numbers[id(each)] for index, each in zip(gradients.present, factors, strict=True)}
 
     def _update_one(self, index: int, gradient: Array | None, rate: Any) -> None:
         """All that happens to one parameter, on what its cells hold in this scope."""
@@ -390,16 +398,23 @@ class _Gradients(Sequence[Array]):
         self._factors: dict[int, Any] = {}
         self.present = {index: None for index, array in enumerate(arrays) if array is not None}
 
-    def clip(self) -> None:
-        """Find the factors that norms give, in one read of all gradients."""
+    def clip(self, squares: Sequence[Any] | None = None) -> None:
+        """Find the factors that norms give, in one read of all gradients.
+
+        Args:
+            squares: of each gradient the sum of its squares, where that is known.
+        """
         rule = self._rule
-        arrays = (self.array(index) for index in self.present)
         limit = rule.clipnorm if rule.convention == "keras2" else rule.global_clipnorm
+        each = rule.clipnorm
+        if limit is None and each is None:
+            return
+        sums = ops.sums_of_squares(self.array(index) for index in self.present) if squares is None else squares
         if limit is not None:
-            norm = global_norm(arrays, self.divisor)
+            norm = global_norm(sums, self.divisor)
             self._factors = dict.fromkeys(self.present, global_norm_factor(norm, limit, rule.convention))
-        elif rule.clipnorm is not None:
-            own = (norm_factor(norm, rule.clipnorm, rule.convention) for norm in norms(arrays, self.divisor))
+        elif each is not None:
+            own = (norm_factor(norm, each, rule.convention) for norm in norms(sums, self.divisor))
             self._factors = dict(zip(self.present, own, strict=True))
 
     def array(self, index: int) -> Array:

@@ -355,6 +355,18 @@ def table_of(sizes: Sequence[int], gradients: str, backend: Backend) -> Any:
     return Table(sizes, gradients, backend.threads)
 
 
+def squares_of(table: Any, addresses: Any) -> list[float]:
+    """The sum of squares of each parameter's gradient, in float32 or float64 and in row-major order.
+
+    Args:
+        table: the work, from `table_of`.
+        addresses: where all arrays lie; the gradient's is the last.
+    """
+    from ..backends.numba_reductions import sums_of_squares
+
+    return sums_of_squares(addresses[:, -1].copy(), table.sizes, ITEM_SIZES[table.gradients])
+
+
 def addresses_of(rows: Sequence[Sequence[int]]) -> Any:
     """Where the arrays of each parameter start, as kernels take it."""
     from ..backends.numba_lowering import addresses_of
@@ -406,8 +418,8 @@ def lines_of(values: dict[str, Any], own: Sequence[Sequence[Any]]) -> list[dict[
         values: from `step_values`.
         own: for each parameter the factor of its gradient, or None, and then its numbers.
     """
-    # NaN is unlike itself, which only costs time.
-    if all(each == own[0] for each in own):
+    # Another NaN is unlike this one, which only costs time.
+    if own.count(own[0]) == len(own):
         own = own[:1]
     names = ["factor", *(f"number{k}" for k in range(len(own[0]) - 1))]
     return [values | dict(zip(names, each, strict=True)) for each in own]
