@@ -56,6 +56,7 @@ class _Launch(NamedTuple):
         before: where all arrays lay in the step before.
         look: tells where they lie.
         stored: the dtypes in which the arrays of each parameter and its gradient are stored.
+        still: where only some rows of a parameter are run over, whether all others stay as they are with some scalars.
     """
 
     shares: list[_Share]
@@ -67,6 +68,7 @@ class _Launch(NamedTuple):
     before: Any
     look: Any
     stored: tuple[str, ...]
+    still: Callable[[Sequence[float]], bool] | None
 
 
 class Joint:
@@ -113,8 +115,9 @@ class Joint:
         for member, lane in enumerate(self._lanes):
             for part, places in lane.placed():
                 way = part.way
-                # Equal programs may differ in the sign of a zero.
-                key = way.program, repr(way.program.constants), way.dtype, way.stored
+                # Equal programs may differ in the sign of a zero. Rows are those of one parameter.
+                apart = len(groups) if part.table.partial else None
+                key = way.program, repr(way.program.constants), way.dtype, way.stored, apart
                 groups.setdefault(key, []).append((member, part, [first + place for place in places]))
             first += lane.count
         self._launches = [self._launch(parts, first) for parts in groups.values()]
@@ -126,10 +129,13 @@ class Joint:
         columns = len(parts[0].before[0])
         cells = [cell for part in parts for cell in part.cells]
         shapes = [cell.shape for cell in cells[:: columns - 1]]
-        look = self._backend.lookout(shapes, [order for part in parts for order in part.orders], way.stored)
+        table, look = parts[0].table, parts[0].look
+        if not table.partial:
+            sizes = [size for part in parts for size in part.table.sizes.tolist()]
+            look = self._backend.lookout(shapes, [order for part in parts for order in part.orders], way.stored)
+            table = table_of(sizes, way.stored[-1], self._backend)
         if look is None:
             raise LookupError("there is no quick look at arrays")
-        table = table_of([size for part in parts for size in part.table.sizes.tolist()], way.stored[-1], self._backend)
         # Of no gradient is it known yet that it does not lie in what another optimizer writes.
         before = addresses_of([[*row[:-1], -1] for part in parts for row in part.before.tolist()])
         places = [place for _, _, own in members for place in own]
@@ -142,7 +148,7 @@ class Joint:
         return _Launch(
             shares, way.single_pass.kernels, cells, None if places == list(range(gradients)) else places,
             None if len(targets) == len(cells) else targets, table, before, look,
-            way.stored,
+            way.stored, way.single_pass.leaves_still if table.partial else None,
         )  # fmt: skip
 
     def holds(self) -> bool:
@@ -209,10 +215,12 @@ class Joint:
             values["rate"], values["base_rate"], values["count"] = rate, base_rate, count._array
         for values, name, cell in self._shared:
             values[name] = cell._array
-        calls = [
-            launch.table.writing(launch.kernels, addresses, self._lines(launch.shares))
-            for launch, addresses in zip(self._launches, found, strict=True)
-        ]
+        calls = []
+        for launch, addresses in zip(self._launches, found, strict=True):
+            lines = self._lines(launch.shares)
+            if launch.still is not None and not launch.still(lines[0]):
+                return False
+            calls.append(launch.table.writing(launch.kernels, addresses, lines))
         calls.append(attributes_set(self._counted, "_array", [cell._array + 1 for cell in self._counted]))
         # Before they are: an interruption may come after the calls, but not between them.
         self._backend.wrote(written)

@@ -212,7 +212,7 @@ class Lane:
     @property
     def only_writes(self) -> bool:
         """Whether all that runs only writes to plain memory, and scalars need nothing that is found out in the step."""
-        if self._begin is not None or self._clipped or self._told is not None or self._rows:
+        if self._begin is not None or self._clipped or self._told is not None:
             return False
         return not any(part.spread or part.otherwise or part.way.single_pass is None for part in self.parts)
 

@@ -22,6 +22,15 @@ class _Pass:
         self.dtype = dtype
         self.stored = stored
         self.evaluate = scalar_evaluator(program)
+        self._still: tuple[Sequence[float], bool] | None = None
+
+    def leaves_still(self, scalars: Sequence[float]) -> bool:
+        """Whether nothing changes where the gradient is zero, with these scalars."""
+        known = self._still
+        if known is None or known[0] != scalars:
+            # Kept in one piece: another thread may have other scalars.
+            self._still = known = scalars, leaves_still(self.program, scalars)
+        return known[1]
 
     @functools.cached_property
     def blocks(self) -> BlockRunner:
@@ -164,7 +173,6 @@ class Way:
         self._writing = [_Pass(each, dtype, stored) for _, each in writing]
         self.targets = [target for target, _ in program.outputs]
         self._others: dict[tuple[str, ...], Way] = {}
-        self._still: tuple[list[tuple[float, ...]], bool] | None = None
 
     def over(self, stored: tuple[str, ...]) -> Way:
         """The same over arrays that are stored in other dtypes."""
@@ -190,13 +198,7 @@ class Way:
         """Whether nothing changes where the gradient is zero, with these scalars, by name."""
         if self._reading:
             return False
-        scalars = [each.evaluate(line) for each in self._writing]
-        known = self._still
-        if known is None or known[0] != scalars:
-            still = all(leaves_still(each.program, own) for each, own in zip(self._writing, scalars, strict=True))
-            # Kept in one piece: another thread may have other scalars.
-            self._still = known = scalars, still
-        return known[1]
+        return all(each.leaves_still(each.evaluate(line)) for each in self._writing)
 
     @property
     def single_pass(self) -> _Pass | None:
