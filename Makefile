@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 FLOORS_VENV ?= .venv-floors
-# Where `make newest` looks. 3.11 has no newer JAX than constraints.txt.
-PYTHONS ?= 3.12 3.13
-# Of these, those that get torch too: several GB, unless the configured index has builds for the CPU.
-PYTHONS_WITH_TORCH ?=
+# Where `make newest` looks, and with what. 3.11 has no newer JAX than constraints.txt; torch is several GB for each,
+# unless the configured index has builds for the CPU.
+PYTHONS ?= 3.11 3.12 3.13
+PYTHONS_WITH_TORCH ?= 3.11
+PYTHONS_WITH_JAX ?= 3.12 3.13
 JAX_FRAMEWORKS_VENV ?= .venv-jax-frameworks
 BACKENDS ?= all
 OPTIMIZER ?= adam
@@ -24,9 +25,20 @@ FRAMEWORKS_ENV := $(VENV)/.installed-$(call join_extras,all bench dev examples f
 # A Python by its version: on the path, or among those that pyenv keeps.
 interpreter = for python in python$(1) "$$(pyenv prefix $(1) 2>/dev/null)/bin/python"; do \
   "$$python" -c "" 2>/dev/null && { echo "$$python"; break; }; done
+# Something made with a Python of a version; without such a Python, the line ends here.
+made_with = python=$$($(call interpreter,$(1))); [ -n "$$python" ] || { echo "There is no Python $(1): left out"; exit 0; }; \
+  $(MAKE) --no-print-directory $(2) PYTHON="$$python"
+FLOORS_EXTRAS := all,keras,scipy,examples,test
+with = $(if $(filter $(1),$(PYTHONS_WITH_TORCH)),torch$(comma))$(if $(filter $(1),$(PYTHONS_WITH_JAX)),jax$(comma))
+newest_extras = $(call with,$(1))fast,scipy,examples,test
+# What these extras need, asked in an environment.
+needed = $$($(1)/bin/python tests/requirements.py $(2))
+# The newest releases are those of a day.
+TODAY := $(shell date +%F)
 PIP_INSTALL := -m pip install -qq --disable-pip-version-check
 
-.PHONY: help demo bench parity mutants test other-machine frameworks jax-frameworks lint wheel wheel-files floors newest clean
+.PHONY: help demo bench parity mutants test other-machine frameworks jax-frameworks lint wheel wheel-files floors newest
+.PHONY: environments environment-floors clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1|/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -70,22 +82,24 @@ wheel-files: $(TEST_ENV)  ## rewrite tests/wheel_files.txt after an intended cha
 	@$(VENV)/bin/python tests/test_packaging.py
 
 floors:  ## the tests that show that gradwise works, on the oldest releases that pyproject.toml allows (Python 3.11)
-	@python=$$($(call interpreter,3.11)); [ -n "$$python" ] || { echo "floors: there is no Python 3.11: left out"; exit 0; }; \
-	  $(MAKE) --no-print-directory $(FLOORS_VENV)/.installed PYTHON="$$python" && \
-	  $(FLOORS_VENV)/bin/python tests/other_releases.py -n 2
+	@$(call made_with,3.11,$(FLOORS_VENV)/.installed) && $(FLOORS_VENV)/bin/python tests/other_releases.py -n 2
 
 newest: $(PYTHONS:%=newest-%)  ## the same on the newest releases, for each Python of PYTHONS that the machine has
 
 newest-%:
-	@python=$$($(call interpreter,$*)); [ -n "$$python" ] || { echo "newest: there is no Python $*: left out"; exit 0; }; \
-	  case " $(PYTHONS_WITH_TORCH) " in *" $* "*) torch=torch,;; *) torch=;; esac; \
-	  $(MAKE) --no-print-directory .venv-newest-$*/.created PYTHON="$$python" && \
-	  echo "Installing the newest releases into .venv-newest-$*" && \
-	  .venv-newest-$*/bin/python $(PIP_INSTALL) -U --upgrade-strategy eager -e ".[$${torch}jax,fast,scipy,examples,test]" optax && \
-	  .venv-newest-$*/bin/python tests/other_releases.py -n 2
+	@$(call made_with,$*,.venv-newest-$*/.installed-$(TODAY)) && .venv-newest-$*/bin/python tests/other_releases.py -n 2
 
 jax-frameworks: $(JAX_FRAMEWORKS_VENV)/.installed  ## the loops of flax, equinox, optimistix and orbax, with our transformations
 	@$(JAX_FRAMEWORKS_VENV)/bin/python -m pytest tests/jax_frameworks
+
+environments: $(JAX_FRAMEWORKS_VENV)/.needed environment-floors $(PYTHONS:%=environment-%)  ## ahead, what these three need
+
+# Other targets may run meanwhile: nothing is built among the sources, where installing gradwise would build it.
+environment-floors:
+	@$(call made_with,3.11,$(FLOORS_VENV)/.needed)
+
+environment-%:
+	@$(call made_with,$*,.venv-newest-$*/.needed-$(TODAY))
 
 clean:  ## remove what builds and checks leave behind; the environments stay
 	@rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -99,14 +113,28 @@ $(VENV)/.installed-%: $(VENV)/.created pyproject.toml constraints.txt
 	@$(VENV)/bin/python $(PIP_INSTALL) -c constraints.txt -e '.[$(subst +,$(comma),$*)]'
 	@touch $@
 
-$(FLOORS_VENV)/.installed: $(FLOORS_VENV)/.created pyproject.toml constraints-floors.txt
-	@echo "Installing gradwise on its oldest supported dependencies into $(FLOORS_VENV)"
-	@$(FLOORS_VENV)/bin/python $(PIP_INSTALL) -c constraints-floors.txt -e '.[all,keras,scipy,examples,test]' optax
+$(FLOORS_VENV)/.needed: $(FLOORS_VENV)/.created pyproject.toml constraints-floors.txt
+	@echo "Installing the oldest supported releases into $(FLOORS_VENV)"
+	@$(FLOORS_VENV)/bin/python $(PIP_INSTALL) -c constraints-floors.txt $(call needed,$(FLOORS_VENV),$(FLOORS_EXTRAS)) optax
 	@touch $@
 
-$(JAX_FRAMEWORKS_VENV)/.installed: $(JAX_FRAMEWORKS_VENV)/.created pyproject.toml constraints.txt
-	@echo "Installing gradwise[jax-frameworks] into $(JAX_FRAMEWORKS_VENV)"
-	@$(JAX_FRAMEWORKS_VENV)/bin/python $(PIP_INSTALL) -c constraints.txt -e '.[jax-frameworks]'
+$(JAX_FRAMEWORKS_VENV)/.needed: $(JAX_FRAMEWORKS_VENV)/.created pyproject.toml constraints.txt
+	@echo "Installing what gradwise[jax-frameworks] needs into $(JAX_FRAMEWORKS_VENV)"
+	@$(JAX_FRAMEWORKS_VENV)/bin/python $(PIP_INSTALL) -c constraints.txt $(call needed,$(JAX_FRAMEWORKS_VENV),jax-frameworks)
+	@touch $@
+
+$(PYTHONS:%=.venv-newest-%/.needed-$(TODAY)): .venv-newest-%/.needed-$(TODAY): .venv-newest-%/.created pyproject.toml
+	@echo "Installing the newest releases into $(@D)"
+	@$(@D)/bin/python $(PIP_INSTALL) -U --upgrade-strategy eager $(call needed,$(@D),$(call newest_extras,$*)) \
+	  $(if $(filter $*,$(PYTHONS_WITH_JAX)),optax)
+	@touch $@
+
+$(FLOORS_VENV)/.installed $(JAX_FRAMEWORKS_VENV)/.installed: %/.installed: %/.needed
+	@$(@D)/bin/python $(PIP_INSTALL) --no-deps -e .
+	@touch $@
+
+$(PYTHONS:%=.venv-newest-%/.installed-$(TODAY)): %/.installed-$(TODAY): %/.needed-$(TODAY)
+	@$(@D)/bin/python $(PIP_INSTALL) --no-deps -e .
 	@touch $@
 
 # A stamp rather than the interpreter itself: creating an environment can fail after it has put that there.

@@ -51,12 +51,13 @@ def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Run what is selected: on torch and on Keras's backend for it only where torch is installed."""
-    has_torch = find_spec("torch") is not None
-    command = [sys.executable, "-m", "pytest", "-p", "other_releases", *([] if has_torch else ["-m", "not torch"])]
+    """Run what is selected, on those of torch and JAX that are installed, and on Keras's backends for them."""
+    installed = [name for name in ("torch", "jax") if find_spec(name) is not None]
+    marks = " and ".join(f"not {name}" for name in ("torch", "jax") if name not in installed)
+    command = [sys.executable, "-m", "pytest", "-p", "other_releases", *(["-m", marks] if marks else [])]
     path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
     runs = [({}, [str(HERE / name) for name in SELECTED])]
-    for backend in ("jax", *(["torch"] if has_torch else [])):
+    for backend in installed:
         files = [str(HERE / "keras_frontend" / name) for name in SELECTED_ON_KERAS]
         runs.append(({"GRADWISE_KERAS_TESTS": "1", "KERAS_BACKEND": backend}, files))
     failed = [

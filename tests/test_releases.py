@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from other_releases import HERE, LEFT_OUT, SELECTED, SELECTED_ON_KERAS
+from requirements import requirements
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("backends", "frontends", "gradwise", "optimizers", "schedules", "vectors")
@@ -72,3 +73,9 @@ def test_the_selection_names_what_exists() -> None:
         node.name for file in files for node in ast.parse(file.read_text()).body if isinstance(node, ast.FunctionDef)
     }
     assert defined >= LEFT_OUT.keys()
+
+
+def test_what_extras_need_is_what_they_ask_for_in_turn() -> None:
+    found = requirements(["all", "test"])
+    assert {line.partition(">")[0] for line in found} >= {"numpy", "optree", "torch", "jax", "numba", "pytest"}
+    assert len(set(found)) == len(found) and not any("gradwise" in line for line in found)
