@@ -294,7 +294,8 @@ class _Function:
         gradient = given if type(given) is np.ndarray and given.ndim else np.atleast_1d(np.asarray(given))
         if gradient.shape != x.shape:
             raise ValueError(f"The gradient has shape {gradient.shape}, but `x0` has shape {x.shape}.")
-        return _Point(x, value, gradient.astype(x.dtype))
+        # Users may fill the same array in each call. To copy takes less time than to ask for the same dtype.
+        return _Point(x, value, gradient.copy() if gradient.dtype is x.dtype else gradient.astype(x.dtype))
 
     def value(self, x: _Array) -> Any:
         """The objective, called with a copy because users may change what they are given."""

@@ -282,8 +282,9 @@ class Again:
         self, structure: Any, values: list[Any], state: Any, after: list[Any], rate: Any
     ) -> tuple[Any, tuple[Any, ...]]:
         """All trees, from their leaves."""
-        for place, value in zip(self._own_places, after[1 + len(self._shared) :], strict=True):
-            values[place] = value
+        if self._own_places:
+            for place, value in zip(self._own_places, after[1 + len(self._shared) :], strict=True):
+                values[place] = value
         for place in self._empty:
             values[place] = None
         build, count = structure.unflatten, self._count

@@ -69,11 +69,14 @@ def _is_in_use(value: Any) -> bool:
 
 def is_ours(rule: CellKeeper) -> bool:
     """Whether a rule, with all that is inside it, is of this library's classes alone."""
-    return all(
-        kind is object or kind.__module__.startswith(_OURS)
-        for keeper in rule._all_keepers()
-        for kind in type(keeper).__mro__
-    ) and not any({"update_step", "begin_step"} & vars(keeper).keys() for keeper in rule._all_keepers())
+    keepers = list(rule._all_keepers())
+    return all([_is_our_class(type(keeper)) for keeper in keepers]) and not any(
+        "update_step" in vars(keeper) or "begin_step" in vars(keeper) for keeper in keepers
+    )
+
+
+def _is_our_class(kind: type) -> bool:
+    return all([each is object or each.__module__.startswith(_OURS) for each in kind.__mro__])
 
 
 def classes_of(rule: CellKeeper) -> list[list[Any]]:

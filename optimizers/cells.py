@@ -27,19 +27,19 @@ from ..backends import (
 from ..schedules.base import LearningRateSchedule
 from .checks import as_list, check_one_backend, check_parameter
 
-STRUCTURE = (
+STRUCTURE = frozenset((
     "_iterations", "_rate", "_records", "_parameters", "_index", "_grouped", "_numbers", "_counts", "_shared",
     "_pristine", "_templates", "_fusion", "_handle", "_hashed", "_tree", "_slot_names", "_bare_names", "built",
     "_building", "_off_when_built", "_arrays", "_loaded", "_taken", "_apart", "_remembered",
-)  # fmt: skip
+))  # fmt: skip
 """Attributes that belong to a built instance and not to its configuration."""
 
 _PLAIN = frozenset((float, int, bool, str, bytes, type(None)))
 """The classes of most attributes, which hold nothing else."""
-_NOT_COPIED = (
+_NOT_COPIED = frozenset((
     "_index", "_templates", "_fusion", "_handle", "_hashed", "_tree", "_slot_names", "_bare_names", "_taken", "_apart",
     "_remembered",
-)  # fmt: skip
+))  # fmt: skip
 """Attributes that hold for one object and not for its copy."""
 
 
