@@ -4,7 +4,8 @@ An array that does not own its memory keeps the owner alive, not the memory: `nu
 owner close, resize or move it, as do shared memory, memory-mapped files, and `resize(refcheck=False)` of another array.
 So owners are asked in each step where their memory lies and how far it reaches. There are some that cannot be asked,
 such as the capsule of `numpy.from_dlpack`, which keeps the address that it was made with: what they own NumPy reads and
-writes, which trusts them, and compiled code never does.
+writes, which trusts them, and compiled code never does. A file that another process shortens under a map nobody can see
+in time: reading beyond its end ends the process, as in NumPy itself.
 """
 
 from __future__ import annotations

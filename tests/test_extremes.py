@@ -235,13 +235,27 @@ EACH_WAY = [pytest.param(way, marks=marks_of(way)) for way in WAYS]
 # ---------------------------------------------------------------- comparing
 
 
-def unlike(found: Sequence[Any], theirs: Sequence[Any], exact: Sequence[Any], run: Run, dtype: str) -> list[str]:
-    """What is not as it should be, in words."""
+def unlike(
+    found: Sequence[Any], theirs: Sequence[Any], exact: Sequence[Any], run: Run, dtype: str, called: Any = None
+) -> list[str]:
+    """What is not as it should be, in words.
+
+    Args:
+        found: the parameter after each step.
+        theirs: the original's.
+        exact: in real arithmetic, or about that.
+        run: what was run.
+        dtype: of the parameter.
+        called: what each element is called, where it is none of `elements`.
+    """
     start = run.start["parameter"].astype(np.float64)
     tiny = float(np.finfo(dtype).tiny)
-    # Of squares that are subnormal few digits are left, on processors that flush them none.
-    names, values, whens, starts = zip(*elements(dtype), strict=True)
-    few_digits = (np.abs(values) > 0) & (np.abs(values) < 2 * np.sqrt(tiny))
+    few_digits: Any = False
+    if called is None:
+        # Of squares that are subnormal few digits are left, on processors that flush them none.
+        names, values, whens, starts = zip(*elements(dtype), strict=True)
+        few_digits = (np.abs(values) > 0) & (np.abs(values) < 2 * np.sqrt(tiny))
+        called = [f"{names[i]} in step {whens[i]}, from {starts[i]}" for i in range(len(names))]
     scale, faults = np.abs(start), []
     for t, (ours, their, true) in enumerate(zip(found, theirs, exact, strict=True), 1):
         assert ours.dtype == dtype
@@ -258,8 +272,7 @@ def unlike(found: Sequence[Any], theirs: Sequence[Any], exact: Sequence[Any], ru
             else:
                 good = ours[i] == their[i] or (np.isfinite(ours[i]) and near[i])
             if not good:
-                where = f"step {t}, {names[i]} in step {whens[i]}, from {starts[i]}"
-                faults.append(f"{where}: {ours[i]}, the original {their[i]}, exactly {true[i]}")
+                faults.append(f"step {t}, {called[i]}: {ours[i]}, the original {their[i]}, exactly {true[i]}")
     return faults
 
 
