@@ -169,7 +169,7 @@ class RowTable:
         self.sizes = numpy.array([math.prod(shape)], dtype=numpy.int64)
         computed = "float32" if stored[-1] in SIXTEEN_BIT else stored[-1]
         self._adding = Kernels(_ADDITION, computed, (stored[-1], stored[-1]))
-        self._work = self._pieces(0)
+        self._work: Any = None
 
     def found(self, starts: Sequence[int], places: int, count: int, kept: Any) -> Found | None:
         """Where the rows of a step lie; None if this cannot be found out.
@@ -252,9 +252,10 @@ class RowTable:
 
     def _pieces(self, count: int) -> Any:
         """Work on so many rows."""
-        if not count or len(self._work) < count:
+        work = self._work
+        if work is None or len(work) < count:
             work = numpy.zeros((max(count, 64), 4), dtype=numpy.int64)
             work[:, 0] = numpy.arange(len(work))
             work[:, 2] = self._row_size
             self._work = work
-        return self._work[:count]
+        return work[:count]

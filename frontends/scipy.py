@@ -21,7 +21,7 @@ from scipy.optimize import (  # type: ignore[import-untyped]  # it shows mypy no
 
 from ..backends import describe, shown
 from ..optimizers import Optimizer, get
-from ..optimizers.functional import OptimizerState
+from ..optimizers.run import Run
 
 __all__ = ["minimize_method"]
 
@@ -144,11 +144,10 @@ class _Method:
         optimizer = self._optimizer
 
         point = function.at(box.clip(start.copy()))
-        state = _in_numbers(optimizer.init(point.x))
+        run = Run(optimizer, point.x)
         best, iterates, iterations = point, [point.x], 0
         while (status := _verdict(point, box, gtol, iterations >= maxiter)) is None:
-            x, state = optimizer.step(point.x, point.jac, state)
-            point = function.at(box.clip(x))
+            point = function.at(box.clip(run.step(point.x, point.jac)))
             iterations += 1
             if return_all:
                 iterates.append(point.x)
@@ -169,7 +168,7 @@ class _Method:
         if return_all:
             result["allvecs"] = iterates
         if optimizer.use_ema:
-            result["averages"] = box.clip(optimizer.averages(state))
+            result["averages"] = box.clip(optimizer.averages(run.state))
         if disp:
             if status == _SUCCESS:
                 print(message)
@@ -194,21 +193,6 @@ class _Method:
         if unknown_options:
             names = ", ".join(unknown_options)
             warnings.warn(f"Unknown solver options: {names}", OptimizeWarning, stacklevel=4)
-
-
-def _in_numbers(state: OptimizerState) -> OptimizerState:
-    """The state of a run that nobody else sees: a number of Python is read and written sooner than an array of it."""
-
-    def number(value: Any) -> Any:
-        # The parameters are one array with an axis, and what has none is no array like it.
-        return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
-
-    return state._replace(
-        iterations=number(state.iterations),
-        learning_rate=number(state.learning_rate),
-        slots={name: number(slot) for name, slot in state.slots.items()},
-        scalars={name: number(value) for name, value in state.scalars.items()},
-    )
 
 
 class _Point(NamedTuple):

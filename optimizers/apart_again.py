@@ -61,6 +61,7 @@ class Again:
 
     Attributes:
         present: the positions of the parameters that have a gradient.
+        count: how many parameters there are.
 
     Raises:
         LookupError: if there is no short way.
@@ -77,7 +78,7 @@ class Again:
         self._backend: Backend = rule._parameters[0].backend
         self._number = self._backend.plain_number
         self._clipped = rule.clipnorm is not None or rule.global_clipnorm is not None
-        self._count = len(rule._parameters)
+        self.count = len(rule._parameters)
         self._arrange(rule)
         self._plan(rule, ways, orders)
         if deltas:
@@ -101,7 +102,7 @@ class Again:
         for record in records:
             if record.position is not None:
                 column = self._slots.index(record.name)
-                self._place[id(record.cell)] = self._count * (column + 1) + record.position
+                self._place[id(record.cell)] = self.count * (column + 1) + record.position
         self._cells = [rule._iterations, *self._shared, *(record.cell for record in own)]
         self._number_of = {id(cell): number for number, cell in enumerate(self._cells)}
         self._own_places = [self._place[id(record.cell)] for record in own]
@@ -117,7 +118,7 @@ class Again:
             grouped.setdefault(ways[index], []).append(index)
         self._parts: list[_Part] = []
         self._written: list[int] = []
-        leaves = self._count * (1 + len(self._slots))
+        leaves = self.count * (1 + len(self._slots))
         for way, indices in grouped.items():
             row: list[int] = []
             for index in indices:
@@ -140,9 +141,14 @@ class Again:
             self._parts.append(_Part(way.apart.run, indices, picked(row), table, look, numbers))
         # What is passed on as it is, and not a parameter, may not be an array of the caller's under another name.
         passed = set(self._place.values()) - set(self._written) - set(self._own_places)
-        self._passed = [place for place in passed if place >= self._count]
+        self._passed = [place for place in passed if place >= self.count]
         self._empty = sorted({*range(leaves)} - set(self._place.values()))
-        self._absent = sorted({*range(self._count)} - set(self.present))
+        self._absent = sorted({*range(self.count)} - set(self.present))
+
+    @property
+    def passes_on(self) -> bool:
+        """Whether some arrays of a state are those of the next one."""
+        return bool(self._passed)
 
     @property
     def free(self) -> bool:
@@ -167,35 +173,78 @@ class Again:
         Raises:
             What a schedule or a scalar of the rule raises.
         """
-        backend, slots, scalars = self._backend, state.slots, state.scalars
+        flat = self.flat(leaves, structure, state)
+        if flat is None:
+            return None
+        try:
+            gradients = structure.flatten_up_to(grads)
+        except Exception:
+            # Anything may stand there: the general step tells what is wrong.
+            return None
+        base = state.learning_rate
+        if type(base) not in _NUMBERS:
+            base = optimizer._rate.value if base is None else self._number(base)
+        values, given = flat
+        after = self.advance(optimizer, own, values, given, gradients, base, learning_rate)
+        if after is None:
+            return None
+        if self._passed:
+            self._part_from(values, [*leaves, *gradients])
+        rate = state.learning_rate
+        if rate is not None and rate is not base:
+            rate = self._as_state(rate, base, base)
+        return self.results(structure, values, state, after, rate)
+
+    def flat(self, leaves: list[Any], structure: Any, state: Any) -> tuple[list[Any], list[Any]] | None:
+        """The arrays, and the numbers, of the parameters and a state; None if they are of another kind."""
+        slots, scalars = state.slots, state.scalars
         if type(leaves[0]) is not self._kind or type(slots) is not dict or type(scalars) is not dict:
             return None
         if len(slots) != len(self._slots) or len(scalars) != len(self._scalars):
             return None
-        if backend.watched():
-            return None
-        values = list(leaves)
-        given = [state.iterations]
+        values, given = list(leaves), [state.iterations]
         try:
-            gradients = structure.flatten_up_to(grads)
             for name in self._slots:
                 values += structure.flatten_up_to(slots[name])
             given += [scalars[name] for name in self._scalars]
-            made = backend.empties([values[place] for place in self._written])
         except Exception:
             # Anything may stand in a state. Nothing has happened, and the general step tells what is wrong.
             return None
         given += [values[place] for place in self._own_places]
+        return values, given
+
+    def advance(
+        self, optimizer: Any, own: dict[str, Any], values: list[Any], given: list[Any], gradients: list[Any], base: Any,
+        learning_rate: Any,
+    ) -> list[Any] | None:  # fmt: skip
+        """Put new arrays into the places of those that a step changes; the numbers after it; None if it is another.
+
+        Args:
+            optimizer: whose step it is.
+            own: its numbers, by their names in programs.
+            values: from `flat`.
+            given: likewise.
+            gradients: for each parameter, or None.
+            base: the rate in the state.
+            learning_rate: checked, or None.
+
+        Raises:
+            What a schedule or a scalar of the rule raises.
+        """
+        backend = self._backend
+        if backend.watched():
+            return None
         numbers = given
         if not _PLAIN.issuperset(map(type, given)):
             numbers = [each if type(each) in _NUMBERS else self._number(each) for each in given]
-        base = state.learning_rate
-        if type(base) not in _NUMBERS:
-            base = optimizer._rate.value if base is None else self._number(base)
         if type(base) is not float or not 0.0 <= base < _LARGEST or not self._are_usual(numbers):
             return None
         rate = optimizer._rate_at(numbers[0], base) if learning_rate is None else learning_rate
         if type(rate) not in _NUMBERS or any([gradients[index] is not None for index in self._absent]):
+            return None
+        try:
+            made = backend.empties([values[place] for place in self._written])
+        except Exception:
             return None
         everything, found = values + made, []
         for part in self._parts:
@@ -217,15 +266,9 @@ class Again:
         for part, addresses in zip(self._parts, found, strict=True):
             lines = [line] if not factors and not part.numbers else self._lines(part, line, now, factors)
             part.run(part.table, addresses, lines)
-        if self._passed:
-            self._part_from(values, [*leaves, *gradients])
         for place, array in zip(self._written, made, strict=True):
             values[place] = array
-        after = self._after(given, numbers, now)
-        rate = state.learning_rate
-        if rate is not None and rate is not base:
-            rate = self._as_state(rate, base, base)
-        return self._results(structure, values, state, after, rate)
+        return self._after(given, numbers, now)
 
     def _are_usual(self, numbers: list[Any]) -> bool:
         """Whether counts count, and all can be computed with; of others the general step tells what is wrong."""
@@ -278,7 +321,7 @@ class Again:
             return [float(each) if type(before) is float else each for before, each in zip(given, after, strict=True)]
         return list(map(self._as_state, given, numbers, after))
 
-    def _results(
+    def results(
         self, structure: Any, values: list[Any], state: Any, after: list[Any], rate: Any
     ) -> tuple[Any, tuple[Any, ...]]:
         """All trees, from their leaves."""
@@ -287,7 +330,7 @@ class Again:
                 values[place] = value
         for place in self._empty:
             values[place] = None
-        build, count = structure.unflatten, self._count
+        build, count = structure.unflatten, self.count
         slots, first = {}, count
         for name in self._slots:
             slots[name] = build(values[first : first + count])

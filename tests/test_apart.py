@@ -15,6 +15,7 @@ from gradwise.optimizers import SGD, Adam, Nadam, functional
 from gradwise.optimizers.apart import Apart
 from gradwise.optimizers.apart_again import Again
 from gradwise.optimizers.registry import ALGORITHMS
+from gradwise.optimizers.run import Run
 
 ROWS = (*PLAIN, *FEATURES, *KERAS_2, *TORCH, *OPTAX, *DEFAULTS)
 
@@ -585,6 +586,54 @@ def test_equal_optimizers_share_what_was_recorded(again):
     assert again == [True] * 8
     assert same_bits(results[0], results[2]) and not same_bits(results[0], results[1])
     assert same_bits(results[1], some_steps(Adam(0.5, beta_1=0.5, jit_compile=False), params, grads, 3))
+
+
+@pytest.mark.parametrize("arguments", [{}, {"use_ema": True}, {"global_clipnorm": 0.5}, {"jit_compile": False}])
+@pytest.mark.parametrize("kind", ALGORITHMS)
+def test_a_run_is_made_of_steps(kind, arguments):
+    """With parameters that are changed between steps, settings too, and gradients that take no short way."""
+    params = {"w": np.linspace(-1.0, 1.0, 6).reshape(2, 3), "b": np.float32([0.5, -0.5])}
+    optimizer = kind(0.1, **arguments)
+    run, state, expected, now = Run(optimizer, params), optimizer.init(params), params, params
+    for step in range(8):
+        grads = {"w": np.cos(expected["w"] + step), "b": np.full(2, 0.1 * step, np.float32)}
+        if step == 3 and not arguments.get("use_ema"):
+            grads["b"] = None
+        if step == 4:
+            grads["w"] = np.asfortranarray(grads["w"])
+        if step == 6:
+            optimizer.weight_decay = 0.01
+        given = read_only(now)
+        now = {name: np.clip(array, -0.9, 0.9) for name, array in run.step(given, grads).items()}
+        expected, state = optimizer.step(expected, grads, state)
+        expected = {name: np.clip(array, -0.9, 0.9) for name, array in expected.items()}
+        assert same_bits(now, expected)
+        for slot, other in ((run.state.slots[name], state.slots[name]) for name in state.slots):
+            assert [np.asarray(each).tobytes() for each in leaves_of(slot)] == [
+                np.asarray(each).tobytes() for each in leaves_of(other)
+            ]
+        assert int(run.state.iterations) == int(state.iterations) == step + 1
+        assert {name: float(value) for name, value in run.state.scalars.items()} == {
+            name: float(value) for name, value in state.scalars.items()
+        }
+
+
+def test_what_a_run_refuses_changes_nothing():
+    params = {"w": np.ones(3)}
+    optimizer = optimizers.Adam(0.1)
+    run = Run(optimizer, params)
+    for _ in range(3):
+        params = run.step(params, {"w": np.ones(3)})
+    before = run.state
+    for grads in ({"w": np.ones(4)}, {"v": np.ones(3)}, {"w": None}, {"w": "text"}):
+        with pytest.raises((TypeError, ValueError)):
+            run.step(params, grads)
+        assert same_bits(run.state.slots, before.slots) and run.state.iterations == before.iterations == 3
+    state = optimizer.init({"w": np.ones(3)})
+    expected = {"w": np.ones(3)}
+    for _ in range(4):
+        expected, state = optimizer.step(expected, {"w": np.ones(3)}, state)
+    assert same_bits(run.step(params, {"w": np.ones(3)}), expected)
 
 
 def test_a_method_that_is_replaced_is_recorded(monkeypatch):
