@@ -180,6 +180,8 @@ def innermost_step() -> StepScope | None:
 
 
 def _innermost(kind: type[_Kind]) -> _Kind | None:
+    if not _STACK.scopes:
+        return None
     return next((scope for scope in reversed(_STACK.scopes) if isinstance(scope, kind)), None)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -143,6 +144,9 @@ class TorchBackend(Backend):
     def full_like(self, array: Array, value: Any, name: str | None = None) -> Array:
         """A tensor that needs no gradient; mesh, place and memory format follow the reference."""
         dtype = None if name is None else self.dtype(name)
+        if type(value) is float and value == 0.0 and math.copysign(1.0, value) > 0.0:
+            # Of large arrays, memory that nobody has touched yet.
+            return torch.zeros_like(array, dtype=dtype, requires_grad=False)
         return torch.full_like(array, value, dtype=dtype, requires_grad=False)
 
     def copy(self, array: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import functools
 import itertools
 import operator
 from collections.abc import Callable
@@ -23,6 +24,13 @@ def _addend(delta: Any) -> Any:
 def value_of(value: Any) -> Any:
     """What a cell holds now; anything else unchanged."""
     return value.value if isinstance(value, Variable) else value
+
+
+def _filled(backend: Backend, array: Array, value: Any, dtype: str) -> Array:
+    """An array like another one, filled with a number, which may be a traced one."""
+    if is_number(value):
+        return backend.full_like(array, value, dtype)
+    return backend.cast(backend.full_like(array, 0.0, dtype) + value, dtype)
 
 
 def _operator(function: Callable[[Any, Any], Any]) -> Callable[[Variable, Any], Any]:
@@ -125,24 +133,20 @@ class Variable:
         backend = backend_of(array)
         assert backend is not None
 
-        def make() -> Array:
-            if is_number(value):
-                return backend.full_like(array, value, dtype)
-            return backend.cast(backend.full_like(array, 0.0, dtype) + value, dtype)
-
         cell = cls.__new__(cls)
         cell._set_up(name, backend, backend.shape(array), backend.stored_dtype_name(dtype))
         scope = build_scope()
         if scope is None:
-            cell._array = make()
+            cell._array = _filled(backend, array, value, dtype)
         else:
-            scope.hold_later(cell, make)
+            scope.hold_later(cell, functools.partial(_filled, backend, array, value, dtype))
         return cell
 
     @classmethod
     def scalar(cls, value: Any, name: str) -> Variable:
         """A host scalar: a Python number, or what stands for one while it is traced or differentiated."""
-        cell = cls.placeholder(0 if isinstance(value, int) else 0.0, name)
+        cell = cls.__new__(cls)
+        cell._set_up(name, HOST, (), HOST.dtype_name(0 if isinstance(value, int) else 0.0))
         cell._begin(value)
         return cell
 

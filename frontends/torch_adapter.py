@@ -235,7 +235,7 @@ class Adapter(torch.optim.Optimizer):
             if engine is None or not engine.holds(self.param_groups[index], self.state, present, entries):
                 if any(gradient.is_sparse for gradient in gradients):
                     self._check_sparse(self.param_groups[index])
-                engine = self._new_engine(index, present)
+                engine = self._adapted(index, present, entries) or self._new_engine(index, present)
             ready.append((index, engine, gradients, present))
         return ready
 
@@ -255,12 +255,35 @@ class Adapter(torch.optim.Optimizer):
         else:
             engine.step(gradients, present, group)
 
+    def _adapted(self, index: int, present: Sequence[int], entries: object) -> Engine | None:
+        """The engine of a group, with other tensors in the state or further parameters; None if it cannot have them."""
+        # One that fails half-way is used no more.
+        engine: Engine | None = self.__dict__["_engines"].pop(index, None)
+        group = self.param_groups[index]
+        if engine is None or not all(map(_trainable, group["params"])):
+            return None
+        if not engine.grow(group, self.state, present, entries):
+            begun = self._begun(group)
+            before = self.__dict__.setdefault("_used_with", {}).get(index, group)
+            if not engine.relink(group, self.state, begun, before):
+                return None
+            if not engine.holds(group, self.state, present, entries):
+                return None
+        self.__dict__["_engines"][index] = engine
+        for name in ("_repeat", "_tried"):
+            self.__dict__.pop(name, None)
+        self._remember_values(index)
+        return engine
+
+    def _begun(self, group: dict[str, Any]) -> list[int]:
+        """Which parameters of a group have a state."""
+        return [place for place, parameter in enumerate(group["params"]) if self.state.get(parameter)]
+
     def _new_engine(self, index: int, present: Sequence[int], **instead: Any) -> Engine:
         """The engine of a group, with other values `instead` of some of the group's."""
         group = self.param_groups[index]
         # Parameters that are never trained, such as indices and packed bits, may have state in loaded files.
-        known = [place for place, parameter in enumerate(group["params"]) if self.state.get(parameter)]
-        places = [place for place in (*known, *present) if _trainable(group["params"][place])]
+        places = [place for place in (*self._begun(group), *present) if _trainable(group["params"][place])]
         before = self.__dict__.setdefault("_used_with", {}).get(index, group)
         with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
             engine = Engine(self._row(), {**group, **instead}, self.state, places, before)
@@ -314,7 +337,10 @@ class Adapter(torch.optim.Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self.__dict__.pop("_engines", None)
+        loaded = self.__dict__.get("_loading")
+        if not loaded:
+            # A copy's state is another one's. What is loaded is that of the same parameters.
+            self.__dict__.pop("_engines", None)
         self.__dict__.pop("_used_with", None)
         for name in ("_repeat", "_tried", "_entries"):
             self.__dict__.pop(name, None)
@@ -326,10 +352,10 @@ class Adapter(torch.optim.Optimizer):
             group.update(self._row().fixed)
         for index in range(len(self.param_groups)):
             self._remember_values(index)
-        loaded = self.__dict__.get("_loading")
-        if loaded:
-            own_copies(self.state, loaded[0])
         fit_state(self.state, self.param_groups, self._row(), loaded[0] if loaded else None)
+        if loaded:
+            # What was made anew is nobody else's already.
+            own_copies(self.state, loaded[0])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """A copy with the hooks, which torch.optim loses."""

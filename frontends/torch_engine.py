@@ -14,10 +14,9 @@ from ..backends import Variable
 from ..optimizers.base import Optimizer
 from ..optimizers.hyperparameter import LEARNING_RATE
 from .torch_linking import Linker, real_view
-from .torch_scalars import Scalars
+from .torch_scalars import Scalars, merged
 from .torch_table import Row
 
-_form = operator.attrgetter("shape", "dtype", "device")
 _SETS = 16
 """For how many sets of parameters their cells are kept."""
 
@@ -56,47 +55,15 @@ class Engine:
         self, row: Row, group: Mapping[str, Any], state: Any, positions: Sequence[int], before: Mapping[str, Any]
     ) -> None:
         self._row, self._state = row, state
-        self._given = list(group["params"])
-        # A parameter that a group has twice takes part once.
-        first: dict[int, int] = {}
-        for position, parameter in enumerate(self._given):
-            first.setdefault(id(parameter), position)
-        firsts = [first[id(parameter)] for parameter in self._given]
-        positions = sorted({firsts[position] for position in positions})
-        places = {position: place for place, position in enumerate(positions)}
-        self._place = {position: places[own] for position, own in enumerate(firsts) if own in places}
-        everyone = range(len(self._given))
-        self.positions: Sequence[int] = everyone if len(self._place) == len(self._given) else list(self._place)
-        self._repeated = len(self.positions) != len(positions)
-        self._parameters = [self._given[position] for position in positions]
+        self._arrange(group, positions)
         if group.get("capturable") and any(parameter.device.type == "cpu" for parameter in self._parameters):
             raise AssertionError(
                 "If capturable=True, params and state_steps must be on supported devices, and a parameter is on the CPU"
             )
-        names = group.get("param_names") or [f"variable_{position}" for position in range(len(self._given))]
-        attributes = row.attributes(group)
-        linker = Linker(
-            lambda: row.make(attributes),
-            row,
-            state,
-            self._parameters,
-            [names[position] for position in positions],
-            bool(group.get("capturable")),
-            row.attributes(before),
-        )
+        linker = self._linker(group, self._parameters, self._own, before)
         self._rule, self._scalars = linker.link()
-        self._cells = self._rule._parameters
-        self._some_cells: dict[tuple[int, ...], list[Variable]] = {}
         self._keys = linker.keys()
-        self._entries: object = None
-        self._remember_entries()
-        self._tensors = self.contents()
-        # Stand-ins for tensors, such as those of FakeTensorMode, have no values.
-        self._numbers_unknown = any(is_fake(tensor) for scalars in self._scalars for _, tensor in scalars.pairs())
-        self._forms = list(map(_form, [*self._parameters, *self._tensors]))
-        # Of these the core has views, which stay where they are when a tensor is given other memory.
-        self._complex = [tensor for tensor in (*self._parameters, *self._tensors) if _is_complex(tensor)]
-        self._addresses = [tensor.data_ptr() for tensor in self._complex]
+        self._take_stock()
         # The group's copy of the rate that a schedule of the core gives.
         self._shown: float | None = None
         if self._rule.learning_rate_schedule is not None:
@@ -110,6 +77,130 @@ class Engine:
         # Whether attributes of the core may have changed since a step of all groups at once; the rate is none.
         self.changed = True
         self.follow(group)
+
+    def _arrange(self, group: Mapping[str, Any], positions: Iterable[int]) -> None:
+        """Find out which of a group's parameters take part, and where each of them stands among these."""
+        self._given = list(group["params"])
+        # A parameter that a group has twice takes part once.
+        first: dict[int, int] = {}
+        for position, parameter in enumerate(self._given):
+            first.setdefault(id(parameter), position)
+        firsts = [first[id(parameter)] for parameter in self._given]
+        # The positions of the parameters that take part.
+        self._own = sorted({firsts[position] for position in positions})
+        places = {position: place for place, position in enumerate(self._own)}
+        self._place = {position: places[own] for position, own in enumerate(firsts) if own in places}
+        everyone = range(len(self._given))
+        self.positions: Sequence[int] = everyone if len(self._place) == len(self._given) else list(self._place)
+        self._repeated = len(self.positions) != len(self._own)
+        self._parameters = [self._given[position] for position in self._own]
+
+    def _linker(
+        self, group: Mapping[str, Any], parameters: Sequence[torch.Tensor], positions: Sequence[int],
+        before: Mapping[str, Any], known: Optimizer | None = None,
+    ) -> Linker:  # fmt: skip
+        """What builds a core for parameters at some positions of the group, and links it to their state."""
+        row = self._row
+        attributes = row.attributes(group)
+        names = group.get("param_names")
+        return Linker(
+            lambda: row.make(attributes),
+            row,
+            self._state,
+            parameters,
+            [f"variable_{position}" if names is None else names[position] for position in positions],
+            bool(group.get("capturable")),
+            row.attributes(before),
+            known,
+        )
+
+    def _take_stock(self) -> None:
+        """Remember what was linked, to see whether it still is what it was."""
+        self._cells = self._rule._parameters
+        # The core has other lists now.
+        self.changed = True
+        self._some_cells: dict[tuple[int, ...], list[Variable]] = {}
+        self._entries: object = None
+        self._remember_entries()
+        self._tensors = self.contents()
+        # Stand-ins for tensors, such as those of FakeTensorMode, have no values.
+        numbers = [tensor for scalars in self._scalars for _, tensor in scalars.pairs()]
+        self._numbers_unknown = set(map(type, numbers)) != {torch.Tensor} and any(map(is_fake, numbers))
+        # Of these the core has views, which stay where they are when a tensor is given other memory.
+        self._complex: list[torch.Tensor] = []
+        if any([parameter.is_complex() for parameter in self._parameters]):
+            self._complex = [tensor for tensor in (*self._parameters, *self._tensors) if _is_complex(tensor)]
+        self._addresses = [tensor.data_ptr() for tensor in self._complex]
+
+    def relink(self, group: dict[str, Any], state: Any, begun: Sequence[int], before: Mapping[str, Any]) -> bool:
+        """Go on with other tensors as the state of the same parameters; whether this could be done.
+
+        Args:
+            group: the parameter group as it is now.
+            state: of the optimizer, as it is now.
+            begun: which of the group's parameters have a state.
+            before: the group's values when this was last used.
+
+        Raises:
+            As for a new engine.
+        """
+        given = group["params"]
+        if len(given) != len(self._given) or not all(map(operator.is_, given, self._given)) or self._repeated:
+            return False
+        unlike = group.get("capturable") or group.get("differentiable") or self._shown is not None
+        if unlike or not self._row.builds_on_shapes or list(begun) != self._own:
+            return False
+        if not group.keys() >= set(self.keys_read):
+            # Of a flag that the group has no more.
+            return False
+        self._state = state
+        dtypes = [cell.dtype_name for cells in self._rule._grouped for cell in cells]
+        linker = self._linker(group, self._parameters, self._own, before, self._rule)
+        self._scalars = linker.link()[1]
+        self._keys = linker.keys()
+        if [cell.dtype_name for cells in self._rule._grouped for cell in cells] != dtypes:
+            self._rule._forget_plan()
+        self._take_stock()
+        return self.follow(group)
+
+    def grow(self, group: dict[str, Any], state: Any, present: Sequence[int], entries: object) -> bool:
+        """Let further parameters of the group take part; whether this could be done, and all else is what it was.
+
+        Args:
+            group: the parameter group as it is now.
+            state: of the optimizer, as it is now. What is missing in it is made.
+            present: which of the group's parameters have a gradient.
+            entries: as in `holds`.
+
+        Raises:
+            As for a new engine.
+        """
+        given = group["params"]
+        further = [position for position in present if position not in self._place]
+        parameters = [given[position] for position in further]
+        unlike = group.get("capturable") or group.get("differentiable") or self._repeated or self._shown is not None
+        if not further or unlike or self._row.iterations is not None or len(set(map(id, parameters))) < len(further):
+            return False
+        if any(state.get(parameter) for parameter in parameters):
+            # It was used elsewhere.
+            return False
+        known = list(self._own)
+        if not self.holds(group, state, [each for each in present if each in self._place] or known, entries):
+            return False
+        # All is as it was, but that these have no state yet: a part of its own, which then becomes one of the whole.
+        part, scalars = self._linker(group, parameters, further, group).link()
+        self._arrange(group, [*known, *further])
+        places = {position: place for place, position in enumerate([*known, *further])}
+        order = [places[position] for position in self._own]
+        try:
+            both = [merged(one, another, order) for one, another in zip(self._scalars, scalars, strict=True)]
+            self._rule.take_in(part, order)
+        except (LookupError, ValueError):
+            self._arrange(group, known)
+            return False
+        self._scalars = both
+        self._take_stock()
+        return True
 
     # ---------------------------------------------------------------- whether it still holds
 
@@ -149,8 +240,15 @@ class Engine:
         return (not self.live and alike(values, self.values)) or self.follow(group)
 
     def fits(self) -> bool:
-        """Whether parameters and slots have the shapes, dtypes and places that they had when this was made."""
-        return list(map(_form, [*self._parameters, *self._tensors])) == self._forms
+        """Whether parameters and slots have the shapes and dtypes that they had when this was made, side by side."""
+        return all(
+            cell.backend.shape(array) == cell.shape
+            and cell.backend.dtype_name(array) == cell.dtype_name
+            and array.device == cells[0]._array.device
+            for cells in self._rule._grouped
+            for cell in cells
+            for array in [cell._array]
+        )
 
     def _remember_entries(self) -> None:
         """The state's own dictionaries: to look a parameter up in it takes longer than to see that all are the same."""

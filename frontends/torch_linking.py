@@ -37,6 +37,7 @@ class Linker:
         names: of the parameters.
         capturable: whether numbers lie beside the parameters rather than on the CPU.
         before: the core's attributes with which the state was made. What they did not ask for may begin beside it.
+        known: a core that was built for these parameters, to be linked to another state. None is a new one.
     """
 
     def __init__(
@@ -48,7 +49,9 @@ class Linker:
         names: Sequence[str],
         capturable: bool,
         before: Mapping[str, Any],
+        known: Optimizer | None = None,
     ) -> None:
+        self._known = known
         self._make, self._row, self._state, self._names = make, row, state, names
         self._parameters, self._capturable, self._before = parameters, capturable, before
         # Of a view made without gradients torch refuses to say whether it is a leaf, once its base has changed.
@@ -90,15 +93,16 @@ class Linker:
         """Raise if no step can write to a parameter's memory. What it was computed from, the step itself asks."""
         for parameter, name in zip(self._parameters, self._names, strict=True):
             backend = backend_of(parameter)
-            reason = None if backend is None else backend.why_not_variable(parameter.detach())
+            own = parameter if type(parameter) is torch.nn.Parameter else parameter.detach()
+            reason = None if backend is None else backend.why_not_variable(own)
             if reason is not None:
                 raise TypeError(f"Parameter {name!r} cannot be updated: {reason}.")
 
     def _build(self) -> tuple[Optimizer, Initial]:
-        rule = self._make()
+        rule = self._make() if self._known is None else self._known
         everyone = range(len(self._views))
         on_shapes = self._row.builds_on_shapes and any(self._begun)
-        if on_shapes:
+        if on_shapes and self._known is None:
             try:
                 # Slots without memory: most of them are about to be replaced by what is stored.
                 self._build_for(rule, [torch.empty_like(view, device="meta") for view in self._views], everyone)
@@ -162,7 +166,8 @@ class Linker:
                 array = initial[record.name, record.position]
                 if record.position is not None and self._parameters[record.position].is_complex():
                     array = torch.view_as_complex(array)
-            self._hold(record.cell, real_view(array), key, places[0])
+            if array is not record.cell._array:
+                self._hold(record.cell, real_view(array), key, places[0])
             for place in places:
                 self._made[place][key] = array
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from itertools import chain
 from typing import Any
 
@@ -58,7 +58,9 @@ def own_copies(state: Any, loaded: Mapping[str, Any]) -> None:
         state: of the optimizer, as torch has loaded it; it changes.
         loaded: what was loaded.
     """
-    foreign = {id(tensor) for tensor in _tensors(loaded["state"])}
+    found: list[torch.Tensor] = []
+    _add_tensors(loaded["state"], found)
+    foreign = set(map(id, found))
     copies: dict[int, torch.Tensor] = {}
     for key, entry in state.items():
         state[key] = _own(entry, foreign, copies)
@@ -79,15 +81,16 @@ def _own(value: Any, foreign: Set[int], copies: dict[int, torch.Tensor]) -> Any:
     return type(value)(_own(item, foreign, copies) for item in value) if type(value) in (list, tuple) else value
 
 
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
+def _add_tensors(value: Any, found: list[torch.Tensor]) -> None:
+    """Add all tensors in nested containers to a list."""
     if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, Mapping):
+        found.append(value)
+    elif type(value) is dict or isinstance(value, Mapping):
         for item in value.values():
-            yield from _tensors(item)
+            _add_tensors(item, found)
     elif isinstance(value, (list, tuple)):
         for item in value:
-            yield from _tensors(item)
+            _add_tensors(item, found)
 
 
 def fit_state(state: Any, groups: Groups, row: Row, loaded: Mapping[str, Any] | None) -> None:
@@ -111,14 +114,23 @@ def fit_state(state: Any, groups: Groups, row: Row, loaded: Mapping[str, Any] | 
 
 
 def _fit_slot(cast: torch.Tensor, value: torch.Tensor, parameter: torch.Tensor, row: Row) -> torch.Tensor:
-    name = row.slot_dtype or compute_dtype(str(parameter.dtype).removeprefix("torch."))
-    dtype = getattr(torch, name)
+    dtype = _slot_dtype(parameter.dtype, row)
     slot = cast if cast.dtype is dtype else value.to(device=parameter.device, dtype=dtype)
     # Another memory format than the one that it was saved with, as channels_last, would mean a copy in every step.
+    if slot.is_contiguous() and parameter.is_contiguous():
+        return slot
     backend = backend_of(parameter)
     if backend is not None and backend.order(slot) != backend.order(parameter):
         return torch.empty_like(parameter, dtype=slot.dtype, requires_grad=False).copy_(slot)
     return slot
+
+
+def _slot_dtype(dtype: torch.dtype, row: Row) -> torch.dtype:
+    """In which dtype the slots of a parameter are stored."""
+    # The two to which slots of most parameters belong, without a look at names.
+    if row.slot_dtype is None and dtype in (torch.float32, torch.float64):
+        return dtype
+    return getattr(torch, row.slot_dtype or compute_dtype(str(dtype).removeprefix("torch.")))  # type: ignore[no-any-return]  # by its name
 
 
 def _fit_numbers(

@@ -170,6 +170,23 @@ class Scalars:
         )
 
 
+def merged(one: Scalars, another: Scalars, order: Sequence[int]) -> Scalars:
+    """One number of each parameter of two groups of them.
+
+    Args:
+        one: those of some parameters.
+        another: the same numbers of further ones.
+        order: for each of all parameters its position among those of the first, followed by the others.
+
+    Raises:
+        LookupError: if parameters share them.
+    """
+    pairs = [*one.pairs(), *another.pairs()]
+    if one.shared or another.shared or one.counts is not another.counts or len(pairs) != len(order):
+        raise LookupError("they have other numbers")
+    return Scalars([pairs[before][0] for before in order], [pairs[before][1] for before in order])
+
+
 def joined(several: Sequence[Sequence[Scalars]]) -> list[Scalars]:
     """The numbers of several optimizers, read and written together.
 

@@ -67,7 +67,7 @@ class CellKeeper:
         self._iterations = Variable.scalar(0, "iteration")
         self._rate = Variable.scalar(0.0, "learning_rate")
         self._records: list[Record] = []
-        self._taken: dict[int | None, set[str]] = {}
+        self._taken: set[tuple[int | None, str]] = set()
         self._parameters: list[Variable] = []
         self._index: dict[int, int] = {}
         self._grouped: list[list[Variable]] = []
@@ -242,15 +242,50 @@ class CellKeeper:
         self._grouped = [[parameter] for parameter in self._parameters]
         self._numbers = [[] for _ in self._parameters]
         records = self._all_records()
-        for record in records:
-            # Random keys and flags are for the whole step: within one parameter's all is in the dtype computed in.
-            real = record.cell.backend is HOST or record.cell.dtype_name in FLOATING
-            if record.position is not None and real:
-                kind = self._numbers if record.cell.backend is HOST else self._grouped
-                kind[record.position].append(record.cell)
+        for cell, _, position in records:
+            if position is None:
+                continue
+            if cell.backend is HOST:
+                self._numbers[position].append(cell)
+            elif cell.dtype_name in FLOATING:
+                # Random keys and flags are for the whole step: within one parameter's all is in the dtype computed in.
+                self._grouped[position].append(cell)
         counted = [keeper._steps for keeper in self._all_keepers() if keeper._steps]
         self._counts = [list(cells) for cells in zip(*counted, strict=True)]
         self._shared = [record.cell for record in records if record.position is None]
+
+    def take_in(self, other: CellKeeper, order: Sequence[int]) -> None:
+        """Go on with the parameters of another optimizer too, which was made alike and built for further ones.
+
+        Args:
+            other: the optimizer. It is no more to be used.
+            order: for each of all parameters its position among the own ones, followed by the other's.
+
+        Raises:
+            LookupError: if there is more to it than a list of cells for each name, as where parameters share something;
+                nothing has changed then.
+        """
+        pairs = list(zip(self._all_keepers(), other._all_keepers(), strict=True))
+        lists = [each for own, further in pairs for each in _joined_lists(own, further, order)]
+        place = {before: position for position, before in enumerate(order)}
+        for keeper, name, cells in lists:
+            vars(keeper)[name] = cells
+        for own, further in pairs:
+            count = len(own._parameters)
+            own._records = [
+                record if place[index] == record.position else Record(record.cell, record.name, place[index])
+                for records, behind in ((own._records, 0), (further._records, count))
+                for record in records
+                if record.position is not None
+                for index in [record.position + behind]
+            ]
+            known = {**own._index, **{key: count + position for key, position in further._index.items()}}
+            own._index = {key: place[position] for key, position in known.items()}
+            own._taken = set()
+            for name in ("_parameters", "_grouped", "_numbers", "_counts"):
+                both = [*getattr(own, name), *getattr(further, name)]
+                setattr(own, name, [both[before] for before in order] if both else [])
+            own._templates, own._apart, own._remembered = {}, {}, None
 
     def as_tree(self, values: Sequence[Any]) -> Any:
         """Values for all parameters in the tree that `init` was given; a list on the imperative path.
@@ -303,7 +338,7 @@ class CellKeeper:
         for name, value in vars(self).items():
             if name in STRUCTURE or (self._pristine is not None and name not in self._pristine):
                 continue
-            if self._pristine is not None and _has_cells(value):
+            if self._pristine is not None and has_cells(value):
                 value = self._pristine[name]
             vars(copy)[name] = _unbuilt(value)
         copy._reset_structure()
@@ -328,17 +363,22 @@ class CellKeeper:
             otherwise.
         """
         index = self._get_variable_index(reference_variable)
+        return self._slot(index, name, initializer, _constant(initializer), self._stored_dtype(name))
+
+    def _slot(self, index: int, name: str, initializer: Any, fill: float | None, stored: str | None) -> Variable:
+        """A slot of a parameter, filled with a number or made of an array, in a dtype that was asked for or its own."""
         parameter = self._parameters[index]
-        dtype = self._stored_dtype(name) or compute_dtype(parameter.dtype_name)
-        reference, backend = parameter.value, parameter.backend
+        dtype = stored or compute_dtype(parameter.dtype_name)
         cell_name = f"{parameter.name.replace('/', '_')}_{name}"
-        fill, initial = _constant(initializer), value_of(initializer)
-        shape = backend.shape(initial) if fill is None and backend_of(initial) is backend else None
+        if fill is not None:
+            return self._recorded(Variable.full_like(parameter.value, fill, dtype, cell_name), name, index)
+        reference, backend, initial = parameter.value, parameter.backend, value_of(initializer)
+        shape = backend.shape(initial) if backend_of(initial) is backend else None
         if shape == parameter.shape:
             cell = Variable.owning(backend.cast(backend.copy(initial), dtype), cell_name)
-        elif fill is not None or shape == ():
+        elif shape == ():
             # An array of no shape is a number that is being traced.
-            cell = Variable.full_like(reference, initial if fill is None else fill, dtype, cell_name)
+            cell = Variable.full_like(reference, initial, dtype, cell_name)
         else:
             raise ValueError(
                 f"Slot {name!r} of {parameter.name!r} takes a {backend.name} array of shape {parameter.shape}, "
@@ -368,9 +408,15 @@ class CellKeeper:
         if len(initializers) != len(names):
             raise ValueError(f"Received {len(names)} slot names {names} and {len(initializers)} initializers.")
         slots: tuple[list[Variable], ...] = tuple([] for _ in names)
+        # What is the same for all parameters.
+        kinds = [
+            (slot_name, initial, _constant(initial), self._stored_dtype(slot_name))
+            for slot_name, initial in zip(names, initializers, strict=True)
+        ]
         for variable in trainable_variables:
-            for made, slot_name, initial in zip(slots, names, initializers, strict=True):
-                made.append(self.add_variable_from_reference(variable, slot_name, initial))
+            index = self._get_variable_index(variable)
+            for made, kind in zip(slots, kinds, strict=True):
+                made.append(self._slot(index, *kind))
         return slots[0] if isinstance(name, str) else slots
 
     def add_array(self, array: Any, name: str, variable: Any = None) -> Variable:
@@ -441,11 +487,10 @@ class CellKeeper:
 
     def _recorded(self, cell: Variable, name: str, position: int | None) -> Variable:
         if not self._taken:
-            for record in self._records:
-                self._taken.setdefault(record.position, set()).add(record.name)
-        taken = self._taken.setdefault(position, set())
-        name = _unused(name, taken)
-        taken.add(name)
+            self._taken.update((record.position, record.name) for record in self._records)
+        if (position, name) in self._taken:
+            name = _unused(name, {taken for place, taken in self._taken if place == position})
+        self._taken.add((position, name))
         self._records.append(Record(cell, name, position))
         return cell
 
@@ -493,7 +538,7 @@ def _guarded(build: Callable[..., None]) -> Callable[..., None]:
         cells = self._cells_for(variables)
         before = snapshot(self)
         self._pristine = {name: _shallow(value) for name, value in vars(self).items() if name not in STRUCTURE}
-        self._records, self._taken = [], {}
+        self._records, self._taken = [], set()
         self._building = True
         try:
             self._adopt(variables, cells)
@@ -506,6 +551,30 @@ def _guarded(build: Callable[..., None]) -> Callable[..., None]:
         self.built = True
 
     return guarded
+
+
+def _joined_lists(
+    own: CellKeeper, further: CellKeeper, order: Sequence[int]
+) -> list[tuple[CellKeeper, str, list[Variable]]]:
+    """The lists of cells that `build` made, each with those of a further optimizer.
+
+    Raises:
+        LookupError: if it made something else.
+    """
+    counts = len(own._parameters), len(further._parameters)
+    records = [*own._records, *further._records]
+    if own._excluded or own._tree is not None or any(record.position is None for record in records):
+        raise LookupError("something belongs to no parameter, or to one that was chosen")
+    found = []
+    for name, value in vars(own).items():
+        if name in STRUCTURE or not has_cells(value):
+            continue
+        more = vars(further).get(name)
+        if type(value) is not list or type(more) is not list or (len(value), len(more)) != counts:
+            raise LookupError(f"{name} is no list with one cell for each parameter")
+        both = [*value, *more]
+        found.append((own, name, [both[before] for before in order]))
+    return found
 
 
 CellKeeper.build = _guarded(CellKeeper.build)  # type: ignore[method-assign]  # as for every override
@@ -549,13 +618,13 @@ def _shallow(value: Any) -> Any:
     return type(value)(value) if type(value) in (list, dict, set) else value
 
 
-def _has_cells(value: Any) -> bool:
+def has_cells(value: Any) -> bool:
     """Whether a container was filled with cells by `build`."""
     if isinstance(value, Variable):
         return True
     if isinstance(value, (list, tuple)):
-        return any(_has_cells(item) for item in value)
-    return isinstance(value, dict) and any(_has_cells(item) for item in value.values())
+        return any(has_cells(item) for item in value)
+    return isinstance(value, dict) and any(has_cells(item) for item in value.values())
 
 
 def _unbuilt(value: Any) -> Any:
@@ -629,7 +698,7 @@ def configuration(keeper: CellKeeper) -> dict[str, Any]:
     """The attributes of an optimizer that its user set, as they were before `build` filled containers with cells."""
     pristine = keeper._pristine
     return {
-        name: pristine[name] if pristine is not None and _has_cells(value) else value
+        name: pristine[name] if pristine is not None and has_cells(value) else value
         for name, value in vars(keeper).items()
         if name not in STRUCTURE and (pristine is None or name in pristine)
     }

@@ -24,7 +24,7 @@ from .attributes import Seen, is_ours
 from .facts import Facts, Kinds
 from .lane import Lane
 from .lanes import Lanes, lane_of
-from .recording import record_begin, record_updates
+from .recording import known_updates, record_begin, record_updates
 from .report import ExecutionReport, Group
 from .ways import (
     Begin,
@@ -67,6 +67,8 @@ class Fusion:
         self._recorded_for: tuple[bool, bool] | None = None
         self._entries: list[Facts] = []
         self._known_ways: dict[Any, Way] = {}
+        self._kinds = Kinds()
+        self._recorded_kinds: dict[Any, tuple[Program | None, str | None]] = {}
         self._ways: dict[int, str | None] = {}
         self._begins: dict[tuple[int, ...], tuple[Begin | None, str | None]] = {}
         self._begin_reason: str | None = None
@@ -143,7 +145,7 @@ class Fusion:
                     for batch in _batches(members, own, [self._entries[index].size for index, _, _ in members]):
                         self._run_through_copies(way, *batch, backend)
             write()
-            if not (meeting or any(self._ways.values())):
+            if has_numba() and not (meeting or any(self._ways.values())):
                 self.lane = self._lane_of(rule, list(gradients.present))
 
         return {index for members in groups.values() for index, _, _ in members}, run
@@ -158,7 +160,7 @@ class Fusion:
             gradients: of the step.
             variables: the parameters, or None for all.
         """
-        if not rule.built or rule._loaded or self._meeting or any_scope():
+        if not has_numba() or not rule.built or rule._loaded or self._meeting or any_scope():
             return None
         if type(gradients) not in _LISTS or type(None) in set(map(type, gradients)):
             return None
@@ -589,7 +591,36 @@ class Fusion:
             Facts(cells, found.of(cells, *recorded, self._way_of))
             for cells, recorded in zip(rule._grouped, recordings.updates, strict=True)
         ]
+        self._kinds = found
+        self._recorded_kinds = recordings.kinds
         self._seen = Seen(rule, recordings.free)
+
+    # ---------------------------------------------------------------- further parameters
+
+    def lasts(self, rule: Any) -> bool:
+        """Whether what is known of the parameters will hold when there are more, made alike."""
+        return self._is_recorded(rule) and is_ours(rule)
+
+    def grow(self, rule: Any, order: Sequence[int]) -> None:
+        """Go on with further parameters, of which nothing is known yet.
+
+        Args:
+            rule: the optimizer, which has them.
+            order: for each of its parameters which of the known ones it is, or a number behind those.
+        """
+        known = self._entries
+        new = [index for index, before in enumerate(order) if before >= len(known)]
+        recorded = known_updates(rule, self._recorded_kinds, new)
+        free = self._seen is not None and self._seen.free
+        self.lane, self._seen, self._begins, self._ways = None, None, {}, {}
+        self._lanes.clear()
+        if recorded is not None:
+            made = iter([
+                Facts(rule._grouped[index], self._kinds.of(rule._grouped[index], *each, self._way_of))
+                for index, each in zip(new, recorded, strict=True)
+            ])
+            self._entries = [known[before] if before < len(known) else next(made) for before in order]
+            self._seen = Seen(rule, free)
 
     def _way_of(self, program: Program, dtype: str) -> Way:
         # Equal programs may differ in the sign of a zero.

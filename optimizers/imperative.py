@@ -126,6 +126,8 @@ class ImperativeOptimizer(UpdateRule):
         refusal = self._refusal(gradients, cells, positions)
         if not self.built:
             self.build(variables)
+            if refusal is None and self._apply_otherwise(gradients, variables):
+                return int(self._iterations._array)
         aligned: list[Any] = [None] * len(self._parameters)
         for position, gradient in zip(positions, gradients, strict=True):
             whole = gradient is not None and type(gradient) is not Rows

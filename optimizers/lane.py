@@ -85,7 +85,7 @@ class Lane:
         )
         self.parts = [
             _Part(way, indices, [cell for index in indices for cell in rule._grouped[index]],
-                  _picked([row * columns + target for row in range(len(indices)) for target in way.targets]),
+                  _written(way.targets, columns),
                   table, table.nowhere(columns + 1), look,
                   # One after another for all parameters: what not all of them have, their program does not read.
                   list(zip(*(rule._numbers[index] for index in indices))) if way.uses_numbers else [],  # noqa: B905
@@ -344,8 +344,8 @@ def seen_anew(
     return memory
 
 
-def _picked(positions: list[int]) -> Callable[[Sequence[Any]], Sequence[Any]]:
-    """A function of a sequence that gives what stands in it at some positions."""
-    if len(positions) > 1:
-        return operator.itemgetter(*positions)
-    return lambda values: [values[position] for position in positions]
+def _written(targets: Sequence[int], columns: int) -> Callable[[Sequence[Any]], list[Any]]:
+    """A function of all arrays, one parameter after another, that gives those that are written."""
+    if len(targets) == columns:
+        return list
+    return lambda held: [array for target in targets for array in held[target::columns]]

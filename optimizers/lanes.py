@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..backends import HOST
-from ..backends.compiler import has_numba
 from .attributes import Seen
 from .facts import Facts
 from .lane import Lane
@@ -54,7 +53,7 @@ def lane_of(
         seen: the attributes of the rule as they were recorded.
         begin: gives the recorded `begin_step`, or None if there is none.
     """
-    if not has_numba() or rule.jit_compile is False or rule.gradient_accumulation_steps:
+    if rule.jit_compile is False or rule.gradient_accumulation_steps:
         return None
     if rule.use_ema and len(present) < len(rule._parameters):
         return None

@@ -22,8 +22,8 @@ from typing import Any, NamedTuple, TypeVar, overload
 from ..backends import HOST, Array, Scope, Variable, compute_dtype
 from ..backends.passes import scalars_alone
 from ..backends.program import Program, Recorder, Scalars, Symbol, Unrecordable, same_with
-from .attributes import Fingerprint, Number, is_ours, numbers_of
-from .cells import restore, snapshot
+from .attributes import Fingerprint, Number, classes_of, is_ours, numbers_of, settings_of
+from .cells import has_cells, restore, snapshot
 
 _Recorded = TypeVar("_Recorded")
 
@@ -52,10 +52,12 @@ class Recordings(NamedTuple):
     Attributes:
         updates: for each parameter its program and None, or None and why it has none.
         free: whether the optimizer's numbers are scalars in all programs.
+        kinds: the same as `updates` for each kind of parameters.
     """
 
     updates: list[tuple[Program | None, str | None]]
     free: bool
+    kinds: dict[Any, tuple[Program | None, str | None]]
 
 
 def record_updates(rule: Any, scaled: bool, clipped: bool) -> Recordings:
@@ -68,13 +70,51 @@ def record_updates(rule: Any, scaled: bool, clipped: bool) -> Recordings:
     """
     shared = is_ours(rule)
     kinds: list[Any] = [_kind_of(rule, index) if shared else index for index in range(len(rule._parameters))]
-    found: dict[Any, tuple[Program | None, str | None]] = {}
+    first: dict[Any, int] = {}
+    for index, kind in enumerate(kinds):
+        first.setdefault(kind, index)
+    # By identities, which are unique as long as what was recorded keeps the objects.
+    classes = classes_of(rule) if shared else []
+    identities = tuple(tuple(map(id, values)) for values in classes)
+    key = (settings_of(rule), _cells_of(rule), identities, scaled, clipped) if shared else None
+    known = _RECORDED.get(key, ([], {}))[1]
+    found = {kind: known[kind] for kind in first if kind in known}
+    if len(found) == len(first):
+        return Recordings([found[kind] for kind in kinds], True, found)
     with _Session(rule) as session:
-        for index, kind in enumerate(kinds):
+        for kind, index in first.items():
             if kind not in found:
                 found[kind] = session.recorded(functools.partial(record, rule, index, scaled, clipped))
     found = {kind: session.judged(*each) for kind, each in found.items()}
-    return Recordings([found[kind] for kind in kinds], session.free)
+    if key is not None and session.free:
+        while len(_RECORDED) >= _OPTIMIZERS and key not in _RECORDED:
+            _RECORDED.pop(next(iter(_RECORDED), None), None)
+        # What a constraint does is its own affair, and what failed may not fail again.
+        lasting = {kind: each for kind, each in found.items() if kind[-1] is None and each[0] is not None}
+        _RECORDED[key] = classes, {**known, **lasting}
+    return Recordings([found[kind] for kind in kinds], session.free, found)
+
+
+_RECORDED: dict[Any, tuple[list[list[Any]], dict[Any, tuple[Program | None, str | None]]]] = {}
+"""What optimizers of this library do that are alike but for their numbers, for each kind of parameters. Their classes
+belong to the kind, with all that they hold: who replaces a method has it recorded."""
+_OPTIMIZERS = 64
+"""How many kinds of optimizers are remembered."""
+
+
+def _cells_of(rule: Any) -> tuple[Any, ...]:
+    """What slots and numbers an optimizer was built with, which its attributes may not tell any more."""
+    names = dict.fromkeys((record.name, record.position is None) for record in rule._all_records())
+    attributes = [name for keeper in rule._all_keepers() for name, value in vars(keeper).items() if has_cells(value)]
+    return *names, *attributes
+
+
+def known_updates(
+    rule: Any, kinds: dict[Any, tuple[Program | None, str | None]], positions: Sequence[int]
+) -> list[tuple[Program | None, str | None]] | None:
+    """The programs of some parameters of an optimizer of this library, if all of their kinds were recorded; or None."""
+    known = [kinds.get(_kind_of(rule, index)) for index in positions]
+    return None if None in known else [each for each in known if each is not None]
 
 
 def record_begin(
@@ -92,7 +132,8 @@ def _kind_of(rule: Any, index: int) -> Any:
     cells = tuple(cell.dtype_name for cell in rule._grouped[index])
     # What a constraint looks at is its own affair.
     own = None if parameter.constraint is None else index
-    return cells, len(rule._numbers[index]), rule._decays(parameter), own
+    kind = type(parameter), parameter.sink is parameter, parameter.backend.name
+    return cells, len(rule._numbers[index]), rule._decays(parameter), kind, own
 
 
 class _Session:

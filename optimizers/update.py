@@ -76,6 +76,15 @@ class UpdateRule(CellKeeper):
     def _forget_plan(self) -> None:
         self._fusion = Fusion()
 
+    def take_in(self, other: CellKeeper, order: Sequence[int]) -> None:
+        """See `CellKeeper.take_in`. What is known of the own parameters is not found out again."""
+        lasts = self._fusion.lasts(self)
+        super().take_in(other, order)
+        if lasts:
+            self._fusion.grow(self, order)
+        else:
+            self._forget_plan()
+
     # ---------------------------------------------------------------- what a rule writes
 
     def begin_step(self, gradients: Sequence[Array], variables: Sequence[Variable], learning_rate: Any) -> None:

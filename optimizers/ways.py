@@ -237,7 +237,7 @@ class Way:
         """
         if not self._reading and len(self._writing) == 1:
             (writing,) = self._writing
-            table.write(writing.kernels, addresses, list(map(writing.evaluate, lines)))
+            table.write(writing.kernels, addresses, _evaluated(writing, lines))
             return
         for call in calls_of([self.passes(InTable(table, addresses), lines)]):
             call()
@@ -259,13 +259,13 @@ class Way:
         """
         lines = self._for_each(lines, len(memory))
         for reading in self._reading:
-            found = yield memory.read(reading, [reading.evaluate(line) for line in lines])
+            found = yield memory.read(reading, _evaluated(reading, lines))
             for line, sums in zip(lines, found, strict=True):
                 line.update(zip(reading.sums, sums, strict=True))
         return [
             call
             for writing in self._writing
-            for call in memory.writing(writing, [writing.evaluate(line) for line in lines])
+            for call in memory.writing(writing, _evaluated(writing, lines))
         ]
 
     def _for_each(self, lines: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
@@ -419,9 +419,32 @@ def lines_of(values: dict[str, Any], own: Sequence[Sequence[Any]]) -> list[dict[
     Args:
         values: from `step_values`.
         own: for each parameter the factor of its gradient, or None, and then its numbers.
+
+    Returns:
+        A line for each; for equal ones the same object.
     """
     # Another NaN is unlike this one, which only costs time.
     if own.count(own[0]) == len(own):
         own = own[:1]
     names = ["factor", *(f"number{k}" for k in range(len(own[0]) - 1))]
-    return [values | dict(zip(names, each, strict=True)) for each in own]
+    made: dict[Any, dict[str, Any]] = {}
+    lines = []
+    for each in own:
+        # Zeros may differ in their signs.
+        key = tuple(each) if 0 not in each else repr(each)
+        line = made.get(key)
+        if line is None:
+            made[key] = line = values | dict(zip(names, each, strict=True))
+        lines.append(line)
+    return lines
+
+
+def _evaluated(one: _Pass, lines: Sequence[dict[str, Any]]) -> list[tuple[float, ...]]:
+    """The scalars of a pass for each of some lines, of which many may be the same object."""
+    if len(lines) == 1:
+        return [one.evaluate(lines[0])]
+    found: dict[int, tuple[float, ...]] = {}
+    for line in lines:
+        if id(line) not in found:
+            found[id(line)] = one.evaluate(line)
+    return [found[id(line)] for line in lines]

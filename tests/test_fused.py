@@ -197,6 +197,7 @@ def test_multi_tensor_functions_agree(algorithm, options, monkeypatch):
 
     expected = train(algorithm(0.1, jit_compile=False, **options), lambda array: torch.tensor(array), np.float32)
     monkeypatch.setattr(TorchBackend, "address", lambda self, *arguments, **keywords: None)
+    monkeypatch.setattr(TorchBackend, "lookout", lambda *arguments, **keywords: None)
     monkeypatch.setattr(TorchBackend, "takes_programs", lambda self, array: True)
     optimizer = algorithm(0.1, **options)
     result = train(optimizer, lambda array: torch.tensor(array), np.float32)
@@ -211,6 +212,7 @@ def test_sixteen_bits_by_multi_tensor_functions_round_once(monkeypatch):
     from gradwise.backends.torch import TorchBackend
 
     monkeypatch.setattr(TorchBackend, "address", lambda *arguments, **keywords: None)
+    monkeypatch.setattr(TorchBackend, "lookout", lambda *arguments, **keywords: None)
     monkeypatch.setattr(TorchBackend, "takes_programs", lambda self, array: True)
     narrow, exact = (Adam(0.001, weight_decay=0.1) for _ in range(2))
     w = torch.full((1000,), 0.3, dtype=torch.bfloat16)
@@ -537,6 +539,7 @@ def test_learning_rates_and_schedules_record_once(monkeypatch):
 
     counted = []
     original = recording.record
+    monkeypatch.setattr(recording, "_RECORDED", {})
     monkeypatch.setattr(recording, "record", lambda *arguments: counted.append(1) or original(*arguments))
     optimizer = Nadam(schedules.ExponentialDecay(0.1, 3, 0.5))
     w = np.ones(4)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import contextlib
+import copy
 import random
 
 import numpy as np
@@ -174,3 +176,236 @@ def test_moved_memory_is_looked_at_again():
     assert {group.reason for group in optimizer.execution_report()} == {
         "parameters, slots or gradients share memory"
     }
+
+
+def _grown(late, **arguments):
+    """A front end's optimizer, and torch's own, of which some parameters have their first gradient late."""
+    import torch
+
+    from gradwise.frontends import torch as frontend
+
+    found = []
+    for family in (frontend, torch.optim):
+        torch.manual_seed(0)
+        parameters = [torch.nn.Parameter(torch.randn(3, 2)) for _ in range(6)]
+        optimizer = family.Adam(parameters, lr=0.1, **arguments)
+        for places in ([place for place in range(6) if place not in late], range(6), range(6), (0, 5), range(6)):
+            optimizer.zero_grad()
+            for place in places:
+                parameters[place].grad = torch.randn(3, 2)
+            yield optimizer
+            optimizer.step()
+        found.append((parameters, optimizer))
+    (parameters, optimizer), (others, other) = found
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(parameters, others, strict=True))
+    state, known = optimizer.state_dict()["state"], other.state_dict()["state"]
+    assert {key: float(entry["step"]) for key, entry in state.items()} == {
+        key: float(entry["step"]) for key, entry in known.items()
+    }
+    assert all(torch.allclose(state[key]["exp_avg_sq"], known[key]["exp_avg_sq"]) for key in known)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("late", [(4, 5), (0,), (1, 4), (0, 1, 2, 3, 4)])
+@pytest.mark.parametrize("arguments", [{}, {"amsgrad": True, "weight_decay": 0.1}])
+def test_late_gradients_let_an_engine_grow(late, arguments, counted):
+    engines = []
+    for optimizer in _grown(late, **arguments):
+        engines.append(vars(optimizer).get("_engines", {}).get(0))
+    assert len({id(engine) for engine in engines[1:5]}) == 1
+    assert counted["general steps"] == 0 and counted["addresses"] == 0
+
+
+def test_optimizers_that_are_alike_are_recorded_once(monkeypatch):
+    from gradwise.optimizers import RMSprop, recording
+
+    recorded, record = [], recording.record
+    monkeypatch.setattr(recording, "_RECORDED", {})
+    monkeypatch.setattr(recording, "record", lambda *arguments: (recorded.append(1), record(*arguments))[1])
+
+    def made(**arguments):
+        parameter = np.ones(3, np.float32)
+        optimizer = RMSprop(0.1, **arguments)
+        optimizer.apply([np.ones(3, np.float32)], [parameter])
+        recorded.clear()
+        return optimizer, parameter
+
+    first, _ = made(momentum=0.5)
+    optimizer, parameter = RMSprop(0.2, momentum=0.25), np.ones(3, np.float32)
+    twin, other = RMSprop(0.2, momentum=0.25, jit_compile=False), np.ones(3, np.float32)
+    for _ in range(2):
+        optimizer.apply([np.ones(3, np.float32)], [parameter])
+        twin.apply([np.ones(3, np.float32)], [other])
+    assert not recorded and parameter.tobytes() == other.tobytes()
+    # Another function, and other slots under the same attributes.
+    with monkeypatch.context() as patch:
+        patch.setattr(RMSprop, "update_step", lambda self, gradient, variable, rate: self.assign_sub(variable, rate))
+        parameter = np.ones(3, np.float32)
+        RMSprop(0.25, momentum=0.5).apply([np.ones(3, np.float32)], [parameter])
+        assert recorded and parameter.tolist() == [0.75] * 3
+    optimizer, parameter = made(centered=True)
+    with contextlib.suppress(Exception):
+        optimizer.centered, optimizer.momentum = False, 0.5
+        optimizer.apply([np.ones(3, np.float32)], [parameter])
+    assert optimizer.program_of(parameter) != first.program_of(first._parameters[0])
+
+
+@pytest.mark.torch
+def test_late_gradients_cost_their_own_work(monkeypatch):
+    """Linked and recorded is what is new alone, however many parameters there are."""
+    import torch
+
+    from gradwise.frontends import torch as frontend
+    from gradwise.frontends.torch_linking import Linker
+    from gradwise.optimizers import recording
+
+    linked, recorded = [], []
+    link, record = Linker.link, recording.record
+    monkeypatch.setattr(Linker, "link", lambda self: (linked.append(len(self._parameters)), link(self))[1])
+    monkeypatch.setattr(recording, "record", lambda *arguments: (recorded.append(1), record(*arguments))[1])
+    for count in (20, 200):
+        parameters = [torch.nn.Parameter(torch.ones(3)) for _ in range(count)]
+        optimizer = frontend.Adam(parameters, lr=0.1)
+        for some in (parameters[: count - 10], parameters):
+            linked.clear()
+            recorded.clear()
+            for parameter in some:
+                parameter.grad = torch.ones(3)
+            optimizer.step()
+        assert linked == [10] and not recorded
+
+
+@pytest.mark.torch
+def test_a_late_gradient_that_does_not_fit_changes_nothing():
+    import torch
+
+    from gradwise.frontends import torch as frontend
+
+    parameters = [torch.nn.Parameter(torch.ones(3)) for _ in range(3)]
+    optimizer = frontend.Adam(parameters, lr=0.1)
+    parameters[0].grad = torch.ones(3)
+    optimizer.step()
+    parameters[1].data.untyped_storage().resize_(4)
+    parameters[1].grad = torch.ones(3)
+    for _ in range(2):
+        with pytest.raises(TypeError, match="its memory was given back"):
+            optimizer.step()
+    assert parameters[0].tolist() == pytest.approx([0.9] * 3)
+    parameters[1].data = torch.ones(3)
+    optimizer.step()
+    assert parameters[0].tolist() == pytest.approx([0.8] * 3) and parameters[1].tolist() == pytest.approx([0.9] * 3)
+
+
+@pytest.mark.torch
+def test_a_late_gradient_with_another_hyperparameter():
+    """A change and a new parameter in one step."""
+    import torch
+
+    from gradwise.frontends import torch as frontend
+
+    parameters = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
+    optimizer = frontend.Adam(parameters, lr=0.1)
+    parameters[0].grad = torch.ones(3)
+    optimizer.step()
+    optimizer.param_groups[0]["lr"] = 0.2
+    parameters[1].grad = torch.ones(3)
+    optimizer.step()
+    assert parameters[0].tolist() == pytest.approx([0.7] * 3) and parameters[1].tolist() == pytest.approx([0.8] * 3)
+
+
+def _trained(family, dtype="float32", steps=3, **arguments):
+    import torch
+
+    torch.manual_seed(0)
+    parameters = [torch.nn.Parameter(torch.randn(3, 2).to(getattr(torch, dtype))) for _ in range(4)]
+    optimizer = family.Adam(parameters, lr=0.1, **arguments)
+    for _ in range(steps):
+        _step(optimizer)
+    return optimizer
+
+
+def _step(optimizer):
+    import torch
+
+    for parameter in optimizer.param_groups[0]["params"]:
+        parameter.grad = torch.randn(3, 2).to(parameter.dtype)
+    optimizer.step()
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("changes", [{}, {"lr": 0.5}])
+def test_a_loaded_state_is_linked_to_the_same_engine(dtype, changes, counted):
+    import torch
+
+    from gradwise.frontends import torch as frontend
+
+    found = []
+    for family in (frontend, torch.optim):
+        optimizer, source = _trained(family, dtype), _trained(family, dtype, steps=5)
+        # Torch's own would share the tensors that were loaded.
+        saved = copy.deepcopy(source.state_dict())
+        saved["param_groups"][0].update(changes)
+        engine = vars(optimizer).get("_engines", {}).get(0)
+        counted.clear()
+        for parameter, other in zip(*(each.param_groups[0]["params"] for each in (optimizer, source)), strict=True):
+            parameter.data.copy_(other.data)
+        optimizer.load_state_dict(saved)
+        torch.manual_seed(1)
+        _step(optimizer)
+        torch.manual_seed(1)
+        source.param_groups[0].update(changes)
+        _step(source)
+        assert vars(optimizer).get("_engines", {}).get(0) is engine
+        assert counted["general steps"] == 0
+        assert all(map(torch.equal, optimizer.param_groups[0]["params"], source.param_groups[0]["params"]))
+        found.append(optimizer)
+    steps = [[float(entry["step"]) for entry in optimizer.state.values()] for optimizer in found]
+    assert steps == [[6.0] * 4] * 2
+
+
+@pytest.mark.torch
+def test_a_loaded_state_that_does_not_fit_is_refused_in_every_step():
+    import torch
+
+    from gradwise.frontends import torch as frontend
+
+    optimizer = _trained(frontend)
+    first = optimizer.param_groups[0]["params"][0]
+    before = first.tolist()
+    optimizer.state[first]["exp_avg"] = torch.zeros(2)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="it belongs to another parameter"):
+            _step(optimizer)
+    del optimizer.state[first]["exp_avg"]
+    for _ in range(2):
+        with pytest.raises(KeyError, match="exp_avg"):
+            _step(optimizer)
+    assert first.tolist() == before
+    optimizer.state[first]["exp_avg"] = torch.zeros(3, 2)
+    _step(optimizer)
+    assert first.tolist() != before
+
+
+@pytest.mark.torch
+def test_a_loaded_state_of_other_parameters_of_the_group():
+    """The engine has one that is not in it, and lacks another."""
+    import torch
+
+    from gradwise.frontends import torch as frontend
+
+    optimizers = []
+    for late in (3, 0):
+        parameters = [torch.nn.Parameter(torch.ones(3, 2)) for _ in range(4)]
+        optimizer = frontend.Adam(parameters, lr=0.1)
+        for _ in range(2):
+            for place, parameter in enumerate(parameters):
+                parameter.grad = None if place == late else torch.ones(3, 2)
+            optimizer.step()
+        optimizers.append(optimizer)
+    one, other = optimizers
+    one.load_state_dict(other.state_dict())
+    parameters = one.param_groups[0]["params"]
+    parameters[3].grad = torch.ones(3, 2)
+    one.step()
+    assert [float(one.state[parameter]["step"]) for parameter in parameters] == [1.0, 3.0, 3.0, 3.0]

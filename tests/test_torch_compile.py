@@ -194,6 +194,7 @@ def test_jit_compile_on_devices(rule, monkeypatch):
 
     expected = run(rule(0.1, jit_compile=False))
     monkeypatch.setattr(TorchBackend, "address", lambda self, *arguments, **keywords: None)
+    monkeypatch.setattr(TorchBackend, "lookout", lambda *arguments, **keywords: None)
     monkeypatch.setattr(TorchBackend, "takes_programs", lambda self, array: True)
     optimizer = rule(0.1, jit_compile=True)
     with recompiling(at_most=1, or_fail=True):
