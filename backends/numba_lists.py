@@ -96,3 +96,18 @@ def readable() -> bool:
         and all_of_kinds.run(id([]), id(float), id(str))
         and not all_of_kinds.run(id(some), id(float), id(int))
     )
+
+
+@tried_out
+def comparable() -> bool:
+    """Whether lists can be compared by what they hold."""
+    if not readable():
+        return False
+    some: list[Any] = [1.5, "one", 2.5]
+    # Kept, because an identity is unique only while the object lives.
+    same, other, shorter = [*some], [*some[:2], "two"], some[:2]
+    return bool(
+        same_objects.run(id(some), id(same))
+        and not same_objects.run(id(some), id(other))
+        and not same_objects.run(id(some), id(shorter))
+    )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy
 
 from . import reductions
-from .numba_compiled import Compiled, compiled
+from .numba_compiled import compiled
 from .numba_lowering import share_out
 from .numba_sums import added_up, cleared, squares_added
 from .numba_words import carray, pointer, room
@@ -17,76 +17,63 @@ from .reductions import BLOCK, LANES, added_in_order
 _BYTES = 8 * LANES
 
 
-def _block_sums(flat: Any, first: int, last: int, sums: Any) -> None:
-    lanes = carray(pointer(room(_BYTES)), (LANES,), dtype=numpy.float64)
+def _by_numpy(addresses: Any, sizes: Any, item: int, first: int, last: int, sums: Any) -> None:
     for block in range(first, last):
-        cleared(lanes)
-        squares_added(flat[block * BLOCK : (block + 1) * BLOCK], lanes)
-        sums[block] = added_up(lanes)
+        # Nothing can lie at address zero, where what is empty may be said to lie.
+        length = int(sizes[block]) * item
+        held: Any = (ctypes.c_char * length).from_address(int(addresses[block])) if length else b""
+        sums[block] = reductions.block_sum(numpy.frombuffer(held, dtype=f"f{item}"))
 
 
-def _by_numpy(flat: Any, first: int, last: int, sums: Any) -> None:
-    for block in range(first, last):
-        sums[block] = reductions.block_sum(flat[block * BLOCK : (block + 1) * BLOCK])
-
-
-_BLOCK_SUMS = {
-    dtype: Compiled(_block_sums, f"void({dtype}[::1], int64, int64, float64[::1])", otherwise=_by_numpy)
-    for dtype in ("float32", "float64")
-}
-
-
-def sum_of_squares(flat: Any) -> float:
-    """Of a contiguous one-dimensional float32 or float64 array."""
-    blocks = -(-flat.size // BLOCK)
-    sums = numpy.empty(blocks, dtype=numpy.float64)
-    block_sums = _BLOCK_SUMS[flat.dtype.name]
-    share_out(lambda first, last: block_sums(flat, first, last, sums), blocks, flat.size)
-    return added_in_order(sums.tolist())
-
-
-def _each_by_numpy(addresses: Any, sizes: Any, item: int, first: int, last: int, sums: Any) -> None:
-    for row in range(first, last):
-        held: Any = (ctypes.c_char * (int(sizes[row]) * item)).from_address(int(addresses[row])) if sizes[row] else b""
-        sums[row] = reductions.by_numpy(numpy.frombuffer(held, dtype=f"f{item}"))
-
-
-@compiled("void(int64[::1], int64[::1], int64, int64, int64, float64[::1])", otherwise=_each_by_numpy)
-def _row_sums(addresses: Any, sizes: Any, item: int, first: int, last: int, sums: Any) -> None:
-    """The sums of squares of several arrays.
+@compiled("void(int64[::1], int64[::1], int64, int64, int64, float64[::1])", otherwise=_by_numpy)
+def _block_sums(addresses: Any, sizes: Any, item: int, first: int, last: int, sums: Any) -> None:
+    """The sum of the squares of each of some blocks.
 
     Args:
         addresses: where each of them starts.
-        sizes: how many elements each has.
-        item: the bytes of an element, a floating-point number.
-        first: of the arrays that are looked at.
+        sizes: how many elements each has, at most `BLOCK`.
+        item: 4 where they are in float32, 8 in float64.
+        first: of the blocks that are looked at.
         last: behind the last of them.
         sums: is filled.
     """
     lanes = carray(pointer(room(_BYTES)), (LANES,), dtype=numpy.float64)
-    for row in range(first, last):
-        total, narrow = 0.0, carray(pointer(addresses[row]), (sizes[row],), dtype=numpy.float32)
-        wide = carray(pointer(addresses[row]), (sizes[row],), dtype=numpy.float64)
-        for start in range(0, sizes[row], BLOCK):
-            cleared(lanes)
-            if item == 4:
-                squares_added(narrow[start : start + BLOCK], lanes)
-            else:
-                squares_added(wide[start : start + BLOCK], lanes)
-            total += added_up(lanes)
-        sums[row] = total
+    for block in range(first, last):
+        cleared(lanes)
+        if item == 4:
+            squares_added(carray(pointer(addresses[block]), (sizes[block],), dtype=numpy.float32), lanes)
+        else:
+            squares_added(carray(pointer(addresses[block]), (sizes[block],), dtype=numpy.float64), lanes)
+        sums[block] = added_up(lanes)
 
 
 def sums_of_squares(addresses: Any, sizes: Any, item: int) -> list[float]:
     """Of several arrays in memory, each in row-major order.
 
     Args:
-        addresses: where each of them starts, one after another.
+        addresses: where each of them starts, one after another, as int64.
         sizes: how many elements each has.
-        item: 4 for float32, 8 for float64.
+        item: 4 where they are in float32, 8 in float64.
     """
+    elements, counts = int(sizes.sum()), -(-sizes // BLOCK)
+    several = len(counts) > 0 and counts.max() > 1
+    if several:
+        numpy.maximum(counts, 1, out=counts)
+        first = numpy.repeat(counts.cumsum() - counts, counts)
+        done = (numpy.arange(len(first)) - first) * BLOCK
+        addresses = numpy.repeat(addresses, counts) + done * item
+        sizes = numpy.minimum(numpy.repeat(sizes, counts) - done, BLOCK)
     sums = numpy.empty(len(sizes), dtype=numpy.float64)
     share_out(
-        lambda first, last: _row_sums(addresses, sizes, item, first, last, sums), len(sizes), int(sizes.sum())
+        lambda first, last: _block_sums(addresses, sizes, item, first, last, sums), len(sizes), elements
     )  # fmt: skip
-    return sums.tolist()
+    if not several:
+        return sums.tolist()
+    blocks = iter(sums.tolist())
+    return [added_in_order(next(blocks) for _ in range(count)) for count in counts.tolist()]
+
+
+def sum_of_squares(flat: Any) -> float:
+    """Of a contiguous one-dimensional float32 or float64 array."""
+    start, size = (numpy.array([number], dtype=numpy.int64) for number in (flat.ctypes.data, flat.size))
+    return sums_of_squares(start, size, flat.itemsize)[0]

@@ -38,12 +38,10 @@ class Lookout:
 
     def __call__(self, held: Sequence[Any], gradients: Sequence[Any], anew: bool = False) -> Any:
         """The addresses, or None."""
-        held, gradients = list(held), list(gradients)
-        if torch.compiler.is_compiling() or not all_of_kinds.run(id(gradients), _TENSOR, _TENSOR):
+        tensors = [*held, *gradients]
+        if torch.compiler.is_compiling() or not all_of_kinds.run(id(tensors), _TENSOR, _PARAMETER):
             return None
-        if not all_of_kinds.run(id(held), _TENSOR, _PARAMETER):
-            return None
-        read = [*held, *gradients] if self._pure or anew else gradients
+        read = tensors if self._pure or anew else gradients
         try:
             # What has no memory that can be read (sparse, wrapped by a transformation) raises.
             list(map(_data_ptr, read))
@@ -54,7 +52,7 @@ class Lookout:
             return None
         if self._pure and torch.is_grad_enabled() and any(map(_needs_gradient, read)):
             return None
-        return self._questions([*held, *gradients])
+        return self._questions(tensors)
 
 
 class RowLookout:

@@ -221,6 +221,9 @@ class Adapter(torch.optim.Optimizer):
 
         All groups are looked at before the first makes its step. There is none if torch only asks for the state.
         """
+        repeat: Repeat | None = self.__dict__.get("_repeat")
+        if repeat is not None:
+            repeat.sure = False
         if not self.state and asks_for_state(self.param_groups):
             for index, _, present in self._gradients():
                 # The rate of 0 is not the user's: it ends no schedule.

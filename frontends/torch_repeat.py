@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import torch
 
-from ..backends.numba_lists import same_objects
+from ..backends.numba_lists import comparable, same_objects
 from ..optimizers.joint import Joint
 from .torch_asking import asks_for_state
 from .torch_engine import Engine, alike
@@ -33,12 +33,17 @@ class Repeat:
         state: of the optimizer.
         ready: the groups that made the last step.
 
+    Attributes:
+        sure: whether nothing but this has used the engines since its last step.
+
     Raises:
         LookupError: if there is no such step.
     """
 
     def __init__(self, groups: Sequence[dict[str, Any]], state: Any, ready: Sequence[Ready]) -> None:
         self._engines = engines = [engine for _, engine, _, _ in ready]
+        if not comparable():
+            raise LookupError("lists cannot be compared")
         if any(engine.keys_read != engines[0].keys_read for engine in engines):
             raise LookupError("other values count in some groups than in others")
         self._joint = Joint([engine.rule for engine in engines])
@@ -58,6 +63,10 @@ class Repeat:
         self._values = [engine.values for engine in engines]
         self._live = [number for number, engine in enumerate(engines) if engine.live]
         self._objects = self._now(groups)
+        # What the cores hold is seen in every step in the parameters and the state.
+        if not {id(each) for each in self._objects}.issuperset(map(id, self._joint.arrays())):
+            raise LookupError("a core holds other arrays than the state")
+        self.sure = False
 
     def lasts(self) -> bool:
         """Whether it may be made again after another step."""
@@ -104,14 +113,16 @@ class Repeat:
             gradients = [gradients[place] for place in self._places]
         for scalars in self._numbers:
             scalars.read()
-        changed = [number for number, engine in enumerate(self._engines) if engine.changed]
+        # Hundreds of optimizers of one parameter are out of the processor's reach: what is not touched costs nothing.
+        changed = [] if self.sure else [number for number, engine in enumerate(self._engines) if engine.changed]
         # It refuses all that is no tensor, such as None.
-        if not self._joint.step(gradients, changed):
+        if not self._joint.step(gradients, changed, self.sure):
             return False
         for scalars in self._numbers:
             scalars.write()
         for number in changed:
             self._engines[number].changed = False
+        self.sure = True
         return True
 
     def _follow(self, values: list[Any]) -> bool:
@@ -123,5 +134,6 @@ class Repeat:
                 if not engine.follow(group) or engine.needs_tensors(group):
                     return False
                 self._values[number] = engine.values
+                self.sure = self.sure and not engine.changed
         self._live = [number for number, engine in enumerate(self._engines) if engine.live]
         return True

@@ -155,7 +155,8 @@ class Scalars:
         self._wholes = [run.whole for run in self._runs]
         self._starts = list(map(_data_ptr, self._wholes))
         # If memory is replaced in place, as `share_memory_` does, the tensors over it show that, the views do not.
-        self._asked = [*(self._tensors[place] for place in places), *self._wholes]
+        self._asked = [self._tensors[place] for place in places]
+        self._asked += [run.whole for run in self._runs if run.places.stop - run.places.start > 1]
         self._addresses = list(map(_data_ptr, self._asked))
         self._view = self._runs[0].view if len(self._runs) == 1 and not self._apart else None
 
@@ -217,6 +218,9 @@ def _is_plain(tensor: torch.Tensor) -> bool:
 
 
 def _run(start: int, stop: int, first: torch.Tensor) -> _Run:
+    if stop - start == 1:
+        # It is asked itself before this is used again.
+        return _Run(slice(start, stop), first, first.detach().reshape(1).numpy())
     whole = torch.empty(0, dtype=first.dtype, device="cpu")
     whole.set_(first.untyped_storage(), first.storage_offset(), (stop - start,), (1,))
     return _Run(slice(start, stop), whole, whole.numpy())

@@ -7,20 +7,23 @@ the last time, nothing has happened, and each makes its step alone.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from ..backends import HOST, Variable, any_scope
+from ..backends import HOST, Order, Variable, any_scope
 from ..backends.interruptions import attributes_set, one_after_another
 from ..backends.intervals import intervals_of
 from .attributes import is_ours
 from .hyperparameter import in_use
 from .lane import Lane, seen_anew
-from .ways import addresses_of, step_values, table_of
+from .ways import Way, addresses_of, named_values, table_of
 
 _NUMBERS = (float, int)
+_NOTHING = Variable.placeholder(0.0, "nothing")
+"""Stands for what is no number on the host."""
 _array_of = operator.attrgetter("_array")
 _lane_of = operator.attrgetter("lane")
 
@@ -71,6 +74,45 @@ class _Launch(NamedTuple):
     still: Callable[[Sequence[float]], bool] | None
 
 
+_FEW = 4
+"""Parameters, up to which what is the same for several optimizers is shared: there may be one for each parameter."""
+
+
+@functools.lru_cache(maxsize=256)
+def _look(backend: Any, shapes: tuple[Any, ...], orders: tuple[Order, ...], stored: tuple[str, ...]) -> Any:
+    look = backend.lookout(shapes, orders, stored)
+    if look is None:
+        raise LookupError("there is no quick look at arrays")
+    return look
+
+
+_shared_table = functools.lru_cache(maxsize=256)(table_of)
+
+
+_WAYS: dict[Any, Way] = {}
+_MANY = 64
+"""Ways that are shared; rules have a few."""
+
+
+def _key(way: Way) -> Any:
+    # Equal programs may differ in the sign of a zero.
+    return way.program, repr(way.program.constants), way.dtype, way.stored
+
+
+def _same_ways(key: Any, way: Way) -> Way:
+    """One way for all optimizers whose programs are the same."""
+    if len(_WAYS) >= _MANY:
+        # Constants that change in each step make new ones for ever.
+        _WAYS.clear()
+    return _WAYS.setdefault(key, way)
+
+
+@functools.lru_cache(maxsize=64)
+def _same_numbers(names: tuple[str, ...], values: tuple[float, ...]) -> dict[str, Any]:
+    """One dictionary for all optimizers that have the same numbers: what follows from these is computed once."""
+    return dict(zip(names, values, strict=True))
+
+
 class Joint:
     """Steps that are ready to be made again.
 
@@ -91,15 +133,12 @@ class Joint:
         self._fusions = [rule._fusion for rule in rules]
         self._lanes: list[Lane] = [lane for lane in lanes if lane is not None]
         self._backend = rules[0]._parameters[0].backend
-        self._values = [step_values(rule, None, None, {}) for rule in rules]
+        self._numbers: list[dict[str, Any]] = [{} for _ in rules]
         self._rates: list[Variable] = [rule._rate for rule in rules]
         self._counts: list[Variable] = [rule._iterations for rule in rules]
         self._shared = [
-            (values, f"shared{number}", cell)
-            for rule, values in zip(rules, self._values, strict=True)
-            for number, cell in enumerate(rule._shared)
-            if cell.backend is HOST
-        ]
+            [cell if cell.backend is HOST else _NOTHING for cell in rule._shared] for rule in rules
+        ]  # fmt: skip
         # Those whose rate is not the one that is set.
         self._scheduled: set[int] = set()
         self._follow(range(len(rules)))
@@ -114,46 +153,51 @@ class Joint:
         first = 0
         for member, lane in enumerate(self._lanes):
             for part, places in lane.placed():
-                way = part.way
-                # Equal programs may differ in the sign of a zero. Rows are those of one parameter.
-                apart = len(groups) if part.table.partial else None
-                key = way.program, repr(way.program.constants), way.dtype, way.stored, apart
+                # Rows are those of one parameter.
+                key = *_key(part.way), len(groups) if part.table.partial else None
                 groups.setdefault(key, []).append((member, part, [first + place for place in places]))
             first += lane.count
         self._launches = [self._launch(parts, first) for parts in groups.values()]
+        self._held = [list(map(_array_of, launch.cells)) for launch in self._launches]
         self._counted = [cell for lane, rule in zip(self._lanes, rules, strict=True) for cell in lane.counted(rule)]
 
     def _launch(self, members: list[tuple[int, Any, list[int]]], gradients: int) -> _Launch:
         parts = [part for _, part, _ in members]
-        way = parts[0].way
+        way = _same_ways(_key(parts[0].way), parts[0].way)
+        writing = way.single_pass
+        assert writing is not None  # in what only writes
         columns = len(parts[0].before[0])
         cells = [cell for part in parts for cell in part.cells]
         shapes = [cell.shape for cell in cells[:: columns - 1]]
         table, look = parts[0].table, parts[0].look
         if not table.partial:
+            orders = [order for part in parts for order in part.orders]
             sizes = [size for part in parts for size in part.table.sizes.tolist()]
-            look = self._backend.lookout(shapes, [order for part in parts for order in part.orders], way.stored)
-            table = table_of(sizes, way.stored[-1], self._backend)
-        if look is None:
-            raise LookupError("there is no quick look at arrays")
+            few = len(sizes) <= _FEW
+            look = (_look if few else _look.__wrapped__)(self._backend, tuple(shapes), tuple(orders), way.stored)
+            table = (_shared_table if few else table_of)(tuple(sizes), way.stored[-1], self._backend)
         # Of no gradient is it known yet that it does not lie in what another optimizer writes.
         before = addresses_of([[*row[:-1], -1] for part in parts for row in part.before.tolist()])
         places = [place for _, _, own in members for place in own]
         targets = [row + target for target in way.targets for row in range(0, len(cells), columns - 1)]
         shares = [
-            _Share(member, part.way.single_pass.evaluate, len(part.indices),
+            _Share(member, writing.evaluate, len(part.indices),
                    [f"number{number}" for number in range(len(part.numbers))], part.numbers)
             for member, part, _ in members
         ]  # fmt: skip
         return _Launch(
-            shares, way.single_pass.kernels, cells, None if places == list(range(gradients)) else places,
+            shares, writing.kernels, cells, None if places == list(range(gradients)) else places,
             None if len(targets) == len(cells) else targets, table, before, look,
-            way.stored, way.single_pass.leaves_still if table.partial else None,
+            way.stored, writing.leaves_still if table.partial else None,
         )  # fmt: skip
 
     def holds(self) -> bool:
         """Whether the short ways of the optimizers are those that they had."""
         return all(map(operator.is_, map(_lane_of, self._fusions), self._lanes))
+
+    def arrays(self) -> list[Any]:
+        """What parameters and slots held when that was looked at last."""
+        return [array for held in self._held for array in held]
 
     def lasts(self) -> bool:
         """Whether this may be the next step again, after one that was made in another way."""
@@ -163,24 +207,31 @@ class Joint:
         """Take over the numbers that some of the optimizers have now."""
         for member in members:
             rule = self._rules[member]
-            self._values[member]["self"] = self._lanes[member].numbers
+            numbers = self._lanes[member].numbers
+            self._numbers[member] = _same_numbers(tuple(numbers), tuple(numbers.values()))
             self._rates[member] = rule._rate
             self._scheduled.discard(member)
             if rule._schedule is not None or in_use(rule.decay):
                 self._scheduled.add(member)
 
-    def step(self, gradients: list[Any], changed: Sequence[int] = ()) -> bool:
+    def step(self, gradients: list[Any], changed: Sequence[int], sure: bool) -> bool:
         """Make one step of each, if all are like the last ones; whether they were made.
 
         Args:
             gradients: of all, in the order of the optimizers and their parameters.
             changed: the optimizers whose attributes may have changed since the last step.
+            sure: whether it is known that nothing else has used the optimizers since then, and that they hold the same
+                arrays. Where these lie is looked at in any case.
 
         Raises:
             What a schedule of one of them raises; nothing has changed then.
         """
-        if any_scope() or not self.holds():
+        if any_scope():
             return False
+        if not sure:
+            if not self.holds():
+                return False
+            self._held = [list(map(_array_of, launch.cells)) for launch in self._launches]
         if changed:
             if not all([self._lanes[member].is_as_seen(self._rules[member]) for member in changed]):
                 return False
@@ -192,8 +243,7 @@ class Joint:
                 # A schedule is code of the user's: the last that runs before memory is looked at.
                 rates[member] = self._rules[member]._rate_at(self._counts[member]._array, base_rates[member])
         found, kept, written, moved = [], [], [], False
-        for launch in self._launches:
-            held = list(map(_array_of, launch.cells))
+        for launch, held in zip(self._launches, self._held, strict=True):
             given = gradients if launch.places is None else [gradients[place] for place in launch.places]
             addresses = launch.look(held, given)
             if addresses is None:
@@ -211,13 +261,15 @@ class Joint:
         for rate in rates:
             if type(rate) not in _NUMBERS:
                 return False
-        for values, rate, base_rate, count in zip(self._values, rates, base_rates, self._counts, strict=True):
-            values["rate"], values["base_rate"], values["count"] = rate, base_rate, count._array
-        for values, name, cell in self._shared:
-            values[name] = cell._array
+        values = [
+            named_values(rate, base_rate, count._array, list(map(_array_of, shared)), None, numbers)
+            for rate, base_rate, count, shared, numbers in zip(
+                rates, base_rates, self._counts, self._shared, self._numbers, strict=True
+            )
+        ]
         calls = []
         for launch, addresses in zip(self._launches, found, strict=True):
-            lines = self._lines(launch.shares)
+            lines = _lines(launch.shares, values)
             if launch.still is not None and not launch.still(lines[0]):
                 return False
             calls.append(launch.table.writing(launch.kernels, addresses, lines))
@@ -227,26 +279,32 @@ class Joint:
         one_after_another(calls)
         return True
 
-    def _lines(self, shares: list[_Share]) -> list[tuple[float, ...]]:
-        """This step's scalars, one line for all parameters of a launch or one for each."""
-        rows: list[tuple[float, ...]] = []
-        evaluated, last = 0, None
-        for member, evaluate, size, names, numbers in shares:
-            values = self._values[member]
-            own = [list(map(_array_of, cells)) for cells in numbers]
-            if size > 1 and not all([each.count(each[0]) == size for each in own]):
-                for each in zip(*own, strict=True):
-                    values.update(zip(names, each, strict=True))
-                    rows.append(evaluate(values))
-                evaluated, last = evaluated + size, None
-                continue
-            for name, (first, *_) in zip(names, own, strict=True):
-                values[name] = first
-            # Most have the numbers of the one before. Rates that are equal may differ in the sign of a zero.
-            if last is None or last is values or values != last or not values["rate"]:
-                row, evaluated, last = evaluate(values), evaluated + 1, values
-            rows += [row] * size
-        return rows[:1] if evaluated == 1 else rows
+
+def _lines(shares: list[_Share], members: list[dict[str, Any]]) -> list[tuple[float, ...]]:
+    """This step's scalars, one line for all parameters of a launch or one for each.
+
+    Args:
+        shares: of the optimizers in the launch.
+        members: for each optimizer its scalars by name, to which those of a parameter are added.
+    """
+    rows: list[tuple[float, ...]] = []
+    evaluated, last = 0, None
+    for member, evaluate, size, names, numbers in shares:
+        values = members[member]
+        own = [list(map(_array_of, cells)) for cells in numbers]
+        if size > 1 and not all([each.count(each[0]) == size for each in own]):
+            for each in zip(*own, strict=True):
+                values.update(zip(names, each, strict=True))
+                rows.append(evaluate(values))
+            evaluated, last = evaluated + size, None
+            continue
+        for name, (first, *_) in zip(names, own, strict=True):
+            values[name] = first
+        # Most have the numbers of the one before. Rates that are equal may differ in the sign of a zero.
+        if last is None or last is values or values != last or not values["rate"]:
+            row, evaluated, last = evaluate(values), evaluated + 1, values
+        rows += [row] * size
+    return rows[:1] if evaluated == 1 else rows
 
 
 def lanes_of(rules: Sequence[Any]) -> list[Lane | None]:

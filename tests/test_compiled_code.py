@@ -265,7 +265,7 @@ def test_eight_processes_at_once(tmp_path):
     processes = [start(elements=3, GRADWISE_CACHE_DIR=str(tmp_path / "new" / "base")) for _ in range(8)]
     results = list(map(finish, processes))
     assert all(result == results[0] for result in results) and results[0][1:] == (["fused"], [])
-    assert len(files_of(tmp_path)) == 4 and all(name.endswith(".code") for name in files_of(tmp_path))
+    assert len(files_of(tmp_path)) == 5 and all(name.endswith(".code") for name in files_of(tmp_path))
     assert stat.S_IMODE((tmp_path / "new" / "base" / "kernels").stat().st_mode) == 0o700 or os.name == "nt"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADWISE_CACHE_DIR", str(tmp_path / "new" / "base"))
@@ -305,9 +305,10 @@ def without_compiling(monkeypatch):
         numba_reductions,
     )  # fmt: skip
 
-    trials = [numba_arrays.works, numba_lists.readable]
+    trials = [numba_arrays.works, numba_lists.readable, numba_lists.comparable]
     functions = [
-        numba_arrays._look, numba_layouts.still_apart, numba_lists.all_of_kinds, *numba_reductions._BLOCK_SUMS.values(),
+        numba_arrays._look, numba_layouts.still_apart, numba_lists.all_of_kinds, numba_lists.same_objects,
+        numba_reductions._block_sums,
     ]  # fmt: skip
     if importlib.util.find_spec("torch"):
         from gradwise.backends import numba_tensors
