@@ -58,7 +58,7 @@ mutants: $(TEST_ENV)  ## change every formula in every small way; fail if the re
 	@$(VENV)/bin/python tests/mutation_score.py
 
 test: lint  ## lint, then the whole test suite on every backend
-	@$(VENV)/bin/python -m pytest -n 2
+	@$(VENV)/bin/python -m pytest -n 2 --durations=40 --durations-min=2
 
 other-machine: $(TEST_ENV)  ## the tests that compare, as another processor might compute: wrong roots, older vectors
 	@$(VENV)/bin/python tests/other_machine.py
