@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -35,12 +36,12 @@ class _Run(NamedTuple):
     """Numbers side by side in memory.
 
     Attributes:
-        places: of which parameters, as a slice.
+        places: of which parameters, in the order in which they lie.
         whole: a tensor over all of them, which keeps their memory.
         view: a NumPy array over them, which is read and written in a tenth of the time.
     """
 
-    places: slice
+    places: list[int]
     whole: torch.Tensor
     view: Any
 
@@ -71,7 +72,9 @@ class Scalars:
         self._where: dict[int, tuple[Any, int]] = {}
         self._starts: list[int] = []
         self._apart: list[int] = []
-        # All of them, where all lie side by side.
+        # Puts what is read, run by run, into the order of the parameters.
+        self._in_order: Callable[[list[Any]], Sequence[Any]] | None = None
+        # All of them, where all lie side by side in that order.
         self._view: Any = None
         self._seen: list[Any] | None = None
 
@@ -116,12 +119,15 @@ class Scalars:
                 self._view[:] = values
                 self._seen = self._view.tolist()
         else:
-            self._write_some(values, range(len(values)) if places is None or self.shared else places)
+            self._write_some(values, None if self.shared else places)
             self._seen = self._values()
 
-    def _write_some(self, values: Sequence[Any], places: Sequence[int]) -> None:
+    def _write_some(self, values: Sequence[Any], places: Sequence[int] | None) -> None:
+        if places is None:
+            for run in self._runs:
+                run.view[:] = [values[place] for place in run.places]
         with torch.no_grad():
-            for place in places:
+            for place in self._apart if places is None else places:
                 if place in self._where:
                     view, position = self._where[place]
                     view[position] = values[place]
@@ -129,12 +135,9 @@ class Scalars:
                     self._tensors[place].fill_(values[place])
 
     def _values(self) -> list[Any]:
-        values: list[Any] = [None] * len(self._tensors)
-        for run in self._runs:
-            values[run.places] = run.view.tolist()
-        for place in self._apart:
-            values[place] = self._tensors[place].item()
-        return values
+        values = [value for run in self._runs for value in run.view.tolist()]
+        values += [self._tensors[place].item() for place in self._apart]
+        return values if self._in_order is None else list(self._in_order(values))
 
     # ---------------------------------------------------------------- where the tensors lie
 
@@ -142,33 +145,42 @@ class Scalars:
         """Find out which tensors lie side by side on the CPU. The others are read and written one by one."""
         places = [place for place, tensor in enumerate(self._tensors) if _is_plain(tensor)]
         self._apart = sorted(set(range(len(self._tensors))).difference(places))
-        self._runs, begin = [], 0
-        for end in range(1, len(places) + 1):
-            if end == len(places) or not self._follows(places[end - 1], places[end]):
-                self._runs.append(_run(places[begin], places[end - 1] + 1, self._tensors[places[begin]]))
-                begin = end
+        runs = _side_by_side([(place, self._tensors[place]) for place in places])
+        self._runs = [_run(own, self._tensors[own[0]]) for own in runs]
         self._where = {
-            place: (run.view, place - run.places.start)
-            for run in self._runs
-            for place in range(run.places.start, run.places.stop)
+            place: (run.view, position) for run in self._runs for position, place in enumerate(run.places)
         }
+        order = [*itertools.chain.from_iterable(runs), *self._apart]
+        position = {place: position for position, place in enumerate(order)}
+        ordered = order == list(range(len(order)))
+        self._in_order = None if ordered else operator.itemgetter(*(position[place] for place in range(len(order))))
         self._wholes = [run.whole for run in self._runs]
         self._starts = list(map(_data_ptr, self._wholes))
         # If memory is replaced in place, as `share_memory_` does, the tensors over it show that, the views do not.
         self._asked = [self._tensors[place] for place in places]
-        self._asked += [run.whole for run in self._runs if run.places.stop - run.places.start > 1]
+        self._asked += [run.whole for run in self._runs if len(run.places) > 1]
         self._addresses = list(map(_data_ptr, self._asked))
-        self._view = self._runs[0].view if len(self._runs) == 1 and not self._apart else None
+        self._view = self._runs[0].view if len(self._runs) == 1 and not self._apart and ordered else None
 
-    def _follows(self, one: int, two: int) -> bool:
-        """Whether the number of a parameter is the next in memory after that of another."""
-        a, b = self._tensors[one], self._tensors[two]
-        return (
-            two == one + 1
-            and a.dtype is b.dtype
-            and b.storage_offset() == a.storage_offset() + 1
-            and a.untyped_storage()._cdata == b.untyped_storage()._cdata
-        )
+
+def _side_by_side(tensors: Sequence[tuple[int, torch.Tensor]]) -> list[list[int]]:
+    """The places of numbers that lie one after another in memory, together, in that order.
+
+    Those of parameters that had their first gradients at different times lie in different memory, by turns.
+    """
+    lying = sorted(
+        (tensor.untyped_storage()._cdata, str(tensor.dtype), tensor.storage_offset(), place)
+        for place, tensor in tensors
+    )
+    runs: list[list[int]] = []
+    before: tuple[Any, ...] | None = None
+    for *memory, offset, place in lying:
+        if before == (*memory, offset - 1):
+            runs[-1].append(place)
+        else:
+            runs.append([place])
+        before = (*memory, offset)
+    return sorted(runs)
 
 
 def merged(one: Scalars, another: Scalars, order: Sequence[int]) -> Scalars:
@@ -217,10 +229,10 @@ def _is_plain(tensor: torch.Tensor) -> bool:
     )
 
 
-def _run(start: int, stop: int, first: torch.Tensor) -> _Run:
-    if stop - start == 1:
+def _run(places: list[int], first: torch.Tensor) -> _Run:
+    if len(places) == 1:
         # It is asked itself before this is used again.
-        return _Run(slice(start, stop), first, first.detach().reshape(1).numpy())
+        return _Run(places, first, first.detach().reshape(1).numpy())
     whole = torch.empty(0, dtype=first.dtype, device="cpu")
-    whole.set_(first.untyped_storage(), first.storage_offset(), (stop - start,), (1,))
-    return _Run(slice(start, stop), whole, whole.numpy())
+    whole.set_(first.untyped_storage(), first.storage_offset(), (len(places),), (1,))
+    return _Run(places, whole, whole.numpy())

@@ -161,6 +161,28 @@ def test_work_on_counts_that_lie_apart_grows_in_proportion(everyone):
     assert lines(80) <= 5 * lines(20)
 
 
+@pytest.mark.parametrize("name", ["Adam", "NAdam"])
+def test_numbers_that_lie_by_turns(name):
+    """As where every third parameter has its first gradient later: they are read in as few pieces as they lie in."""
+    mine, other = parameters(), parameters()
+    a, b = ours(name)(mine), theirs(name)(other)
+    for step, gradient in enumerate(gradients(mine, 9)):
+        for optimizer, given in ((a, mine), (b, other)):
+            give(given, gradient)
+            for place, parameter in enumerate(given):
+                if (step < 2 and place % 3 == 1) or (step == 5 and place % 2):
+                    parameter.grad = None
+                if step == 6 and place == 2:
+                    # Others write to it meanwhile.
+                    optimizer.state[parameter]["step"].fill_(17.0)
+            optimizer.step()
+        counts = [[float(o.state[p]["step"]) for p in given if o.state[p]] for o, given in ((a, mine), (b, other))]
+        assert counts[0] == counts[1]
+    end_alike(mine, other)
+    for scalars in a._engines[0].numbers:
+        assert 1 < len(scalars._runs) == len({tensor.untyped_storage()._cdata for _, tensor in scalars.pairs()})
+
+
 # JAX, which other tests have started here, warns of its threads; the children do not use it.
 @pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
 @pytest.mark.parametrize("name", ["Adam", "NAdam", "Adagrad"])
