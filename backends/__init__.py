@@ -11,10 +11,9 @@ from .base import (
     Order,
     compute_dtype,
     is_number,
-    number_of_python,
 )
 from .deltas import DeltaVariable, UnknownValueError
-from .detect import HOST, NUMPY, backend_of, compiler_graph, describe, shown
+from .detect import HOST, NUMPY, backend_of, compiler_graph, describe, number_of_python, shown
 from .handles import handle_of
 from .losses import PerformanceWarning
 from .rows import Rows

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
-import numbers
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -37,26 +34,6 @@ SIXTEEN_BIT = ("float16", "bfloat16")
 def is_number(value: Any) -> bool:
     """Whether a value is a Python number; NumPy's float64 scalar, which is also a float, is an array."""
     return isinstance(value, (int, float)) and not isinstance(value, numpy.generic)
-
-
-def number_of_python(value: Any) -> Any:
-    """A number of another of Python's classes, such as Fraction and Decimal, as an int or a float; all else as it is.
-
-    Fractions too large for a float are infinite, and what Decimal calls signalling is NaN.
-    """
-    if isinstance(value, (int, float, numpy.generic)):
-        return value
-    # The only one that is not registered as real; its module need not be imported to say that it is none.
-    decimal = getattr(sys.modules.get("decimal"), "Decimal", ())
-    if not isinstance(value, (numbers.Real, decimal)):
-        return value
-    try:
-        return int(value) if isinstance(value, numbers.Integral) else float(value)
-    except OverflowError:
-        too_large: Any = value
-        return math.inf if too_large > 0 else -math.inf
-    except ValueError:
-        return math.nan
 
 
 def compute_dtype(name: str) -> str:

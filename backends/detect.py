@@ -7,6 +7,8 @@ and a type is looked at once.
 from __future__ import annotations
 
 import importlib
+import math
+import numbers
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -146,3 +148,26 @@ def describe(value: Any) -> str:
     kind = f"a {backend.name} array of dtype {backend.dtype_name(value)} and shape {backend.shape(value)}"
     readable = backend.shape(value) == () and not backend.traced(value) and backend.concrete(value)
     return f"{shown(value, format)}, {kind}" if readable else kind
+
+
+def number_of_python(value: Any) -> Any:
+    """A number of another of Python's classes, such as Fraction and Decimal, as an int or a float; all else as it is.
+
+    Fractions too large for a float are infinite, and what Decimal calls signalling is NaN.
+    """
+    if isinstance(value, (int, float, numpy.generic)):
+        return value
+    if backend_of(value) is not None:
+        # A library's numbers may call themselves real ones of Python's.
+        return value
+    # The only one that is not registered as real; its module need not be imported to say that it is none.
+    decimal = getattr(sys.modules.get("decimal"), "Decimal", ())
+    if not isinstance(value, (numbers.Real, decimal)):
+        return value
+    try:
+        return int(value) if isinstance(value, numbers.Integral) else float(value)
+    except OverflowError:
+        too_large: Any = value
+        return math.inf if too_large > 0 else -math.inf
+    except ValueError:
+        return math.nan

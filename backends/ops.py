@@ -13,9 +13,9 @@ import operator
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .base import Array, is_number, number_of_python
+from .base import Array, is_number
 from .deltas import DeltaVariable
-from .detect import HOST, backend_for, backend_of
+from .detect import HOST, backend_for, backend_of, number_of_python
 from .once import once
 from .scope import held_cells, run_in_branch
 from .variable import value_of

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from ..backends import number_of_python
+
 _MODULE, _FUNCTION = "torch.distributed.checkpoint.state_dict", "_init_optim_state"
 
 
@@ -36,4 +38,5 @@ def _may_move(rate: Any) -> bool:
     """Whether a rate is not 0. Of a device, which would be waited for, torch sets no rate to 0."""
     if isinstance(rate, torch.Tensor):
         return rate.device.type != "cpu" or bool(rate)
-    return rate is not None and rate != 0
+    # Decimals may be such as refuse to be compared.
+    return rate is not None and number_of_python(rate) != 0

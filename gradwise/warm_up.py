@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import itertools
 import os
+import pkgutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -151,12 +152,26 @@ def warm_up(pieces: Sequence[Piece], done: Callable[[Piece], None]) -> Outcome:
     before = dict(TALLY)
     with warnings.catch_warnings(record=True) as caught, _two_threads():
         warnings.simplefilter("always")
+        for function in _functions():
+            _ = function.run
         for piece in pieces:
             piece.make_steps()
             done(piece)
     failed = [str(each.message) for each in caught if issubclass(each.category, PerformanceWarning)]
     compiled, found, kept = (TALLY[name] - before[name] for name in ("compiled", "found", "kept"))
     return Outcome(compiled, found, kept, failed)
+
+
+def _functions() -> Iterator[Any]:
+    """The package's own functions that are compiled, whatever they are for."""
+    from . import backends
+    from .backends.numba_compiled import Compiled
+
+    for module in pkgutil.iter_modules(backends.__path__, f"{backends.__name__}."):
+        name = module.name.rpartition(".")[2]
+        if name.startswith("numba_") and (name != "numba_tensors" or importlib.util.find_spec("torch") is not None):
+            found = vars(importlib.import_module(module.name)).values()
+            yield from {id(each): each for each in found if isinstance(each, Compiled)}.values()
 
 
 @contextlib.contextmanager
