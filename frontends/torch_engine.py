@@ -153,6 +153,9 @@ class Engine:
         if not group.keys() >= set(self.keys_read):
             # Of a flag that the group has no more.
             return False
+        if any([not _is_as_built(cell) for cell in self._cells]):
+            # The core that is known is for parameters of other shapes.
+            return False
         self._state = state
         dtypes = [cell.dtype_name for cells in self._rule._grouped for cell in cells]
         linker = self._linker(group, self._parameters, self._own, before, self._rule)
@@ -242,12 +245,9 @@ class Engine:
     def fits(self) -> bool:
         """Whether parameters and slots have the shapes and dtypes that they had when this was made, side by side."""
         return all(
-            cell.backend.shape(array) == cell.shape
-            and cell.backend.dtype_name(array) == cell.dtype_name
-            and array.device == cells[0]._array.device
+            _is_as_built(cell) and cell._array.device == cells[0]._array.device
             for cells in self._rule._grouped
             for cell in cells
-            for array in [cell._array]
         )
 
     def _remember_entries(self) -> None:
@@ -437,6 +437,12 @@ class Engine:
 def _whole(gradients: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """Sparse ones as dense ones."""
     return [gradient.to_dense() if gradient.is_sparse else gradient for gradient in gradients]
+
+
+def _is_as_built(cell: Variable) -> bool:
+    """Whether an array has the shape and the dtype that its cell was made for."""
+    backend, array = cell.backend, cell._array
+    return backend.shape(array) == cell.shape and backend.dtype_name(array) == cell.dtype_name
 
 
 def _is_complex(value: Any) -> bool:

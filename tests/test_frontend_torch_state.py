@@ -515,9 +515,10 @@ def test_what_entries_share_they_share_after_loading():
 
 
 @each_class
+@pytest.mark.parametrize("way", ["slots' data", "new slots", "loaded slots"])
 @pytest.mark.parametrize("length", [3, 7], ids=["pruned", "grown"])
-def test_parameters_of_another_shape(name, length):
-    """The user sets `.data` of the parameter and of its slots: training goes on, as in torch."""
+def test_parameters_of_another_shape(name, length, way):
+    """The user sets `.data` of the parameter, and of its slots or gives it others: training goes on, as in torch."""
     import torch
 
     (a, mine), (b, other) = pair(name, **MOMENTUM.get(name, {}))
@@ -529,10 +530,20 @@ def test_parameters_of_another_shape(name, length):
     run(b, other, 4)
     for optimizer, given in ((a, mine), (b, other)):
         parameter = given[1]
-        for value in optimizer.state[parameter].values():
-            if value.ndim:
-                value.data = resized(value)
-        parameter.data = resized(parameter.data)
+        if way == "loaded slots":
+            saved = optimizer.state_dict()
+            for key, value in saved["state"].get(1, {}).items():
+                saved["state"][1][key] = resized(value) if torch.is_tensor(value) and value.ndim else value
+            parameter.data = resized(parameter.data)
+            optimizer.load_state_dict(saved)
+        else:
+            entry = optimizer.state[parameter]
+            for key, value in entry.items():
+                if value.ndim and way == "new slots":
+                    entry[key] = resized(value)
+                elif value.ndim:
+                    value.data = resized(value)
+            parameter.data = resized(parameter.data)
         parameter.grad = None
         run(optimizer, given, 3, seed=2)
     end_alike(mine, other)
