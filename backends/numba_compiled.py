@@ -220,6 +220,10 @@ def compiled_or(make: Callable[[], Any], what: str, otherwise: Any) -> Any:
         return otherwise
 
 
+FUNCTIONS: list[Compiled] = []
+"""All of them, in the modules that are imported."""
+
+
 class Compiled:
     """A function of this package that is compiled when it is first called.
 
@@ -233,6 +237,7 @@ class Compiled:
     def __init__(self, function: Any, signature: str, otherwise: Any, with_lock: bool = False) -> None:
         self._function, self._signature, self._otherwise = function, signature, otherwise
         self._with_lock = with_lock
+        FUNCTIONS.append(self)
 
     @functools.cached_property
     def run(self) -> Any:

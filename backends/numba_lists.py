@@ -68,6 +68,10 @@ def same_objects(identity: int, other: int) -> bool:
     return True
 
 
+TRIALS: list[Any] = []
+"""All that were made, or will be; `cache_clear` forgets the answer of one."""
+
+
 def tried_out(trial: Callable[[], bool]) -> Callable[[], bool]:
     """A trial that is made once. One that fails says no: without a glance, each step looks for itself."""
 
@@ -80,6 +84,7 @@ def tried_out(trial: Callable[[], bool]) -> Callable[[], bool]:
             # Another release may lack what the trial itself is made with.
             return False
 
+    TRIALS.append(result)
     return result
 
 

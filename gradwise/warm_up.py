@@ -152,7 +152,7 @@ def warm_up(pieces: Sequence[Piece], done: Callable[[Piece], None]) -> Outcome:
     before = dict(TALLY)
     with warnings.catch_warnings(record=True) as caught, _two_threads():
         warnings.simplefilter("always")
-        for function in _functions():
+        for function in compiled_functions():
             _ = function.run
         for piece in pieces:
             piece.make_steps()
@@ -162,16 +162,16 @@ def warm_up(pieces: Sequence[Piece], done: Callable[[Piece], None]) -> Outcome:
     return Outcome(compiled, found, kept, failed)
 
 
-def _functions() -> Iterator[Any]:
+def compiled_functions() -> list[Any]:
     """The package's own functions that are compiled, whatever they are for."""
     from . import backends
-    from .backends.numba_compiled import Compiled
+    from .backends.numba_compiled import FUNCTIONS
 
     for module in pkgutil.iter_modules(backends.__path__, f"{backends.__name__}."):
         name = module.name.rpartition(".")[2]
         if name.startswith("numba_") and (name != "numba_tensors" or importlib.util.find_spec("torch") is not None):
-            found = vars(importlib.import_module(module.name)).values()
-            yield from {id(each): each for each in found if isinstance(each, Compiled)}.values()
+            importlib.import_module(module.name)
+    return FUNCTIONS
 
 
 @contextlib.contextmanager

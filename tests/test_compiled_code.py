@@ -4,7 +4,6 @@ What depends on how a process starts is tried in child processes, which report t
 """
 
 import ctypes
-import importlib.util
 import json
 import os
 import re
@@ -296,25 +295,8 @@ def test_the_torch_front_end_without_a_place():
 def without_compiling(monkeypatch):
     """As if Numba or LLVM failed at all that is compiled from now on."""
     pytest.importorskip("numba")
-    from gradwise.backends import (
-        numba_arrays,
-        numba_compiled,
-        numba_kernels,
-        numba_layouts,
-        numba_lists,
-        numba_reductions,
-    )  # fmt: skip
-
-    trials = [numba_arrays.works, numba_lists.readable, numba_lists.comparable]
-    functions = [
-        numba_arrays._look, numba_layouts.still_apart, numba_lists.all_of_kinds, numba_lists.same_objects,
-        numba_reductions._block_sums,
-    ]  # fmt: skip
-    if importlib.util.find_spec("torch"):
-        from gradwise.backends import numba_tensors
-
-        trials.append(numba_tensors.works)
-        functions.append(numba_tensors._look)
+    from gradwise.backends import numba_compiled, numba_kernels, numba_lists
+    from gradwise.warm_up import compiled_functions
 
     def fail(*_):
         raise RuntimeError("LLVM ERROR: out of registers")
@@ -323,16 +305,16 @@ def without_compiling(monkeypatch):
         monkeypatch.setattr(module, "compile_function", fail)
     monkeypatch.setattr(numba_kernels, "compile_callback", fail)
     monkeypatch.setattr(numba_kernels, "_KERNELS", {})
-    for trial in trials:
-        trial.cache_clear()
-    for function in functions:
+    for function in compiled_functions():
         # What was compiled before comes back at the end.
         monkeypatch.setitem(vars(function), "run", None)
         del vars(function)["run"]
+    for trial in numba_lists.TRIALS:
+        trial.cache_clear()
     monkeypatch.setattr(losses, "_SAID", set())
     yield
     # Tests that come after this one try them out again.
-    for trial in trials:
+    for trial in numba_lists.TRIALS:
         trial.cache_clear()
 
 

@@ -6,12 +6,12 @@ arrays there are, compiled code looks at all of them together.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from python_calls import counted_calls
 
 from gradwise.backends import backend_of
 from gradwise.optimizers import Adam
@@ -26,21 +26,8 @@ LIBRARIES = pytest.mark.parametrize("library", ["numpy", pytest.param("torch", m
 
 def calls(function: Callable[[], Any]) -> int:
     """How many functions are called, of Python and of C, by Python code."""
-    events: list[str] = []
-
-    def seen(frame: Any, event: str, argument: Any) -> None:
-        # Lists made in place are calls in old releases of Python only.
-        if frame.f_code.co_name not in ("<listcomp>", "<dictcomp>", "<setcomp>"):
-            events.append(event)
-
-    before = sys.getprofile()
-    sys.setprofile(seen)
-    try:
-        function()
-    finally:
-        sys.setprofile(before)
     # Without the call that ends it.
-    return events.count("call") + events.count("c_call") - 1
+    return counted_calls(function, lambda event, code: event in ("call", "c_call")) - 1
 
 
 def arrays(library: str, count: int) -> list[Any]:

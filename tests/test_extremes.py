@@ -287,17 +287,22 @@ def test_what_a_fault_is() -> None:
     assert not unlike([zeros], [nan], [zeros], run, "float32")
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("algorithm", "convention"), TABLE)
-def test_as_the_originals(algorithm: str, convention: str, dtype: str, request: Any, monkeypatch: Any) -> None:
-    kind = getattr(optimizers, algorithm)
-    rate = twin_rules.HYPERPARAMETERS[algorithm][convention]["learning_rate"]
-    original = {
+def original_of(convention: str, request: Any, monkeypatch: Any) -> Any:
+    """What runs a convention's live original, or where there is none any more its formula."""
+    return {
         "keras": lambda *given: of_keras(request.getfixturevalue("ask_keras"), *given),
         "keras2": lambda name, *given: by_formula(name, "keras2", *given, monkeypatch),
         "torch": of_torch,
         "optax": of_optax,
     }[convention]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("algorithm", "convention"), TABLE)
+def test_as_the_originals(algorithm: str, convention: str, dtype: str, request: Any, monkeypatch: Any) -> None:
+    kind = getattr(optimizers, algorithm)
+    rate = twin_rules.HYPERPARAMETERS[algorithm][convention]["learning_rate"]
+    original = original_of(convention, request, monkeypatch)
     wide = np.float64 if dtype == "float32" else np.longdouble
     faults = []
     for values in hyperparameters(kind, convention):

@@ -2,7 +2,8 @@
 
 As `test_extremes.py`: beside Keras, torch and optax, where they have the same thing. gradwise is finite where they are,
 and NaN only where they are. An infinite parameter stays infinite, but for weight decay: coupled, it is an infinite
-gradient; decoupled, it is infinity minus infinity, as in optax and in Keras on JAX, where torch multiplies.
+gradient; decoupled, it is infinity minus infinity, as in optax and in Keras on JAX, where torch and Keras on torch
+multiply.
 """
 
 from __future__ import annotations
@@ -28,9 +29,7 @@ from test_extremes import (
     extremes,
     hyperparameters,
     marks_of,
-    of_keras,
-    of_optax,
-    of_torch,
+    original_of,
     unlike,
 )
 
@@ -71,12 +70,7 @@ def test_parameters_as_the_originals(
 ) -> None:
     kind = getattr(optimizers, algorithm)
     rate = twin_rules.HYPERPARAMETERS[algorithm][convention]["learning_rate"]
-    original = {
-        "keras": lambda *given: of_keras(request.getfixturevalue("ask_keras"), *given),
-        "keras2": lambda name, *given: by_formula(name, "keras2", *given, monkeypatch),
-        "torch": of_torch,
-        "optax": of_optax,
-    }[convention]
+    original = original_of(convention, request, monkeypatch)
     wide, called, faults = np.float64 if dtype == "float32" else np.longdouble, list(starting_points(dtype)), []
     for values in hyperparameters(kind, convention):
         if algorithm == "Nadam" and convention == "keras":

@@ -7,12 +7,12 @@ microsecond or more.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from python_calls import counted_calls
 
 import gradwise
 from gradwise import backends, frontends, optimizers, schedules
@@ -28,21 +28,8 @@ MOST, MOST_CHANGED = 30, 80
 
 
 def calls(function: Callable[[], Any]) -> int:
-    """How many of gradwise's functions are called. Lists made in place are such in old releases of Python only."""
-    seen: list[str] = []
-
-    def look(frame: Any, event: str, argument: Any) -> None:
-        code = frame.f_code
-        if event == "call" and not code.co_name.endswith("comp>") and _is_ours(code.co_filename):
-            seen.append(code.co_qualname)
-
-    before = sys.getprofile()
-    sys.setprofile(look)
-    try:
-        function()
-    finally:
-        sys.setprofile(before)
-    return len(seen)
+    """How many of gradwise's functions are called."""
+    return counted_calls(function, lambda event, code: event == "call" and _is_ours(code.co_filename))
 
 
 def _is_ours(file: str) -> bool:
