@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 FLOORS_VENV ?= .venv-floors
 # Where `make newest` looks, and with what. 3.11 has no newer JAX than constraints.txt; torch is several GB for each,
-# unless the configured index has builds for the CPU.
+# unless the configured index has builds for the CPU. Each has an environment, with its version after a dash.
+NEWEST_VENV ?= .venv-newest
 PYTHONS ?= 3.11 3.12 3.13
 PYTHONS_WITH_TORCH ?= 3.11
 PYTHONS_WITH_JAX ?= 3.12 3.13
@@ -35,10 +36,12 @@ newest_extras = $(call with,$(1))fast,scipy,examples,test
 needed = $$($(1)/bin/python tests/requirements.py $(2))
 # The newest releases are those of a day.
 TODAY := $(shell date +%F)
+# What torch's compiler keeps for the next process (150 MB), where `make clean` finds it.
+export TORCHINDUCTOR_CACHE_DIR ?= $(CURDIR)/build/inductor
 PIP_INSTALL := -m pip install -qq --disable-pip-version-check
 
 .PHONY: help demo bench parity mutants test other-machine frameworks jax-frameworks lint wheel wheel-files floors newest
-.PHONY: environments environment-floors clean
+.PHONY: environment-floors environment-jax-frameworks clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1|/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -87,19 +90,20 @@ floors:  ## the tests that show that gradwise works, on the oldest releases that
 newest: $(PYTHONS:%=newest-%)  ## the same on the newest releases, for each Python of PYTHONS that the machine has
 
 newest-%:
-	@$(call made_with,$*,.venv-newest-$*/.installed-$(TODAY)) && .venv-newest-$*/bin/python tests/other_releases.py -n 2
+	@$(call made_with,$*,$(NEWEST_VENV)-$*/.installed-$(TODAY)) && $(NEWEST_VENV)-$*/bin/python tests/other_releases.py -n 2
 
 jax-frameworks: $(JAX_FRAMEWORKS_VENV)/.installed  ## the loops of flax, equinox, optimistix and orbax, with our transformations
 	@$(JAX_FRAMEWORKS_VENV)/bin/python -m pytest tests/jax_frameworks
 
-environments: $(JAX_FRAMEWORKS_VENV)/.needed environment-floors $(PYTHONS:%=environment-%)  ## ahead, what these three need
-
-# Other targets may run meanwhile: nothing is built among the sources, where installing gradwise would build it.
+# Ahead, what these targets install: environment-TARGET. Others may run meanwhile, so nothing is built among the sources,
+# where installing gradwise would build it.
 environment-floors:
 	@$(call made_with,3.11,$(FLOORS_VENV)/.needed)
 
-environment-%:
-	@$(call made_with,$*,.venv-newest-$*/.needed-$(TODAY))
+environment-newest-%:
+	@$(call made_with,$*,$(NEWEST_VENV)-$*/.needed-$(TODAY))
+
+environment-jax-frameworks: $(JAX_FRAMEWORKS_VENV)/.needed
 
 clean:  ## remove what builds and checks leave behind; the environments stay
 	@rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -123,7 +127,7 @@ $(JAX_FRAMEWORKS_VENV)/.needed: $(JAX_FRAMEWORKS_VENV)/.created pyproject.toml c
 	@$(JAX_FRAMEWORKS_VENV)/bin/python $(PIP_INSTALL) -c constraints.txt $(call needed,$(JAX_FRAMEWORKS_VENV),jax-frameworks)
 	@touch $@
 
-$(PYTHONS:%=.venv-newest-%/.needed-$(TODAY)): .venv-newest-%/.needed-$(TODAY): .venv-newest-%/.created pyproject.toml
+$(PYTHONS:%=$(NEWEST_VENV)-%/.needed-$(TODAY)): $(NEWEST_VENV)-%/.needed-$(TODAY): $(NEWEST_VENV)-%/.created pyproject.toml
 	@echo "Installing the newest releases into $(@D)"
 	@$(@D)/bin/python $(PIP_INSTALL) -U --upgrade-strategy eager $(call needed,$(@D),$(call newest_extras,$*)) \
 	  $(if $(filter $*,$(PYTHONS_WITH_JAX)),optax)
@@ -133,12 +137,12 @@ $(FLOORS_VENV)/.installed $(JAX_FRAMEWORKS_VENV)/.installed: %/.installed: %/.ne
 	@$(@D)/bin/python $(PIP_INSTALL) --no-deps -e .
 	@touch $@
 
-$(PYTHONS:%=.venv-newest-%/.installed-$(TODAY)): %/.installed-$(TODAY): %/.needed-$(TODAY)
+$(PYTHONS:%=$(NEWEST_VENV)-%/.installed-$(TODAY)): %/.installed-$(TODAY): %/.needed-$(TODAY)
 	@$(@D)/bin/python $(PIP_INSTALL) --no-deps -e .
 	@touch $@
 
 # A stamp rather than the interpreter itself: creating an environment can fail after it has put that there.
-$(VENV)/.created $(FLOORS_VENV)/.created $(JAX_FRAMEWORKS_VENV)/.created $(PYTHONS:%=.venv-newest-%/.created):
+$(VENV)/.created $(FLOORS_VENV)/.created $(JAX_FRAMEWORKS_VENV)/.created $(PYTHONS:%=$(NEWEST_VENV)-%/.created):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	  { echo "gradwise needs Python 3.11 or newer, and '$(PYTHON)' is not: name another with 'make PYTHON=...'" >&2; exit 1; }
 	@$(PYTHON) -m venv $(@D)
