@@ -34,23 +34,26 @@ _SCATTER = -7046029254386353131
 
 
 @compiled(
-    "int64(int64, int64[::1], int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[:, ::1])",
+    "int64(int64[::1], int64[:, ::1], int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[:, ::1])",
     otherwise=lambda *_: _NOT_COMPILED,
 )
-def _laid_out(places: int, lengths: Any, starts: Any, row_lengths: Any, table: Any, rows: Any, more: Any) -> int:
+def _laid_out(lengths: Any, starts: Any, row_lengths: Any, table: Any, room: Any, rows: Any, more: Any) -> int:
     """Say where the arrays of each row lie that a gradient names; how many there are, or that one is outside.
 
     Args:
-        places: where the gradient's coordinates stand, those along the first axis first.
         lengths: of the axes along which rows are named.
-        starts: where the parameter, its slots and the gradient's rows start.
-        row_lengths: of one row of each of these, in bytes.
+        starts: where the parameter, its slots, the gradient's rows and its coordinates start; those along the first
+            axis come first.
+        row_lengths: of one row of each of these but the coordinates, in bytes.
         table: room to look rows up in, at least twice as much as there are; its size is a power of two.
+        room: for half as many rows of the gradient as it has. What it has again stands for itself there, so that others
+            can be added to it.
         rows: is filled: for each row that is named, where it lies in each array, the gradient's last.
-        more: is filled: for each row that the gradient has again, its number in `rows`, and where it lies.
+        more: is filled: for each row that the gradient has again, where it stands for itself, and where it lies.
     """
     last, mask, named, again = rows.shape[1] - 1, table.size - 1, 0, 0
-    coordinates = carray(pointer(places), (lengths.size, rows.shape[0]), dtype=numpy.int64)
+    length, used, until = row_lengths[last], room.ctypes.data, room.ctypes.data + 8 * room.size
+    coordinates = carray(pointer(starts[0, last + 1]), (lengths.size, rows.shape[0]), dtype=numpy.int64)
     for slot in range(table.size):
         table[slot] = -1
     for own in range(rows.shape[0]):
@@ -60,18 +63,27 @@ def _laid_out(places: int, lengths: Any, starts: Any, row_lengths: Any, table: A
             if coordinate < 0 or coordinate >= lengths[axis]:
                 return _OUTSIDE
             place = place * lengths[axis] + coordinate
-        start = starts[0] + place * row_lengths[0]
-        given = starts[last] + own * row_lengths[last]
+        start = starts[0, 0] + place * row_lengths[0]
+        given = starts[0, last] + own * length
         slot = ((place * _SCATTER) >> 24) & mask
         while table[slot] >= 0 and rows[table[slot], 0] != start:
             slot = (slot + 1) & mask
-        if table[slot] >= 0:
-            more[again, 0], more[again, 1] = table[slot], given
+        row = table[slot]
+        if row >= 0:
+            first = rows[row, last]
+            if first < room.ctypes.data or first >= until:
+                source = carray(pointer(first), (length,), dtype=numpy.uint8)
+                target = carray(pointer(used), (length,), dtype=numpy.uint8)
+                for byte in range(length):
+                    target[byte] = source[byte]
+                rows[row, last] = first = used
+                used += length
+            more[again, 0], more[again, 1] = first, given
             again += 1
         else:
             table[slot] = named
             for column in range(last):
-                first = starts[column] + place * row_lengths[column]
+                first = starts[0, column] + place * row_lengths[column]
                 rows[named, column] = first
                 # So many stay near until the kernel runs, and are on their way while Python makes it ready.
                 if named * row_lengths[column] < _NEAR:
@@ -80,31 +92,6 @@ def _laid_out(places: int, lengths: Any, starts: Any, row_lengths: Any, table: A
             rows[named, last] = given
             named += 1
     return named
-
-
-@compiled("int64(int64[::1], int64, int64[:, ::1], int64[:, ::1])", otherwise=lambda *_: _NOT_COMPILED)
-def _room_given(room: Any, length: int, rows: Any, more: Any) -> int:
-    """Let the rows that a gradient has again stand for themselves, so that others can be added to them; 0.
-
-    Args:
-        room: for these rows.
-        length: of a row, in bytes.
-        rows: from `_laid_out`.
-        more: likewise; then it has, for what is to be added, to what and where it lies.
-    """
-    last, start, used = rows.shape[1] - 1, room.ctypes.data, 0
-    for number in range(more.shape[0]):
-        row = more[number, 0]
-        first = rows[row, last]
-        if first < start or first >= start + used * length:
-            source = carray(pointer(first), (length,), dtype=numpy.uint8)
-            target = carray(pointer(start + used * length), (length,), dtype=numpy.uint8)
-            for byte in range(length):
-                target[byte] = source[byte]
-            rows[row, last] = first = start + used * length
-            used += 1
-        more[number, 0] = first
-    return 0
 
 
 @compiled("int64(int64[:, ::1], int64, int64)", otherwise=lambda *_: _NOT_COMPILED)
@@ -156,7 +143,9 @@ class RowTable:
 
     partial = True
 
-    __slots__ = ("_adding", "_item", "_lengths", "_lent", "_row_lengths", "_row_size", "_work", "sizes")
+    __slots__ = (
+        "_adding", "_given", "_item", "_lengths", "_lent", "_row_length", "_row_lengths", "_row_size", "_work", "sizes",
+    )  # fmt: skip
 
     def __init__(
         self, shape: tuple[int, ...], axes: int, stored: Sequence[str], lent: Callable[[], Team | None]
@@ -166,41 +155,37 @@ class RowTable:
         self._row_size = math.prod(shape[axes:])
         self._item = ITEM_SIZES[stored[-1]]
         self._row_lengths = numpy.array([self._row_size * ITEM_SIZES[each] for each in stored], dtype=numpy.int64)
+        self._row_length = int(self._row_lengths[-1])
         self.sizes = numpy.array([math.prod(shape)], dtype=numpy.int64)
+        self._given = 0, numpy.zeros(1, dtype=numpy.int64)
         computed = "float32" if stored[-1] in SIXTEEN_BIT else stored[-1]
         self._adding = Kernels(_ADDITION, computed, (stored[-1], stored[-1]))
         self._work: Any = None
 
-    def found(self, starts: Sequence[int], places: int, count: int, kept: Any) -> Found | None:
+    def found(self, starts: Any, count: int, kept: Any) -> Found | None:
         """Where the rows of a step lie; None if this cannot be found out.
 
         Args:
-            starts: where the parameter, its slots and the gradient's rows start.
-            places: where the gradient's coordinates stand, those along the first axis first.
+            starts: where the parameter, its slots, the gradient's rows and its coordinates start, in one row. Those
+                along the first axis come first.
             count: how many it has.
             kept: what must live as long.
 
         Raises:
             IndexError: if it names a row that is not there.
         """
-        whole = numpy.array([starts], dtype=numpy.int64)
-        rows = numpy.empty((count, len(starts)), dtype=numpy.int64)
+        rows = numpy.empty((count, len(self._row_lengths)), dtype=numpy.int64)
         more = numpy.empty((count, 2), dtype=numpy.int64)
         table = numpy.empty(2 << count.bit_length(), dtype=numpy.int64)
-        named = _laid_out.run(places, self._lengths, whole[0], self._row_lengths, table, rows, more)
-        if named == count:
-            return Found(whole, count, named, rows, None, kept)
+        # As words, so that numbers of any size are aligned.
+        room = numpy.empty(count // 2 * self._row_length // 8 + 1, dtype=numpy.int64)
+        named = _laid_out.run(self._lengths, starts, self._row_lengths, table, room, rows, more)
         if named == _OUTSIDE:
             raise IndexError("a row is not there")
         if named < 0:
             return None
-        more = more[: count - named]
-        length = int(self._row_lengths[-1])
-        # As words, so that numbers of any size are aligned.
-        room = numpy.empty(min(named, count - named) * length // 8 + 1, dtype=numpy.int64)
-        if _room_given.run(room, length, rows, more) < 0:
-            return None
-        return Found(whole, count, named, rows, more, (kept, room))
+        again = more[: count - named] if named < count else None
+        return Found(starts[:, :-1], count, named, rows, again, (kept, room))
 
     def nowhere(self, columns: int) -> Any:
         """See `Table.nowhere`."""
@@ -214,7 +199,11 @@ class RowTable:
     def still_apart(self, found: Found, before: Any, written: Intervals) -> bool:
         """Whether the arrays lie as before, and the gradient does not meet what is written."""
         before[0, -1] = -1
-        sizes = numpy.array([found.given * self._row_size], dtype=numpy.int64)
+        given, sizes = self._given
+        if given != found.given:
+            given, sizes = found.given, numpy.array([found.given * self._row_size], dtype=numpy.int64)
+            # In one piece: another thread may look at the same time.
+            self._given = given, sizes
         return bool(still_apart.run(found.whole, before, sizes, self._item, written.starts, written.ends))
 
     def writing(self, kernels: Kernels, found: Found, scalars: Sequence[Sequence[float]]) -> functools.partial[Any]:
@@ -242,7 +231,7 @@ class RowTable:
         self._add_up(found)
         rows = found.rows[: found.named]
         rows = rows[numpy.argsort(rows[:, 0])]
-        done = _gathered.run(rows, int(self._row_lengths[-1]), place) == 0
+        done = _gathered.run(rows, self._row_length, place) == 0
         return rows[:, 0] // max(int(self._row_lengths[0]), 1) if done else None
 
     def _add_up(self, found: Found) -> None:

@@ -22,7 +22,7 @@ from .base import Order
 from .numba_compiled import compiled
 from .numba_layouts import ELEMENTS, ITEM, KIND, LENGTHS, layouts, lies_so
 from .numba_lists import readable, tried_out
-from .numba_words import asked
+from .numba_words import asked, carray, pointer, room
 
 _QUESTIONS = ("device_type", "dtype", "dim", "sizes", "strides", "storage_offset", "storage_size", "data_ptr")
 _DEVICE, _DTYPE, _AXES, _LENGTHS, _STRIDES, _OFFSET, _STORAGE, _DATA = range(len(_QUESTIONS))
@@ -34,21 +34,21 @@ _implementation = operator.attrgetter("_cdata")
 # It holds Python's lock, so that nobody changes a tensor meanwhile. Where it cannot be compiled, nothing is ever found
 # to be like before, and each step looks for itself.
 @compiled(
-    "boolean(int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[:, ::1])",
+    "boolean(int64[::1], int64[::1], int64[:, ::1], int64[:, ::1])",
     otherwise=lambda *_: False, with_lock=True,
 )  # fmt: skip
-def _look(functions: Any, handles: Any, answers: Any, expected: Any, addresses: Any) -> bool:
+def _look(functions: Any, handles: Any, expected: Any, addresses: Any) -> bool:
     """Whether tensors lie on the CPU as expected, in storages that are long enough; and where they lie.
 
     Args:
         functions: the addresses of those that answer the questions.
         handles: what each tensor's handle holds.
-        answers: room for one answer to each question.
         expected: the rows of `layouts`.
         addresses: is filled; a row for each parameter, the gradient's is the last.
     """
     rows, last = addresses.shape[0], addresses.shape[1] - 1
-    place = answers.ctypes.data
+    place = room(64)
+    answers = carray(pointer(place), (8,), dtype=numpy.int64)
     for position in range(handles.size):
         answers[:] = 0
         for question in range(functions.size):
@@ -117,8 +117,7 @@ class Questions:
             return None
         addresses = numpy.empty(self._size, dtype=numpy.int64)
         handles = numpy.fromiter(map(_implementation, tensors), numpy.int64, len(tensors))
-        answers = numpy.empty(len(_QUESTIONS), dtype=numpy.int64)
-        return addresses if _look.run(self._functions, handles, answers, self._expected, addresses) else None
+        return addresses if _look.run(self._functions, handles, self._expected, addresses) else None
 
 
 class RowQuestions:
@@ -134,9 +133,9 @@ class RowQuestions:
         functions = _functions()
         assert functions is not None
         self._functions = functions[1]
-        kinds = [(_number_of(dtype), dtype.itemsize) for dtype in (*dtypes[:-1], torch.int64, dtypes[-1])]
+        kinds = [(_number_of(dtype), dtype.itemsize) for dtype in (*dtypes, torch.int64)]
         # How many rows there are, each step tells.
-        rows = layouts([shape, (axes, 0), (0, *shape[axes:])], [None] * 3, [(0, 0)] * 2)
+        rows = layouts([shape, (0, *shape[axes:]), (axes, 0)], [None] * 3, [(0, 0)] * 2)
         self._expected = numpy.array([rows[min(max(0, place - len(dtypes) + 2), 2)] for place in range(len(kinds))])
         self._expected[:, [KIND, ITEM]] = kinds
         self._axes, self._row_size = axes, math.prod(shape[axes:])
@@ -148,21 +147,18 @@ class RowQuestions:
         known, expected = self._known
         if count != known:
             expected = self._expected.copy()
-            expected[-2, [ELEMENTS, LENGTHS + 1, self._stride]] = self._axes * count, count, count
-            expected[-1, [ELEMENTS, LENGTHS]] = count * self._row_size, count
+            expected[-2, [ELEMENTS, LENGTHS]] = count * self._row_size, count
+            expected[-1, [ELEMENTS, LENGTHS + 1, self._stride]] = self._axes * count, count, count
             # In one piece: another thread may look at the same time.
             self._known = count, expected
         return expected
 
     def __call__(self, tensors: Sequence[Any], count: int) -> Any:
-        """The addresses of held tensors, of the gradient's coordinates and of its rows, or None; see `Questions`."""
+        """The addresses of held tensors, of the gradient's rows and of its coordinates, or None; see `Questions`."""
         expected = self._expected_of(count)
         addresses = numpy.empty((1, len(expected)), dtype=numpy.int64)
         handles = numpy.fromiter(map(_implementation, tensors), numpy.int64, len(tensors))
-        answers = numpy.empty(len(_QUESTIONS), dtype=numpy.int64)
-        if not _look.run(self._functions, handles, answers, expected, addresses):
-            return None
-        return addresses[0].tolist()
+        return addresses if _look.run(self._functions, handles, expected, addresses) else None
 
 
 @tried_out

@@ -245,8 +245,14 @@ class TorchBackend(Backend):
 
     def rows(self, array: Array) -> Rows | None:
         """Of tensors in coordinates."""
-        plain = type(array) in _PLAIN and array.layout is torch.sparse_coo and not self.traced(array)
-        return torch_rows.rows_of(array.detach()) if plain else None
+        if type(array) not in _PLAIN or array.layout is not torch.sparse_coo or self.traced(array):
+            return None
+        array = array.detach()
+        for part in (array._values(), array._indices()):
+            if self.why_no_values(part) is not None:
+                # Torch would add up what is not there; who looks at it says what is wrong.
+                return Rows(array._indices(), part, tuple(array.shape), array.to_dense)
+        return torch_rows.rows_of(array)
 
     def taken(self, array: Array, places: Any) -> Array:
         """By their indices."""

@@ -73,6 +73,14 @@ class RowLookout:
     def __call__(self, held: Sequence[Any], gradients: Sequence[Any], anew: bool = False) -> Found | None:
         """The rows, or None."""
         (gradient,) = gradients
+        asked = self.asked(held, gradient, anew)
+        try:
+            return None if asked is None else self._table.found(*asked)
+        except IndexError:
+            return None
+
+    def asked(self, held: Sequence[Any], gradient: Any, anew: bool) -> tuple[Any, int, Any] | None:
+        """What `RowTable.found` is asked of held arrays and a gradient, or None."""
         if torch.compiler.is_compiling() or type(gradient) is not torch.Tensor:
             return None
         if gradient.layout is not torch.sparse_coo or gradient.shape != self._shape:
@@ -89,11 +97,5 @@ class RowLookout:
             # Of what a transformation has wrapped.
             return None
         count = gradient._nnz()
-        addresses = self._questions([*held, places, values], count)
-        if addresses is None:
-            return None
-        *starts, place, value = addresses
-        try:
-            return self._table.found([*starts, value], place, count, (places, values))
-        except IndexError:
-            return None
+        addresses = self._questions([*held, values, places], count)
+        return None if addresses is None else (addresses, count, (places, values))

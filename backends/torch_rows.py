@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy
 import torch
 
 from .base import ITEM_SIZES, Array
@@ -29,17 +30,19 @@ def _added_up(array: Array) -> Array | None:
     if not has_numba() or not array.is_cpu or dtype not in ITEM_SIZES or 0 in row_shape:
         return None
     from .numba_rows import RowTable
-    from .numba_tensors import RowQuestions, works
+    from .numba_tensors import works
+    from .torch_lookout import RowLookout
 
     if not works():
         return None
-    places, values, count = array._indices().contiguous(), array._values().contiguous(), array._nnz()
-    addresses = None if values.is_neg() else RowQuestions(shape, axes, [array.dtype])([places, values], count)
-    if addresses is None:
-        return None
+    # Of an array that is nowhere, so that where it would have a row tells which one that is.
     table = RowTable(shape, axes, [dtype] * 2, lambda: None)
+    asked = RowLookout(table, shape, axes, [array.dtype]).asked([], array, anew=True)
+    if asked is None:
+        return None
+    addresses, count, kept = asked
     try:
-        found = table.found([0, addresses[1]], addresses[0], count, (places, values))
+        found = table.found(numpy.concatenate([[[0]], addresses], axis=1), count, kept)
     except IndexError:
         # Torch itself would write somewhere.
         raise ValueError(

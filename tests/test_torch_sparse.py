@@ -181,6 +181,40 @@ def test_a_row_that_is_not_there_changes_nothing(place):
     assert kept.equal(table)
 
 
+@pytest.mark.parametrize("left", [0, 8])
+@pytest.mark.parametrize("part", ["_values", "_indices"])
+@pytest.mark.parametrize("coalesced", [False, True])
+def test_a_gradient_whose_memory_was_given_back_changes_nothing(coalesced, part, left):
+    for before in range(3):
+        table = torch.nn.Parameter(torch.ones(4, 2))
+        optimizer = gtorch.SGD([table], lr=0.1)
+        for _ in range(before):
+            table.grad = torch.sparse_coo_tensor([[1, 2, 1]], torch.ones(3, 2), (4, 2))
+            optimizer.step()
+        kept = table.detach().clone()
+        gradient = torch.sparse_coo_tensor([[1, 2, 3]], torch.ones(3, 2), (4, 2), is_coalesced=coalesced)
+        getattr(gradient, part)().untyped_storage().resize_(left)
+        table.grad = gradient
+        with pytest.raises(TypeError, match=f"storage holds {left} bytes .* memory was given back"):
+            optimizer.step()
+        assert kept.equal(table)
+
+
+@pytest.mark.parametrize("times", [2, 3, 40])
+def test_a_row_that_comes_often_is_added_up_in_order_wherever_its_first_place_is(times):
+    """Sums begin with what came first, of any row, between rows that come once."""
+
+    def gradients(table):
+        for first in (0, 2, 4):
+            places = [0, 1, 2, 3, 4]
+            again = [first] * (times - 1) + [1] * (times - 2)
+            values = torch.randn(len(places + again), 3, generator=torch.Generator().manual_seed(times))
+            yield torch.sparse_coo_tensor([places + again], values, table.shape)
+            yield torch.sparse_coo_tensor([again + places], values, table.shape)
+
+    assert_same(both(lambda: torch.nn.Parameter(torch.ones(5, 3)), gradients))
+
+
 def test_rows_of_a_gradient_in_the_memory_of_its_parameter():
     ends = []
     for copied in (False, True):
