@@ -27,12 +27,12 @@ from .scope import (
     scope_holding,
 )
 from .trees import Tree, parts_of, plain, register_node, taken_apart, taken_apart_by_jax
-from .variable import Variable, commit, value_of
+from .variable import Variable, commit, value_of, values_of
 
 __all__ = [
     "FLOATING", "HOST", "ITEM_SIZES", "NUMPY", "SIXTEEN_BIT", "Array", "Backend", "BuildScope", "DeltaVariable",
     "Disagreement", "Order", "PerformanceWarning", "Rows", "Scope", "StepScope", "Tree", "UnknownValueError",
     "Variable", "any_scope", "backend_of", "build_scope", "commit", "compiler_graph", "compute_dtype", "describe",
     "handle_of", "is_number", "leaves_scopes", "number_of_python", "ops", "parts_of", "plain", "register_node",
-    "scope_holding", "shown", "taken_apart", "taken_apart_by_jax", "value_of",
+    "scope_holding", "shown", "taken_apart", "taken_apart_by_jax", "value_of", "values_of",
 ]  # fmt: skip

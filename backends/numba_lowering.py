@@ -173,16 +173,17 @@ def share_out(task: Callable[[int, int], None], count: int, elements: int) -> No
 def split(work: Any, shares: int, step: int = 1) -> list[Any]:
     """The pieces of work cut into shares of about equal numbers of elements, between multiples of `step` elements."""
     lengths = -(-(work[:, 2] - work[:, 1]) // step)
-    total = int(lengths.sum())
+    ends = lengths.cumsum()
+    starts, total = ends - lengths, int(lengths.sum())
     bounds = [total * share // shares for share in range(shares + 1)]
     result = []
     for low, high in itertools.pairwise(bounds):
-        pieces, position = [], 0
-        for (row, start, stop, block), length in zip(work.tolist(), lengths.tolist(), strict=True):
-            first, last = max(low - position, 0), min(high - position, length)
-            if first < last:
-                begin, end = start + first * step, min(start + last * step, stop)
-                pieces.append((row, begin, end, block + begin // BLOCK))
-            position += length
-        result.append(numpy.array(pieces, dtype=numpy.int64).reshape(-1, 4))
+        first, last = (low - starts).clip(min=0), numpy.minimum(high - starts, lengths)
+        own = first < last
+        pieces = work[own]
+        begin = pieces[:, 1] + first[own] * step
+        pieces[:, 2] = numpy.minimum(pieces[:, 1] + last[own] * step, pieces[:, 2])
+        pieces[:, 1] = begin
+        pieces[:, 3] += begin // BLOCK
+        result.append(pieces)
     return result

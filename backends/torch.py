@@ -145,8 +145,8 @@ class TorchBackend(Backend):
         """A tensor that needs no gradient; mesh, place and memory format follow the reference."""
         dtype = None if name is None else self.dtype(name)
         if type(value) is float and value == 0.0 and math.copysign(1.0, value) > 0.0:
-            # Of large arrays, memory that nobody has touched yet.
-            return torch.zeros_like(array, dtype=dtype, requires_grad=False)
+            # Of large arrays, memory that nobody has touched yet. What goes without saying takes time to say.
+            return torch.zeros_like(array) if dtype in (None, array.dtype) else torch.zeros_like(array, dtype=dtype)
         return torch.full_like(array, value, dtype=dtype, requires_grad=False)
 
     def copy(self, array: Array) -> Array:

@@ -6,12 +6,12 @@ import bisect
 import functools
 import itertools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .base import Array, Backend, is_number
 from .detect import HOST, NUMPY, backend_of, describe
-from .scope import Scope, build_scope, scope_holding
+from .scope import Scope, any_scope, build_scope, scope_holding
 
 
 def _addend(delta: Any) -> Any:
@@ -24,6 +24,16 @@ def _addend(delta: Any) -> Any:
 def value_of(value: Any) -> Any:
     """What a cell holds now; anything else unchanged."""
     return value.value if isinstance(value, Variable) else value
+
+
+def values_of(cells: Iterable[Variable]) -> list[Any]:
+    """What each of some cells holds now."""
+    if any_scope():
+        return [cell.value for cell in cells]
+    return [
+        cell.value if cell._array is None or type(cell) is not Variable else cell._backend.plain(cell._array)
+        for cell in cells
+    ]
 
 
 def _filled(backend: Backend, array: Array, value: Any, dtype: str) -> Array:
@@ -130,17 +140,26 @@ class Variable:
 
         In a build scope the array is made once it is asked for.
         """
-        backend = backend_of(array)
-        assert backend is not None
+        return cls.all_full_like([array], value, [dtype], [name])[0]
 
-        cell = cls.__new__(cls)
-        cell._set_up(name, backend, backend.shape(array), backend.stored_dtype_name(dtype))
+    @classmethod
+    def all_full_like(
+        cls, arrays: Sequence[Array], value: Any, dtypes: Sequence[str], names: Sequence[str]
+    ) -> list[Variable]:
+        """As `full_like`, of many arrays."""
         scope = build_scope()
-        if scope is None:
-            cell._array = _filled(backend, array, value, dtype)
-        else:
-            scope.hold_later(cell, functools.partial(_filled, backend, array, value, dtype))
-        return cell
+        cells = []
+        for array, dtype, name in zip(arrays, dtypes, names, strict=True):
+            backend = backend_of(array)
+            assert backend is not None
+            cell = cls.__new__(cls)
+            cell._set_up(name, backend, backend.shape(array), backend.stored_dtype_name(dtype))
+            if scope is None:
+                cell._array = _filled(backend, array, value, dtype)
+            else:
+                scope.hold_later(cell, functools.partial(_filled, backend, array, value, dtype))
+            cells.append(cell)
+        return cells
 
     @classmethod
     def scalar(cls, value: Any, name: str) -> Variable:

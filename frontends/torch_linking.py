@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -14,6 +14,35 @@ from .torch_table import Row
 
 Initial = dict[tuple[str, "int | None"], Any]
 """What cells hold in the beginning, by their names and the positions of their parameters."""
+
+
+class _Column(NamedTuple):
+    """The cells of one name, which stand under one key in the state.
+
+    Attributes:
+        name: of the cells.
+        key: in the state, or None if they are not stored.
+        cells: one for each place, or a single one that all parameters share.
+        places: of their parameters among those that are linked.
+        shared: whether it is a single one. It is stored with every parameter.
+    """
+
+    name: str
+    key: str | None
+    cells: list[Variable]
+    places: Sequence[int]
+    shared: bool
+
+    @property
+    def on_host(self) -> bool:
+        """Whether they hold numbers."""
+        return self.cells[0].backend is HOST
+
+    def initial(self, number: int, fresh: Initial | None) -> Any:
+        """What a cell holds in the beginning: what it was built with, or another core's."""
+        if fresh is None:
+            return self.cells[number]._array
+        return fresh.get((self.name, None if self.shared else self.places[number]), 0)
 
 
 def real_view(array: torch.Tensor) -> torch.Tensor:
@@ -37,7 +66,8 @@ class Linker:
         names: of the parameters.
         capturable: whether numbers lie beside the parameters rather than on the CPU.
         before: the core's attributes with which the state was made. What they did not ask for may begin beside it.
-        known: a core that was built for these parameters, to be linked to another state. None is a new one.
+        known: a core that was built for these parameters, to be linked to another state, if shapes are enough to build
+            one. None is a new one.
     """
 
     def __init__(
@@ -58,12 +88,13 @@ class Linker:
         self._views = [real_view(one.detach()) if one.is_complex() else one for one in parameters]
         # What a user's or an older checkpoint's state has as None is missing.
         self._stored = [
-            {key: value for key, value in (state.get(parameter) or {}).items() if value is not None}
-            for parameter in parameters
+            {key: value for key, value in entry.items() if value is not None} if entry else {}
+            for entry in map(state.get, parameters)
         ]
         self._made: list[dict[str, Any]] = [{} for _ in parameters]
         # Others may keep keys of their own there.
-        self._begun = [not row.own_keys.isdisjoint(entry) for entry in self._stored]
+        self._begun = [not row.own_keys.isdisjoint(entry) if entry else False for entry in self._stored]
+        self._columns: list[_Column] = []
 
     def link(self) -> tuple[Optimizer, list[Scalars]]:
         """The built core, and its numbers paired with the state's.
@@ -75,12 +106,16 @@ class Linker:
         """
         if not torch.is_grad_enabled():
             self._refuse_unwritable()
-        rule, initial = self._build()
-        scalars = self._link_numbers(rule, initial)
-        self._link_arrays(rule, initial)
+        rule, fresh = self._build()
+        scalars = self._link_numbers(rule, fresh)
+        self._link_arrays(fresh)
         for parameter, made in zip(self._parameters, self._made, strict=True):
             if made:
-                self._state[parameter].update(made)
+                entry = self._state.get(parameter)
+                if entry is None:
+                    self._state[parameter] = made
+                else:
+                    entry.update(made)
         return rule, scalars
 
     def keys(self) -> set[str]:
@@ -98,10 +133,12 @@ class Linker:
             if reason is not None:
                 raise TypeError(f"Parameter {name!r} cannot be updated: {reason}.")
 
-    def _build(self) -> tuple[Optimizer, Initial]:
+    def _build(self) -> tuple[Optimizer, Initial | None]:
+        """The core, and what its cells hold in the beginning if others than they have been built with."""
         rule = self._make() if self._known is None else self._known
         everyone = range(len(self._views))
-        on_shapes = self._row.builds_on_shapes and any(self._begun)
+        # A core that is known holds what was, not what is in the beginning.
+        on_shapes = self._known is not None or (self._row.builds_on_shapes and any(self._begun))
         if on_shapes and self._known is None:
             try:
                 # Slots without memory: most of them are about to be replaced by what is stored.
@@ -109,40 +146,59 @@ class Linker:
             except (RuntimeError, TypeError, ValueError, NotImplementedError):
                 # Tensors that have no meta form.
                 on_shapes, rule = False, self._make()
-        initial = {} if on_shapes else self._build_for(rule, self._views, everyone)
-        self._refuse_lacking(rule)
         if not on_shapes:
-            return rule, initial
+            self._build_for(rule, self._views, everyone)
+        self._columns = self._columns_of(rule)
+        self._refuse_lacking()
+        if not on_shapes:
+            return rule, None
         for cell, view in zip(rule._parameters, self._views, strict=True):
             cell._array = view
-        lacking = sorted({place for _, place in self._missing(rule)})
-        fresh = self._build_for(self._make(), [self._views[place] for place in lacking], lacking) if lacking else {}
+        lacking = sorted({place for _, place in self._missing()})
+        fresh: Initial = {}
+        if lacking:
+            other = self._make()
+            self._build_for(other, [self._views[place] for place in lacking], lacking)
+            for cell, name, position in other._all_records():
+                fresh[name, None if position is None else lacking[position]] = cell._array
         return rule, fresh
 
-    def _build_for(self, rule: Optimizer, arrays: Sequence[torch.Tensor], places: Sequence[int]) -> Initial:
+    def _build_for(self, rule: Optimizer, arrays: Sequence[torch.Tensor], places: Sequence[int]) -> None:
         rule.build([Variable.over(array, self._names[place]) for array, place in zip(arrays, places, strict=True)])
-        return {
-            (record.name, None if record.position is None else places[record.position]): record.cell._array
-            for record in rule._all_records()
-        }
 
-    def _missing(self, rule: Optimizer) -> list[tuple[str, int]]:
+    def _columns_of(self, rule: Optimizer) -> list[_Column]:
+        """What is to be linked, in the order in which it was made."""
+        columns: dict[Any, tuple[list[Variable], list[int]]] = {}
+        for cell, name, position in rule._all_records():
+            cells, places = columns.setdefault((name, position is None, cell.backend is HOST), ([], []))
+            cells.append(cell)
+            if position is not None:
+                places.append(position)
+        everyone = range(len(self._views))
+        return [
+            _Column(name, self._row.state_key(name), cells, everyone if shared else places, shared)
+            for (name, shared, _), (cells, places) in columns.items()
+        ]
+
+    def _missing(self) -> list[tuple[str, int]]:
         """The keys that the rule needs and the state has not, each with a parameter that it is missing for."""
         missing, everywhere = [], [] if self._row.iterations is None else [self._row.iterations]
-        for record in rule._all_records():
-            key = self._row.state_key(record.name)
-            if key is not None and record.position is None:
-                everywhere.append(key)
-            elif key is not None and record.position is not None and key not in self._stored[record.position]:
-                missing.append((key, record.position))
+        for column in self._columns:
+            if column.key is not None and column.shared:
+                everywhere.append(column.key)
+            elif column.key is not None:
+                key = column.key
+                missing += [(key, place) for place in column.places if key not in self._stored[place]]
         # What a whole step shares is stored with every parameter.
         begun = [place for place, begun in enumerate(self._begun) if begun] or [0]
         shared = [key for key in everywhere if not any(key in entry for entry in self._stored)]
         return missing + [(key, begun[0]) for key in shared]
 
-    def _refuse_lacking(self, rule: Optimizer) -> None:
+    def _refuse_lacking(self) -> None:
         """Raise if something is missing beside warm state, as torch does: begun anew, it would make wrong steps."""
-        missing = [(key, place) for key, place in self._missing(rule) if self._begun[place]]
+        if not any(self._begun):
+            return
+        missing = [(key, place) for key, place in self._missing() if self._begun[place]]
         needed = self._row.pieces(self._before) if missing else ()
         for key, place in missing:
             if key in needed:
@@ -154,27 +210,37 @@ class Linker:
 
     # ---------------------------------------------------------------- slots
 
-    def _link_arrays(self, rule: Optimizer, initial: Initial) -> None:
-        for record in rule._all_records():
-            key = self._row.state_key(record.name)
-            if record.cell.backend is HOST or key is None:
+    def _link_arrays(self, fresh: Initial | None) -> None:
+        complex_ones = any([parameter.is_complex() for parameter in self._parameters])
+        for column in self._columns:
+            key = column.key
+            if column.on_host or key is None:
                 continue
-            # What a whole step shares is one tensor in the state of every parameter.
-            places = range(len(self._views)) if record.position is None else (record.position,)
-            array = next((self._stored[place][key] for place in places if key in self._stored[place]), None)
-            if array is None:
-                array = initial[record.name, record.position]
-                if record.position is not None and self._parameters[record.position].is_complex():
-                    array = torch.view_as_complex(array)
-            if array is not record.cell._array:
-                self._hold(record.cell, real_view(array), key, places[0])
-            for place in places:
+            if column.shared:
+                # What a whole step shares is one tensor in the state of every parameter.
+                stored = next((entry[key] for entry in self._stored if key in entry), None)
+                array = column.initial(0, fresh) if stored is None else stored
+                self._hold(column.cells[0], array, key, 0)
+                for made in self._made:
+                    made[key] = array
+                continue
+            for number, (cell, place) in enumerate(zip(column.cells, column.places, strict=True)):
+                array = self._stored[place].get(key)
+                if array is None:
+                    array = column.initial(number, fresh)
+                    if complex_ones and self._parameters[place].is_complex():
+                        array = torch.view_as_complex(array)
+                if array is not cell._array:
+                    self._hold(cell, array, key, place)
                 self._made[place][key] = array
 
     def _hold(self, cell: Variable, array: torch.Tensor, key: str, place: int) -> None:
         """Let a slot's cell hold a tensor of the state."""
+        array = real_view(array)
+        if array is cell._array:
+            return
         name, parameter = self._names[place], self._views[place]
-        if tuple(array.shape) != cell.shape:
+        if array.shape != cell.shape:
             raise ValueError(
                 f"The state {key!r} of parameter {name!r} has shape {tuple(array.shape)} and needs {cell.shape}: "
                 "it belongs to another parameter."
@@ -189,43 +255,40 @@ class Linker:
 
     # ---------------------------------------------------------------- numbers
 
-    def _link_numbers(self, rule: Optimizer, initial: Initial) -> list[Scalars]:
-        own: dict[str, dict[int, Variable]] = {}
-        shared: dict[str, Variable] = {}
+    def _link_numbers(self, rule: Optimizer, fresh: Initial | None) -> list[Scalars]:
+        numbers = [column for column in self._columns if column.on_host]
+        shared = [column for column in numbers if column.shared]
         if self._row.iterations is not None:
-            shared[self._row.iterations] = rule._iterations
-            initial = {**initial, (self._row.iterations, None): 0}
-        for cell, name, position in rule._all_records():
-            if cell.backend is not HOST:
-                continue
-            if position is None:
-                shared[name] = cell
-            elif self._row.state_key(name) is None:
+            everyone = range(len(self._views))
+            shared.insert(0, _Column(self._row.iterations, self._row.iterations, [rule._iterations], everyone, True))
+        taken = {column.name for column in shared}
+        own = [column for column in numbers if column.name not in taken]
+        for column in own:
+            if column.key is None:
                 # Not stored: a parameter that has begun has made a step.
-                cell._array = int(self._begun[position])
-            else:
-                own.setdefault(name, {})[position] = cell
-        own.update({name: dict.fromkeys(range(len(self._views)), cell) for name, cell in shared.items()})
-        return [self._paired(name, cells, initial) for name, cells in own.items()]
+                for cell, place in zip(column.cells, column.places, strict=True):
+                    cell._array = int(self._begun[place])
+        return [self._paired(column, fresh) for column in (*own, *shared) if column.key is not None or column.shared]
 
-    def _paired(self, name: str, cells: Mapping[int, Variable], initial: Initial) -> Scalars:
+    def _paired(self, column: _Column, fresh: Initial | None) -> Scalars:
         """One number of each parameter, with its tensors; those that are missing are made."""
-        key = self._row.state_key(name)
+        key, places = column.key, column.places
         assert key is not None
-        stored = {place: self._stored[place][key] for place in cells if key in self._stored[place]}
-        # What all share goes on for a new parameter; a number of its own begins.
-        begin = dict.fromkeys(cells, initial.get((name, None), 0))
-        if (name, None) in initial and stored:
-            begin = dict.fromkeys(cells, next(iter(stored.values())))
-        begin.update({place: initial[name, place] for place in cells if (name, place) in initial})
-        values: dict[int, Any] = {place: stored.get(place, begin[place]) for place in cells}
-        new = [place for place in cells if not isinstance(stored.get(place), torch.Tensor)]
+        values: list[Any] = [self._stored[place].get(key) for place in places]
+        new = [number for number, value in enumerate(values) if not isinstance(value, torch.Tensor)]
         if new:
-            count = isinstance(next(iter(cells.values()))._array, int)
-            devices = [self._parameters[place].device for place in new] if self._capturable else None
+            # What all share goes on for a new parameter; a number of its own begins.
+            known = next((value for value in values if value is not None), None) if column.shared else None
+            for number in new:
+                if values[number] is None:
+                    begin = column.initial(0 if column.shared else number, fresh) if known is None else known
+                    values[number] = begin
+            count = isinstance(column.cells[0]._array, int)
+            devices = [self._parameters[places[number]].device for number in new] if self._capturable else None
             dtype = torch.float32 if self._capturable else step_dtype() if count else torch.float64
-            made = new_scalars([float(values[place]) for place in new], dtype, devices)
-            values.update(zip(new, made, strict=True))
-        for place, value in values.items():
+            made = new_scalars([float(values[number]) for number in new], dtype, devices)
+            for number, value in zip(new, made, strict=True):
+                values[number] = value
+        for place, value in zip(places, values, strict=True):
             self._made[place][key] = value
-        return Scalars(list(cells.values()), list(values.values()))
+        return Scalars(column.cells * len(places) if column.shared else column.cells, values)

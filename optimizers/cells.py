@@ -23,6 +23,7 @@ from ..backends import (
     describe,
     handle_of,
     value_of,
+    values_of,
 )
 from ..schedules.base import LearningRateSchedule
 from .checks import as_list, check_one_backend, check_parameter
@@ -67,7 +68,8 @@ class CellKeeper:
         self._iterations = Variable.scalar(0, "iteration")
         self._rate = Variable.scalar(0.0, "learning_rate")
         self._records: list[Record] = []
-        self._taken: set[tuple[int | None, str]] = set()
+        # For each name of a cell the parameters that have one.
+        self._taken: dict[str, set[int | None]] = {}
         self._parameters: list[Variable] = []
         self._index: dict[int, int] = {}
         self._grouped: list[list[Variable]] = []
@@ -281,7 +283,7 @@ class CellKeeper:
             ]
             known = {**own._index, **{key: count + position for key, position in further._index.items()}}
             own._index = {key: place[position] for key, position in known.items()}
-            own._taken = set()
+            own._taken = {}
             for name in ("_parameters", "_grouped", "_numbers", "_counts"):
                 both = [*getattr(own, name), *getattr(further, name)]
                 setattr(own, name, [both[before] for before in order] if both else [])
@@ -362,29 +364,32 @@ class CellKeeper:
             The slot, stored in float32 for 16-bit parameters, else in the parameter's dtype, unless `slot_dtype` says
             otherwise.
         """
-        index = self._get_variable_index(reference_variable)
-        return self._slot(index, name, initializer, _constant(initializer), self._stored_dtype(name))
+        return self._slots([self._get_variable_index(reference_variable)], [name], [initializer])[0][0]
 
-    def _slot(self, index: int, name: str, initializer: Any, fill: float | None, stored: str | None) -> Variable:
-        """A slot of a parameter, filled with a number or made of an array, in a dtype that was asked for or its own."""
-        parameter = self._parameters[index]
-        dtype = stored or compute_dtype(parameter.dtype_name)
-        cell_name = f"{parameter.name.replace('/', '_')}_{name}"
+    def _slots(self, indices: Sequence[int], names: Sequence[str], initializers: Sequence[Any]) -> list[list[Variable]]:
+        """Slots of some parameters, for each name a list of them."""
+        parameters = [self._parameters[index] for index in indices]
+        references = values_of(parameters)
+        slots = [
+            self._made(parameters, references, name, initializer)
+            for name, initializer in zip(names, initializers, strict=True)
+        ]
+        return self._recorded(slots, names, indices)
+
+    def _made(
+        self, parameters: Sequence[Variable], references: Sequence[Any], name: str, initializer: Any
+    ) -> list[Variable]:
+        """Slots filled with a number or made of an array, in a dtype that was asked for or the parameter's own."""
+        stored, fill = self._stored_dtype(name), _constant(initializer)
+        dtypes = [stored or compute_dtype(parameter.dtype_name) for parameter in parameters]
+        called = [f"{parameter.name.replace('/', '_')}_{name}" for parameter in parameters]
         if fill is not None:
-            return self._recorded(Variable.full_like(parameter.value, fill, dtype, cell_name), name, index)
-        reference, backend, initial = parameter.value, parameter.backend, value_of(initializer)
-        shape = backend.shape(initial) if backend_of(initial) is backend else None
-        if shape == parameter.shape:
-            cell = Variable.owning(backend.cast(backend.copy(initial), dtype), cell_name)
-        elif shape == ():
-            # An array of no shape is a number that is being traced.
-            cell = Variable.full_like(reference, initial, dtype, cell_name)
-        else:
-            raise ValueError(
-                f"Slot {name!r} of {parameter.name!r} takes a {backend.name} array of shape {parameter.shape}, "
-                f"received {describe(initial)}."
-            )
-        return self._recorded(cell, name, index)
+            return Variable.all_full_like(references, fill, dtypes, called)
+        initial = value_of(initializer)
+        return [
+            _slot_of(initial, parameter, reference, dtype, name, called_so)
+            for parameter, reference, dtype, called_so in zip(parameters, references, dtypes, called, strict=True)
+        ]
 
     def add_optimizer_variables(
         self, trainable_variables: Sequence[Any], name: str | Sequence[str], initializer: Any = "zeros"
@@ -407,17 +412,9 @@ class CellKeeper:
         initializers = list(initializer) if several else [initializer] * len(names)
         if len(initializers) != len(names):
             raise ValueError(f"Received {len(names)} slot names {names} and {len(initializers)} initializers.")
-        slots: tuple[list[Variable], ...] = tuple([] for _ in names)
-        # What is the same for all parameters.
-        kinds = [
-            (slot_name, initial, _constant(initial), self._stored_dtype(slot_name))
-            for slot_name, initial in zip(names, initializers, strict=True)
-        ]
-        for variable in trainable_variables:
-            index = self._get_variable_index(variable)
-            for made, kind in zip(slots, kinds, strict=True):
-                made.append(self._slot(index, *kind))
-        return slots[0] if isinstance(name, str) else slots
+        indices = list(map(self._get_variable_index, trainable_variables))
+        slots = self._slots(indices, names, initializers)
+        return slots[0] if isinstance(name, str) else tuple(slots)
 
     def add_array(self, array: Any, name: str, variable: Any = None) -> Variable:
         """A fresh array of the parameters' library as state: one parameter's, of any shape, or the whole optimizer's.
@@ -433,7 +430,7 @@ class CellKeeper:
         owner = variable if variable is not None else next(iter(self._parameters), None)
         if owner is not None:
             array = owner.backend.beside(array, owner.value)
-        return self._recorded(Variable.owning(array, name), name, position)
+        return self._recorded_one(Variable.owning(array, name), name, position)
 
     def add_variable(
         self, shape: Sequence[int], initializer: Any = "zeros", dtype: str | None = None, name: str = "variable"
@@ -465,7 +462,7 @@ class CellKeeper:
                 f'add_variable takes the initializers "zeros", "ones", a number or a {backend.name} array of '
                 f"shape {tuple(shape)}, received {describe(initializer)}."
             )
-        return self._recorded(Variable.owning(array, name), name, None)
+        return self._recorded_one(Variable.owning(array, name), name, None)
 
     def add_scalar(self, name: str, initial: float, variable: Any = None) -> Variable:
         """A number kept in double precision on the host: the whole step's, or one parameter's.
@@ -478,21 +475,49 @@ class CellKeeper:
             variable: the parameter it belongs to. Default: the whole step shares it.
         """
         position = None if variable is None else self._get_variable_index(variable)
-        return self._recorded(Variable.scalar(initial, name), name, position)
+        return self._recorded_one(Variable.scalar(initial, name), name, position)
+
+    def _scalars_of_each(self, name: str, initial: float) -> list[Variable]:
+        """As `add_scalar`, for each parameter one."""
+        cells = [Variable.scalar(initial, name) for _ in self._parameters]
+        return self._recorded([cells], [name], range(len(cells)))[0]
 
     def _stored_dtype(self, name: str) -> str | None:
         """The dtype that was asked for slots of a name."""
         chosen: str | None = self.slot_dtype.get(name) if isinstance(self.slot_dtype, dict) else self.slot_dtype
         return chosen
 
-    def _recorded(self, cell: Variable, name: str, position: int | None) -> Variable:
+    def _recorded_one(self, cell: Variable, name: str, position: int | None) -> Variable:
+        return self._recorded([[cell]], [name], [position])[0][0]
+
+    def _recorded(
+        self, columns: list[list[Variable]], names: Sequence[str], positions: Sequence[int | None]
+    ) -> list[list[Variable]]:
+        """Keep cells, for each name a list of them, in the order of the parameters; a name that is taken gets a number.
+
+        Args:
+            columns: for each name a cell for each position.
+            names: of the cells.
+            positions: of their parameters; None for what a whole step shares.
+        """
         if not self._taken:
-            self._taken.update((record.position, record.name) for record in self._records)
-        if (position, name) in self._taken:
-            name = _unused(name, {taken for place, taken in self._taken if place == position})
-        self._taken.add((position, name))
-        self._records.append(Record(cell, name, position))
-        return cell
+            for record in self._records:
+                self._taken.setdefault(record.name, set()).add(record.position)
+        taken = [self._taken.setdefault(name, set()) for name in names]
+        for position, cells in zip(positions, zip(*columns, strict=True), strict=True):
+            for cell, name, places in zip(cells, names, taken, strict=True):
+                if position in places:
+                    name = self._unused(name, position)
+                self._taken[name].add(position)
+                self._records.append(Record(cell, name, position))
+        return columns
+
+    def _unused(self, name: str, position: int | None) -> str:
+        candidate, number = name, 0
+        while position in self._taken.setdefault(candidate, set()):
+            number += 1
+            candidate = f"{name}_{number}"
+        return candidate
 
     # ---------------------------------------------------------------- reading
 
@@ -538,7 +563,7 @@ def _guarded(build: Callable[..., None]) -> Callable[..., None]:
         cells = self._cells_for(variables)
         before = snapshot(self)
         self._pristine = {name: _shallow(value) for name, value in vars(self).items() if name not in STRUCTURE}
-        self._records, self._taken = [], set()
+        self._records, self._taken = [], {}
         self._building = True
         try:
             self._adopt(variables, cells)
@@ -595,6 +620,23 @@ def restore(keeper: CellKeeper, before: dict[str, Any]) -> None:
         if contents is not value:
             value.clear()
             value.extend(contents) if isinstance(value, list) else value.update(contents)
+    # Which is known from the records.
+    attributes["_taken"] = {}
+
+
+def _slot_of(initial: Any, parameter: Variable, reference: Any, dtype: str, name: str, called: str) -> Variable:
+    """A slot made of an array."""
+    backend = parameter.backend
+    shape = backend.shape(initial) if backend_of(initial) is backend else None
+    if shape == parameter.shape:
+        return Variable.owning(backend.cast(backend.copy(initial), dtype), called)
+    if shape == ():
+        # An array of no shape is a number that is being traced.
+        return Variable.full_like(reference, initial, dtype, called)
+    raise ValueError(
+        f"Slot {name!r} of {parameter.name!r} takes a {backend.name} array of shape {parameter.shape}, "
+        f"received {describe(initial)}."
+    )
 
 
 def _constant(initializer: Any) -> float | None:
@@ -604,14 +646,6 @@ def _constant(initializer: Any) -> float | None:
             raise ValueError(f'Unknown initializer {initializer!r}: use "zeros", "ones", a number or an array.')
         return 0.0 if initializer == "zeros" else 1.0
     return float(initializer) if backend_of(initializer) is HOST else None
-
-
-def _unused(name: str, taken: set[str]) -> str:
-    candidate, number = name, 0
-    while candidate in taken:
-        number += 1
-        candidate = f"{name}_{number}"
-    return candidate
 
 
 def _shallow(value: Any) -> Any:

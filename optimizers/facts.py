@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..backends import ITEM_SIZES, Order, Variable, compute_dtype
@@ -29,32 +30,47 @@ class Kind(NamedTuple):
 
 
 class Kinds:
-    """The kinds of an optimizer's parameters, each found out once."""
+    """The kinds of an optimizer's parameters, each found out once.
 
-    def __init__(self) -> None:
+    Args:
+        updates: for each the program of their updates and None, or None and why there is none.
+    """
+
+    def __init__(self, updates: Mapping[Any, tuple[Program | None, str | None]]) -> None:
+        self._updates = updates
         self._found: dict[Any, Kind] = {}
 
-    def of(self, cells: list[Variable], program: Program | None, reason: str | None, way_of: Any) -> Kind:
-        """The kind of a parameter.
+    def known(self, kinds: Iterable[Any]) -> bool:
+        """Whether all of some kinds were recorded."""
+        return self._updates.keys() >= set(kinds)
+
+    def facts(
+        self, grouped: Sequence[list[Variable]], kinds: Sequence[Any], way_of: Callable[[Program, str], Way]
+    ) -> list[Facts]:
+        """What is known of some parameters.
 
         Args:
-            cells: it and its slots.
-            program: of its update, or None.
-            reason: why there is none.
+            grouped: for each of them it and its slots.
+            kinds: for each of them its kind, which was recorded.
             way_of: gives the way to run a program, computing in a dtype.
         """
+        found = self._found
+        for kind, cells in dict(zip(kinds, grouped, strict=True)).items():
+            if kind not in found:
+                found[kind] = self._kind(cells, *self._updates[kind], way_of)
+        return [Facts(cells, found[kind]) for cells, kind in zip(grouped, kinds, strict=True)]
+
+    def _kind(
+        self, cells: list[Variable], program: Program | None, reason: str | None, way_of: Callable[[Program, str], Way]
+    ) -> Kind:
         names = [cell.dtype_name for cell in cells]
-        key = (id(program), reason, *names)
-        kind = self._found.get(key)
-        if kind is None:
-            dtype = compute_dtype(names[0])
-            narrow = [number for number, name in enumerate(names) if not written_in_place(name, dtype)]
-            stored = tuple(dtype if number in narrow else name for number, name in enumerate(names))
-            # The gradient's is the parameter's own.
-            stored = (*stored, stored[0])
-            way = None if program is None else way_of(program, dtype)
-            self._found[key] = kind = Kind(way, reason, dtype, narrow, stored)
-        return kind
+        dtype = compute_dtype(names[0])
+        narrow = [number for number, name in enumerate(names) if not written_in_place(name, dtype)]
+        stored = tuple(dtype if number in narrow else name for number, name in enumerate(names))
+        # The gradient's is the parameter's own.
+        stored = (*stored, stored[0])
+        way = None if program is None else way_of(program, dtype)
+        return Kind(way, reason, dtype, narrow, stored)
 
 
 class Facts:
@@ -80,7 +96,6 @@ class Facts:
         # Which arrays pass through copies: those that are narrow, and in a step those in another order than the others.
         self.copied = self.narrow
         self.order: Order = None
-        self.plain = False
         # Whether several processes hold it together: then the arrays are what this one holds.
         self.spread = False
         # For which of its arrays copies stand in this step, to be written back: the array, and where in it.
@@ -95,13 +110,11 @@ class Facts:
     def _guess(self) -> None:
         """Before it was seen: what it is if it is like most. The step itself looks whether it is so."""
         array, backend = self.cells[0]._array, self.cells[0].backend
-        self.simple = self.reason is None and not self.narrow and backend.shares_memory
-        if self.simple and backend.whereabouts(array) is not None:
-            self.simple = False
-        if self.simple:
-            self.plain = True
-            # Sums are defined in row-major order.
-            self.order = None if self.way is not None and self.way.adds_up else backend.order(array)
+        usual = self.reason is None and not self.narrow and backend.shares_memory
+        self.simple = self.plain = usual and backend.whereabouts(array) is None
+        # Sums are defined in row-major order.
+        if self.simple and not (self.way is not None and self.way.adds_up):
+            self.order = backend.order(array)
 
     def bounds(self) -> list[tuple[int, int]]:
         """Where its arrays lie: from which address to which."""

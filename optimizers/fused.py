@@ -24,7 +24,7 @@ from .attributes import Seen, is_ours
 from .facts import Facts, Kinds
 from .lane import Lane
 from .lanes import Lanes, lane_of
-from .recording import known_updates, record_begin, record_updates
+from .recording import kinds_of, record_begin, record_updates
 from .report import ExecutionReport, Group
 from .ways import (
     Begin,
@@ -67,8 +67,7 @@ class Fusion:
         self._recorded_for: tuple[bool, bool] | None = None
         self._entries: list[Facts] = []
         self._known_ways: dict[Any, Way] = {}
-        self._kinds = Kinds()
-        self._recorded_kinds: dict[Any, tuple[Program | None, str | None]] = {}
+        self._kinds = Kinds({})
         self._ways: dict[int, str | None] = {}
         self._begins: dict[tuple[int, ...], tuple[Begin | None, str | None]] = {}
         self._begin_reason: str | None = None
@@ -586,13 +585,8 @@ class Fusion:
         recordings = record_updates(rule, *kinds)
         self._begins, self._recorded_for = {}, kinds
         self._lanes.clear()
-        found = Kinds()
-        self._entries = [
-            Facts(cells, found.of(cells, *recorded, self._way_of))
-            for cells, recorded in zip(rule._grouped, recordings.updates, strict=True)
-        ]
-        self._kinds = found
-        self._recorded_kinds = recordings.kinds
+        self._kinds = Kinds(recordings.updates)
+        self._entries = self._kinds.facts(rule._grouped, recordings.kinds, self._way_of)
         self._seen = Seen(rule, recordings.free)
 
     # ---------------------------------------------------------------- further parameters
@@ -610,16 +604,13 @@ class Fusion:
         """
         known = self._entries
         new = [index for index, before in enumerate(order) if before >= len(known)]
-        recorded = known_updates(rule, self._recorded_kinds, new)
+        kinds = kinds_of(rule, new)
         free = self._seen is not None and self._seen.free
         self.lane, self._seen, self._begins, self._ways = None, None, {}, {}
         self._lanes.clear()
-        if recorded is not None:
-            made = iter([
-                Facts(rule._grouped[index], self._kinds.of(rule._grouped[index], *each, self._way_of))
-                for index, each in zip(new, recorded, strict=True)
-            ])
-            self._entries = [known[before] if before < len(known) else next(made) for before in order]
+        if self._kinds.known(kinds):
+            further = iter(self._kinds.facts([rule._grouped[index] for index in new], kinds, self._way_of))
+            self._entries = [known[before] if before < len(known) else next(further) for before in order]
             self._seen = Seen(rule, free)
 
     def _way_of(self, program: Program, dtype: str) -> Way:

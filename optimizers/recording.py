@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar, overload
 
 from ..backends import HOST, Array, Scope, Variable, compute_dtype
@@ -26,6 +27,9 @@ from .attributes import Fingerprint, Number, classes_of, is_ours, numbers_of, se
 from .cells import has_cells, restore, snapshot
 
 _Recorded = TypeVar("_Recorded")
+
+_second = operator.itemgetter(1)
+_dtype_name_of = operator.attrgetter("dtype_name")
 
 _ANOTHER = 0.8125
 """What numbers are multiplied by to have others, which are in their range if that reaches to zero."""
@@ -50,14 +54,14 @@ class Recordings(NamedTuple):
     """What was recorded.
 
     Attributes:
-        updates: for each parameter its program and None, or None and why it has none.
+        kinds: for each parameter its kind.
         free: whether the optimizer's numbers are scalars in all programs.
-        kinds: the same as `updates` for each kind of parameters.
+        updates: for each kind of parameters the program of their updates and None, or None and why there is none.
     """
 
-    updates: list[tuple[Program | None, str | None]]
+    kinds: list[Any]
     free: bool
-    kinds: dict[Any, tuple[Program | None, str | None]]
+    updates: dict[Any, tuple[Program | None, str | None]]
 
 
 def record_updates(rule: Any, scaled: bool, clipped: bool) -> Recordings:
@@ -69,20 +73,20 @@ def record_updates(rule: Any, scaled: bool, clipped: bool) -> Recordings:
         clipped: whether they are multiplied by one.
     """
     shared = is_ours(rule)
-    kinds: list[Any] = [_kind_of(rule, index) if shared else index for index in range(len(rule._parameters))]
-    first: dict[Any, int] = {}
-    for index, kind in enumerate(kinds):
-        first.setdefault(kind, index)
+    everyone = range(len(rule._parameters))
+    kinds: list[Any] = kinds_of(rule, everyone) if shared else list(everyone)
+    # Of each kind the first.
+    some: dict[Any, int] = dict(zip(reversed(kinds), reversed(everyone), strict=True))
     # By identities, which are unique as long as what was recorded keeps the objects.
     classes = classes_of(rule) if shared else []
     identities = tuple(tuple(map(id, values)) for values in classes)
     key = (settings_of(rule), _cells_of(rule), identities, scaled, clipped) if shared else None
     known = _RECORDED.get(key, ([], {}))[1]
-    found = {kind: known[kind] for kind in first if kind in known}
-    if len(found) == len(first):
-        return Recordings([found[kind] for kind in kinds], True, found)
+    found = {kind: known[kind] for kind in some if kind in known}
+    if len(found) == len(some):
+        return Recordings(kinds, True, found)
     with _Session(rule) as session:
-        for kind, index in first.items():
+        for kind, index in sorted(some.items(), key=_second):
             if kind not in found:
                 found[kind] = session.recorded(functools.partial(record, rule, index, scaled, clipped))
     found = {kind: session.judged(*each) for kind, each in found.items()}
@@ -92,7 +96,7 @@ def record_updates(rule: Any, scaled: bool, clipped: bool) -> Recordings:
         # What a constraint does is its own affair, and what failed may not fail again.
         lasting = {kind: each for kind, each in found.items() if kind[-1] is None and each[0] is not None}
         _RECORDED[key] = classes, {**known, **lasting}
-    return Recordings([found[kind] for kind in kinds], session.free, found)
+    return Recordings(kinds, session.free, found)
 
 
 _RECORDED: dict[Any, tuple[list[list[Any]], dict[Any, tuple[Program | None, str | None]]]] = {}
@@ -109,14 +113,6 @@ def _cells_of(rule: Any) -> tuple[Any, ...]:
     return *names, *attributes
 
 
-def known_updates(
-    rule: Any, kinds: dict[Any, tuple[Program | None, str | None]], positions: Sequence[int]
-) -> list[tuple[Program | None, str | None]] | None:
-    """The programs of some parameters of an optimizer of this library, if all of their kinds were recorded; or None."""
-    known = [kinds.get(_kind_of(rule, index)) for index in positions]
-    return None if None in known else [each for each in known if each is not None]
-
-
 def record_begin(
     rule: Any, present: Sequence[int], scaled: bool, clipped: bool
 ) -> tuple[BeginProgram | None, str | None, bool]:
@@ -126,14 +122,26 @@ def record_begin(
     return *session.judged(program, reason), session.free
 
 
-def _kind_of(rule: Any, index: int) -> Any:
-    """What all parameters have in common for which a rule of this library does the same."""
-    parameter = rule._parameters[index]
-    cells = tuple(cell.dtype_name for cell in rule._grouped[index])
-    # What a constraint looks at is its own affair.
-    own = None if parameter.constraint is None else index
-    kind = type(parameter), parameter.sink is parameter, parameter.backend.name
-    return cells, len(rule._numbers[index]), rule._decays(parameter), kind, own
+def kinds_of(rule: Any, positions: Iterable[int]) -> list[Any]:
+    """For some parameters what all have in common for which a rule of this library does the same."""
+    grouped, numbers, parameters, decays = rule._grouped, rule._numbers, rule._parameters, rule._decays
+    # What is in one piece is compared as one: most are the same object.
+    same: dict[Any, Any] = {}
+    kinds = []
+    for index in positions:
+        parameter = parameters[index]
+        kind = (
+            tuple(map(_dtype_name_of, grouped[index])),
+            len(numbers[index]),
+            decays(parameter),
+            type(parameter),
+            parameter.sink is parameter,
+            parameter.backend.name,
+            # What a constraint looks at is its own affair.
+            None if parameter.constraint is None else index,
+        )
+        kinds.append(same.setdefault(kind, kind))
+    return kinds
 
 
 class _Session:

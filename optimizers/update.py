@@ -136,7 +136,7 @@ class UpdateRule(CellKeeper):
         if self.gradient_accumulation_steps is not None:
             self._accumulators = self.add_optimizer_variables(self._parameters, "gradient_accumulator")
         if self.convention == "torch":
-            self._steps = [self.add_scalar("step", 0, parameter) for parameter in self._parameters]
+            self._steps = self._scalars_of_each("step", 0)
 
     def _rate_is_state(self) -> bool:
         return self._schedule is None

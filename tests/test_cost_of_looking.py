@@ -21,6 +21,7 @@ pytestmark = pytest.mark.fast
 SHAPE = (5, 11)
 TENSORS = 20
 MOST_CALLS = 20
+MOST_FOR_EACH = {"a new optimizer": 210, "late gradients": 28, "a checkpoint": 190}
 LIBRARIES = pytest.mark.parametrize("library", ["numpy", pytest.param("torch", marks=pytest.mark.torch)])
 
 
@@ -85,6 +86,42 @@ def test_a_look_at_more_arrays_is_no_more_calls(library: str) -> None:
 def test_repeated_steps(library: str, most: int) -> None:
     """No array is looked at alone, and what is added to all steps is noticed: 20 calls are two microseconds."""
     assert steps(library, TENSORS) == steps(library, 2 * TENSORS) <= most
+
+
+def first_steps(event: str, count: int) -> int:
+    """What an event and the step after it call, with so many parameters of which as many are new."""
+    import torch
+
+    from gradwise.frontends import torch as front
+
+    parameters = list(map(torch.nn.Parameter, arrays("torch", count)))
+    known = parameters[: -TENSORS] if event == "late gradients" else parameters
+    for parameter in known:
+        parameter.grad = torch.ones(SHAPE)
+    optimizer = front.Adam(parameters)
+    for _ in range(3):
+        optimizer.step()
+    for parameter in parameters:
+        parameter.grad = torch.ones(SHAPE)
+
+    def happen() -> None:
+        step = optimizer.step
+        if event == "a new optimizer":
+            step = front.Adam(parameters).step
+        elif event == "a checkpoint":
+            optimizer.load_state_dict(optimizer.state_dict())
+        step()
+
+    return calls(happen)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(("event", "most"), MOST_FOR_EACH.items(), ids=list(MOST_FOR_EACH))
+def test_first_steps_are_so_many_calls_for_each_parameter(event: str, most: int) -> None:
+    """However many there are. Where some are new, those that were known are looked at, and nothing is found out."""
+    few, some, many = (first_steps(event, count * TENSORS) for count in (2, 4, 12))
+    assert some - few <= most * 2 * TENSORS
+    assert many - some <= most * 8 * TENSORS
 
 
 def test_an_array_is_seen_that_is_looked_at_alone() -> None:

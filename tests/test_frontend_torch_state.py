@@ -364,6 +364,29 @@ def test_keys_of_others_in_the_state(name):
 # -------------------------------------------------------------------- first steps that look like none
 
 
+@pytest.mark.parametrize("name", ["Adam", "SGD"])
+def test_what_was_deleted_begins_anew_beside_keys_of_others(name):
+    """Whoever keeps something of his own in the state does not bring back the moments that were there."""
+    import torch
+
+    from gradwise.frontends import torch as frontend
+
+    options = {"momentum": 0.9} if name == "SGD" else {}
+    parameter, fresh = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
+    optimizer, other = (getattr(frontend, name)([each], lr=0.1, **options) for each in (parameter, fresh))
+    parameter.grad, fresh.grad = torch.ones(3), torch.full((3,), 2.0)
+    for _ in range(4):
+        optimizer.step()
+    optimizer.state[parameter] = {"mine": 1}
+    parameter.grad = fresh.grad
+    optimizer.step()
+    other.step()
+    expected = {"mine": 1, **other.state[fresh]}
+    assert optimizer.state[parameter].keys() == expected.keys()
+    assert all(torch.equal(torch.as_tensor(optimizer.state[parameter][key]), torch.as_tensor(expected[key]))
+               for key in expected)  # fmt: skip
+
+
 def first_steps(optimizer, groups, rates):
     """A warm-up from 0, with gradients that are 0 in the first group."""
     import torch
