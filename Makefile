@@ -60,8 +60,13 @@ parity: $(TEST_ENV)  ## measure distances from the reference vectors; PARITY=--c
 mutants: $(TEST_ENV)  ## change every formula in every small way; fail if the reference vectors do not notice
 	@$(VENV)/bin/python tests/mutation_score.py
 
+# What XLA compiles is kept until the end for both processes, and those that tests start. Each takes what lies together,
+# so that what modules prepare and compile is prepared and compiled once.
+test: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
+test: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
 test: lint  ## lint, then the whole test suite on every backend
-	@$(VENV)/bin/python -m pytest -n 2 --durations=40 --durations-min=2
+	@kept=$$(mktemp -d) && trap 'rm -rf "$$kept"' EXIT INT TERM && export JAX_COMPILATION_CACHE_DIR="$$kept" && \
+	  $(VENV)/bin/python -m pytest -n 2 --dist worksteal --durations=40 --durations-min=2
 
 other-machine: $(TEST_ENV)  ## the tests that compare, as another processor might compute: wrong roots, older vectors
 	@$(VENV)/bin/python tests/other_machine.py

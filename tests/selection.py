@@ -1,11 +1,34 @@
-"""Runs of a part of the tests: some files, and of each test at most so many parameter sets."""
+"""Runs of a part of the tests: some files, of each test at most so many parameter sets, what covers a crossing."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import os
+from collections.abc import Collection, Mapping, Sequence
+from itertools import combinations, product
 from typing import Any
 
 ALL = 10**6
+WHOLE = os.environ.get("GRADWISE_CROSSINGS") == "whole"
+"""Whether crossings are run whole, as `.ci/run` does in steps of its own."""
+
+
+def covering(*axes: Sequence[Any], whole: bool = WHOLE) -> list[tuple[Any, ...]]:
+    """Of all combinations enough that every two values of two axes meet; with `whole`, all."""
+    combined = list(product(*(range(len(axis)) for axis in axes)))
+
+    def values(places: tuple[int, ...]) -> tuple[Any, ...]:
+        return tuple(axis[place] for axis, place in zip(axes, places, strict=True))
+
+    if whole:
+        return [values(places) for places in combined]
+    pairs = {places: set(combinations(enumerate(places), 2)) for places in combined}
+    missing = set().union(*pairs.values())
+    chosen = set()
+    while missing:
+        best = max(combined, key=lambda places: len(pairs[places] & missing))
+        missing -= pairs[best]
+        chosen.add(best)
+    return [values(places) for places in combined if places in chosen]
 
 
 def thinned(items: list[Any], counts: Mapping[str, int]) -> list[Any]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from itertools import combinations, product
 from pathlib import Path
 
 import pytest
 from other_releases import HERE, LEFT_OUT, SELECTED, SELECTED_ON_KERAS
 from requirements import requirements
+from selection import covering
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("backends", "frontends", "gradwise", "optimizers", "schedules", "vectors")
@@ -79,3 +81,12 @@ def test_what_extras_need_is_what_they_ask_for_in_turn() -> None:
     found = requirements(["all", "test"])
     assert {line.partition(">")[0] for line in found} >= {"numpy", "optree", "torch", "jax", "numba", "pytest"}
     assert len(set(found)) == len(found) and not any("gradwise" in line for line in found)
+
+
+def test_what_covers_a_crossing_has_every_pair() -> None:
+    axes = (range(8), "abcd", range(5))
+    all_of_them = covering(*axes, whole=True)
+    found = covering(*axes, whole=False)
+    assert all_of_them == list(product(*axes)) and set(found) < set(all_of_them) and len(found) <= 48
+    for first, second in combinations(range(3), 2):
+        assert {(one[first], one[second]) for one in found} == set(product(axes[first], axes[second]))

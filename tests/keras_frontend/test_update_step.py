@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from selection import covering
 from small import TRAINS, gradients, losses, model, values, variables
 
 from gradwise.frontends import keras as gkeras
@@ -85,9 +86,9 @@ def run(kind: Any, **options: Any) -> list[np.ndarray]:
     return values(parameters)
 
 
-@pytest.mark.parametrize("option", OPTIONS)
-@pytest.mark.parametrize("change", [slower, scaled, smoothed, replaced])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "change", "option"), covering(NAMES, [slower, scaled, smoothed, replaced], [*OPTIONS])
+)
 def test_a_subclass_moves_as_one_of_keras_s_class(name: str, change: Any, option: str) -> None:
     options = {**({"weight_decay": 0.004} if name == "AdamW" else {}), **OPTIONS[option]}
     own = run(change(getattr(gkeras, name)), **options)
