@@ -19,7 +19,10 @@ from .base import Array
 from .reductions import added_in_order
 from .torch_agreement import agreement_now, spread_along
 
+# Private, as `to_local` makes a new view of a parameter's, for each in each step, and properties are code of Python.
 _local_tensor = operator.attrgetter("_local_tensor")
+_SPEC = operator.attrgetter("_spec.placements"), operator.attrgetter("_spec.mesh")
+_PROPERTIES = operator.attrgetter("placements"), operator.attrgetter("device_mesh")
 
 
 def is_spread(array: Array) -> bool:
@@ -60,19 +63,27 @@ def held_here(arrays: Sequence[Array]) -> list[Array] | None:
 
 def rows_held_here(held: Sequence[Array], gradients: Sequence[Array]) -> tuple[list[Array], list[Array]] | None:
     """See `Backend.rows_held_here`: tensors with the local ones in place of DTensors."""
-    columns = len(held) // len(gradients)
-    spread = {kind for kind in set(map(type, [*held, *gradients])) if hasattr(kind, "full_tensor")}
-    for parameter, gradient in zip(held[::columns], gradients, strict=True):
-        if type(parameter) in spread:
-            if type(gradient) is not type(parameter) or gradient.placements != parameter.placements:
+    parameters, kinds = held[:: len(held) // len(gradients)], set(map(type, [*held, *gradients]))
+    spread = {kind for kind in kinds if hasattr(kind, "full_tensor")}
+    if len(kinds) == len(spread) == 1:
+        return (_parts(held), _parts(gradients)) if _placed_alike(parameters, gradients) else None
+    some, others = [], []
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        if type(parameter) in spread or type(gradient) in spread:
+            if type(parameter) is not type(gradient):
                 return None
-            if gradient.device_mesh != parameter.device_mesh:
-                return None
-        elif type(gradient) in spread:
-            return None
-    if len(spread) == 1 and spread.issuperset(map(type, held)):
-        return _parts(held), _parts(gradients)
+            some.append(parameter)
+            others.append(gradient)
+    if not _placed_alike(some, others):
+        return None
     return _where_spread(held, spread), _where_spread(gradients, spread)
+
+
+def _placed_alike(some: Sequence[Array], others: Sequence[Array]) -> bool:
+    """Whether DTensors are placed like others of the same class, one by one."""
+    private = all(hasattr(kind, "_spec") for kind in set(map(type, some)))
+    # Most have the very objects that others have, of which the comparison of lists asks nothing.
+    return all(list(map(each, some)) == list(map(each, others)) for each in (_SPEC if private else _PROPERTIES))
 
 
 def _where_spread(arrays: Sequence[Array], spread: set[type]) -> list[Array]:
@@ -87,11 +98,12 @@ def local_part(array: Array) -> Array:
 def _parts(arrays: Sequence[Array]) -> list[Array]:
     """The local tensors of DTensors, once they have arrived."""
     if hasattr(type(arrays[0]), "_local_tensor"):
-        # Private, but `to_local` makes a new view of a parameter's, for each in each step.
         parts = list(map(_local_tensor, arrays))
     else:
         with torch.no_grad():
             parts = [array.to_local() for array in arrays]
+    if set(map(type, parts)) == {torch.Tensor}:
+        return parts
     return [part if type(part) is torch.Tensor else _arrived(part) for part in parts]
 
 

@@ -145,3 +145,35 @@ def test_all_make_a_step_or_none_does(found: Any) -> None:
                 assert said.startswith(("TypeError: ", "ValueError: ")) and words in said, (name, said)
             else:
                 assert said.startswith("Disagreement: ") and "refuses the gradient of 'variable_" in said, (name, said)
+
+
+class _Held:
+    """A tensor of another library that is spread like a DTensor, as far as torch's own properties tell."""
+
+    def __init__(self, local: Any, placements: tuple[str, ...] = ("rows",), mesh: str = "mesh") -> None:
+        self.local, self.placements, self.device_mesh = local, placements, mesh
+
+    def full_tensor(self) -> Any:
+        return self.local
+
+    def to_local(self) -> Any:
+        return self.local
+
+
+def test_what_is_held_here_of_all_kinds_of_tensors() -> None:
+    """Whether gradients lie like their parameters, whoever says where these are, and with plain ones between."""
+    torch = pytest.importorskip("torch")
+    from gradwise.backends.torch_spread import rows_held_here
+
+    class Derived(_Held):
+        pass
+
+    one, two, plain, other = (torch.full((2,), float(number)) for number in range(4))
+    spread = [_Held(one), _Held(two)]
+    assert rows_held_here(spread, [_Held(plain)]) == ([one, two], [plain])
+    assert rows_held_here([plain, plain], [other]) == ([plain, plain], [other])
+    assert rows_held_here([*spread, plain, plain], [_Held(two), other]) == ([one, two, plain, plain], [two, other])
+    for unlike in (_Held(plain, ("columns",)), _Held(plain, mesh="another"), Derived(plain), plain):
+        assert rows_held_here(spread, [unlike]) is None
+        assert rows_held_here([plain, plain, *spread], [other, unlike]) is None
+    assert rows_held_here([plain, plain, *spread], [_Held(other), _Held(two)]) is None
