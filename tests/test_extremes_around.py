@@ -129,10 +129,15 @@ RATE = 0.125
 INFINITE = {"infinity": np.inf, "minus infinity": -np.inf}
 
 
-def runs_of(dtype: str, together: bool) -> dict[str, Run]:
-    """For each extreme, in one of the steps, a run; or one run of them all, each a parameter of its own.
+def runs_of(dtype: str, together: str) -> dict[str, Run]:
+    """For each extreme, in one of the steps, a run.
 
     Beside the extreme stands an ordinary element, and a parameter whose gradients are ordinary.
+
+    Args:
+        dtype: of the parameters.
+        together: "steps", if each run is one by itself; "parameters", if all are one run, each with parameters of its
+            own; "elements", if they are elements of the same two, where what is around the rule takes each by itself.
     """
     made: dict[str, Run] = {}
     for name, value in {**extremes(dtype), **INFINITE}.items():
@@ -144,15 +149,22 @@ def runs_of(dtype: str, together: bool) -> dict[str, Run]:
             ]  # fmt: skip
             start = {key: np.asarray([1.0, 0.0], dtype) for key in ("extreme", "ordinary")}
             made[f"{name} in step {when}"] = Run(start, gradients, [RATE] * len(USUAL))
-    if not together:
+    if together == "steps":
         return made
 
     def all_of(several: Sequence[Mapping[str, Any]]) -> Tensors:
+        if together == "elements":
+            return {key: np.concatenate([each[key] for each in several]) for key in several[0]}
         named = zip(made, several, strict=True)
         return {f"{name}: {key}": value for name, each in named for key, value in each.items()}
 
     steps = [all_of([run.gradients[step] for run in made.values()]) for step in range(len(USUAL))]
     return {"all": Run(all_of([run.start for run in made.values()]), steps, [RATE] * len(USUAL))}
+
+
+def together(option: str) -> str:
+    """As much of `runs_of` as an option allows: a norm is that of a parameter, or of all."""
+    return "elements" if option in ELEMENTWISE else "parameters" if option == "norm clipped" else "steps"
 
 
 def ours(make: Callable[..., Any], run: Run, library: str = "numpy") -> list[Tensors]:
@@ -254,7 +266,7 @@ def test_around_the_rule_as_the_originals(
     make = functools.partial(getattr(optimizers, algorithm), RATE, convention=convention, **values, **around)
     wide = "float64" if dtype == "float32" else None
     faults = []
-    for case, run in runs_of(dtype, together=option != "norms clipped").items():
+    for case, run in runs_of(dtype, together(option)).items():
         with np.errstate(all="ignore"), precision("jax", dtype) if convention == "optax" else precision("numpy", dtype):
             if convention == "keras":
                 theirs = request.getfixturevalue("ask_keras")(algorithm, {**values, **around}, run, dtype)
@@ -265,7 +277,8 @@ def test_around_the_rule_as_the_originals(
             found = ours(make, run)
             # About as real arithmetic has it: where single precision overflows, double does not.
             exact = found if wide is None else ours(make, in_dtype(run, wide))
-        called = [f"{case}, {name}[{i}]" for name, value in run.start.items() for i in range(value.size)]
+        cases = list(runs_of(dtype, "steps")) if together(option) == "elements" else [case]
+        called = [f"{name}, {each}[{i}]" for each, value in run.start.items() for name in cases for i in range(2)]
         for t, tensors in enumerate(zip(found, theirs, exact, strict=True), 1):
             mine, their, true = (np.asarray(flat(each), np.float64) for each in tensors)
             assert flat(tensors[0]).dtype == dtype
@@ -310,7 +323,7 @@ def test_around_the_rule_every_way_is_the_same(convention: str, way: str, option
     make = functools.partial(optimizers.Adam, RATE, convention=convention, **around)
     library = AROUND_WAYS[way][0].split()[0]
     with np.errstate(all="ignore"), precision(library if library != "fast" else "numpy", "float32"):
-        (run,) = runs_of("float32", together=True).values()
+        (run,) = runs_of("float32", together(option)).values()
         wanted = list(map(flat, ours(functools.partial(make, jit_compile=False), run)))
         found = list(map(flat, AROUND_WAYS[way][1](make, run)))
     for mine, theirs in zip(found, wanted, strict=True):
