@@ -132,6 +132,8 @@ def condition(optimizer: Any, parameters: Tensors, gradient: Any, state: Any, ra
     and momentum, of a mean of squares and the square of a mean.
     """
     generator = np.random.default_rng(0)
+    # The same bits without compiling for every drawn formula.
+    optimizer = type(optimizer).from_config({**optimizer.get_config(), "jit_compile": False})
 
     def rounded(value: Any, rounding: float) -> Any:
         if value is None:
@@ -148,7 +150,8 @@ def condition(optimizer: Any, parameters: Tensors, gradient: Any, state: Any, ra
         ]
         numbers = {"iterations": np.asarray(int(state.iterations)), "learning_rate": np.asarray(rate)}
         slots = dict(zip(state.slots, trees[2:], strict=True))
-        moved, _ = optimizer.step(*trees[:2], state._replace(**numbers, slots=slots), learning_rate=rate)
+        with np.errstate(all="ignore"):
+            moved, _ = optimizer.step(*trees[:2], state._replace(**numbers, slots=slots), learning_rate=rate)
         return moved
 
     start, exact = given_in(Run(parameters, [], []), np.float64).start, after(0.0)
