@@ -24,6 +24,7 @@ from .torch_foreach import apply_to_lists, run_compiled
 from .torch_threads import torch_threads
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
+_PLAIN_ONES = frozenset(_PLAIN)
 _DTYPES = {name: getattr(torch, name) for name in FLOATING}
 _NUMBERS = (torch.int64, torch.float64)
 _NUMPY_KNOWS = (
@@ -453,6 +454,8 @@ class TorchBackend(Backend):
         self, arrays: Sequence[Array], names: Sequence[str], present: Iterable[int], refused: int | None = None
     ) -> AbstractContextManager[Any] | None:
         """Of DTensors."""
+        if _PLAIN_ONES.issuperset(map(type, arrays)):
+            return None
         together = [position for position, array in enumerate(arrays) if torch_spread.is_spread(array)]
         return Agreement(arrays, names, together, present, refused) if together else None
 

@@ -236,7 +236,7 @@ class Adapter(torch.optim.Optimizer):
         for index, gradients, present in self._gradients():
             engine = engines.get(index)
             if engine is None or not engine.holds(self.param_groups[index], self.state, present, entries):
-                if any(gradient.is_sparse for gradient in gradients):
+                if any([gradient.is_sparse for gradient in gradients]):
                     self._check_sparse(self.param_groups[index])
                 engine = self._adapted(index, present, entries) or self._new_engine(index, present)
             ready.append((index, engine, gradients, present))
@@ -263,7 +263,7 @@ class Adapter(torch.optim.Optimizer):
         # One that fails half-way is used no more.
         engine: Engine | None = self.__dict__["_engines"].pop(index, None)
         group = self.param_groups[index]
-        if engine is None or not all(map(_trainable, group["params"])):
+        if engine is None or not _all_trainable(group["params"]):
             return None
         if not engine.grow(group, self.state, present, entries):
             begun = self._begun(group)
@@ -372,6 +372,11 @@ class Adapter(torch.optim.Optimizer):
 
 def _same(some: Sequence[Any], others: Sequence[Any]) -> bool:
     return len(some) == len(others) and all(map(operator.is_, some, others))
+
+
+def _all_trainable(parameters: Sequence[torch.Tensor]) -> bool:
+    # Most are.
+    return all(map(torch.is_floating_point, parameters)) or all(map(_trainable, parameters))
 
 
 def _trainable(parameter: torch.Tensor) -> bool:

@@ -81,16 +81,17 @@ class Engine:
     def _arrange(self, group: Mapping[str, Any], positions: Iterable[int]) -> None:
         """Find out which of a group's parameters take part, and where each of them stands among these."""
         self._given = list(group["params"])
-        # A parameter that a group has twice takes part once.
-        first: dict[int, int] = {}
-        for position, parameter in enumerate(self._given):
-            first.setdefault(id(parameter), position)
-        firsts = [first[id(parameter)] for parameter in self._given]
+        everyone = range(len(self._given))
+        # A parameter that a group has twice takes part once, where it stands first.
+        identities = list(map(id, self._given))
+        first = dict(zip(reversed(identities), reversed(everyone), strict=True))
+        firsts = everyone if len(first) == len(everyone) else [first[each] for each in identities]
         # The positions of the parameters that take part.
         self._own = sorted({firsts[position] for position in positions})
-        places = {position: place for place, position in enumerate(self._own)}
-        self._place = {position: places[own] for position, own in enumerate(firsts) if own in places}
-        everyone = range(len(self._given))
+        places = dict(zip(self._own, range(len(self._own)), strict=True))
+        self._place = places
+        if firsts is not everyone:
+            self._place = {position: places[own] for position, own in enumerate(firsts) if own in places}
         self.positions: Sequence[int] = everyone if len(self._place) == len(self._given) else list(self._place)
         self._repeated = len(self.positions) != len(self._own)
         self._parameters = [self._given[position] for position in self._own]
@@ -124,7 +125,7 @@ class Engine:
         self._remember_entries()
         self._tensors = self.contents()
         # Stand-ins for tensors, such as those of FakeTensorMode, have no values.
-        numbers = [tensor for scalars in self._scalars for _, tensor in scalars.pairs()]
+        numbers = [*itertools.chain.from_iterable([scalars.tensors for scalars in self._scalars])]
         self._numbers_unknown = set(map(type, numbers)) != {torch.Tensor} and any(map(is_fake, numbers))
         # Of these the core has views, which stay where they are when a tensor is given other memory.
         self._complex: list[torch.Tensor] = []
@@ -254,7 +255,8 @@ class Engine:
         """The state's own dictionaries: to look a parameter up in it takes longer than to see that all are the same."""
         self.entries = [entry for entry in map(self._state.get, self._parameters) if entry]
         # Where nobody else keeps anything, all there is is read in a third of the time.
-        self.alone = all(type(entry) is dict and self._keys == set(entry) for entry in self.entries)
+        keys = self._keys
+        self.alone = all([type(entry) is dict and entry.keys() == keys for entry in self.entries])
         self._read_entry = dict.values if self.alone else _reader(self._keys)
 
     def contents(self) -> list[Any]:

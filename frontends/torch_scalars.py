@@ -81,6 +81,11 @@ class Scalars:
         self._view: Any = None
         self._seen: list[Any] | None = None
 
+    @property
+    def tensors(self) -> list[torch.Tensor]:
+        """Those of the state, one for each parameter."""
+        return self._tensors
+
     def pairs(self) -> list[tuple[Variable, torch.Tensor]]:
         """The cells with their tensors."""
         return list(zip(self._cells, self._tensors, strict=True))
@@ -150,22 +155,42 @@ class Scalars:
         places: Sequence[int] = everyone
         if not _are_plain(self._tensors):
             places = [place for place, tensor in enumerate(self._tensors) if _is_plain(tensor)]
-        self._apart = sorted(set(everyone).difference(places)) if len(places) < len(everyone) else []
-        runs = _side_by_side(self._tensors, places)
-        self._runs = [_run(own, self._tensors[own[0]]) for own in runs]
+        apart = sorted(set(everyone).difference(places)) if len(places) < len(everyone) else []
+        runs = [_run(own, self._tensors[own[0]]) for own in _side_by_side(self._tensors, places)]
+        # If memory is replaced in place, as `share_memory_` does, the tensors over it show that, the views do not.
+        asked = [self._tensors[place] for place in places]
+        asked += [run.whole for run in runs if len(run.places) > 1]
+        self._remember(runs, apart, asked, list(map(_data_ptr, asked)))
+
+    def _put_together(self, one: Scalars, another: Scalars, order: Sequence[int]) -> None:
+        """Know what is known of one's tensors, and what is to be found out of another's alone."""
+        if one._addresses is None:
+            return
+        another._look()
+        assert another._addresses is not None
+        place = [position for position, _ in sorted(enumerate(order), key=operator.itemgetter(1))]
+        behind = place[len(one._tensors) :]
+        runs = [
+            run._replace(places=[places[each] for each in run.places])
+            for own, places in ((one, place), (another, behind))
+            for run in own._runs
+        ]
+        apart = sorted([*(place[each] for each in one._apart), *(behind[each] for each in another._apart)])
+        self._remember(runs, apart, one._asked + another._asked, one._addresses + another._addresses)
+
+    def _remember(
+        self, runs: list[_Run], apart: list[int], asked: list[torch.Tensor], addresses: list[int]
+    ) -> None:
+        """What was found out, and which tensors show by their addresses whether it still holds."""
+        self._runs, self._apart, self._asked, self._addresses = runs, apart, asked, addresses
         self._where = {
             place: (run.view, position) for run in self._runs for position, place in enumerate(run.places)
         }
-        order = [*itertools.chain.from_iterable(runs), *self._apart]
-        position = {place: position for position, place in enumerate(order)}
+        order = [*itertools.chain.from_iterable([run.places for run in runs]), *apart]
         ordered = order == list(range(len(order)))
-        self._in_order = None if ordered else operator.itemgetter(*(position[place] for place in range(len(order))))
+        self._in_order = None if ordered else operator.itemgetter(*sorted(range(len(order)), key=order.__getitem__))
         self._wholes = [run.whole for run in self._runs]
         self._starts = list(map(_data_ptr, self._wholes))
-        # If memory is replaced in place, as `share_memory_` does, the tensors over it show that, the views do not.
-        self._asked = [self._tensors[place] for place in places]
-        self._asked += [run.whole for run in self._runs if len(run.places) > 1]
-        self._addresses = list(map(_data_ptr, self._asked))
         self._view = self._runs[0].view if len(self._runs) == 1 and not self._apart and ordered else None
 
 
@@ -203,10 +228,12 @@ def merged(one: Scalars, another: Scalars, order: Sequence[int]) -> Scalars:
     Raises:
         LookupError: if parameters share them.
     """
-    pairs = [*one.pairs(), *another.pairs()]
-    if one.shared or another.shared or one.counts is not another.counts or len(pairs) != len(order):
+    cells, tensors = [*one._cells, *another._cells], [*one._tensors, *another._tensors]
+    if one.shared or another.shared or one.counts is not another.counts or len(cells) != len(order):
         raise LookupError("they have other numbers")
-    return Scalars([pairs[before][0] for before in order], [pairs[before][1] for before in order])
+    both = Scalars([cells[before] for before in order], [tensors[before] for before in order])
+    both._put_together(one, another, order)
+    return both
 
 
 def joined(several: Sequence[Sequence[Scalars]]) -> list[Scalars]:

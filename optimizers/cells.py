@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import operator
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple
@@ -42,6 +43,9 @@ _NOT_COPIED = frozenset((
     "_remembered",
 ))  # fmt: skip
 """Attributes that hold for one object and not for its copy."""
+
+
+_second = operator.itemgetter(1)
 
 
 class Record(NamedTuple):
@@ -269,20 +273,24 @@ class CellKeeper:
         """
         pairs = list(zip(self._all_keepers(), other._all_keepers(), strict=True))
         lists = [each for own, further in pairs for each in _joined_lists(own, further, order)]
-        place = {before: position for position, before in enumerate(order)}
+        place = [position for position, _ in sorted(enumerate(order), key=_second)]
+        moved = place != list(range(len(place)))
         for keeper, name, cells in lists:
             vars(keeper)[name] = cells
         for own, further in pairs:
             count = len(own._parameters)
-            own._records = [
-                record if place[index] == record.position else Record(record.cell, record.name, place[index])
-                for records, behind in ((own._records, 0), (further._records, count))
-                for record in records
-                if record.position is not None
-                for index in [record.position + behind]
+            own._records += [
+                Record(cell, name, position + count)
+                for cell, name, position in further._records
+                if position is not None
             ]
-            known = {**own._index, **{key: count + position for key, position in further._index.items()}}
-            own._index = {key: place[position] for key, position in known.items()}
+            own._index |= {key: count + position for key, position in further._index.items()}
+            if moved:
+                own._records = [
+                    Record(cell, name, None if position is None else place[position])
+                    for cell, name, position in own._records
+                ]
+                own._index = {key: place[position] for key, position in own._index.items()}
             own._taken = {}
             for name in ("_parameters", "_grouped", "_numbers", "_counts"):
                 both = [*getattr(own, name), *getattr(further, name)]
@@ -588,7 +596,7 @@ def _joined_lists(
     """
     counts = len(own._parameters), len(further._parameters)
     records = [*own._records, *further._records]
-    if own._excluded or own._tree is not None or any(record.position is None for record in records):
+    if own._excluded or own._tree is not None or None in [record.position for record in records]:
         raise LookupError("something belongs to no parameter, or to one that was chosen")
     found = []
     for name, value in vars(own).items():

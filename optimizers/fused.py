@@ -13,6 +13,7 @@ Most steps take a shorter way, which is put together of what is known of the par
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -603,15 +604,20 @@ class Fusion:
             order: for each of its parameters which of the known ones it is, or a number behind those.
         """
         known = self._entries
-        new = [index for index, before in enumerate(order) if before >= len(known)]
-        kinds = kinds_of(rule, new)
+        place = [position for position, _ in sorted(enumerate(order), key=operator.itemgetter(1))]
+        new = [place[before] for before in range(len(known), len(order))]
+        kinds, lane = kinds_of(rule, new), self.lane
         free = self._seen is not None and self._seen.free
         self.lane, self._seen, self._begins, self._ways = None, None, {}, {}
         self._lanes.clear()
         if self._kinds.known(kinds):
-            further = iter(self._kinds.facts([rule._grouped[index] for index in new], kinds, self._way_of))
-            self._entries = [known[before] if before < len(known) else next(further) for before in order]
+            both = [*known, *self._kinds.facts([rule._grouped[index] for index in new], kinds, self._way_of)]
+            self._entries = [both[before] for before in order]
             self._seen = Seen(rule, free)
+            further = None if lane is None or rule._has_begin_step() else self._lane_of(rule, sorted(new))
+            whole = None if lane is None or further is None else lane.with_further(rule, further, place)
+            if whole is not None:
+                self._lanes.keep(tuple(whole.present), whole)
 
     def _way_of(self, program: Program, dtype: str) -> Way:
         # Equal programs may differ in the sign of a zero.

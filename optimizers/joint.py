@@ -242,19 +242,21 @@ class Joint:
             for member in self._scheduled:
                 # A schedule is code of the user's: the last that runs before memory is looked at.
                 rates[member] = self._rules[member]._rate_at(self._counts[member]._array, base_rates[member])
-        found, kept, written, moved = [], [], [], False
+        found, kept, written = [], [], []
+        moved: list[int] = []
         for launch, held in zip(self._launches, self._held, strict=True):
             given = gradients if launch.places is None else [gradients[place] for place in launch.places]
             addresses = launch.look(held, given)
             if addresses is None:
                 return False
-            moved = moved or not launch.table.still_apart(addresses, launch.before, self._memory)
+            if not launch.table.still_apart(addresses, launch.before, self._memory):
+                moved.append(len(found))
             kept.append((held, given))
             found.append(addresses)
             if self._backend.counts_writes:
                 written += held if launch.targets is None else [held[target] for target in launch.targets]
         if moved:
-            memory = seen_anew(self._launches, kept, found, True)
+            memory = seen_anew(self._launches, kept, found, moved)
             if memory is None:
                 return False
             self._memory = memory

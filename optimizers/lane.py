@@ -8,6 +8,7 @@ not hold, nothing has happened and the general step takes over, which also has t
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,6 +23,8 @@ from .ways import Begin, InTable, Together, Way, calls_of, lines_of, read_as, sq
 if TYPE_CHECKING:  # Numba is imported when there is a first table.
     from ..backends.numba_lowering import Table
 
+_PARTS = 8
+"""Up to so many parts, those of further parameters are added: more in each step take longer than to find all anew."""
 _LISTS = (list, tuple)
 _NUMBERS = (float, int)
 _array_of = operator.attrgetter("_array")
@@ -88,14 +91,17 @@ class Lane:
                   _written(way.targets, columns),
                   table, table.nowhere(columns + 1), look,
                   # One after another for all parameters: what not all of them have, their program does not read.
-                  list(zip(*(rule._numbers[index] for index in indices))) if way.uses_numbers else [],  # noqa: B905
+                  list(zip(*[rule._numbers[index] for index in indices])) if way.uses_numbers else [],  # noqa: B905
                   orders, set(), spread)
             for way, indices, table, look, orders, spread in parts
             for columns in (len(rule._grouped[indices[0]]),)
         ]  # fmt: skip
+        self._set_up(rule)
+
+    def _set_up(self, rule: Any) -> None:
         self._rows = [number for number, part in enumerate(self.parts) if part.table.partial]
-        self._counts = [count for index in present for count in rule._counts[index]] if rule._counts else []
-        self.arrange(rule, present)
+        self._counts = [count for index in self.present for count in rule._counts[index]] if rule._counts else []
+        self.arrange(rule, self.present)
 
     def arrange(self, rule: Any, order: list[int]) -> None:
         """Expect the parameters in this order, the positions at which they were built."""
@@ -107,6 +113,25 @@ class Lane:
             None if part.indices == order else [place[index] for index in part.indices] for part in self.parts
         ]
         self._cells = [rule._parameters[index] for index in order]
+
+    def with_further(self, rule: Any, other: Lane, place: Sequence[int]) -> Lane | None:
+        """This and the short way of further parameters in one, where what is known of memory stays known; or None.
+
+        Args:
+            rule: the optimizer, which has got them.
+            other: the short way for them.
+            place: where the parameters of this one stand now, by where they stood.
+        """
+        alone = self._begin is self._told is self._agreement is other._begin is other._told is other._agreement is None
+        if not alone or self.memory is None or len(self.parts) + len(other.parts) > _PARTS:
+            return None
+        both = copy.copy(self)
+        moved = [part._replace(indices=[place[index] for index in part.indices]) for part in self.parts]
+        both.parts = [*moved, *other.parts]
+        both.present = sorted([*(place[index] for index in self.present), *other.present])
+        both._seen = other._seen
+        both._set_up(rule)
+        return both
 
     def step(self, rule: Any, gradients: Any, variables: Any) -> bool:
         """Make the step if it is like the last one; whether it was made.
@@ -132,7 +157,7 @@ class Lane:
         written: list[Any] = []
         kept: list[Any] = []
         memory = self.memory
-        moved = memory is None
+        moved: list[int] = []
         for part, places in zip(self.parts, self._places, strict=True):
             held = list(map(_array_of, part.cells))
             given = gradients if places is None else [gradients[place] for place in places]
@@ -145,19 +170,19 @@ class Lane:
                 held, given = here
             if part.otherwise:
                 given = self._brought(part, held, given, part.otherwise)
-            found = part.look(held, given, moved)
+            found = part.look(held, given, memory is None)
             if found is None:
                 # Some may have come as no kernel reads them: what came so once will come so again.
                 given = self._brought(part, held, given, range(len(given)))
-                found = part.look(held, given, moved)
+                found = part.look(held, given, memory is None)
                 if found is None:
                     return False
             kept.append((held, given))
-            if memory is None or moved or not part.table.still_apart(found, part.before, memory):
-                moved = True
+            if memory is None or not part.table.still_apart(found, part.before, memory):
+                moved.append(len(addresses))
             addresses.append(found)
         if moved:
-            self.memory = seen_anew(self.parts, kept, addresses, memory is not None)
+            self.memory = seen_anew(self.parts, kept, addresses, () if memory is None else moved)
             if self.memory is None:
                 return False
         factors = self._factors(rule, gradients, addresses) if self._clipped else {}
@@ -322,7 +347,10 @@ class Lane:
 
 
 def seen_anew(
-    parts: Sequence[Any], kept: Sequence[tuple[Sequence[Any], Sequence[Any]]], addresses: Sequence[Any], once: bool
+    parts: Sequence[Any],
+    kept: Sequence[tuple[Sequence[Any], Sequence[Any]]],
+    addresses: Sequence[Any],
+    again: Sequence[int],
 ) -> Intervals | None:
     """Look at arrays of which some do not lie where they did; what can be written to, if that is all. It is remembered.
 
@@ -330,9 +358,9 @@ def seen_anew(
         parts: for each kernel its table, what looks, how arrays are stored, and where they lay before.
         kept: for each kernel what parameters and slots hold, and the gradients.
         addresses: where all this lies.
-        once: whether it was only looked at as is enough for what lies where it did.
+        again: for which kernels it was only looked at as is enough for what lies where it did, and does not.
     """
-    if once and any(part.look(*arrays, True) is None for part, arrays in zip(parts, kept, strict=True)):
+    if any(parts[number].look(*kept[number], True) is None for number in again):
         return None
     memory = written_apart([
         (*part.table.lying(found), part.stored, not part.table.partial)

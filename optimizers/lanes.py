@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..backends import HOST
+from ..backends import HOST, Order
 from .attributes import Seen
 from .facts import Facts
 from .lane import Lane
@@ -58,35 +58,39 @@ def lane_of(
     if rule.use_ema and len(present) < len(rule._parameters):
         return None
     # Of a parameter with a gradient of rows each step names others: it has a part of its own.
-    groups: dict[tuple[Way, int | None], list[int]] = {}
+    groups: dict[tuple[Way | None, tuple[str, ...], int | None], list[int]] = {}
     for index in present:
         facts = known[index]
-        way = facts.pass_ if facts.simple else None
-        if way is None:
+        if not facts.simple:
             return None
-        groups.setdefault((way, None if facts.axes is None else index), []).append(index)
+        groups.setdefault((facts.way, facts.stored, None if facts.axes is None else index), []).append(index)
     if not _are_numbers(rule, present):
         return None
     begun = begin() if rule._has_begin_step() else None
     if rule._has_begin_step() and (begun is None or begun.reads_arrays):
         return None
     parts = []
-    for (way, _), indices in groups.items():
+    joint = False
+    for indices in groups.values():
         together = [known[index] for index in indices]
+        way = together[0].pass_
+        if way is None:
+            return None
         orders = [facts.order for facts in together]
-        found = _in_rows(together[0], way) if together[0].axes is not None else _whole(together, way)
+        found = _in_rows(together[0], way) if together[0].axes is not None else _whole(together, orders, way)
         if found is None:
             return None
-        parts.append((way, indices, *found, orders, any([facts.spread for facts in together])))
-    joint = any([known[index].joint for index in present])
+        spread = any([facts.spread for facts in together])
+        joint = joint or (spread and way.adds_up)
+        parts.append((way, indices, *found, orders, spread))
     told = Together(rule, [indices for _, indices, *_ in parts]) if joint else None
     return Lane(rule, present, parts, seen, begun, told)
 
 
-def _whole(together: list[Facts], way: Way) -> tuple[Any, Any] | None:
+def _whole(together: list[Facts], orders: list[Order], way: Way) -> tuple[Any, Any] | None:
     """The work on parameters, and a quick look at their arrays; None if there is none."""
     backend = together[0].cells[0].backend
-    look = backend.lookout([facts.shape for facts in together], [facts.order for facts in together], way.stored)
+    look = backend.lookout([facts.shape for facts in together], orders, way.stored)
     return None if look is None else (table_of([facts.size for facts in together], way.stored[-1], backend), look)
 
 

@@ -276,6 +276,60 @@ def test_late_gradients_cost_their_own_work(monkeypatch):
 
 
 @pytest.mark.torch
+@pytest.mark.parametrize("options", [{}, {"amsgrad": True, "weight_decay": 0.1}], ids=["plain", "amsgrad"])
+def test_gradients_that_come_by_turns_give_the_bits_of_those_that_were_always_known(options):
+    """Between those that are known, in front of them and behind them, more often than ways are added to ways."""
+    import torch
+
+    from gradwise.frontends import torch as frontend
+
+    order = [5, 17, 3, 16, 0, 9, 11, 1, 14, 6, 2, 19, 8, 4, 18, 12, 7, 13, 10, 15]
+    given, twins = ([torch.nn.Parameter(torch.linspace(-1, 1, 2 + k)) for k in range(20)] for _ in range(2))
+    optimizer, other = frontend.Adam(given, lr=0.1, **options), frontend.Adam(twins, lr=0.1, **options)
+    parts = []
+    for round_ in range(20):
+        for place in order[: round_ + 1]:
+            given[place].grad = twins[place].grad = torch.linspace(-1, 2, 2 + place) * (round_ + 1)
+        versions = [parameter._version for parameter in given]
+        optimizer.step()
+        # All is found out anew.
+        other.__dict__.pop("_engines", None)
+        other.step()
+        parts.append(len(optimizer._engines[0].rule._fusion.lane.parts))
+        stepped = [new._version > old for new, old in zip(given, versions, strict=True)]
+        assert stepped == [place in order[: round_ + 1] for place in range(20)]
+    assert max(parts) > 2 and parts.count(1) > 2
+    for one, twin in zip(given, twins, strict=True):
+        assert torch.equal(one, twin) and optimizer.state[one].keys() == other.state[twin].keys()
+        assert all(torch.equal(optimizer.state[one][key], value) for key, value in other.state[twin].items())
+
+
+@pytest.mark.torch
+def test_a_late_gradient_that_meets_memory_which_is_known():
+    """What is known of memory stays known, and what is new is held against it."""
+    import torch
+
+    from gradwise.frontends import torch as frontend
+
+    def trained(at_once):
+        memory = torch.ones(8)
+        parameters = [torch.nn.Parameter(memory[:5]), torch.nn.Parameter(torch.ones(3)), torch.nn.Parameter(memory[4:])]
+        optimizer = frontend.Adam(parameters, lr=0.1)
+        for parameter in parameters[:2]:
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+        parameters[2].grad = parameters[0].detach()[:4]
+        for _ in range(3):
+            if at_once:
+                optimizer._engines.clear()
+            optimizer.step()
+        assert optimizer.state[parameters[2]]["step"] == 3
+        return [parameter.detach().clone() for parameter in parameters]
+
+    assert all(map(torch.equal, trained(False), trained(True)))
+
+
+@pytest.mark.torch
 def test_a_late_gradient_that_does_not_fit_changes_nothing():
     import torch
 
