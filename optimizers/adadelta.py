@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -65,6 +66,10 @@ class Adadelta(Optimizer):
         squares, steps = self.accumulated_grads[index], self.accumulated_delta_vars[index]
         self.assign(squares, ops.moving_average_of_squares(squares, gradient, self.rho))
         step = ops.sqrt(steps + self.epsilon) / ops.sqrt(squares + self.epsilon) * gradient
-        self.assign(steps, ops.moving_average(steps, ops.square(step), self.rho))
+        square = ops.square(step)
+        average = ops.moving_average(steps, square, self.rho)
+        # A square that overflows is weighed on the way: with all of the memory, or most of it, the average does not.
+        weighed = ops.moving_average_of_squares(steps, step, self.rho)
+        self.assign(steps, ops.where(ops.less(square, math.inf), average, weighed))
         # Added, because XLA compiles this sum a tenth sooner than the difference with a rate that is traced.
         self.assign_add(variable, step * ops.once(ops.negative, learning_rate))

@@ -73,8 +73,8 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, FunctionalOptimizer):
     rest of that gradient, and a NaN norm makes all of that gradient NaN. With a global norm the same holds of all
     gradients together; in conventions "keras" and "keras2" an infinite norm, too, makes every gradient NaN.
 
-    An infinite element of a parameter stays infinite, but for weight decay, which makes it NaN: decoupled decay takes
-    off a share of it.
+    An infinite element of a parameter stays infinite, but for weight decay: coupled, it makes it NaN, as an infinite
+    gradient does; decoupled, only in convention "optax", and elsewhere where it leaves nothing of it.
 
     A finite gradient makes no NaN, however large or small it is, as long as epsilon is not 0. Where a mean of squares
     overflows, it stays infinite, and the element stays where it is from then on; a sum of squares does as much.

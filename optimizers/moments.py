@@ -83,6 +83,10 @@ class AdaptiveMoments(Optimizer):
         weights, floor = self._weights(variable), ops.smallest_normal(gradient)
         size, of_momentum, of_gradient, epsilon = ops.once(self._scaled, learning_rate, correction, floor, *weights)
         direction = momentum.value if of_gradient is None else momentum * of_momentum + gradient * of_gradient
+        if self.convention != "optax" and not in_use(self.beta_2):
+            # Without a memory, the denominator may be epsilon beside a large momentum: the size comes before they
+            # overflow.
+            direction, size = direction * size, 1.0
         self.assign_sub(variable, direction / (ops.sqrt(spread) + epsilon) * size)
 
     def _scaled(

@@ -145,12 +145,23 @@ class RMSprop(Optimizer):
                 step = momentum * self.momentum + step if self.nesterov else momentum
             self.assign_add(variable, step)
             return
-        rate_outside = self.convention == "torch"
-        increment: Any = gradient / denominator
-        if not rate_outside:
-            increment = increment * learning_rate
-        if in_use(self.momentum):
+        gathers, rate_outside = in_use(self.momentum), self.convention == "torch"
+        if gathers and rate_outside:
+            increment: Any = gradient / denominator
+        else:
+            before, after = ops.once(self._parts_of, learning_rate)
+            increment = gradient * before / denominator * after
+        if gathers:
             momentum = self.momentums[index]
             self.assign(momentum, momentum * self.momentum + increment)
-            increment = momentum
-        self.assign_sub(variable, increment * learning_rate if rate_outside else increment)
+            increment = momentum * learning_rate if rate_outside else momentum
+        self.assign_sub(variable, increment)
+
+    def _parts_of(self, learning_rate: Any) -> tuple[Any, Any]:
+        """What a gradient is multiplied by before it is divided, and after.
+
+        A mean of squares that remembers all does not learn of the gradient, beside which the denominator may be so
+        small that their quotient overflows, where the step does not.
+        """
+        learns = self.rho < 1.0
+        return ops.where(learns, 1.0, learning_rate), ops.where(learns, learning_rate, 1.0)

@@ -13,6 +13,7 @@ passes over memory, which cannot fail, come after it. From the first write on ha
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Sequence
@@ -42,6 +43,9 @@ from .hyperparameter import LEARNING_RATE, in_use
 from .report import ExecutionReport
 
 _OURS = f"{__name__.partition('.')[0]}."
+_SUBTRACTING = ("optax",)
+"""The conventions whose decay subtracts a share of the parameter. Elsewhere it multiplies by what is left; where both
+are finite the difference is the nearer one."""
 _ROOM = 2**16
 """Rules look ahead of their step, where there must still be numbers."""
 
@@ -281,12 +285,22 @@ class UpdateRule(CellKeeper):
         if gradient is not None:
             rate = ops.once(ops.cast, rate, gradient.dtype)
             if not self._decay_is_coupled() and self._decays(variable):
-                variable.assign_sub(variable * ops.once(ops.multiply, self.weight_decay, rate))
+                self._decay(variable, ops.once(ops.multiply, self.weight_decay, rate))
             self.update_step(gradient, variable, rate)
             if variable.constraint is not None:
                 variable.assign(variable.constraint(variable.value))
         if self.use_ema:
             self._average(variable, self._averages[index])
+
+    def _decay(self, variable: Variable, share: Any) -> None:
+        """Take a share off a parameter: more than all of it, if rate and decay are so large."""
+        if self.convention in _SUBTRACTING or variable.sink is not variable:
+            variable.assign_sub(variable * share)
+            return
+        kept = variable - variable * share
+        # Of an infinite parameter, or a share that overflows, a difference is none, or infinite where a product is not.
+        product = variable * ops.once(ops.subtract, 1, share)
+        variable.assign(ops.where(ops.less(ops.absolute(kept), math.inf), kept, product))
 
     def _prepare(self, index: int, gradient: Array, divisor: Any, factor: Any) -> Array:
         """A gradient unscaled, clipped, turned round to maximize, and with coupled weight decay in it."""

@@ -2,8 +2,7 @@
 
 As `test_extremes.py`: beside Keras, torch and optax, where they have the same thing. gradwise is finite where they are,
 and NaN only where they are. An infinite parameter stays infinite, but for weight decay: coupled, it is an infinite
-gradient; decoupled, it is infinity minus infinity, as in optax and in Keras on JAX, where torch and Keras on torch
-multiply.
+gradient; decoupled, it is multiplied, as in torch and in Keras on torch, and in optax infinity minus infinity.
 """
 
 from __future__ import annotations
@@ -22,10 +21,12 @@ from every_convention import EVERY
 from keras_peer import running_keras
 from test_extremes import (
     DTYPES,
+    EDGES,
     TABLE,
     USUAL,
     WAYS,
     by_formula,
+    coupled,
     extremes,
     hyperparameters,
     marks_of,
@@ -72,7 +73,8 @@ def test_parameters_as_the_originals(
     rate = twin_rules.HYPERPARAMETERS[algorithm][convention]["learning_rate"]
     original = original_of(convention, request, monkeypatch)
     wide, called, faults = np.float64 if dtype == "float32" else np.longdouble, list(starting_points(dtype)), []
-    for values in hyperparameters(kind, convention):
+    large = (values for values in hyperparameters(kind, convention, EDGES) if values.get("weight_decay"))
+    for values in (*hyperparameters(kind, convention), *large):
         if algorithm == "Nadam" and convention == "keras":
             values = {**values, "schedule_decay": 1.0}
         values = {name: value for name, value in values.items() if name != "weight_decay" or value}
@@ -81,12 +83,14 @@ def test_parameters_as_the_originals(
             theirs = original(algorithm, values, run, dtype)
             exact = by_formula(algorithm, convention, values, run, wide, monkeypatch)
             ours = WAYS["numpy"][1](functools.partial(kind, rate, convention=convention, **values), run)
-        if values.get("weight_decay"):
-            # See above.
-            assert all(np.isnan(each[-2:]).all() for each in ours)
-            theirs = [np.where(np.isinf(run.start["parameter"]), np.nan, each) for each in theirs]
-        else:
+        if not values.get("weight_decay"):
             assert all((each[-2:] == run.start["parameter"][-2:]).all() for each in ours)
+        elif coupled(algorithm, convention, values) or convention == "optax":
+            # See above.
+            assert all(np.isnan(each[-2:]).all() for each in (*ours, *theirs))
+        else:
+            for our, their in zip(ours, theirs, strict=True):
+                assert np.array_equal(our[-2:], their[-2:], equal_nan=True)
         faults += [f"{values}: {fault}" for fault in unlike(ours, theirs, exact, run, dtype, called)]
     assert not faults, "\n".join(faults[:20])
 
@@ -97,10 +101,18 @@ OTHER_WAYS = [pytest.param(way, marks=marks_of(way)) for way in (*SAME_BITS, "to
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("way", OTHER_WAYS)
-@pytest.mark.parametrize(("kind", "convention"), EVERY)
-def test_parameters_are_the_same_on_every_way(kind: type, convention: str, way: str, dtype: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "convention", "values"),
+    [(*each, {}) for each in EVERY]
+    # More than all of the parameter, and as much as there is.
+    + [(optimizers.AdamW, convention, {"weight_decay": decay}) for convention in ("keras", "torch")
+       for decay in (1500.0, 1000.0)],
+)  # fmt: skip
+def test_parameters_are_the_same_on_every_way(
+    kind: type, convention: str, values: Any, way: str, dtype: str
+) -> None:
     rate = twin_rules.HYPERPARAMETERS[kind.__name__][convention]["learning_rate"]
-    make = functools.partial(kind, rate, convention=convention)
+    make = functools.partial(kind, rate, convention=convention, **values)
     library = WAYS[way][0].split()[0]
     with np.errstate(all="ignore"), precision(library if library != "fast" else "numpy", dtype):
         run = run_from(dtype, rate)

@@ -566,7 +566,7 @@ def test_a_program_can_be_printed_and_counted():
     assert optimizer.program_of(weights[0]) is None
     optimizer.apply([np.ones(3), np.ones(2)], weights)
     program, other = map(optimizer.program_of, weights)
-    assert "write a0 <- " in str(program) and program.traffic(8) == 40 and program.work == 11
+    assert "write a0 <- " in str(program) and program.traffic(8) == 40 and program.work == 12
     assert program == other and hash(program) == hash(other)
     optimizer.jit_compile = False
     optimizer.apply([np.ones(3), np.ones(2)], weights)

@@ -19,7 +19,9 @@ from gradwise.optimizers.hyperparameter import Number, hyperparameters
 RULE = ("begin_step", "update_step")
 """What an algorithm writes. The helpers that these call belong to its formula too."""
 
-AROUND = ("_run", "_update", "_update_alone", "_update_one", "_prepare", "step_of", "_decays", "_decay_is_coupled")
+AROUND = (
+    "_run", "_update", "_update_alone", "_update_one", "_prepare", "step_of", "_decay", "_decays", "_decay_is_coupled",
+)  # fmt: skip
 """What the base does around every rule: rates, step counts, weight decay, maximize."""
 
 SHARED = ("moving_average", "moving_average_of_squares", "_weights_of_average")
