@@ -17,6 +17,7 @@ from ..optimizers.joint import lanes_of
 from ..optimizers.lane import Lane
 from .torch_asking import asks_for_state
 from .torch_engine import Engine, Inputs
+from .torch_linking import all_trainable, trainable
 from .torch_loading import check_loaded, fit_state, own_copies
 from .torch_repeat import Ready, Repeat
 from .torch_table import Row
@@ -111,7 +112,8 @@ class Adapter(torch.optim.Optimizer):
                     group[key] = default.clone()
         self._remember_values(len(self.param_groups) - 1)
         if self._row().eager:
-            self._new_engine(len(self.param_groups) - 1, list(range(len(group["params"]))))
+            places = [place for place, parameter in enumerate(group["params"]) if trainable(parameter)]
+            self._new_engine(len(self.param_groups) - 1, places)
 
     # ---------------------------------------------------------------- steps
 
@@ -263,7 +265,7 @@ class Adapter(torch.optim.Optimizer):
         # One that fails half-way is used no more.
         engine: Engine | None = self.__dict__["_engines"].pop(index, None)
         group = self.param_groups[index]
-        if engine is None or not _all_trainable(group["params"]):
+        if engine is None or not all_trainable(group["params"]):
             return None
         if not engine.grow(group, self.state, present, entries):
             begun = self._begun(group)
@@ -286,10 +288,10 @@ class Adapter(torch.optim.Optimizer):
         """The engine of a group, with other values `instead` of some of the group's."""
         group = self.param_groups[index]
         # Parameters that are never trained, such as indices and packed bits, may have state in loaded files.
-        places = [place for place in (*self._begun(group), *present) if _trainable(group["params"][place])]
+        begun = [place for place in self._begun(group) if trainable(group["params"][place])]
         before = self.__dict__.setdefault("_used_with", {}).get(index, group)
         with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
-            engine = Engine(self._row(), {**group, **instead}, self.state, places, before)
+            engine = Engine(self._row(), {**group, **instead}, self.state, [*begun, *present], before)
         self.__dict__.setdefault("_engines", {})[index] = engine
         for name in ("_repeat", "_tried"):
             self.__dict__.pop(name, None)
@@ -372,15 +374,6 @@ class Adapter(torch.optim.Optimizer):
 
 def _same(some: Sequence[Any], others: Sequence[Any]) -> bool:
     return len(some) == len(others) and all(map(operator.is_, some, others))
-
-
-def _all_trainable(parameters: Sequence[torch.Tensor]) -> bool:
-    # Most are.
-    return all(map(torch.is_floating_point, parameters)) or all(map(_trainable, parameters))
-
-
-def _trainable(parameter: torch.Tensor) -> bool:
-    return parameter.is_floating_point() or parameter.is_complex()
 
 
 def _check_flags(values: dict[str, Any], row: Row) -> None:

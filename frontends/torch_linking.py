@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 
-from ..backends import HOST, Variable, backend_of
+from ..backends import FLOATING, HOST, Variable, backend_of, describe
 from ..optimizers import Optimizer
 from .torch_scalars import Scalars, new_scalars
 from .torch_table import Row
 
 Initial = dict[tuple[str, "int | None"], Any]
 """What cells hold in the beginning, by their names and the positions of their parameters."""
+
+_dtype_of = operator.attrgetter("dtype")
+_TRAINABLE = {getattr(torch, name) for name in FLOATING}
 
 
 class _Column(NamedTuple):
@@ -50,9 +54,35 @@ def real_view(array: torch.Tensor) -> torch.Tensor:
     return torch.view_as_real(array) if array.is_complex() else array
 
 
+def trainable(parameter: torch.Tensor) -> bool:
+    """Whether a parameter's dtype is one that can be optimized. Others ride along as long as they have no gradient."""
+    return parameter.dtype in _TRAINABLE or parameter.is_complex()
+
+
+def all_trainable(parameters: Sequence[torch.Tensor]) -> bool:
+    """Whether all are `trainable`."""
+    return _TRAINABLE.issuperset(map(_dtype_of, parameters)) or all(map(trainable, parameters))
+
+
 def step_dtype() -> torch.dtype:
     """The dtype of torch's step counts."""
     return torch.float64 if torch.get_default_dtype() is torch.float64 else torch.float32
+
+
+def may_be_slot(value: Any, dtype: str) -> bool:
+    """Whether it is a tensor that may stand in the place of a slot of a dtype."""
+    return isinstance(value, torch.Tensor) and (trainable(value) or dtype not in FLOATING)
+
+
+def may_be_number(value: Any) -> bool:
+    """Whether it is one number, of which older checkpoints have Python's."""
+    if isinstance(value, torch.Tensor):
+        return value.numel() == 1 and not value.is_complex()
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return not isinstance(value, (str, bytes))
 
 
 class Linker:
@@ -101,7 +131,8 @@ class Linker:
 
         Raises:
             KeyError: if a parameter that has begun lacks a piece of its state; the state has not changed then.
-            TypeError: if a parameter cannot be changed in place; the state has not changed then.
+            TypeError: if a parameter cannot be changed in place, or a slot is no tensor or a number none; the state has
+                not changed then.
             ValueError: if a stored tensor does not fit its parameter; the state has not changed then.
         """
         if not torch.is_grad_enabled():
@@ -149,6 +180,7 @@ class Linker:
         if not on_shapes:
             self._build_for(rule, self._views, everyone)
         self._columns = self._columns_of(rule)
+        self._refuse_foreign()
         self._refuse_lacking()
         if not on_shapes:
             return rule, None
@@ -193,6 +225,21 @@ class Linker:
         begun = [place for place, begun in enumerate(self._begun) if begun] or [0]
         shared = [key for key in everywhere if not any(key in entry for entry in self._stored)]
         return missing + [(key, begun[0]) for key in shared]
+
+    def _refuse_foreign(self) -> None:
+        """Raise if what stands in the place of a slot is no tensor of numbers, or in that of a number is none."""
+        if not any(self._begun):
+            return
+        pieces = [(column.key, column.places, column.on_host, column.cells[0].dtype_name) for column in self._columns]
+        for key, places, on_host, dtype in [*pieces, (self._row.iterations, range(len(self._stored)), True, "")]:
+            for place in () if key is None else places:
+                value = self._stored[place].get(key)
+                if value is not None and not (may_be_number(value) if on_host else may_be_slot(value, dtype)):
+                    needed = "one number" if on_host else "a tensor of floating point" if dtype in FLOATING else dtype
+                    raise TypeError(
+                        f"The state {key!r} of parameter {self._names[place]!r} is {describe(value)} and must be "
+                        f"{needed}: convert it, or delete the parameter's state so that it begins anew."
+                    )
 
     def _refuse_lacking(self) -> None:
         """Raise if something is missing beside warm state, as torch does: begun anew, it would make wrong steps."""

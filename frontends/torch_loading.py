@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from ..backends import backend_of, compute_dtype
-from .torch_linking import step_dtype
+from ..backends import backend_of, compute_dtype, describe
+from .torch_linking import may_be_number, step_dtype
 from .torch_scalars import new_scalars
 from .torch_table import Row
 
@@ -44,6 +44,15 @@ def check_loaded(state_dict: Mapping[str, Any], groups: Groups, row: Row) -> Non
                 f"optimizer of another class than {row.core.__name__}."
             )
         for key, value in saved.items():
+            needed = None
+            if key in row.numbers and not may_be_number(value):
+                needed = "one number"
+            elif key in row.slots and not isinstance(value, torch.Tensor):
+                needed = "a tensor"
+            if needed is not None and value is not None:
+                raise ValueError(
+                    f"The loaded {key!r} of parameter {index} is {describe(value)} and must be {needed}: convert it."
+                )
             if key in row.slots and isinstance(value, torch.Tensor) and value.shape != parameter.shape:
                 raise ValueError(
                     f"The loaded {key!r} of parameter {index} has shape {tuple(value.shape)} and the parameter "

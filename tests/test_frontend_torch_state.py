@@ -7,6 +7,7 @@ import gc
 import sys
 import weakref
 
+import numpy as np
 import pytest
 from releases import skip_what_torch_lacks
 from torch_frontend_table import (
@@ -302,6 +303,56 @@ def test_a_state_without_one_of_its_pieces(case):
                 go_on()
             if optimizer is a and not live:
                 assert all(p.equal(q) for p, q in zip(fresh, before, strict=True))
+
+
+FOREIGN = {
+    "array": np.ones(3), "list": [1.0, 1.0, 1.0], "number": 1.0, "word": "x", "dictionary": {}, "integers": [1],
+    "zero": np.float32(0),
+}  # fmt: skip
+"""What is no tensor; but numbers may be Python's, as in older checkpoints."""
+
+
+@pytest.mark.parametrize("what", FOREIGN)
+@each_case
+def test_a_piece_that_is_no_tensor(case, what):
+    """Nothing has changed then, and the message says what it is and where."""
+    import torch
+
+    name, arguments = case
+    skip_what_torch_lacks(name, arguments)
+    value = torch.ones(2, dtype=torch.int64) if what == "integers" else FOREIGN[what]
+
+    def pieces(optimizer):
+        return [dict(entry) for entry in optimizer.state.values()]
+
+    for steps in (1, 3):
+        given = parameters()
+        optimizer = ours(name)(given, **arguments)
+        run(optimizer, given, steps)
+        for key, piece in list(optimizer.state[given[1]].items()):
+            is_number = piece.ndim == 0 and given[1].ndim > 0
+            if is_number and what in ("number", "zero"):
+                continue
+            state = saved(optimizer)
+            optimizer.state[given[1]][key] = value
+            before, entries = [p.detach().clone() for p in given], pieces(optimizer)
+            kept = [{k: copy.deepcopy(v) for k, v in entry.items()} for entry in entries]
+            give(given, next(gradients(given, 1)))
+            words = f"The state '{key}' of parameter 'variable_1' is .* and must be (a tensor|one number)"
+            with pytest.raises(TypeError, match=words):
+                optimizer.step()
+            assert all(p.equal(q) for p, q in zip(given, before, strict=True))
+            for entry, old, values in zip(pieces(optimizer), entries, kept, strict=True):
+                assert all(entry[k] is old[k] for k in {*entry, *old})
+                assert all(not isinstance(v, torch.Tensor) or v.equal(values[k]) for k, v in entry.items())
+            if what != "integers" or is_number:
+                # Neither is it loaded. Integers become numbers of the parameter's dtype.
+                foreign = {**state, "state": {**state["state"], 1: {**state["state"][1], key: value}}}
+                with pytest.raises(ValueError, match=f"The loaded '{key}' of parameter 1 is .* and must be"):
+                    optimizer.load_state_dict(foreign)
+                assert optimizer.state[given[1]][key] is value
+            optimizer.state[given[1]][key] = piece
+        optimizer.step()
 
 
 def test_a_piece_that_a_whole_step_shares():
@@ -631,6 +682,60 @@ def test_integers_among_the_parameters(name):
     b.load_state_dict(saved(a))
     only = ours(name)([torch.nn.Parameter(torch.arange(4), requires_grad=False)])
     only.step()
+
+
+FROZEN = [
+    "bool", "int8", "uint16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu",
+    "float16", "float64", "complex32", "complex64",
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental:UserWarning")
+@pytest.mark.parametrize("dtype", FROZEN)
+@each_class
+def test_frozen_parameters_of_any_dtype(name, dtype):
+    """Those that cannot be optimized ride along; the others have a state where torch's have one from the start."""
+    import torch
+
+    if not hasattr(torch, dtype):
+        pytest.skip(f"this release of torch has no {dtype}")
+
+    def made(kind, given, at):
+        frozen = torch.nn.Parameter(torch.ones(4).to(getattr(torch, dtype)), requires_grad=False)
+        groups = [*given[:at], frozen, *given[at:]]
+        return kind(groups, **MOMENTUM.get(name, {})), frozen
+
+    for at in (0, 2):
+        other = parameters()
+        mine = twins(other)
+        (a, frozen), (b, _) = made(ours(name), mine, at), made(theirs(name), other, at)
+        # None of them has a gradient.
+        a.step()
+        for _ in range(2):
+            run(a, mine, 2)
+            run(b, other, 2)
+            # From torch's state, which for Adagrad has an entry of that dtype.
+            a.load_state_dict(saved(b))
+            end_alike(mine, other)
+        b.load_state_dict(saved(a))
+        assert frozen.float().abs().eq(1).all() if not dtype.startswith("complex") else frozen.dtype.is_complex
+        a.add_param_group({"params": [torch.nn.Parameter(frozen.detach().clone(), requires_grad=False)]})
+        run(a, mine, 1)
+        run(b, other, 1)
+        end_alike(mine, other)
+
+
+@pytest.mark.parametrize("name", ["Adam", "Adagrad"])
+def test_a_dtype_that_cannot_be_optimized_is_refused_where_it_has_a_gradient(name):
+    import torch
+
+    plain = torch.nn.Parameter(torch.ones(3))
+    strange = torch.nn.Parameter(torch.ones(3).to(torch.float8_e5m2))
+    optimizer = ours(name)([plain, strange])
+    give([plain, strange], [torch.ones(3), torch.ones(3).to(torch.float8_e5m2)])
+    with pytest.raises(ValueError, match=r"'variable_1' has dtype float8_e5m2, which cannot be optimized"):
+        optimizer.step()
+    assert plain.eq(1).all()
 
 
 # -------------------------------------------------------------------- tensors without values
