@@ -40,8 +40,9 @@ def team(data):
 of work stand, and how many shares there are; the work; then for addresses, scalars and sums where they stand and both
 lengths. Whichever thread is free takes the next share."""
 _LINE, _STRIDE, _AHEAD = 64, 512, 2048
-"""Bytes: a line of memory, what a loop does before it fetches more, and how far ahead that lies. The processor's own
-prefetching stops at the end of each page; without this, a pass over large arrays takes a tenth longer."""
+"""Bytes: a line of memory, what a loop does before it fetches more, and how far ahead that lies, on an average of all
+arrays. The processor's own prefetching stops at the end of each page; without this, a pass over large arrays takes a
+tenth longer."""
 _PART = 8 * LANES
 """How many elements are computed before their squares are added up: so many that they stay near."""
 _EXPRESSIONS = {
@@ -120,16 +121,20 @@ def source_of(program: Program, dtype: str, stored: Sequence[str]) -> str:
     if not sums:
         # Only what is long is done in strides; what is left, and all that is short, in one more. What is done stands
         # there once: to compile it is what takes time.
+        widths = [ITEM_SIZES[stored[number]] for number in arrays]
+        # Where some are narrow, less is moved for each element: as much memory is more elements.
+        stride = _STRIDE // size
+        ahead = _AHEAD * len(widths) // sum(widths) // stride * stride
         soon = []
-        for width in sorted({ITEM_SIZES[stored[number]] for number in arrays}):
-            soon += [f"for byte in range({_AHEAD}, {_AHEAD + _STRIDE // size * width}, {_LINE}):"]
+        for width in sorted(set(widths)):
+            soon += [f"for byte in range({ahead * width}, {(ahead + stride) * width}, {_LINE}):"]
             soon += [
                 f"    prefetch(addresses[row, {number}] + start * {width} + byte)"
                 for number in arrays if ITEM_SIZES[stored[number]] == width
             ]  # fmt: skip
         lines += ["        while start < stop:", "            count = stop - start"]
-        lines += [f"            if count >= {(_AHEAD + _STRIDE) // size}:"]
-        lines += [" " * 16 + line for line in [f"count = {_STRIDE // size}", *soon]]
+        lines += [f"            if count >= {ahead + stride}:"]
+        lines += [" " * 16 + line for line in [f"count = {stride}", *soon]]
         lines += [" " * 12 + line for line in [*body, "start += count"]]
         return "\n".join(lines) + "\n"
     body += [f"    values[{number}, i] = a{source}" for number, source in enumerate(sums)]
