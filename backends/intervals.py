@@ -24,15 +24,16 @@ class Intervals:
         self.starts = starts
         self.ends = ends
 
-    def bounds(self) -> list[tuple[int, int]]:
-        """The address where each starts and the one where it has ended, in order."""
-        return list(zip(self.starts.tolist(), self.ends.tolist(), strict=True))
 
-
-def intervals_of(bounds: Sequence[tuple[int, int]]) -> Intervals:
-    """Pieces of memory that lie apart, each from an address to another."""
-    ordered = numpy.array(sorted(bound for bound in bounds if bound[0] < bound[1]), dtype=numpy.int64).reshape(-1, 2)
-    return Intervals(ordered[:, 0].copy(), ordered[:, 1].copy())
+def joined(several: Sequence[Intervals]) -> Intervals | None:
+    """The pieces of all of them; None if they do not lie apart."""
+    if len(several) == 1:
+        return several[0]
+    starts = numpy.concatenate([each.starts for each in several])
+    ends = numpy.concatenate([each.ends for each in several])
+    order = starts.argsort(kind="stable")
+    starts, ends = starts[order], ends[order]
+    return None if (ends[:-1] > starts[1:]).any() else Intervals(starts, ends)
 
 
 def written_apart(parts: Sequence[tuple[Any, Any, Sequence[str], bool]]) -> Intervals | None:

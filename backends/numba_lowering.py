@@ -44,6 +44,13 @@ def addresses_of(rows: Sequence[Sequence[int]]) -> Any:
     return numpy.array(rows, dtype=numpy.int64)
 
 
+def before_gradients(tables: Sequence[Any]) -> Any:
+    """Addresses of the arrays of several parameters in one table, with those of gradients at which nothing can lie."""
+    both = numpy.concatenate(tables)
+    both[:, -1] = -1
+    return both
+
+
 class Table:
     """The work of kernels on the arrays of some parameters. Where these lie is told in every pass.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -24,6 +25,7 @@ from .torch_foreach import apply_to_lists, run_compiled
 from .torch_threads import torch_threads
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
+_says_leaf, _layout_of = operator.attrgetter("is_leaf"), operator.attrgetter("layout")
 _PLAIN_ONES = frozenset(_PLAIN)
 _DTYPES = {name: getattr(torch, name) for name in FLOATING}
 _NUMBERS = (torch.int64, torch.float64)
@@ -208,6 +210,19 @@ class TorchBackend(Backend):
         if strided and elements_overlap(array.shape, array.stride()):
             return "its elements share memory: pass a clone"
         return None
+
+    def all_variable(self, arrays: Sequence[Array]) -> bool:
+        """Leaves that are parameters, asked one question after another."""
+        return (
+            set(map(type, arrays)) == {torch.nn.Parameter}
+            and set(map(_layout_of, arrays)) == {torch.strided}
+            and not torch.compiler.is_compiling()
+            and all(map(_says_leaf, arrays))
+            and not any(map(torch.Tensor.is_inference, arrays))
+            and not any(map(_is_zerotensor, arrays))
+            and all(map(torch.Tensor.is_contiguous, arrays))
+            and not any(map(_is_functorch_wrapped, arrays))
+        )
 
     def why_apart(self, array: Array, parameter: Array) -> str | None:
         """Torch computes on one device, and with DTensors of one mesh only."""

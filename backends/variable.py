@@ -164,10 +164,22 @@ class Variable:
     @classmethod
     def scalar(cls, value: Any, name: str) -> Variable:
         """A host scalar: a Python number, or what stands for one while it is traced or differentiated."""
-        cell = cls.__new__(cls)
-        cell._set_up(name, HOST, (), HOST.dtype_name(0 if isinstance(value, int) else 0.0))
-        cell._begin(value)
-        return cell
+        return cls.scalars(value, name, 1)[0]
+
+    @classmethod
+    def scalars(cls, value: Any, name: str, count: int) -> list[Variable]:
+        """So many host scalars."""
+        scope, dtype = build_scope(), HOST.dtype_name(0 if isinstance(value, int) else 0.0)
+        cells = []
+        for _ in range(count):
+            cell = cls.__new__(cls)
+            cell._set_up(name, HOST, (), dtype)
+            if scope is None:
+                cell._array = value
+            else:
+                scope.hold(cell, value)
+            cells.append(cell)
+        return cells
 
     @classmethod
     def placeholder(cls, array: Array, name: str) -> Variable:

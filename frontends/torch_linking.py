@@ -10,7 +10,7 @@ import torch
 
 from ..backends import FLOATING, HOST, Variable, backend_of, describe
 from ..optimizers import Optimizer
-from .torch_scalars import Scalars, new_scalars
+from .torch_scalars import Scalars, floats, new_scalars
 from .torch_table import Row
 
 Initial = dict[tuple[str, "int | None"], Any]
@@ -42,11 +42,11 @@ class _Column(NamedTuple):
         """Whether they hold numbers."""
         return self.cells[0].backend is HOST
 
-    def initial(self, number: int, fresh: Initial | None) -> Any:
-        """What a cell holds in the beginning: what it was built with, or another core's."""
+    def initial(self, fresh: Initial | None) -> list[Any]:
+        """What each cell holds in the beginning: what it was built with, or another core's."""
         if fresh is None:
-            return self.cells[number]._array
-        return fresh.get((self.name, None if self.shared else self.places[number]), 0)
+            return [cell._array for cell in self.cells]
+        return [fresh.get((self.name, place), 0) for place in ([None] if self.shared else self.places)]
 
 
 def real_view(array: torch.Tensor) -> torch.Tensor:
@@ -117,9 +117,10 @@ class Linker:
         # Of a view made without gradients torch refuses to say whether it is a leaf, once its base has changed.
         self._views = [real_view(one.detach()) if one.is_complex() else one for one in parameters]
         # What a user's or an older checkpoint's state has as None is missing.
+        self._entries = list(map(state.get, parameters))
         self._stored = [
             {key: value for key, value in entry.items() if value is not None} if entry else {}
-            for entry in map(state.get, parameters)
+            for entry in self._entries
         ]
         self._made: list[dict[str, Any]] = [{} for _ in parameters]
         # Others may keep keys of their own there.
@@ -140,13 +141,11 @@ class Linker:
         rule, fresh = self._build()
         scalars = self._link_numbers(rule, fresh)
         self._link_arrays(fresh)
-        for parameter, made in zip(self._parameters, self._made, strict=True):
-            if made:
-                entry = self._state.get(parameter)
-                if entry is None:
-                    self._state[parameter] = made
-                else:
-                    entry.update(made)
+        for parameter, entry, made in zip(self._parameters, self._entries, self._made, strict=True):
+            if made and entry is None:
+                self._state[parameter] = made
+            elif made:
+                entry.update(made)
         return rule, scalars
 
     def keys(self) -> set[str]:
@@ -157,6 +156,9 @@ class Linker:
 
     def _refuse_unwritable(self) -> None:
         """Raise if no step can write to a parameter's memory. What it was computed from, the step itself asks."""
+        first = backend_of(self._parameters[0]) if self._parameters else None
+        if first is not None and first.all_variable(self._parameters):
+            return
         for parameter, name in zip(self._parameters, self._names, strict=True):
             backend = backend_of(parameter)
             own = parameter if type(parameter) is torch.nn.Parameter else parameter.detach()
@@ -266,15 +268,15 @@ class Linker:
             if column.shared:
                 # What a whole step shares is one tensor in the state of every parameter.
                 stored = next((entry[key] for entry in self._stored if key in entry), None)
-                array = column.initial(0, fresh) if stored is None else stored
+                array = column.initial(fresh)[0] if stored is None else stored
                 self._hold(column.cells[0], array, key, 0)
                 for made in self._made:
                     made[key] = array
                 continue
-            for number, (cell, place) in enumerate(zip(column.cells, column.places, strict=True)):
+            for cell, place, initial in zip(column.cells, column.places, column.initial(fresh), strict=True):
                 array = self._stored[place].get(key)
                 if array is None:
-                    array = column.initial(number, fresh)
+                    array = initial
                     if complex_ones and self._parameters[place].is_complex():
                         array = torch.view_as_complex(array)
                 if array is not cell._array:
@@ -325,15 +327,16 @@ class Linker:
         new = [number for number, value in enumerate(values) if not isinstance(value, torch.Tensor)]
         if new:
             # What all share goes on for a new parameter; a number of its own begins.
-            known = next((value for value in values if value is not None), None) if column.shared else None
+            begin = column.initial(fresh)
+            if column.shared:
+                begin = [next((value for value in values if value is not None), begin[0])] * len(values)
             for number in new:
                 if values[number] is None:
-                    begin = column.initial(0 if column.shared else number, fresh) if known is None else known
-                    values[number] = begin
+                    values[number] = begin[number]
             count = isinstance(column.cells[0]._array, int)
             devices = [self._parameters[places[number]].device for number in new] if self._capturable else None
             dtype = torch.float32 if self._capturable else step_dtype() if count else torch.float64
-            made = new_scalars([float(values[number]) for number in new], dtype, devices)
+            made = new_scalars(floats([values[number] for number in new]), dtype, devices)
             for number, value in zip(new, made, strict=True):
                 values[number] = value
         for place, value in zip(places, values, strict=True):

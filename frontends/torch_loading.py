@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from ..backends import backend_of, compute_dtype, describe
 from .torch_linking import may_be_number, step_dtype
-from .torch_scalars import new_scalars
+from .torch_scalars import floats, new_scalars
 from .torch_table import Row
 
 Groups = Sequence[Mapping[str, Any]]
@@ -69,25 +69,26 @@ def own_copies(state: Any, loaded: Mapping[str, Any]) -> None:
     """
     found: list[torch.Tensor] = []
     _add_tensors(loaded["state"], found)
-    foreign = set(map(id, found))
-    copies: dict[int, torch.Tensor] = {}
+    # What entries share, they go on to share.
+    copies: dict[int, torch.Tensor | None] = dict.fromkeys(map(id, found))
     for key, entry in state.items():
-        state[key] = _own(entry, foreign, copies)
+        state[key] = _own(entry, copies)
 
 
-def _own(value: Any, foreign: Set[int], copies: dict[int, torch.Tensor]) -> Any:
-    """A value with copies of the tensors that are foreign."""
+def _own(value: Any, copies: dict[int, torch.Tensor | None]) -> Any:
+    """A value with copies of the tensors that are foreign: those that have one, or shall have one."""
     # No function inside another that calls itself: a cycle, it would keep all copies until the garbage is collected.
     if isinstance(value, torch.Tensor):
-        if id(value) not in foreign:
+        number = id(value)
+        if number not in copies:
             return value
-        # What entries share, they go on to share.
-        if id(value) not in copies:
-            copies[id(value)] = value.clone()
-        return copies[id(value)]
+        copy = copies[number]
+        if copy is None:
+            copies[number] = copy = value.clone()
+        return copy
     if type(value) is dict:
-        return {key: _own(item, foreign, copies) for key, item in value.items()}
-    return type(value)(_own(item, foreign, copies) for item in value) if type(value) in (list, tuple) else value
+        return {key: _own(item, copies) for key, item in value.items()}
+    return type(value)([_own(item, copies) for item in value]) if type(value) in (list, tuple) else value
 
 
 def _add_tensors(value: Any, found: list[torch.Tensor]) -> None:
@@ -111,15 +112,33 @@ def fit_state(state: Any, groups: Groups, row: Row, loaded: Mapping[str, Any] | 
         row: how the state is called.
         loaded: what was loaded, before torch cast it. None for copies, which are not cast.
     """
-    before = {} if loaded is None else {own: loaded["state"].get(index, {}) for index, own in _indices(loaded, groups)}
+    before: dict[int, Any] = {}
+    if loaded is not None:
+        before = {id(own): loaded["state"].get(index, {}) for index, own in _indices(loaded, groups)}
     for group in groups:
-        parameters = [parameter for parameter in group["params"] if state.get(parameter)]
+        entries = [_Entry(p, entry, before.get(id(p), entry)) for p in group["params"] if (entry := state.get(p))]
         for key in row.numbers:
-            _fit_numbers(key, [p for p in parameters if state[p].get(key) is not None], state, before, group)
-        for parameter in parameters:
-            for key, value in before.get(parameter, {}).items():
-                if key in row.slots and isinstance(value, torch.Tensor) and parameter.is_floating_point():
-                    state[parameter][key] = _fit_slot(state[parameter][key], value, parameter, row)
+            _fit_numbers(key, [each for each in entries if each.now.get(key) is not None], bool(before), group)
+        for parameter, now, saved in entries if before else ():
+            if now is saved or not parameter.is_floating_point():
+                continue
+            for key, value in saved.items():
+                if key in row.slots and isinstance(value, torch.Tensor):
+                    now[key] = _fit_slot(now[key], value, parameter, row)
+
+
+class _Entry(NamedTuple):
+    """The state of a parameter.
+
+    Attributes:
+        parameter: the parameter.
+        now: what the optimizer has.
+        saved: what was loaded, before torch cast it; the same if it was not.
+    """
+
+    parameter: torch.Tensor
+    now: dict[str, Any]
+    saved: Mapping[str, Any]
 
 
 def _fit_slot(cast: torch.Tensor, value: torch.Tensor, parameter: torch.Tensor, row: Row) -> torch.Tensor:
@@ -142,13 +161,11 @@ def _slot_dtype(dtype: torch.dtype, row: Row) -> torch.dtype:
     return getattr(torch, row.slot_dtype or compute_dtype(str(dtype).removeprefix("torch.")))  # type: ignore[no-any-return]  # by its name
 
 
-def _fit_numbers(
-    key: str, parameters: Sequence[torch.Tensor], state: Any, before: Mapping[Any, Any], group: Mapping[str, Any]
-) -> None:
-    if before or not all(isinstance(state[parameter][key], torch.Tensor) for parameter in parameters):
-        values = [before.get(parameter, state[parameter]).get(key) for parameter in parameters]
+def _fit_numbers(key: str, entries: Sequence[_Entry], loaded: bool, group: Mapping[str, Any]) -> None:
+    if loaded or not all([isinstance(entry.now[key], torch.Tensor) for entry in entries]):
+        values = [entry.saved.get(key) for entry in entries]
         kept = [value.dtype for value in values if isinstance(value, torch.Tensor)]
-        devices = [parameter.device for parameter in parameters] if group.get("capturable") else None
+        devices = [entry.parameter.device for entry in entries] if group.get("capturable") else None
         dtype = torch.float32 if devices else kept[0] if kept else step_dtype()
-        for parameter, new in zip(parameters, new_scalars([float(v) for v in values], dtype, devices), strict=True):
-            state[parameter][key] = new
+        for entry, new in zip(entries, new_scalars(floats(values), dtype, devices), strict=True):
+            entry.now[key] = new

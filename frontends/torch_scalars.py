@@ -252,8 +252,16 @@ def joined(several: Sequence[Sequence[Scalars]]) -> list[Scalars]:
     return [Scalars([cell for cell, _ in column], [tensor for _, tensor in column]) for column in pairs]
 
 
-def _are_plain(tensors: Sequence[torch.Tensor]) -> bool:
-    """Whether all are, asked one question after another: of each alone it takes three times as long."""
+def floats(values: Sequence[Any]) -> list[float]:
+    """Numbers, of which each may be in a tensor, as Python's."""
+    if values and _are_plain(values) and len(set(map(_dtype_of, values))) == 1:
+        # In a tenth of the time.
+        return list(map(float, torch.stack(list(values)).tolist()))
+    return list(map(float, values))
+
+
+def _are_plain(tensors: Sequence[Any]) -> bool:
+    """Whether all are plain tensors, asked one question after another: of each alone it takes three times as long."""
     return (
         set(map(type, tensors)) == {torch.Tensor}
         and all(map(_is_on_cpu, tensors))

@@ -487,7 +487,7 @@ class CellKeeper:
 
     def _scalars_of_each(self, name: str, initial: float) -> list[Variable]:
         """As `add_scalar`, for each parameter one."""
-        cells = [Variable.scalar(initial, name) for _ in self._parameters]
+        cells = Variable.scalars(initial, name, len(self._parameters))
         return self._recorded([cells], [name], range(len(cells)))[0]
 
     def _stored_dtype(self, name: str) -> str | None:

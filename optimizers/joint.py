@@ -8,18 +8,17 @@ the last time, nothing has happened, and each makes its step alone.
 from __future__ import annotations
 
 import functools
-import itertools
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ..backends import HOST, Order, Variable, any_scope
 from ..backends.interruptions import attributes_set, one_after_another
-from ..backends.intervals import intervals_of
+from ..backends.intervals import joined
 from .attributes import is_ours
 from .hyperparameter import in_use
 from .lane import Lane, seen_anew
-from .ways import Way, addresses_of, named_values, table_of
+from .ways import Way, before_gradients, named_values, table_of
 
 _NUMBERS = (float, int)
 _NOTHING = Variable.placeholder(0.0, "nothing")
@@ -142,13 +141,13 @@ class Joint:
         # Those whose rate is not the one that is set.
         self._scheduled: set[int] = set()
         self._follow(range(len(rules)))
-        memory = [lane.memory for lane in self._lanes]
-        if None in memory:
+        seen = [lane.memory for lane in self._lanes if lane.memory is not None]
+        if len(seen) < len(self._lanes):
             raise LookupError("some memory was not seen yet")
-        bounds = sorted(bound for each in memory if each is not None for bound in each.bounds())
-        if any(end > start for (_, end), (start, _) in itertools.pairwise(bounds)):
+        memory = joined(seen)
+        if memory is None:
             raise LookupError("they write to the same memory")
-        self._memory = intervals_of(bounds)
+        self._memory = memory
         groups: dict[Any, list[tuple[int, Any, list[int]]]] = {}
         first = 0
         for member, lane in enumerate(self._lanes):
@@ -170,14 +169,14 @@ class Joint:
         cells = [cell for part in parts for cell in part.cells]
         shapes = [cell.shape for cell in cells[:: columns - 1]]
         table, look = parts[0].table, parts[0].look
-        if not table.partial:
+        if len(parts) > 1:
             orders = [order for part in parts for order in part.orders]
             sizes = [size for part in parts for size in part.table.sizes.tolist()]
             few = len(sizes) <= _FEW
             look = (_look if few else _look.__wrapped__)(self._backend, tuple(shapes), tuple(orders), way.stored)
             table = (_shared_table if few else table_of)(tuple(sizes), way.stored[-1], self._backend)
         # Of no gradient is it known yet that it does not lie in what another optimizer writes.
-        before = addresses_of([[*row[:-1], -1] for part in parts for row in part.before.tolist()])
+        before = before_gradients([part.before for part in parts])
         places = [place for _, _, own in members for place in own]
         targets = [row + target for target in way.targets for row in range(0, len(cells), columns - 1)]
         shares = [
@@ -242,7 +241,8 @@ class Joint:
             for member in self._scheduled:
                 # A schedule is code of the user's: the last that runs before memory is looked at.
                 rates[member] = self._rules[member]._rate_at(self._counts[member]._array, base_rates[member])
-        found, kept, written = [], [], []
+        found: list[Any] = []
+        kept, written = [], []
         moved: list[int] = []
         for launch, held in zip(self._launches, self._held, strict=True):
             given = gradients if launch.places is None else [gradients[place] for place in launch.places]

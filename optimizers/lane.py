@@ -122,8 +122,10 @@ class Lane:
             other: the short way for them.
             place: where the parameters of this one stand now, by where they stood.
         """
-        alone = self._begin is self._told is self._agreement is other._begin is other._told is other._agreement is None
-        if not alone or self.memory is None or len(self.parts) + len(other.parts) > _PARTS:
+        others = [each for lane in (self, other) for each in (lane._begin, lane._told, lane._agreement)]
+        if self.memory is None or any(each is not None for each in others):
+            return None
+        if len(self.parts) + len(other.parts) > _PARTS:
             return None
         both = copy.copy(self)
         moved = [part._replace(indices=[place[index] for index in part.indices]) for part in self.parts]

@@ -17,14 +17,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar, overload
 
 from ..backends import HOST, Array, Scope, Variable, compute_dtype
 from ..backends.passes import scalars_alone
 from ..backends.program import Program, Recorder, Scalars, Symbol, Unrecordable, same_with
 from .attributes import Fingerprint, Number, classes_of, is_ours, numbers_of, settings_of
-from .cells import has_cells, restore, snapshot
+from .cells import STRUCTURE, has_cells, restore, snapshot
 
 _Recorded = TypeVar("_Recorded")
 
@@ -108,8 +108,13 @@ _OPTIMIZERS = 64
 
 def _cells_of(rule: Any) -> tuple[Any, ...]:
     """What slots and numbers an optimizer was built with, which its attributes may not tell any more."""
-    names = dict.fromkeys((record.name, record.position is None) for record in rule._all_records())
-    attributes = [name for keeper in rule._all_keepers() for name, value in vars(keeper).items() if has_cells(value)]
+    names = {(name, position is None): None for _, name, position in rule._all_records()}
+    attributes = [
+        name
+        for keeper in rule._all_keepers()
+        for name, value in vars(keeper).items()
+        if name not in STRUCTURE and has_cells(value)
+    ]
     return *names, *attributes
 
 
@@ -122,18 +127,18 @@ def record_begin(
     return *session.judged(program, reason), session.free
 
 
-def kinds_of(rule: Any, positions: Iterable[int]) -> list[Any]:
+def kinds_of(rule: Any, positions: Sequence[int]) -> list[Any]:
     """For some parameters what all have in common for which a rule of this library does the same."""
-    grouped, numbers, parameters, decays = rule._grouped, rule._numbers, rule._parameters, rule._decays
+    grouped, numbers = rule._grouped, rule._numbers
+    parameters = [rule._parameters[index] for index in positions]
     # What is in one piece is compared as one: most are the same object.
     same: dict[Any, Any] = {}
     kinds = []
-    for index in positions:
-        parameter = parameters[index]
+    for index, parameter, decays in zip(positions, parameters, rule._decaying(parameters), strict=True):
         kind = (
             tuple(map(_dtype_name_of, grouped[index])),
             len(numbers[index]),
-            decays(parameter),
+            decays,
             type(parameter),
             parameter.sink is parameter,
             parameter.backend.name,

@@ -397,6 +397,12 @@ class UpdateRule(CellKeeper):
         """Whether weight decay goes through the gradient, rather than straight to the parameter."""
         raise NotImplementedError
 
+    def _decaying(self, variables: Sequence[Variable]) -> list[bool]:
+        """For each of some parameters whether it decays."""
+        if self.weight_decay is None or not in_use(self.weight_decay):
+            return [False] * len(variables)
+        return list(map(self._decays, variables))
+
     def _decays(self, variable: Variable) -> bool:
         if self.weight_decay is None or not in_use(self.weight_decay):
             return False

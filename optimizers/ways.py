@@ -376,6 +376,13 @@ def addresses_of(rows: Sequence[Sequence[int]]) -> Any:
     return addresses_of(rows)
 
 
+def before_gradients(tables: Sequence[Any]) -> Any:
+    """Addresses of the arrays of several kernels' parameters in one, with those of gradients at which nothing lies."""
+    from ..backends.numba_lowering import before_gradients
+
+    return before_gradients(tables)
+
+
 def step_values(rule: Any, rate: Any, divisor: Any, numbers: dict[str, Any]) -> dict[str, Any]:
     """This step's scalars, by the names under which they were recorded.
 
