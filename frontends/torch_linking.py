@@ -10,7 +10,7 @@ import torch
 
 from ..backends import FLOATING, HOST, Variable, backend_of, describe
 from ..optimizers import Optimizer
-from .torch_scalars import Scalars, floats, new_scalars
+from .torch_scalars import Scalars, are_plain, floats, new_scalars
 from .torch_table import Row
 
 Initial = dict[tuple[str, "int | None"], Any]
@@ -72,6 +72,11 @@ def step_dtype() -> torch.dtype:
 def may_be_slot(value: Any, dtype: str) -> bool:
     """Whether it is a tensor that may stand in the place of a slot of a dtype."""
     return isinstance(value, torch.Tensor) and (trainable(value) or dtype not in FLOATING)
+
+
+def _are_slots(values: Sequence[Any]) -> bool:
+    """Whether all are plain tensors that may be slots of any dtype, asked one question after another."""
+    return set(map(type, values)) == {torch.Tensor} and _TRAINABLE.issuperset(map(_dtype_of, values))
 
 
 def may_be_number(value: Any) -> bool:
@@ -234,8 +239,10 @@ class Linker:
             return
         pieces = [(column.key, column.places, column.on_host, column.cells[0].dtype_name) for column in self._columns]
         for key, places, on_host, dtype in [*pieces, (self._row.iterations, range(len(self._stored)), True, "")]:
-            for place in () if key is None else places:
-                value = self._stored[place].get(key)
+            values = [] if key is None else [self._stored[place].get(key) for place in places]
+            if (are_plain if on_host else _are_slots)(values):
+                continue
+            for place, value in zip(places, values, strict=False):
                 if value is not None and not (may_be_number(value) if on_host else may_be_slot(value, dtype)):
                     needed = "one number" if on_host else "a tensor of floating point" if dtype in FLOATING else dtype
                     raise TypeError(

@@ -35,20 +35,21 @@ def check_loaded(state_dict: Mapping[str, Any], groups: Groups, row: Row) -> Non
                 f"The loaded parameter group {number} has no {', '.join(map(repr, missing))}: it is the state of an "
                 f"optimizer of another class than {row.core.__name__}."
             )
+    elsewhere = row.every_slot.difference(row.keys.values())
     for index, parameter in _indices(state_dict, groups):
         saved = state_dict["state"].get(index, {})
-        foreign = [key for key in saved if key in row.every_slot and key not in row.keys.values()]
-        if foreign:
+        if not elsewhere.isdisjoint(saved):
+            foreign = [key for key in saved if key in elsewhere]
             raise ValueError(
                 f"The loaded state of parameter {index} has {', '.join(map(repr, foreign))}: it is the state of an "
                 f"optimizer of another class than {row.core.__name__}."
             )
         for key, value in saved.items():
             needed = None
-            if key in row.numbers and not may_be_number(value):
+            if key in row.slots:
+                needed = None if isinstance(value, torch.Tensor) else "a tensor"
+            elif key in row.numbers and not may_be_number(value):
                 needed = "one number"
-            elif key in row.slots and not isinstance(value, torch.Tensor):
-                needed = "a tensor"
             if needed is not None and value is not None:
                 raise ValueError(
                     f"The loaded {key!r} of parameter {index} is {describe(value)} and must be {needed}: convert it."

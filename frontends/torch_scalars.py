@@ -153,7 +153,7 @@ class Scalars:
         """Find out which tensors lie side by side on the CPU. The others are read and written one by one."""
         everyone = range(len(self._tensors))
         places: Sequence[int] = everyone
-        if not _are_plain(self._tensors):
+        if not are_plain(self._tensors):
             places = [place for place, tensor in enumerate(self._tensors) if _is_plain(tensor)]
         apart = sorted(set(everyone).difference(places)) if len(places) < len(everyone) else []
         runs = [_run(own, self._tensors[own[0]]) for own in _side_by_side(self._tensors, places)]
@@ -254,14 +254,17 @@ def joined(several: Sequence[Sequence[Scalars]]) -> list[Scalars]:
 
 def floats(values: Sequence[Any]) -> list[float]:
     """Numbers, of which each may be in a tensor, as Python's."""
-    if values and _are_plain(values) and len(set(map(_dtype_of, values))) == 1:
+    if values and are_plain(values) and len(set(map(_dtype_of, values))) == 1:
         # In a tenth of the time.
         return list(map(float, torch.stack(list(values)).tolist()))
     return list(map(float, values))
 
 
-def _are_plain(tensors: Sequence[Any]) -> bool:
-    """Whether all are plain tensors, asked one question after another: of each alone it takes three times as long."""
+def are_plain(tensors: Sequence[Any]) -> bool:
+    """Whether all are plain tensors of one number.
+
+    One question after another is asked of all: of each alone, all questions take three times as long.
+    """
     return (
         set(map(type, tensors)) == {torch.Tensor}
         and all(map(_is_on_cpu, tensors))
