@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations, product
 from typing import Any
@@ -23,11 +24,18 @@ def covering(*axes: Sequence[Any], whole: bool = WHOLE) -> list[tuple[Any, ...]]
         return [values(places) for places in combined]
     pairs = {places: set(combinations(enumerate(places), 2)) for places in combined}
     missing = set().union(*pairs.values())
-    chosen = set()
+    chosen: dict[tuple[int, ...], None] = {}
+    used: Counter[tuple[int, int]] = Counter()
+
+    def gain(places: tuple[int, ...]) -> tuple[int, int]:
+        """How many pairs it adds; among those that add as many, how seldom its values were chosen."""
+        return len(pairs[places] & missing), -sum(used[place] for place in enumerate(places))
+
     while missing:
-        best = max(combined, key=lambda places: len(pairs[places] & missing))
+        best = max(combined, key=gain)
         missing -= pairs[best]
-        chosen.add(best)
+        used.update(enumerate(best))
+        chosen[best] = None
     return [values(places) for places in combined if places in chosen]
 
 

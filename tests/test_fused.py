@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from backend_table import array, numpy_dtype, read, unit, wide
+from selection import covering
 
 from gradwise import schedules
 from gradwise.backends import Variable, numba_kernels, numba_lowering, ops
@@ -52,10 +53,9 @@ def same_bits(a, b):
     return all(x.dtype == y.dtype and x.tobytes() == y.tobytes() for x, y in zip(a, b, strict=True))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda kind: kind.__name__)
-def test_fused_gives_the_bits_of_whole_arrays(algorithm, options, dtype, monkeypatch):
+@pytest.mark.parametrize(("algorithm", "option", "dtype"), covering(ALGORITHMS, [*OPTIONS], ["float32", "float64"]))
+def test_fused_gives_the_bits_of_whole_arrays(algorithm, option, dtype, monkeypatch):
+    options, dtype = OPTIONS[option], np.dtype(dtype)
     expected = train(algorithm(0.1, jit_compile=False, **options), np.array, dtype)
     for threads, threaded_from in (("1", 10**9), ("2", 1)):
         monkeypatch.setenv("GRADWISE_NUM_THREADS", threads)

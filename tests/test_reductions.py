@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from backend_table import array, numpy_dtype, read
+from selection import covering
 from user_optimizers import Lamb
 
 from gradwise.backends import Variable, ops
@@ -70,9 +71,7 @@ def bits(weights):
     return [read(weight).tobytes() for weight in weights]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("rule", "options", "dtype"), covering(RULES, OPTIONS, ["float32", "float64", "bfloat16"]))
 def test_the_bits_of_whole_arrays(rule, options, dtype, monkeypatch):
     from gradwise.backends import numba_lowering
 
