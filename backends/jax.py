@@ -23,6 +23,8 @@ from .scope import build_scope
 
 _LARGEST = float(numpy.finfo(numpy.float32).max)
 """The largest number of the host's that no dtype computed in makes infinite."""
+_EXTREME = 2.0**40
+"""Three smaller numbers, multiplied or divided, do not leave the range of float32."""
 _WIDEST = 8
 """Bytes of the widest real number that JAX has."""
 _LARGEST_COUNT = int(numpy.iinfo(numpy.int32).max)
@@ -44,6 +46,10 @@ _FUNCTIONS: dict[str, Any] = {
     "sum_of_squares": lambda x: jax.numpy.sum(jax.numpy.square(x.astype(jax.dtypes.canonicalize_dtype("float64")))),
 }
 """What is not called by its name in the standard."""
+
+
+def _is_ordinary(number: float) -> bool:
+    return number == 0 or 1 / _EXTREME < abs(number) < _EXTREME
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -243,16 +249,28 @@ class JaxBackend(Backend):
         primitive = _PRIMITIVES.get(function)
         if traced is None or primitive is None or self.dtype_name(traced) not in ("float32", "float64"):
             return function(*operands)
-        ready = [self._ready(operand, traced.dtype) for operand in operands]
+        weighs = function in (operator.mul, operator.truediv)
+        ready = [self._ready(operand, traced, weighs) for operand in operands]
         alike = all(each is not None and each.shape in ((), traced.shape) for each in ready)
         return primitive(*ready) if alike else function(*operands)
 
-    def _ready(self, operand: Any, dtype: Any) -> Any:
+    def _ready(self, operand: Any, traced: Array, weighs: bool) -> Any:
         """An operand as primitives take it, or None if it has to be promoted."""
+        dtype = traced.dtype
         if type(operand) in (int, float):
-            return numpy.asarray(operand, dtype) if abs(operand) <= _LARGEST else None
+            constant = numpy.asarray(operand, dtype) if abs(operand) <= _LARGEST else None
+            return self._hidden(constant, traced) if weighs and not _is_ordinary(operand) else constant
         strong = isinstance(operand, jax.Array) and not operand.weak_type
         return operand if strong and operand.dtype == dtype else None
+
+    def _hidden(self, constant: Any, traced: Array) -> Any:
+        """A number of which compiled code does not know beforehand what it is.
+
+        XLA makes one constant of two that an array is multiplied or divided by. That may leave the range in which it
+        computes, below which all is 0, where no element of the array does.
+        """
+        beside = lax.stop_gradient(traced)
+        return None if constant is None else lax.optimization_barrier((constant, beside))[0]  # type: ignore[no-untyped-call]  # JAX declares no types here
 
     def sqrt(self, array: Array) -> Array:
         """The square root, with derivative zero at zero."""

@@ -305,7 +305,7 @@ class UpdateRule(CellKeeper):
     def _prepare(self, index: int, gradient: Array, divisor: Any, factor: Any) -> Array:
         """A gradient unscaled, clipped, turned round to maximize, and with coupled weight decay in it."""
         if divisor is not None:
-            gradient = gradient / divisor
+            gradient = ops.divide(gradient, divisor)
         if factor is not None:
             gradient = gradient * ops.cast(factor, gradient.dtype)
         if self.clipvalue is not None:
@@ -469,7 +469,7 @@ class _Gradients(Sequence[Array]):
     def unscaled(self, index: int) -> Array:
         """The gradient in the dtype that is computed in, divided by the divisor."""
         gradient = self.wide(index)
-        return gradient if self.divisor is None else gradient / self.divisor
+        return gradient if self.divisor is None else ops.divide(gradient, self.divisor)
 
     def prepared(self, index: int) -> Array:
         """The gradient as `update_step` receives it."""

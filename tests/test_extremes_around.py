@@ -131,7 +131,6 @@ ELEMENTWISE: dict[str, dict[str, Any]] = {
     "average": {"use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": 2},
     "accumulated": {"gradient_accumulation_steps": 2},
     "scaled down": {"loss_scale_factor": 2.0**-120},
-    # Beyond, XLA multiplies what is divided by it and what is weighed by one product of the two, which is subnormal.
     "scaled up": {"loss_scale_factor": 2.0**100},
     "scaled": {"loss_scale_factor": 1024.0},
 }
@@ -348,6 +347,23 @@ def test_around_the_rule_every_way_is_the_same(convention: str, way: str, option
             allowed = 2.0 if library == "jax" and option in ("scaled down", "scaled up", "norm clipped") else 1e-5
             finite = np.isfinite(theirs)
             assert np.all(np.abs(mine - theirs)[finite] <= allowed * np.fmax(np.abs(theirs), 1.0)[finite])
+
+
+@pytest.mark.jax
+@pytest.mark.parametrize("exponent", [-120, -60, 60, 110, 120, 125])
+@pytest.mark.parametrize(
+    ("kind", "convention"), [each for each in EVERY if each[1] == "torch"] + [(optimizers.Adam, "optax")]
+)
+def test_loss_scales_under_jit(kind: Any, convention: str, exponent: int) -> None:
+    """What undoes them and what weighs the gradients become no constant together that compiled code takes for 0."""
+    scale, rng = 2.0**exponent, np.random.default_rng(0)
+    start = {"parameter": np.asarray([1.0, -2.0, 0.0], np.float32)}
+    gradients = [{"parameter": (rng.uniform(0.5, 2.0, 3) * scale).astype(np.float32)} for _ in range(4)]
+    run = Run(start, gradients, [RATE] * 4)
+    make = functools.partial(kind, RATE, convention=convention, loss_scale_factor=scale)
+    wanted, found = ours(functools.partial(make, jit_compile=False), run), functional(make, run, "jax", True)
+    for mine, theirs in zip(found, wanted, strict=True):
+        assert np.allclose(mine["parameter"], theirs["parameter"], rtol=1e-5, atol=1e-6)
 
 
 # ---------------------------------------------------------------- 16 bits
