@@ -41,7 +41,7 @@ export TORCHINDUCTOR_CACHE_DIR ?= $(CURDIR)/build/inductor
 PIP_INSTALL := -m pip install -qq --disable-pip-version-check
 
 .PHONY: help demo bench parity mutants test other-machine frameworks jax-frameworks lint wheel wheel-files floors newest
-.PHONY: environment-floors environment-jax-frameworks clean
+.PHONY: crossings environment-floors environment-jax-frameworks clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1|/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -62,11 +62,17 @@ mutants: $(TEST_ENV)  ## change every formula in every small way; fail if the re
 
 # What XLA compiles is kept until the end for both processes, and those that tests start. Each takes what lies together,
 # so that what modules prepare and compile is prepared and compiled once.
-test: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
-test: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
+keeping = kept=$$(mktemp -d) && trap 'rm -rf "$$kept"' EXIT INT TERM && export JAX_COMPILATION_CACHE_DIR="$$kept"
+test crossings: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
+test crossings: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
 test: lint  ## lint, then the whole test suite on every backend
-	@kept=$$(mktemp -d) && trap 'rm -rf "$$kept"' EXIT INT TERM && export JAX_COMPILATION_CACHE_DIR="$$kept" && \
-	  $(VENV)/bin/python -m pytest -n 2 --dist worksteal --durations=40 --durations-min=2
+	@$(keeping) && $(VENV)/bin/python -m pytest -n 2 --dist worksteal --durations=40 --durations-min=2
+
+crossings: $(TEST_ENV)  ## the combinations of options, dtypes and algorithms that `make test` only covers in pairs
+	@$(keeping) && export GRADWISE_CROSSINGS=whole && $(VENV)/bin/python -m pytest -n 2 --dist worksteal \
+	  -k "bits_are_those_of_whole or bits_of_whole" tests/test_apart.py tests/test_fused.py tests/test_reductions.py && \
+	for backend in jax torch numpy; do GRADWISE_KERAS_TESTS=1 KERAS_BACKEND=$$backend PYTHONPATH=tests \
+	  $(VENV)/bin/python -m pytest -n 2 --dist worksteal tests/keras_frontend/test_update_step.py || exit 1; done
 
 other-machine: $(TEST_ENV)  ## the tests that compare, as another processor might compute: wrong roots, older vectors
 	@$(VENV)/bin/python tests/other_machine.py

@@ -10,7 +10,7 @@ from typing import Any
 
 ALL = 10**6
 WHOLE = os.environ.get("GRADWISE_CROSSINGS") == "whole"
-"""Whether crossings are run whole, as `.ci/run` does in steps of its own."""
+"""Whether crossings are run whole, as `make crossings` does."""
 
 
 def covering(*axes: Sequence[Any], whole: bool = WHOLE) -> list[tuple[Any, ...]]:
