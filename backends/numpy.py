@@ -13,6 +13,7 @@ from .base import Array, Backend, Order, dense_order, elements_overlap
 from .compiler import has_numba
 from .numpy_owners import has_memory, last_owner
 from .reductions import BLOCK, by_numpy, sum_of_squares
+from .scope import Mode
 
 _OPERATORS = (
     "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "radd", "rsub", "rmul", "rtruediv", "rpow",
@@ -39,6 +40,13 @@ def _has_own_operators(kind: Any) -> bool:
 def _is_masked(array: Any) -> bool:
     # NumPy imports masked arrays when they are named, which takes a quarter of a first step.
     return type(array) is not numpy.ndarray and isinstance(array, numpy.ma.MaskedArray) and bool(numpy.any(array.mask))
+
+
+def _set_errors(what: dict[str, Any]) -> None:
+    numpy.seterr(**what)
+
+
+_SILENT = dict.fromkeys(("divide", "over", "under", "invalid"), "ignore")
 
 
 def _stands_for_its_elements(array: Any) -> bool:
@@ -146,7 +154,7 @@ class NumpyBackend(Backend):
 
     def arithmetic(self) -> AbstractContextManager[Any]:
         """NaN and infinity pass through a step without warnings, as on the other libraries."""
-        return numpy.errstate(all="ignore")
+        return Mode(numpy.geterr, _set_errors, _SILENT)
 
     def write(self, target: Array, value: Array) -> None:
         """Copy into the array's own memory."""

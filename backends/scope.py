@@ -22,6 +22,7 @@ _Result = TypeVar("_Result")
 class _Stack(threading.local):
     def __init__(self) -> None:
         self.scopes: list[Scope] = []
+        self.modes: list[tuple[Callable[[Any], Any], Any]] = []
 
 
 _STACK = _Stack()
@@ -82,6 +83,31 @@ class Scope:
         _STACK.scopes.remove(self)
 
 
+class Mode:
+    """A context in which a library computes in another mode.
+
+    Args:
+        read: gives the mode.
+        change: changes it.
+        mode: in here.
+    """
+
+    __slots__ = ("_change", "_mode", "_read")
+
+    def __init__(self, read: Callable[[], Any], change: Callable[[Any], Any], mode: Any) -> None:
+        self._read, self._change, self._mode = read, change, mode
+
+    def __enter__(self) -> None:
+        # First, so that it is known what to go back to wherever an interruption comes.
+        _STACK.modes.append((self._change, self._read()))
+        self._change(self._mode)
+
+    def __exit__(self, *_: object) -> None:
+        change, before = _STACK.modes[-1]
+        change(before)
+        _STACK.modes.pop()
+
+
 class StepScope(Scope):
     """The scope of a whole functional step, or of one branch in it.
 
@@ -139,20 +165,24 @@ def scope_holding(cell: Any) -> Scope | None:
 
 
 def leaves_scopes(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-    """A function that, when it raises, has left all scopes that it entered.
+    """A function that, when it raises, has left all scopes and modes that it entered.
 
-    An interruption may come when a scope is about to be left, and keep it from that. All later calls would find what it
-    holds. So what a user calls is decorated with this wherever it enters scopes.
+    An interruption may come when one is about to be left, and keep it from that. All later calls would find what it
+    holds. So what a user calls is decorated with this wherever it enters any.
     """
 
     @functools.wraps(function)
     def leaving(*arguments: _Arguments.args, **keywords: _Arguments.kwargs) -> _Result:
-        scopes = _STACK.scopes
-        before = len(scopes)
+        scopes, modes = _STACK.scopes, _STACK.modes
+        before, modes_before = len(scopes), len(modes)
         try:
             return function(*arguments, **keywords)
         except BaseException:
             del scopes[before:]
+            while len(modes) > modes_before:
+                change, mode = modes[-1]
+                change(mode)
+                modes.pop()
             raise
 
     return leaving

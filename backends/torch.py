@@ -20,6 +20,7 @@ from .compiler import has_numba
 from .interpreter import interpret
 from .reductions import sum_of_squares
 from .rows import Rows
+from .scope import Mode
 from .torch_agreement import Agreement
 from .torch_foreach import apply_to_lists, run_compiled
 from .torch_threads import torch_threads
@@ -280,7 +281,7 @@ class TorchBackend(Backend):
 
     def arithmetic(self) -> AbstractContextManager[Any]:
         """An imperative step builds no graph."""
-        return torch.no_grad()
+        return Mode(torch.is_grad_enabled, torch.set_grad_enabled, False)
 
     def write(self, target: Array, value: Array) -> None:
         """Copy in place, outside of any graph; autograd sees the new version."""

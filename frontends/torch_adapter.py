@@ -12,9 +12,12 @@ from typing import Any, ClassVar
 import torch
 from torch._compile import _disable_dynamo
 
+from ..backends import leaves_scopes
 from ..backends.compiler import numba_is_installed
+from ..backends.scope import Mode
 from ..optimizers.joint import lanes_of
 from ..optimizers.lane import Lane
+from ..optimizers.prepared import Beside, Prepared, make
 from .torch_asking import asks_for_state
 from .torch_engine import Engine, Inputs
 from .torch_linking import all_trainable, trainable
@@ -176,6 +179,7 @@ class Adapter(torch.optim.Optimizer):
                 found.append((index, gradients, present))
         return found
 
+    @leaves_scopes
     def _update(self) -> None:
         repeat: Repeat | None = self.__dict__.get("_repeat")
         if repeat is not None:
@@ -186,17 +190,13 @@ class Adapter(torch.optim.Optimizer):
         ready = self._ready_groups()
         plain = all([engine.is_plain(self.param_groups[index], present) for index, engine, _, present in ready])
         before = lanes_of([engine.rule for _, engine, _, _ in ready]) if plain else []
-        for index, engine, gradients, present in ready:
-            try:
-                self._update_group(index, engine, gradients, present)
-            except (TypeError, ValueError):
-                # Nothing has changed then. So nobody else pays for a look at every tensor in every step.
-                sparse = any(gradient.is_sparse for gradient in gradients)
-                if not sparse and engine.fits():
-                    raise
-                if sparse:
-                    self._check_sparse(self.param_groups[index])
-                self._update_group(index, self._new_engine(index, present), gradients, present)
+        # What schedules give, which are the user's code: the last that runs before memory is looked at.
+        rates = [engine.rate_now(self.param_groups[index]) for index, engine, _, _ in ready]
+        with Mode(torch.is_grad_enabled, torch.set_grad_enabled, bool(self.defaults.get("differentiable"))):
+            # All that may fail has been done for all groups before the first is written to.
+            prepared = [self._prepared(*each, rate) for each, rate in zip(ready, rates, strict=True)]
+            steps = [each for each in prepared if each is not None]
+            make([step for step, _ in steps], [beside for _, beside in steps])
         self._get_ready(ready, before)
 
     def _get_ready(self, ready: Sequence[Ready], before: Sequence[Lane | None]) -> None:
@@ -252,13 +252,21 @@ class Adapter(torch.optim.Optimizer):
             self._entries = known = list(entries)
         return known
 
-    def _update_group(self, index: int, engine: Engine, gradients: list[torch.Tensor], present: Sequence[int]) -> None:
+    def _prepared(
+        self, index: int, engine: Engine, gradients: list[torch.Tensor], present: Sequence[int], rate: Any
+    ) -> tuple[Prepared, Beside] | None:
+        """The step of a group, but for what it writes."""
         group = self.param_groups[index]
-        if engine.needs_tensors(group):
-            with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
-                engine.step_on_tensors(gradients, present)
-        else:
-            engine.step(gradients, present, group)
+        try:
+            return engine.prepared(gradients, present, group, rate)
+        except (TypeError, ValueError):
+            # So nobody else pays for a look at every tensor in every step.
+            sparse = any(gradient.is_sparse for gradient in gradients)
+            if not sparse and engine.fits():
+                raise
+            if sparse:
+                self._check_sparse(group)
+            return self._new_engine(index, present).prepared(gradients, present, group, rate)
 
     def _adapted(self, index: int, present: Sequence[int], entries: object) -> Engine | None:
         """The engine of a group, with other tensors in the state or further parameters; None if it cannot have them."""
@@ -290,7 +298,7 @@ class Adapter(torch.optim.Optimizer):
         # Parameters that are never trained, such as indices and packed bits, may have state in loaded files.
         begun = [place for place in self._begun(group) if trainable(group["params"][place])]
         before = self.__dict__.setdefault("_used_with", {}).get(index, group)
-        with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
+        with Mode(torch.is_grad_enabled, torch.set_grad_enabled, bool(self.defaults.get("differentiable"))):
             engine = Engine(self._row(), {**group, **instead}, self.state, [*begun, *present], before)
         self.__dict__.setdefault("_engines", {})[index] = engine
         for name in ("_repeat", "_tried"):

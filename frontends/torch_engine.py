@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,8 +12,10 @@ import torch
 from torch._subclasses.fake_tensor import is_fake
 
 from ..backends import Variable
+from ..backends.scope import Mode
 from ..optimizers.base import Optimizer
 from ..optimizers.hyperparameter import LEARNING_RATE
+from ..optimizers.prepared import Alone, Beside, Prepared
 from .torch_linking import Linker, real_view
 from .torch_scalars import Scalars, merged
 from .torch_table import Row
@@ -310,23 +313,57 @@ class Engine:
 
     # ---------------------------------------------------------------- steps
 
-    def step(self, gradients: Sequence[torch.Tensor], present: Sequence[int], group: dict[str, Any]) -> None:
-        """Change the parameters by their gradients, with the numbers of this step on the host.
+    def rate_now(self, group: Mapping[str, Any]) -> Any:
+        """The rate of a step that follows, which a schedule may give; None if numbers of the step lie in tensors."""
+        if self.needs_tensors(group):
+            return None
+        self.read_numbers()
+        return self._rule._rate_at(self._rule._iterations._array, self._rule._rate._array)
+
+    def prepared(
+        self, gradients: Sequence[torch.Tensor], present: Sequence[int], group: dict[str, Any], rate: Any
+    ) -> tuple[Prepared, Beside] | None:
+        """A step, but for what it writes, and what writes the numbers in the state; None if there is nothing to do.
 
         Args:
             gradients: one for each parameter that has one.
             present: their positions in the group.
             group: the parameter group.
+            rate: from `rate_now`.
         """
+        if self.needs_tensors(group):
+            return Alone(self._prepared_on_tensors(gradients, present)), _nothing_beside
         gradients, places = self._prepared(gradients, present)
         # All of them, in their order, need not be named.
         some = None if isinstance(places, range) else tuple(places)
         self.read_numbers()
-        self._rule.apply(gradients, None if some is None else self._cells_at(some))
-        self.write_numbers(some)
-        if self._shown is not None:
-            group["lr"] = self._shown = float(self._rule.learning_rate)
-            self.values = kept(self.read(group))
+        step = self._rule.prepared(gradients, None if some is None else self._cells_at(some), rate)
+        if step is None:
+            return None
+        shown = self._rate_shown_next()
+        return step, lambda numbers: self._writing(numbers, some, group, shown)
+
+    def _rate_shown_next(self) -> float | None:
+        """The rate that the group will show, where a schedule gives it."""
+        if self._shown is None:
+            return None
+        rule = self._rule
+        try:
+            return float(rule._base_rate_at(rule._iterations._array + 1, rule._rate._array))
+        except Exception:
+            # A schedule that has ended says so in the step that needs it.
+            return self._shown
+
+    def _writing(
+        self, numbers: dict[int, Any], places: Sequence[int] | None, group: dict[str, Any], shown: float | None
+    ) -> list[functools.partial[Any]]:
+        """What writes the numbers that a step changes, and shows the rate of the next."""
+        calls = [call for scalars in self._scalars for call in scalars.writing(scalars.after(numbers), places)]
+        if shown is not None:
+            calls.append(functools.partial(operator.setitem, group, "lr", shown))
+            calls.append(functools.partial(setattr, self, "_shown", shown))
+            calls.append(functools.partial(setattr, self, "values", kept(self.read({**group, "lr": shown}))))
+        return calls
 
     @property
     def rule(self) -> Optimizer:
@@ -352,15 +389,6 @@ class Engine:
         for scalars in self._scalars:
             scalars.read()
 
-    def write_numbers(self, places: Sequence[int] | None = None) -> None:
-        """Write numbers of the core into the state.
-
-        Args:
-            places: the parameters whose numbers may have changed. None is all.
-        """
-        for scalars in self._scalars:
-            scalars.write(places)
-
     def _prepared(
         self, gradients: Sequence[torch.Tensor], present: Sequence[int]
     ) -> tuple[Sequence[torch.Tensor], Sequence[int]]:
@@ -384,9 +412,17 @@ class Engine:
             self._some_cells[places] = [self._cells[place] for place in places]
         return self._some_cells[places]
 
-    def step_on_tensors(self, gradients: Sequence[torch.Tensor], present: Sequence[int]) -> None:
-        """As `step`, with the numbers of this step in tensors: differentiable, and without a look at any value."""
-        self.run(self.inputs(gradients, present))
+    def _prepared_on_tensors(self, gradients: Sequence[torch.Tensor], present: Sequence[int]) -> Callable[[], None]:
+        """As `prepared`, with the numbers of this step in tensors: differentiable, and without a look at any value."""
+        inputs = self.inputs(gradients, present)
+        changes = self._changed(inputs)
+        following = torch.is_grad_enabled()
+
+        def write() -> None:
+            with Mode(torch.is_grad_enabled, torch.set_grad_enabled, following):
+                self._write(inputs, *changes)
+
+        return write
 
     def inputs(self, gradients: Sequence[torch.Tensor], present: Sequence[int], compiling: bool = False) -> Inputs:
         """What a step on tensors reads and writes.
@@ -417,12 +453,18 @@ class Engine:
 
     def run(self, inputs: Inputs) -> None:
         """Make the step. `torch.compile` follows."""
+        self._write(inputs, *self._changed(inputs))
+
+    def _changed(self, inputs: Inputs) -> tuple[list[Any], list[Any]]:
+        """The parameters and the state after the step."""
         parameters, state = inputs.parameters, [tensors[0] for tensors in inputs.state]
         if torch.is_grad_enabled():
             # What a graph remembers must not be what is written to below.
             parameters = [parameter.clone() for parameter in parameters]
             state = [value.clone() if isinstance(value, torch.Tensor) else value for value in state]
-        changed, after = self._rule.stateless_apply(state, inputs.gradients, parameters)
+        return self._rule.stateless_apply(state, inputs.gradients, parameters)
+
+    def _write(self, inputs: Inputs, changed: list[Any], after: list[Any]) -> None:
         for old, gradient, new in zip(inputs.parameters, inputs.gradients, changed, strict=True):
             if gradient is not None:
                 old.copy_(new)
@@ -434,6 +476,10 @@ class Engine:
                     old.copy_(new)
             elif cell is not self._rule._iterations:
                 cell._array = new
+
+
+def _nothing_beside(numbers: dict[int, Any]) -> list[functools.partial[Any]]:
+    return []
 
 
 def _whole(gradients: Sequence[torch.Tensor]) -> list[torch.Tensor]:

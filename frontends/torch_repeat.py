@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -49,6 +49,9 @@ class Repeat:
         self._joint = Joint([engine.rule for engine in engines])
         # Some have one number for all of their parameters.
         self._numbers = engines[0].numbers if len(engines) == 1 else joined([engine.numbers for engine in engines])
+        # For each of these numbers its place among those that a step counts up; None if it does none of them.
+        counted = {id(cell): place for place, cell in enumerate(self._joint.counted)}
+        self._counted = [_places(counted, scalars.cells) for scalars in self._numbers]
         self._state = state
         self._groups = [groups[index] for index, _, _, _ in ready]
         self._lengths = list(map(len, [*groups, *map(_parameters_of, groups)]))
@@ -116,10 +119,13 @@ class Repeat:
         # Hundreds of optimizers of one parameter are out of the processor's reach: what is not touched costs nothing.
         changed = [] if self.sure else [number for number, engine in enumerate(self._engines) if engine.changed]
         # It refuses all that is no tensor, such as None.
-        if not self._joint.step(gradients, changed, self.sure):
+        step = self._joint.prepared(gradients, changed, self.sure)
+        if step is None:
             return False
-        for scalars in self._numbers:
-            scalars.write()
+        calls: list[Any] = []
+        for scalars, places in zip(self._numbers, self._counted, strict=True):
+            calls += scalars.writing(scalars.after({}) if places is None else places(step.after))
+        step.make(calls)
         for number in changed:
             self._engines[number].changed = False
         self.sure = True
@@ -137,3 +143,19 @@ class Repeat:
                 self.sure = self.sure and not engine.changed
         self._live = [number for number, engine in enumerate(self._engines) if engine.live]
         return True
+
+
+def _places(known: dict[int, int], cells: Sequence[Any]) -> Callable[[Sequence[Any]], Sequence[Any]] | None:
+    """A function that picks from a sequence what belongs to some cells; None if none of them is known.
+
+    Raises:
+        LookupError: if only some are.
+    """
+    places = [known[id(cell)] for cell in cells if id(cell) in known]
+    if not places:
+        return None
+    if len(places) < len(cells):
+        raise LookupError("some numbers change, and others do not")
+    if places == list(range(places[0], places[0] + len(places))):
+        return operator.itemgetter(slice(places[0], places[0] + len(places)))
+    return operator.itemgetter(*places)

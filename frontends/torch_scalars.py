@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import operator
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
+import numpy
 import torch
 
 from ..backends import Variable
@@ -79,6 +81,7 @@ class Scalars:
         self._in_order: Callable[[list[Any]], Sequence[Any]] | None = None
         # All of them, where all lie side by side in that order.
         self._view: Any = None
+        self._kind: Any = None
         self._seen: list[Any] | None = None
 
     @property
@@ -108,27 +111,43 @@ class Scalars:
                 cell._array = int(value) if self.counts and value == value // 1 else float(value)
             self._seen = values
 
-    def write(self, places: Sequence[int] | None = None) -> None:
-        """Write the cells' values into the tensors.
+    def after(self, numbers: dict[int, Any]) -> list[Any]:
+        """What the cells hold after a step.
 
         Args:
-            places: the parameters whose numbers may have changed. None is all.
+            numbers: what the step changes, by the identities of cells.
+        """
+        held = list(map(_held, self._cells))
+        return list(map(numbers.get, map(id, self._cells), held)) if numbers else held
+
+    @property
+    def cells(self) -> list[Variable]:
+        """Those of the core, one for each parameter."""
+        return self._cells
+
+    def writing(self, values: Sequence[Any], places: Sequence[int] | None = None) -> list[partial[Any]]:
+        """What writes numbers into the tensors, as calls, to be made at once.
+
+        Args:
+            values: what the cells hold then.
+            places: the parameters whose numbers may change. None is all.
+
+        Raises:
+            OverflowError: if the tensors cannot hold them.
         """
         if list(map(_data_ptr, self._wholes)) != self._starts:
-            # Another thread moved the memory while the step ran, as a queue does that sends it to another process.
+            # Another thread moved the memory since it was read, as a queue does that sends it to another process.
             self._look()
-        values = list(map(_held, self._cells))
-        if self._view is not None and (places is None or self.shared):
-            if values.count(values[0]) == len(values):
-                # As most are, and six times as fast.
-                self._view.fill(values[0])
-                self._seen = [self._view.item(0)] * len(values)
-            else:
-                self._view[:] = values
-                self._seen = self._view.tolist()
+        if self._view is None or not (places is None or self.shared):
+            return [partial(self._write_some, values, None if self.shared else places)]
+        if values.count(values[0]) == len(values):
+            # As most are, and six times as fast.
+            held = self._kind(values[0])
+            seen, write = [held.item()] * len(values), partial(self._view.fill, held)
         else:
-            self._write_some(values, None if self.shared else places)
-            self._seen = self._values()
+            held = numpy.array(values, self._kind)
+            seen, write = held.tolist(), partial(self._view.__setitem__, ..., held)
+        return [write, partial(setattr, self, "_seen", seen)]
 
     def _write_some(self, values: Sequence[Any], places: Sequence[int] | None) -> None:
         if places is None:
@@ -141,6 +160,7 @@ class Scalars:
                     view[position] = values[place]
                 else:
                     self._tensors[place].fill_(values[place])
+        self._seen = self._values()
 
     def _values(self) -> list[Any]:
         values = [value for run in self._runs for value in run.view.tolist()]
@@ -192,6 +212,7 @@ class Scalars:
         self._wholes = [run.whole for run in self._runs]
         self._starts = list(map(_data_ptr, self._wholes))
         self._view = self._runs[0].view if len(self._runs) == 1 and not self._apart and ordered else None
+        self._kind = None if self._view is None else self._view.dtype.type
 
 
 def _side_by_side(tensors: Sequence[torch.Tensor], places: Sequence[int]) -> list[list[int]]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..backends import Scope, compute_dtype, is_number, ops
@@ -21,6 +21,7 @@ from ..backends.compiler import has_numba
 from .apart_again import Again
 from .attributes import numbers_of
 from .cells import configuration, frozen
+from .prepared import Later, Run, nothing_later
 from .ways import Way, addresses_of, lines_of, read_as, step_values, table_of, written_in_place
 
 
@@ -106,7 +107,7 @@ class Apart:
             raise LookupError("deltas have the dtype that is computed in")
         return way.over((*held, read_as(gradient, way.dtype)))
 
-    def prepare(self, rule: Any, gradients: Any, rate: Any) -> tuple[set[int], Callable[[Callable[[], None]], None]]:
+    def prepare(self, rule: Any, gradients: Any, rate: Any) -> tuple[set[int], Run]:
         """The positions of the parameters that can be updated in one pass, and what updates them, in their scope.
 
         Args:
@@ -117,7 +118,7 @@ class Apart:
         backend = rule._parameters[0].backend
         scalars = [rate, rule._iterations.value, *(cell.value for cell in rule._host_scalars())]
         if not all(map(is_number, scalars)) or backend.watched():
-            return set(), _only_held
+            return set(), nothing_later
         groups: dict[Way, list[_Member]] = {}
         for index, way in enumerate(self._ways):
             if way is not None and index in gradients.present:
@@ -125,12 +126,11 @@ class Apart:
                 if member is not None:
                     groups.setdefault(member.way, []).append(member)
         if not groups:
-            return set(), _only_held
+            return set(), nothing_later
         numbers = {number.name: number.read() for number in numbers_of(rule)}
         values = step_values(rule, rate, gradients.divisor, numbers)
 
-        def run(hold: Callable[[], None]) -> None:
-            hold()
+        def write() -> None:
             for way, members in groups.items():
                 own = [
                     [ops.convert_to_number(gradients.factor(each.position)),
@@ -138,6 +138,9 @@ class Apart:
                     for each in members
                 ]  # fmt: skip
                 _run(rule, way, members, lines_of(values, own), backend)
+
+        def run(later: Later) -> None:
+            later(write)
 
         return {each.position for members in groups.values() for each in members}, run
 
@@ -198,8 +201,3 @@ def _address(array: Any, backend: Any) -> int:
     address = backend.address(array, dtype, shape, backend.order(array), write=True)
     assert address is not None
     return int(address)
-
-
-def _only_held(hold: Callable[[], None]) -> None:
-    """What is left to do where nothing is."""
-    hold()

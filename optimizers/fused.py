@@ -25,6 +25,7 @@ from .attributes import Seen, is_ours
 from .facts import Facts, Kinds
 from .lane import Lane
 from .lanes import Lanes, lane_of
+from .prepared import Later, Run, nothing_later
 from .recording import kinds_of, record_begin, record_updates
 from .report import ExecutionReport, Group
 from .ways import (
@@ -52,9 +53,6 @@ _ELSEWHERE = "processes hold it together, and {} in another way"
 
 _Member: TypeAlias = tuple[int, int, Any]
 """A parameter in a group: its position, the address of its gradient, and what keeps that alive."""
-
-Run: TypeAlias = Callable[[Callable[[], None]], None]
-"""Makes the updates of a step; what it is given is called when all that may fail has been done, before it writes."""
 
 
 class Fusion:
@@ -86,7 +84,7 @@ class Fusion:
             # A functional step runs on what it was given.
             _begin_eagerly(rule, gradients, rate)
             apart = rule._apart.get(any(cell.sink is not cell for cell in rule._parameters[:1]))
-            return (set(), _only_held) if apart is None else apart.prepare(rule, gradients, rate)
+            return (set(), nothing_later) if apart is None else apart.prepare(rule, gradients, rate)
         reason = _why_not_at_all(rule, rate)
         if reason is None:
             self._refresh(rule, _kinds_of(rule, gradients))
@@ -115,7 +113,7 @@ class Fusion:
                         "use jit_compile='auto'."
                     )
         if not groups:
-            return set(), _only_held
+            return set(), nothing_later
         values = self._values_of(rule, gradients, rate)
         lines = [
             lines_of(values, [
@@ -125,7 +123,7 @@ class Fusion:
             for members in groups.values()
         ]  # fmt: skip
 
-        def run(hold: Callable[[], None]) -> None:
+        def run(later: Later) -> None:
             in_memory: list[tuple[Way, list[_Member], list[dict[str, Any]]]] = []
             for ((way, plain, copied), members), own in zip(groups.items(), lines, strict=True):
                 if not plain or copied:
@@ -136,17 +134,20 @@ class Fusion:
                 else:
                     in_memory.append((way, members, own))
             # Where processes have to tell each other something, they do so before any of them writes.
-            write = self._ready_in_memory(rule, in_memory, backend)
-            hold()
-            for ((way, plain, copied), members), own in zip(groups.items(), lines, strict=True):
-                if not plain:
-                    self._run_in_library(way, members, own, backend, compiled=rule.jit_compile is True)
-                elif copied:
-                    for batch in _batches(members, own, [self._entries[index].size for index, _, _ in members]):
-                        self._run_through_copies(way, *batch, backend)
-            write()
-            if has_numba() and not (meeting or any(self._ways.values())):
-                self.lane = self._lane_of(rule, list(gradients.present))
+            write_in_memory = self._ready_in_memory(rule, in_memory, backend)
+
+            def write() -> None:
+                for ((way, plain, copied), members), own in zip(groups.items(), lines, strict=True):
+                    if not plain:
+                        self._run_in_library(way, members, own, backend, compiled=rule.jit_compile is True)
+                    elif copied:
+                        for batch in _batches(members, own, [self._entries[index].size for index, _, _ in members]):
+                            self._run_through_copies(way, *batch, backend)
+                write_in_memory()
+                if has_numba() and not (meeting or any(self._ways.values())):
+                    self.lane = self._lane_of(rule, list(gradients.present))
+
+            later(write)
 
         return {index for members in groups.values() for index, _, _ in members}, run
 
@@ -642,11 +643,6 @@ def _kinds_of(rule: Any, gradients: Any = None) -> tuple[bool, bool]:
 
 def _begin_eagerly(rule: Any, gradients: Any, rate: Any) -> None:
     rule.begin_step(gradients, [rule._parameters[index] for index in gradients.present], rate)
-
-
-def _only_held(hold: Callable[[], None]) -> None:
-    """What is left to do where nothing is."""
-    hold()
 
 
 def _batches(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ..backends import (
@@ -15,7 +16,6 @@ from ..backends import (
     Scope,
     Variable,
     backend_of,
-    commit,
     compiler_graph,
     describe,
     leaves_scopes,
@@ -35,6 +35,7 @@ from .checks import (
     remedy,
 )
 from .hyperparameter import LEARNING_RATE
+from .prepared import InScope, Prepared
 from .update import UpdateRule
 
 
@@ -87,26 +88,50 @@ class ImperativeOptimizer(UpdateRule):
 
     @leaves_scopes
     def _apply_now(self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None) -> int:
+        step = self._prepared(grads, trainable_variables)
+        if step is not None:
+            step.make()
+        return int(self._iterations._array)
+
+    @leaves_scopes
+    def prepared(
+        self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None = None, rate: Any = None
+    ) -> Prepared | None:
+        """The first half of `apply`; None if there is nothing to do. Not for users.
+
+        Args:
+            grads, trainable_variables: as of `apply`.
+            rate: of the step. Default: the optimizer's.
+
+        Raises:
+            As `apply`.
+        """
+        return self._prepared(grads, trainable_variables, rate)
+
+    def _prepared(
+        self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None, rate: Any = None
+    ) -> Prepared | None:
         lane = self._fusion.lane
-        if lane is not None and lane.step(self, grads, trainable_variables):
-            return int(self._iterations._array)
-        if self._apply_otherwise(grads, trainable_variables):
-            return int(self._iterations._array)
-        return self._apply_generally(grads, trainable_variables)
+        step = None if lane is None else lane.prepared(self, grads, trainable_variables, rate)
+        return step or self._prepared_otherwise(grads, trainable_variables, rate) or self._prepared_generally(
+            grads, trainable_variables, rate
+        )  # fmt: skip
 
-    def _apply_otherwise(self, grads: Any, trainable_variables: Any) -> bool:
-        """A step by another short way than that of the step before, if there is one; whether it was made."""
+    def _prepared_otherwise(self, grads: Any, trainable_variables: Any, rate: Any) -> Prepared | None:
+        """A step by another short way than that of the step before, if there is one."""
         another = self._fusion.another(self, grads, trainable_variables)
-        if another is None or not another[1].step(self, grads, trainable_variables):
-            return False
-        self._fusion.take(*another)
-        return True
+        step = None if another is None else another[1].prepared(self, grads, trainable_variables, rate)
+        if another is not None and step is not None:
+            self._fusion.take(*another)
+        return step
 
-    def _apply_generally(self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None) -> int:
+    def _prepared_generally(
+        self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None, rate: Any
+    ) -> Prepared | None:
         """A step that finds out everything about what it was given."""
         gradients = [value_of(gradient) for gradient in as_list(grads, "gradients")]
         if not gradients:
-            return int(self._iterations.value)
+            return None
         variables = self._parameters_given(gradients, trainable_variables)
         if self.built:
             if self._loaded:
@@ -126,27 +151,31 @@ class ImperativeOptimizer(UpdateRule):
         refusal = self._refusal(gradients, cells, positions)
         if not self.built:
             self.build(variables)
-            if refusal is None and self._apply_otherwise(gradients, variables):
-                return int(self._iterations._array)
+            step = None if refusal is not None else self._prepared_otherwise(gradients, variables, rate)
+            if step is not None:
+                return step
         aligned: list[Any] = [None] * len(self._parameters)
         for position, gradient in zip(positions, gradients, strict=True):
             whole = gradient is not None and type(gradient) is not Rows
             aligned[position] = cells[0].backend.plain(gradient) if whole else gradient
-        with self._agreement(aligned, refusal), cells[0].backend.arithmetic(), Undisturbed() as guard:
-
-            def hold() -> None:
-                if refusal is not None:
-                    raise refusal.error
-                guard.hold()
-
+        pieces: list[Callable[[], None]] = []
+        contexts: list[Callable[[], contextlib.AbstractContextManager[Any]]] = [
+            functools.partial(self._agreement, aligned, refusal), cells[0].backend.arithmetic
+        ]  # fmt: skip
+        with contexts[0](), contexts[1]():
             with Scope((cell, cell.value) for cell in self._step_scalars()) as scope:
-                self._run(aligned, hold=hold)
-            commit(scope)
-        if self._fusion.lane is not None:
-            given = [position for position, gradient in zip(positions, gradients, strict=True) if gradient is not None]
-            self._fusion.lane.arrange(self, given)
-            self._fusion.take(tuple(given), self._fusion.lane)
-        return int(self._iterations.value)
+                self._run(aligned, rate, pieces.append)
+            if refusal is not None:
+                raise refusal.error
+        given = [position for position, gradient in zip(positions, gradients, strict=True) if gradient is not None]
+        return InScope(scope, pieces, contexts, functools.partial(self._begin_next, given))
+
+    def _begin_next(self, given: list[int]) -> None:
+        """Begin the next step with the way that was found for some parameters."""
+        lane = self._fusion.lane
+        if lane is not None:
+            lane.arrange(self, given)
+            self._fusion.take(tuple(given), lane)
 
     def _apply_in_graph(self, graph: Any, grads: Any, trainable_variables: Any) -> None:
         """`apply`, read by torch's compiler: written in what that understands."""
@@ -290,7 +319,7 @@ class ImperativeOptimizer(UpdateRule):
         missing = [cell.name for cell, gradient in zip(cells, gradients, strict=True) if gradient is None]
         if missing:
             check_some_gradient(gradients, missing)
-            warnings.warn(f"Gradients do not exist for variables {missing}: they are left as they are.", stacklevel=7)
+            warnings.warn(f"Gradients do not exist for variables {missing}: they are left as they are.", stacklevel=8)
 
     def _check_held(self, cells: Sequence[Variable], positions: Sequence[int]) -> None:
         """Raise if an array that this step reads or writes was given another kind of memory since it was made."""
@@ -404,8 +433,10 @@ class ImperativeOptimizer(UpdateRule):
         if len(weights) != len(cells):
             raise ValueError(f"Received {len(weights)} weights; optimizer {self.name!r} has {len(cells)} variables.")
         arrays = [self._fitting_weight(cell, value_of(weight)) for cell, weight in zip(cells, weights, strict=True)]
-        for cell, array in zip(cells, arrays, strict=True):
-            cell.assign(array)
+        with Undisturbed() as guard:
+            guard.hold()
+            for cell, array in zip(cells, arrays, strict=True):
+                cell.assign(array)
 
     def _fitting_weight(self, cell: Variable, weight: Any) -> Any:
         """A weight as the cell's own kind of array."""

@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ..backends import HOST, Order, Variable, any_scope
-from ..backends.interruptions import attributes_set, one_after_another
 from ..backends.intervals import joined
 from .attributes import is_ours
 from .hyperparameter import in_use
 from .lane import Lane, seen_anew
+from .prepared import InCalls
 from .ways import Way, before_gradients, named_values, table_of
 
 _NUMBERS = (float, int)
@@ -118,6 +118,9 @@ class Joint:
     Args:
         rules: the optimizers.
 
+    Attributes:
+        counted: the numbers that a step changes: it counts them up.
+
     Raises:
         LookupError: if they have no such step.
     """
@@ -158,7 +161,7 @@ class Joint:
             first += lane.count
         self._launches = [self._launch(parts, first) for parts in groups.values()]
         self._held = [list(map(_array_of, launch.cells)) for launch in self._launches]
-        self._counted = [cell for lane, rule in zip(self._lanes, rules, strict=True) for cell in lane.counted(rule)]
+        self.counted = [cell for lane, rule in zip(self._lanes, rules, strict=True) for cell in lane.counted(rule)]
 
     def _launch(self, members: list[tuple[int, Any, list[int]]], gradients: int) -> _Launch:
         parts = [part for _, part, _ in members]
@@ -213,8 +216,8 @@ class Joint:
             if rule._schedule is not None or in_use(rule.decay):
                 self._scheduled.add(member)
 
-    def step(self, gradients: list[Any], changed: Sequence[int], sure: bool) -> bool:
-        """Make one step of each, if all are like the last ones; whether they were made.
+    def prepared(self, gradients: list[Any], changed: Sequence[int], sure: bool) -> InCalls | None:
+        """One step of each, but for what it writes, if all are like the last ones.
 
         Args:
             gradients: of all, in the order of the optimizers and their parameters.
@@ -226,14 +229,14 @@ class Joint:
             What a schedule of one of them raises; nothing has changed then.
         """
         if any_scope():
-            return False
+            return None
         if not sure:
             if not self.holds():
-                return False
+                return None
             self._held = [list(map(_array_of, launch.cells)) for launch in self._launches]
         if changed:
             if not all([self._lanes[member].is_as_seen(self._rules[member]) for member in changed]):
-                return False
+                return None
             self._follow(changed)
         rates = base_rates = list(map(_array_of, self._rates))
         if self._scheduled:
@@ -248,7 +251,7 @@ class Joint:
             given = gradients if launch.places is None else [gradients[place] for place in launch.places]
             addresses = launch.look(held, given)
             if addresses is None:
-                return False
+                return None
             if not launch.table.still_apart(addresses, launch.before, self._memory):
                 moved.append(len(found))
             kept.append((held, given))
@@ -258,11 +261,11 @@ class Joint:
         if moved:
             memory = seen_anew(self._launches, kept, found, moved)
             if memory is None:
-                return False
+                return None
             self._memory = memory
         for rate in rates:
             if type(rate) not in _NUMBERS:
-                return False
+                return None
         values = [
             named_values(rate, base_rate, count._array, list(map(_array_of, shared)), None, numbers)
             for rate, base_rate, count, shared, numbers in zip(
@@ -273,13 +276,10 @@ class Joint:
         for launch, addresses in zip(self._launches, found, strict=True):
             lines = _lines(launch.shares, values)
             if launch.still is not None and not launch.still(lines[0]):
-                return False
+                return None
             calls.append(launch.table.writing(launch.kernels, addresses, lines))
-        calls.append(attributes_set(self._counted, "_array", [cell._array + 1 for cell in self._counted]))
-        # Before they are: an interruption may come after the calls, but not between them.
-        self._backend.wrote(written)
-        one_after_another(calls)
-        return True
+        after = [cell._array + 1 for cell in self.counted]
+        return InCalls(self._backend, written, calls, self.counted, after, (kept, found))
 
 
 def _lines(shares: list[_Share], members: list[dict[str, Any]]) -> list[tuple[float, ...]]:

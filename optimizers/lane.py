@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..backends import Order, Scope, Variable, any_scope
-from ..backends.interruptions import attributes_set, one_after_another
 from ..backends.intervals import Intervals, written_apart
 from .attributes import Seen
 from .checks import check_gradient
+from .prepared import InCalls
 from .ways import Begin, InTable, Together, Way, calls_of, lines_of, read_as, squares_of, step_values
 
 if TYPE_CHECKING:  # Numba is imported when there is a first table.
@@ -135,26 +135,33 @@ class Lane:
         both._set_up(rule)
         return both
 
-    def step(self, rule: Any, gradients: Any, variables: Any) -> bool:
-        """Make the step if it is like the last one; whether it was made.
+    def prepared(self, rule: Any, gradients: Any, variables: Any, rate: Any = None) -> InCalls | None:
+        """The step but for what it writes, if it is like the last one.
+
+        Args:
+            rule: the optimizer.
+            gradients: of the step.
+            variables: the parameters, or None for all in the expected order.
+            rate: of the step. Default: the optimizer's.
 
         Raises:
-            What a schedule or a scalar of the rule raises; nothing has changed then.
+            What a schedule or a scalar of the rule raises.
             Disagreement: if another process, which holds parameters too, does not make it.
         """
         if self._agreement is None:
-            return self._made(rule, gradients, variables)
+            return self._looked_at(rule, gradients, variables, rate)
         with self._agreement:
-            return self._made(rule, gradients, variables)
+            return self._looked_at(rule, gradients, variables, rate)
 
-    def _made(self, rule: Any, gradients: Any, variables: Any) -> bool:
+    def _looked_at(self, rule: Any, gradients: Any, variables: Any, rate: Any) -> InCalls | None:
         if any_scope() or (variables is not None and (type(variables) not in _LISTS or not self._are_known(variables))):
-            return False
+            return None
         if not self.is_expected(rule, gradients, in_order=variables is None):
-            return False
+            return None
         divisor = rule.loss_scale_factor
         # A schedule is code of the user's: the last that runs before memory is looked at.
-        rate = rule._rate_at(rule._iterations._array, rule._rate._array)
+        if rate is None:
+            rate = rule._rate_at(rule._iterations._array, rule._rate._array)
         addresses: list[Any] = []
         written: list[Any] = []
         kept: list[Any] = []
@@ -168,7 +175,7 @@ class Lane:
             if part.spread:
                 here = self._backend.rows_held_here(held, given)
                 if here is None:
-                    return False
+                    return None
                 held, given = here
             if part.otherwise:
                 given = self._brought(part, held, given, part.otherwise)
@@ -178,7 +185,7 @@ class Lane:
                 given = self._brought(part, held, given, range(len(given)))
                 found = part.look(held, given, memory is None)
                 if found is None:
-                    return False
+                    return None
             kept.append((held, given))
             if memory is None or not part.table.still_apart(found, part.before, memory):
                 moved.append(len(addresses))
@@ -186,10 +193,10 @@ class Lane:
         if moved:
             self.memory = seen_anew(self.parts, kept, addresses, () if memory is None else moved)
             if self.memory is None:
-                return False
+                return None
         factors = self._factors(rule, gradients, addresses) if self._clipped else {}
         if type(rate) not in _NUMBERS or (factors and any(type(each) not in _NUMBERS for each in factors.values())):
-            return False
+            return None
         pending: list[Any] = []
         if self._begin is None:
             values = step_values(rule, rate, divisor, self._seen.values)
@@ -203,7 +210,7 @@ class Lane:
                 lines = [self._lines(part, values, factors) for part in self.parts]
             pending = list(scope.writes())
         if not all(self.parts[number].way.leaves_still(line) for number in self._rows for line in lines[number]):
-            return False
+            return None
         running = [
             part.way.passes(InTable(part.table, found), own)
             for part, found, own in zip(self.parts, addresses, lines, strict=True)
@@ -214,11 +221,7 @@ class Lane:
         if pending:
             cells += [cell for cell, _ in pending]
             after += [value for _, value in pending]
-        calls.append(attributes_set(cells, "_array", after))
-        # Before they are: an interruption may come after the calls, but not between them.
-        self._backend.wrote(written)
-        one_after_another(calls)
-        return True
+        return InCalls(self._backend, written, calls, cells, after, (kept, addresses))
 
     def is_expected(self, rule: Any, gradients: Any, in_order: bool) -> bool:
         """Whether a step has as many gradients as the last one, and the optimizer is what it was.

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, overload
 
 from ..backends import (
@@ -38,8 +38,9 @@ from ..schedules.base import as_float
 from .cells import CellKeeper
 from .checks import as_list
 from .clipping import global_norm, global_norm_factor, norm_factor, norms
-from .fused import Fusion, Run
+from .fused import Fusion
 from .hyperparameter import LEARNING_RATE, in_use
+from .prepared import Later, Run, at_once
 from .report import ExecutionReport
 
 _OURS = f"{__name__.partition('.')[0]}."
@@ -156,46 +157,53 @@ class UpdateRule(CellKeeper):
         """The rate before `decay`, which a schedule or callable may give."""
         return rate if self._schedule is None else LEARNING_RATE.checked(self._schedule(count), type(self).__name__)
 
-    def _run(self, gradients: Sequence[Any], rate: Any = None, hold: Callable[[], None] | None = None) -> None:
+    def _run(self, gradients: Sequence[Any], rate: Any = None, later: Later | None = None) -> None:
         """One step for the parameters whose gradient is not None; `gradients` stand in the order of the parameters.
 
         Args:
             gradients: one for each parameter, or None.
             rate: of this step. Default: the optimizer's.
-            hold: called when all that may fail has been done, before the first array is written, by a step in place.
+            later: by a step in place, takes all that writes, piece by piece in their order. When all that may fail has
+                been done, they may be called, in the scopes of this. Default: each is called at once.
         """
         count = self._iterations.value
         if rate is None:
             rate = self._rate_at(count, self._rate.value)
         every = self.gradient_accumulation_steps
         if every is None:
-            self._update(_Gradients(self, gradients, self.loss_scale_factor), rate, hold)
+            self._update(_Gradients(self, gradients, self.loss_scale_factor), rate, later)
         else:
             ops.cond(
                 ops.once(_following, count, 0, self._turn) % every == 0,
-                lambda: self._update_from_accumulators(gradients, rate, hold),
-                lambda: self._accumulate(gradients, hold),
+                lambda: self._update_from_accumulators(gradients, rate, later),
+                lambda: self._accumulate(gradients, later),
             )
-        self._iterations.assign(ops.once(_following, count, 0, self._turn))
+        (later or at_once)(lambda: self._iterations.assign(ops.once(_following, count, 0, self._turn)))
 
-    def _accumulate(self, gradients: Sequence[Any], hold: Callable[[], None] | None) -> None:
+    def _accumulate(self, gradients: Sequence[Any], later: Later | None) -> None:
         incoming = _Gradients(self, gradients, self.loss_scale_factor)
-        if hold is not None:
-            hold()
-        for index in incoming.present:
-            with self._scope_of(index) as scope:
-                self._accumulators[index].assign_add(incoming.unscaled(index))
-            commit(scope)
 
-    def _update_from_accumulators(self, gradients: Sequence[Any], rate: Any, hold: Callable[[], None] | None) -> None:
+        def write() -> None:
+            for index in incoming.present:
+                with self._scope_of(index) as scope:
+                    self._accumulators[index].assign_add(incoming.unscaled(index))
+                commit(scope)
+
+        (later or at_once)(write)
+
+    def _update_from_accumulators(self, gradients: Sequence[Any], rate: Any, later: Later | None) -> None:
         # The last gradients of a window go straight into the update: if that fails, the accumulators are as they were.
         # A parameter without a gradient on the last call keeps what it has for the next window: nothing is lost.
         summed = _Sums(self, gradients)
-        self._update(summed, rate, hold)
-        for index in summed.present:
-            self._accumulators[index].assign(0.0)
+        self._update(summed, rate, later)
 
-    def _update(self, gradients: _Gradients, rate: Any, hold: Callable[[], None] | None) -> None:
+        def write() -> None:
+            for index in summed.present:
+                self._accumulators[index].assign(0.0)
+
+        (later or at_once)(write)
+
+    def _update(self, gradients: _Gradients, rate: Any, later: Later | None) -> None:
         gradients.clip()
         fused, run = self._fusion.prepare(self, gradients, rate)
         alone = [
@@ -203,11 +211,15 @@ class UpdateRule(CellKeeper):
             for index in range(len(self._parameters))
             if index not in fused and (index in gradients.present or self.use_ema)
         ]
-        self._update_held(run, alone, gradients, rate, hold)
+        self._update_held(run, alone, gradients, rate, later)
         if self._counts:
-            for index in gradients.present:
-                for count in self._counts[index]:
-                    count.assign(ops.once(_following, count.value))
+            (later or at_once)(lambda: self._count(gradients.present))
+
+    def _count(self, present: Iterable[int]) -> None:
+        """Count the steps of some parameters up."""
+        for index in present:
+            for count in self._counts[index]:
+                count.assign(ops.once(_following, count.value))
 
     def _update_held(
         self,
@@ -215,18 +227,19 @@ class UpdateRule(CellKeeper):
         alone: Sequence[int],
         gradients: _Gradients,
         rate: Any,
-        hold: Callable[[], None] | None,
+        later: Later | None,
     ) -> None:
-        """Update what `run` does in one pass and the others; what may fail before `hold`, and written after it."""
-        if hold is not None and any(self._may_fail(index, gradients) for index in alone):
+        """Update what `run` does in one pass and the others; what may fail at once, and what only writes later."""
+        if later is not None and any(self._may_fail(index, gradients) for index in alone):
             arrays = [*self._shared, *(cell for index in alone for cell in self._grouped[index])]
             with Scope((cell, cell.value) for cell in arrays if cell.backend is not HOST) as pending:
                 self._update_alone(alone, gradients, rate)
-            run(hold)
-            commit(pending)
+            run(later)
+            later(lambda: commit(pending))
         else:
-            run(hold or _nothing)
-            self._update_alone(alone, gradients, rate)
+            later = later or at_once
+            run(later)
+            later(lambda: self._update_alone(alone, gradients, rate))
 
     def _explain(self, index: int, error: Exception) -> None:
         """Where processes hold a parameter together, its library's words for what it cannot do need others beside."""

@@ -19,16 +19,16 @@ def counted(monkeypatch):
     from gradwise.optimizers.joint import Joint
 
     made: list[bool] = []
-    original = Joint.step
+    original = Joint.prepared
 
-    def step(self, *arguments):
+    def prepared(self, *arguments):
         result = original(self, *arguments)
         # An optimizer for each parameter makes such steps too, each of them alone.
         if len(self._lanes) > 1:
-            made.append(result)
+            made.append(result is not None)
         return result
 
-    monkeypatch.setattr(Joint, "step", step)
+    monkeypatch.setattr(Joint, "prepared", prepared)
     return made
 
 

@@ -359,7 +359,7 @@ def test_arrays_that_own_nothing_take_the_short_way(make):
     parameter, _ = make(50)
     optimizer = _stepped(parameter, np.ones(50, np.float32), "auto", {})
     assert optimizer._fusion.lane is not None
-    assert optimizer._fusion.lane.step(optimizer, [np.ones(50, np.float32)], [parameter])
+    assert optimizer._fusion.lane.prepared(optimizer, [np.ones(50, np.float32)], [parameter])
 
 
 # -------------------------------------------------------------------- owners that cannot be asked
@@ -449,7 +449,7 @@ def test_gradients_of_an_owner_that_cannot_be_asked_are_copied(make, owner, opti
     assert [str(group).split(":")[0] for group in optimizer.execution_report()] == ["fused"]
     lane = optimizer._fusion.lane
     assert lane is not None
-    assert lane.step(optimizer, [make(gradient)], [parameter])
+    assert lane.prepared(optimizer, [make(gradient)], [parameter])
 
 
 @SILENT

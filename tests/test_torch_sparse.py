@@ -81,9 +81,9 @@ def test_steps_like_the_last_one_take_the_short_way(given, monkeypatch):
     table, other = torch.nn.Parameter(torch.ones(9, 4)), torch.nn.Parameter(torch.ones(3))
     optimizer = getattr(gtorch, name)([table, other], **arguments)
     generally = []
-    general = optimizers.Optimizer._apply_generally
+    general = optimizers.Optimizer._prepared_generally
     monkeypatch.setattr(
-        optimizers.Optimizer, "_apply_generally", lambda self, *a: generally.append(self) or general(self, *a)
+        optimizers.Optimizer, "_prepared_generally", lambda self, *a: generally.append(self) or general(self, *a)
     )
     for step in range(4):
         table.grad, other.grad = sparse((9, 4), 1, 3 + step, torch.float32, seed=step), torch.ones(3)

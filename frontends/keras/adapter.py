@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import keras
 
-from ...backends import HOST, compiler_graph, compute_dtype
+from ...backends import HOST, compiler_graph, compute_dtype, leaves_scopes
 from ...optimizers import Optimizer
 from ...optimizers.cells import Record
 from ...optimizers.hyperparameter import LEARNING_RATE
@@ -211,6 +211,7 @@ class Adapter(keras.optimizers.Optimizer):
         else:
             self._apply_outside(grads, trainable_variables)
 
+    @leaves_scopes
     def _apply(self, grads: Iterable[Any], trainable_variables: Iterable[keras.Variable] | None) -> None:
         grads = list(grads)
         if not grads:

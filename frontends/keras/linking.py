@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
+import functools
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -10,13 +12,18 @@ from typing import Any, NamedTuple
 import keras
 
 from ...backends import HOST, BuildScope, StepScope, Variable, commit, ops
+from ...backends.interruptions import Undisturbed
 from ...optimizers import Optimizer
 from ...optimizers.cells import Record
+from ...optimizers.prepared import make
 from .host import LentScope, get_stateless_scope, held_in_scope
 from .schedules import plain
 
 Make = Callable[[Record, Any, "keras.Variable | None"], keras.Variable]
 """Makes a Keras Variable for a record of the core, with a first value and the model's Variable that it belongs to."""
+
+
+_item = operator.methodcaller("item")
 
 
 class _Slot(NamedTuple):
@@ -41,11 +48,18 @@ class _Number:
         if held != self._seen:
             self.cell._array = held
 
-    def push(self) -> None:
-        """Write to the Keras Variable what the core counted."""
+    def pushing(self, numbers: dict[int, Any]) -> list[functools.partial[Any]]:
+        """What writes to the Keras Variable what the core counted, as calls.
+
+        Args:
+            numbers: what a step changes, by the identities of cells.
+        """
         tensor = self.variable.value
-        tensor.fill_(self.cell._array)
-        self._seen = tensor.item()
+        return [
+            functools.partial(tensor.fill_, numbers.get(id(self.cell), self.cell._array)),
+            # As it can hold that; read when it does.
+            functools.partial(collections.deque, map(setattr, [self], ["_seen"], map(_item, [tensor])), 0),
+        ]
 
 
 class Link:
@@ -185,10 +199,15 @@ class Link:
             core._rate._array = rate.value.item()
         for number in self._numbers:
             number.pull()
-        core.apply(gradients, None if positions is None else [core._parameters[position] for position in positions])
-        for number in self._numbers:
-            number.push()
-        count.fill_(core._iterations._array)
+        step = core.prepared(gradients, None if positions is None else [core._parameters[at] for at in positions])
+        if step is not None:
+            make([step], [lambda numbers: self._writing(numbers, count)])
+
+    def _writing(self, numbers: dict[int, Any], count: Any) -> list[functools.partial[Any]]:
+        """What writes the numbers that a step changes to the Keras Variables."""
+        cell = self.core._iterations
+        calls = [functools.partial(count.fill_, numbers.get(id(cell), cell._array))]
+        return calls + [call for number in self._numbers for call in number.pushing(numbers)]
 
     def _share(self) -> None:
         """Let the core's cells hold the tensors of the Keras Variables."""
@@ -226,10 +245,15 @@ class Link:
         ]
         pairs += [(variable, value) for variable, value in zip(state, after, strict=True) if variable is not rate]
         given: set[int] = set()
+        changes = []
         for variable, value in pairs:
             # JAX takes an array away from all that share it.
-            variable.assign(keras.ops.copy(value) if id(value) in given else value)
+            changes.append((variable, keras.ops.copy(value) if id(value) in given else value))
             given.add(id(value))
+        with Undisturbed() as guard:
+            guard.hold()
+            for variable, value in changes:
+                variable.assign(value)
 
     def _value_at(self, position: int) -> Any:
         """The value of a variable, or what stands for it where a layer is frozen and its values are not given."""
