@@ -106,8 +106,11 @@ class Repeat:
         """
         if not self._entries and asks_for_state(groups):
             return False
+        # Nothing is if this is interrupted.
+        sure, self.sure = self.sure, False
         values = list(map(self._read, self._groups))
-        if (self._live or not alike(values, self._values)) and not self._follow(values):
+        followed = bool(self._live) or not alike(values, self._values)
+        if followed and not self._follow(values):
             return False
         gradients = list(map(_gradient_of, itertools.chain.from_iterable(map(_parameters_of, groups))))
         if self._places is not None:
@@ -117,9 +120,10 @@ class Repeat:
         for scalars in self._numbers:
             scalars.read()
         # Hundreds of optimizers of one parameter are out of the processor's reach: what is not touched costs nothing.
-        changed = [] if self.sure else [number for number, engine in enumerate(self._engines) if engine.changed]
+        untouched = sure and not followed
+        changed = [] if untouched else [number for number, engine in enumerate(self._engines) if engine.changed]
         # It refuses all that is no tensor, such as None.
-        step = self._joint.prepared(gradients, changed, self.sure)
+        step = self._joint.prepared(gradients, changed, sure)
         if step is None:
             return False
         calls: list[Any] = []
@@ -140,7 +144,6 @@ class Repeat:
                 if not engine.follow(group) or engine.needs_tensors(group):
                     return False
                 self._values[number] = engine.values
-                self.sure = self.sure and not engine.changed
         self._live = [number for number, engine in enumerate(self._engines) if engine.live]
         return True
 
