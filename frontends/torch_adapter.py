@@ -299,7 +299,8 @@ class Adapter(torch.optim.Optimizer):
         begun = [place for place in self._begun(group) if trainable(group["params"][place])]
         before = self.__dict__.setdefault("_used_with", {}).get(index, group)
         with Mode(torch.is_grad_enabled, torch.set_grad_enabled, bool(self.defaults.get("differentiable"))):
-            engine = Engine(self._row(), {**group, **instead}, self.state, [*begun, *present], before)
+            first = sum(len(each["params"]) for each in self.param_groups[:index])
+            engine = Engine(self._row(), {**group, **instead}, self.state, [*begun, *present], before, first)
         self.__dict__.setdefault("_engines", {})[index] = engine
         for name in ("_repeat", "_tried"):
             self.__dict__.pop(name, None)

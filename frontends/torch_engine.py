@@ -47,6 +47,7 @@ class Engine:
         state: of the optimizer. What is missing in it is made.
         positions: which of the group's parameters take part.
         before: the group's values when its state was last used. What has been switched on since may begin.
+        first: the number of the group's first parameter in `state_dict`, by which errors name it.
 
     Raises:
         KeyError: if state lacks a piece.
@@ -55,9 +56,10 @@ class Engine:
     """
 
     def __init__(
-        self, row: Row, group: Mapping[str, Any], state: Any, positions: Sequence[int], before: Mapping[str, Any]
-    ) -> None:
-        self._row, self._state = row, state
+        self, row: Row, group: Mapping[str, Any], state: Any, positions: Sequence[int], before: Mapping[str, Any],
+        first: int,
+    ) -> None:  # fmt: skip
+        self._row, self._state, self._first = row, state, first
         self._arrange(group, positions)
         if group.get("capturable") and any(parameter.device.type == "cpu" for parameter in self._parameters):
             raise AssertionError(
@@ -112,7 +114,7 @@ class Engine:
             row,
             self._state,
             parameters,
-            [f"variable_{position}" if names is None else names[position] for position in positions],
+            [f"variable_{self._first + position}" if names is None else names[position] for position in positions],
             bool(group.get("capturable")),
             row.attributes(before),
             known,

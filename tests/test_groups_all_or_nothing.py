@@ -168,3 +168,18 @@ def test_the_users_own_code_that_fails_in_a_later_group(fails, steps, jit_compil
         optimizer.step()
     assert all_of(optimizer)[: len(before)] == before
     assert [group["lr"] for group in optimizer.param_groups] == [group["lr"] for group in counted]
+
+
+def test_errors_name_parameters_by_their_numbers_in_the_state():
+    import torch
+
+    from gradwise.frontends import torch as ours
+
+    optimizer = ours.Adam(groups_of(), lr=0.1)
+    give_gradients(optimizer)
+    last = optimizer.param_groups[2]["params"][1]
+    last.grad = torch.full((3, 2), 0.5)
+    optimizer.step()
+    del optimizer.state[last]["exp_avg"]
+    with pytest.raises(KeyError, match="'variable_5'"):
+        optimizer.step()
