@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, overload
 
 from ..backends import (
@@ -157,7 +157,7 @@ class UpdateRule(CellKeeper):
         """The rate before `decay`, which a schedule or callable may give."""
         return rate if self._schedule is None else LEARNING_RATE.checked(self._schedule(count), type(self).__name__)
 
-    def _run(self, gradients: Sequence[Any], rate: Any = None, later: Later | None = None) -> None:
+    def _run(self, gradients: Sequence[Any], rate: Any = None, later: Later = at_once) -> None:
         """One step for the parameters whose gradient is not None; `gradients` stand in the order of the parameters.
 
         Args:
@@ -178,9 +178,9 @@ class UpdateRule(CellKeeper):
                 lambda: self._update_from_accumulators(gradients, rate, later),
                 lambda: self._accumulate(gradients, later),
             )
-        (later or at_once)(lambda: self._iterations.assign(ops.once(_following, count, 0, self._turn)))
+        later(lambda: self._iterations.assign(ops.once(_following, count, 0, self._turn)))
 
-    def _accumulate(self, gradients: Sequence[Any], later: Later | None) -> None:
+    def _accumulate(self, gradients: Sequence[Any], later: Later) -> None:
         incoming = _Gradients(self, gradients, self.loss_scale_factor)
 
         def write() -> None:
@@ -189,9 +189,9 @@ class UpdateRule(CellKeeper):
                     self._accumulators[index].assign_add(incoming.unscaled(index))
                 commit(scope)
 
-        (later or at_once)(write)
+        later(write)
 
-    def _update_from_accumulators(self, gradients: Sequence[Any], rate: Any, later: Later | None) -> None:
+    def _update_from_accumulators(self, gradients: Sequence[Any], rate: Any, later: Later) -> None:
         # The last gradients of a window go straight into the update: if that fails, the accumulators are as they were.
         # A parameter without a gradient on the last call keeps what it has for the next window: nothing is lost.
         summed = _Sums(self, gradients)
@@ -201,9 +201,9 @@ class UpdateRule(CellKeeper):
             for index in summed.present:
                 self._accumulators[index].assign(0.0)
 
-        (later or at_once)(write)
+        later(write)
 
-    def _update(self, gradients: _Gradients, rate: Any, later: Later | None) -> None:
+    def _update(self, gradients: _Gradients, rate: Any, later: Later) -> None:
         gradients.clip()
         fused, run = self._fusion.prepare(self, gradients, rate)
         alone = [
@@ -212,14 +212,15 @@ class UpdateRule(CellKeeper):
             if index not in fused and (index in gradients.present or self.use_ema)
         ]
         self._update_held(run, alone, gradients, rate, later)
-        if self._counts:
-            (later or at_once)(lambda: self._count(gradients.present))
+        if not self._counts:
+            return
 
-    def _count(self, present: Iterable[int]) -> None:
-        """Count the steps of some parameters up."""
-        for index in present:
-            for count in self._counts[index]:
-                count.assign(ops.once(_following, count.value))
+        def count() -> None:
+            for index in gradients.present:
+                for steps in self._counts[index]:
+                    steps.assign(ops.once(_following, steps.value))
+
+        later(count)
 
     def _update_held(
         self,
@@ -227,17 +228,16 @@ class UpdateRule(CellKeeper):
         alone: Sequence[int],
         gradients: _Gradients,
         rate: Any,
-        later: Later | None,
+        later: Later,
     ) -> None:
         """Update what `run` does in one pass and the others; what may fail at once, and what only writes later."""
-        if later is not None and any(self._may_fail(index, gradients) for index in alone):
+        if later is not at_once and any(self._may_fail(index, gradients) for index in alone):
             arrays = [*self._shared, *(cell for index in alone for cell in self._grouped[index])]
             with Scope((cell, cell.value) for cell in arrays if cell.backend is not HOST) as pending:
                 self._update_alone(alone, gradients, rate)
             run(later)
             later(lambda: commit(pending))
         else:
-            later = later or at_once
             run(later)
             later(lambda: self._update_alone(alone, gradients, rate))
 
