@@ -57,6 +57,14 @@ def _reflected(function: Callable[[Any, Any], Any]) -> Callable[[Variable, Any],
     return method
 
 
+_EXCHANGED = [object()]
+
+
+def constraints_now() -> object:
+    """Another object whenever a constraint was exchanged: what was recorded of updates may not hold then."""
+    return _EXCHANGED[0]
+
+
 class Variable:
     """A named cell that holds an array, reads like one, and is written by `assign`.
 
@@ -85,7 +93,6 @@ class Variable:
     __array_ufunc__ = None
 
     name: str
-    constraint: Callable[[Array], Array] | None
     _array: Any
 
     def __init__(
@@ -98,8 +105,20 @@ class Variable:
         if backend is NUMPY:
             initial_value = NUMPY.to_numpy(initial_value)
         self._set_up(name, backend, backend.shape(initial_value), backend.dtype_name(initial_value))
-        self.constraint = constraint
+        vars(self)["constraint"] = constraint
         self._begin(backend.copy(initial_value))
+
+    @property
+    def constraint(self) -> Callable[[Array], Array] | None:
+        """What is applied after every update; it may be set at any time."""
+        found: Callable[[Array], Array] | None = vars(self)["constraint"]
+        return found
+
+    @constraint.setter
+    def constraint(self, value: Callable[[Array], Array] | None) -> None:
+        if value is not vars(self)["constraint"]:
+            vars(self)["constraint"] = value
+            _EXCHANGED[0] = object()
 
     def _begin(self, array: Array) -> None:
         """Hold a first array: in the build scope if there is one, so that the cell itself stays empty."""
@@ -111,7 +130,7 @@ class Variable:
 
     def _set_up(self, name: str, backend: Backend, shape: tuple[int, ...], dtype: str) -> None:
         self.name = name
-        self.constraint = None
+        vars(self)["constraint"] = None
         self._backend = backend
         self._array = None
         self._shape = shape

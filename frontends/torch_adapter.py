@@ -187,17 +187,38 @@ class Adapter(torch.optim.Optimizer):
                 self.__dict__.pop("_repeat", None)
             elif repeat.step(self.param_groups):
                 return
+        # Parameters whose state is made in this step.
+        self._begun_now: list[tuple[int, torch.Tensor]] = []
+        try:
+            ready, before, steps = self._prepared_groups()
+        except BaseException:
+            # Some rules take what is there, zeros included, for that of a step which was made.
+            for index, parameter in self._begun_now:
+                self.state.pop(parameter, None)
+                self.__dict__["_engines"].pop(index, None)
+            self.__dict__.pop("_entries", None)
+            raise
+        finally:
+            del self._begun_now
+        with self._mode():
+            make([step for step, _ in steps], [beside for _, beside in steps])
+        self._get_ready(ready, before)
+
+    def _mode(self) -> Mode:
+        """The mode of autograd in a step."""
+        return Mode(torch.is_grad_enabled, torch.set_grad_enabled, bool(self.defaults.get("differentiable")))
+
+    def _prepared_groups(self) -> tuple[list[Ready], list[Lane | None], list[tuple[Prepared, Beside]]]:
+        """The groups of a step, their short ways, and their steps, but for what these write."""
         ready = self._ready_groups()
         plain = all([engine.is_plain(self.param_groups[index], present) for index, engine, _, present in ready])
         before = lanes_of([engine.rule for _, engine, _, _ in ready]) if plain else []
         # What schedules give, which are the user's code: the last that runs before memory is looked at.
         rates = [engine.rate_now(self.param_groups[index]) for index, engine, _, _ in ready]
-        with Mode(torch.is_grad_enabled, torch.set_grad_enabled, bool(self.defaults.get("differentiable"))):
+        with self._mode():
             # All that may fail has been done for all groups before the first is written to.
             prepared = [self._prepared(*each, rate) for each, rate in zip(ready, rates, strict=True)]
-            steps = [each for each in prepared if each is not None]
-            make([step for step, _ in steps], [beside for _, beside in steps])
-        self._get_ready(ready, before)
+        return ready, before, [each for each in prepared if each is not None]
 
     def _get_ready(self, ready: Sequence[Ready], before: Sequence[Lane | None]) -> None:
         """After a step get ready for more like it, if the short ways of the groups have lasted for it.
@@ -275,6 +296,7 @@ class Adapter(torch.optim.Optimizer):
         group = self.param_groups[index]
         if engine is None or not all_trainable(group["params"]):
             return None
+        self._note_new(index, present)
         if not engine.grow(group, self.state, present, entries):
             begun = self._begun(group)
             before = self.__dict__.setdefault("_used_with", {}).get(index, group)
@@ -288,6 +310,12 @@ class Adapter(torch.optim.Optimizer):
         self._remember_values(index)
         return engine
 
+    def _note_new(self, index: int, present: Sequence[int]) -> None:
+        """Note which parameters of a group have no state yet."""
+        if "_begun_now" in self.__dict__:
+            given = self.param_groups[index]["params"]
+            self._begun_now += [(index, given[place]) for place in present if not self.state.get(given[place])]
+
     def _begun(self, group: dict[str, Any]) -> list[int]:
         """Which parameters of a group have a state."""
         return [place for place, parameter in enumerate(group["params"]) if self.state.get(parameter)]
@@ -298,7 +326,8 @@ class Adapter(torch.optim.Optimizer):
         # Parameters that are never trained, such as indices and packed bits, may have state in loaded files.
         begun = [place for place in self._begun(group) if trainable(group["params"][place])]
         before = self.__dict__.setdefault("_used_with", {}).get(index, group)
-        with Mode(torch.is_grad_enabled, torch.set_grad_enabled, bool(self.defaults.get("differentiable"))):
+        self._note_new(index, present)
+        with self._mode():
             first = sum(len(each["params"]) for each in self.param_groups[:index])
             engine = Engine(self._row(), {**group, **instead}, self.state, [*begun, *present], before, first)
         self.__dict__.setdefault("_engines", {})[index] = engine

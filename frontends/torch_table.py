@@ -124,16 +124,19 @@ class Row:
         """Values of a group as attributes of the core."""
         found: dict[str, Any] = {}
         for key, names in self.hyperparameters.items():
-            if key in values:
-                if isinstance(names, str):
-                    found[names] = self._fitting(names, values[key])
-                    continue
-                for name, value in zip(names, values[key], strict=True):
-                    found[name] = self._fitting(name, value)
+            if key not in values:
+                continue
+            if isinstance(names, str):
+                found[names] = self._fitting(names, values[key], f"Tensor {key}")
+                continue
+            for place, (name, value) in enumerate(zip(names, _as_many(key, names, values[key]), strict=True)):
+                found[name] = self._fitting(name, value, f"Tensor {key}[{place}]")
         return found
 
-    def _fitting(self, name: str, value: Any) -> Any:
+    def _fitting(self, name: str, value: Any, called_tensor: str) -> Any:
         if isinstance(value, torch.Tensor):
+            if value.numel() != 1:
+                raise ValueError(f"{called_tensor} must be 1-element")
             # A device is not waited for: there the tensor itself goes into the formula.
             return value.reshape(()) if value.ndim else value
         return bool(value) if isinstance(self.ranges.get(name), Flag) else value
@@ -147,9 +150,7 @@ class Row:
             if not isinstance(names, tuple):
                 self._check_one(names, value, _NAMED_IN_ERRORS.get(key, f"{key} value"), f"Tensor {key}")
                 continue
-            items = _items(value)
-            if len(items) != len(names):
-                raise ValueError(f"Invalid {key}: {value!r} (expected {len(names)} numbers)")
+            items = _as_many(key, names, value)
             for index, (name, item) in enumerate(zip(names, items, strict=True)):
                 called = f"{_NAMED_IN_ERRORS.get(key, key)} at index {index}"
                 self._check_one(name, item, called, f"Tensor {key}[{index}]")
@@ -157,20 +158,27 @@ class Row:
                 raise ValueError(f"{key} must be either both floats or both Tensors")
 
     def _check_one(self, name: str, value: Any, called: str, called_tensor: str) -> None:
-        if isinstance(value, torch.Tensor) and value.numel() != 1:
-            raise ValueError(f"{called_tensor} must be 1-element")
+        fitting = self._fitting(name, value, called_tensor)
         rule = self.ranges.get(name)
         if rule is None:
             return
         try:
             if value is not None or not rule.optional:
-                rule.checked(self._fitting(name, value), self.core.__name__)
+                rule.checked(fitting, self.core.__name__)
         except ValueError as error:
             raise ValueError(f"Invalid {called}: {value} ({error})") from None
 
     def make(self, attributes: Mapping[str, Any]) -> Optimizer:
         """An unbuilt core optimizer."""
         return self.core(convention="torch", **attributes)
+
+
+def _as_many(key: str, names: Sequence[str], value: Any) -> Sequence[Any]:
+    """The items of a group's value, as many as there are names."""
+    items: Sequence[Any] = value if type(value) is tuple else _items(value)
+    if len(items) != len(names):
+        raise ValueError(f"Invalid {key}: {value!r} (expected {len(names)} numbers)")
+    return items
 
 
 def _items(values: Any) -> list[Any]:

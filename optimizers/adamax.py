@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from ..backends import Array, Variable, ops
 from .base import Optimizer
 from .hyperparameter import Number, in_use
+from .quotients import scaled_quotient
 
 
 class Adamax(Optimizer):
@@ -80,8 +81,6 @@ class Adamax(Optimizer):
         else:
             self.assign(norm, ops.maximum(norm * self.beta_2, size))
             denominator = norm + self.epsilon
-        direction = momentum.value
-        if self.convention != "optax" and not in_use(self.beta_2):
-            # Without a memory, the norm may be 0 beside a large momentum: the rate comes before they overflow.
-            direction, rate = direction * rate, 1.0
-        self.assign_sub(variable, direction / denominator * rate)
+        # Without a memory, the norm may be 0 beside a large momentum.
+        rate_first = self.convention != "optax" and not in_use(self.beta_2)
+        self.assign_sub(variable, scaled_quotient(momentum.value, denominator, rate, rate_first))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ..backends import Variable
+from ..backends.variable import constraints_now
 from .cells import STRUCTURE, CellKeeper, Same, configuration, frozen
 
 _PLAIN = (float, int, str, bool)
@@ -139,7 +140,7 @@ class Seen:
             object.
     """
 
-    __slots__ = ("_classes", "_keepers", "free", "values")
+    __slots__ = ("_classes", "_constraints", "_keepers", "free", "values")
 
     def __init__(self, rule: CellKeeper, free: bool) -> None:
         numbers = numbers_of(rule)
@@ -149,10 +150,13 @@ class Seen:
         ]
         self.free = free
         self._classes = _of_classes(rule)
+        self._constraints = constraints_now()
         self._collect()
 
     def still(self, rule: CellKeeper) -> bool:
         """Whether all that was recorded has the same value; numbers may have changed."""
+        if self._constraints is not constraints_now():
+            return False
         found, changed = [], False
         for each in self._keepers:
             values = each.look(rule)

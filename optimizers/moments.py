@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from ..backends import Array, Variable, ops
 from .base import Optimizer
 from .hyperparameter import Flag, Number, in_use
+from .quotients import scaled_quotient
 
 
 class AdaptiveMoments(Optimizer):
@@ -83,11 +84,9 @@ class AdaptiveMoments(Optimizer):
         weights, floor = self._weights(variable), ops.smallest_normal(gradient)
         size, of_momentum, of_gradient, epsilon = ops.once(self._scaled, learning_rate, correction, floor, *weights)
         direction = momentum.value if of_gradient is None else momentum * of_momentum + gradient * of_gradient
-        if self.convention != "optax" and not in_use(self.beta_2):
-            # Without a memory, the denominator may be epsilon beside a large momentum: the size comes before they
-            # overflow.
-            direction, size = direction * size, 1.0
-        self.assign_sub(variable, direction / (ops.sqrt(spread) + epsilon) * size)
+        # Without a memory, the denominator may be epsilon beside a large momentum.
+        size_first = self.convention != "optax" and not in_use(self.beta_2)
+        self.assign_sub(variable, scaled_quotient(direction, ops.sqrt(spread) + epsilon, size, size_first))
 
     def _scaled(
         self, learning_rate: Any, correction: Any, floor: float, of_momentum: Any, of_gradient: Any

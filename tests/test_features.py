@@ -123,6 +123,41 @@ def test_constraints_hold_for_averages_too():
     assert w.numpy()[0] == 0.0
 
 
+@pytest.mark.parametrize("jit_compile", ["auto", False])
+@pytest.mark.parametrize("at", [0, 1, 2, 4])
+@pytest.mark.parametrize("keywords", [{}, {"global_clipnorm": 1.0}, {"use_ema": True}])
+def test_a_constraint_may_come_and_go_at_any_time(keywords, at, jit_compile):
+    def low(value):
+        return np.minimum(value, 0.25)
+
+    w, other = Variable(np.ones(2)), Variable(np.ones(2))
+    optimizer = Adam(0.1, jit_compile=jit_compile, **keywords)
+    for step in range(8):
+        if step == at:
+            w.constraint = low
+        if step == at + 2:
+            w.constraint = None
+        optimizer.apply([-np.ones(2)] * 2, [w, other])
+        if at <= step < at + 2:
+            assert w.numpy().tolist() == [0.25] * 2
+    assert w.numpy()[0] > 0.3 and other.numpy()[0] == pytest.approx(1.8, abs=1e-3)
+
+
+def test_a_constraint_that_comes_later_and_raises_changes_nothing():
+    def failing(value):
+        raise ValueError("the user's own")
+
+    w = Variable(np.ones(2))
+    optimizer = Adam(0.1)
+    for _ in range(4):
+        optimizer.apply([np.ones(2)], [w])
+    before = w.numpy()
+    w.constraint = failing
+    with pytest.raises(ValueError, match="the user's own"):
+        optimizer.apply([np.ones(2)], [w])
+    assert w.numpy().tolist() == before.tolist() and optimizer.iterations == 4
+
+
 # ---------------------------------------------------------------- accumulation and loss scale
 
 

@@ -815,6 +815,22 @@ def test_betas_that_are_no_two_numbers(betas):
         ours("Adam")(parameters(), betas=betas)
 
 
+@pytest.mark.parametrize(
+    "key, value", [("betas", (0.9,)), ("betas", None), ("betas", 0.9), ("lr", [0.1, 0.2]), ("weight_decay", [0.1, 0.2])]
+)
+def test_values_of_groups_that_are_not_as_many_as_they_should_be(key, value):
+    import torch
+
+    optimizer = ours("Adam")(parameters(), lr=0.1)
+    run(optimizer, [p for group in optimizer.param_groups for p in group["params"]], 3)
+    before = [p.detach().clone() for group in optimizer.param_groups for p in group["params"]]
+    optimizer.param_groups[0][key] = torch.tensor(value) if isinstance(value, list) else value
+    with pytest.raises(ValueError, match=f"Invalid {key}: .*expected 2 numbers|Tensor {key} must be 1-element"):
+        optimizer.step()
+    after = [p for group in optimizer.param_groups for p in group["params"]]
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+
+
 # -------------------------------------------------------------------- gradients of other classes
 
 

@@ -26,7 +26,7 @@ from gradwise.vectors import available, load
 # ---------------------------------------------------------------- the list of mutants
 
 NUMBERS = {
-    "SGD": 390, "RMSprop": 744, "Adagrad": 355, "Adadelta": 442, "Adam": 740, "AdamW": 740, "Adamax": 465, "Nadam": 839,
+    "SGD": 390, "RMSprop": 744, "Adagrad": 355, "Adadelta": 442, "Adam": 714, "AdamW": 714, "Adamax": 438, "Nadam": 813,
 }  # fmt: skip
 
 

@@ -219,7 +219,8 @@ class Adapter(keras.optimizers.Optimizer):
         variables = self._variables_of(grads, trainable_variables)
         if any(map(operator.is_, grads, repeat(None))):
             grads, variables = self._filter_empty_gradients(grads, variables)
-        if self._overwritten:
+        # It may be said at any time.
+        if self._overwritten or any(map(_is_overwritten, variables)):
             grads, variables = self._overwrite_variables_directly_with_gradients(grads, variables)
         if not grads:
             self._iterations.assign_add(1)

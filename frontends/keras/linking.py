@@ -80,6 +80,7 @@ class Link:
         ]
         for cell, variable in zip(cells, variables, strict=True):
             cell.constraint = variable.constraint
+        self._constraints = [variable.constraint for variable in variables]
         # The core's cells hold nothing themselves: the Keras Variables own all arrays.
         with BuildScope(zip(cells, values, strict=True)) as scope:
             core.build(cells)
@@ -190,6 +191,7 @@ class Link:
             rate: the Keras Variable of the rate, or None if the core has a schedule.
         """
         core = self.core
+        self._follow_constraints()
         held = [variable._value for variable in self._owners]
         if not self._shared or not all(map(operator.is_, held, self._shared)):
             self._share()
@@ -209,6 +211,14 @@ class Link:
         calls = [functools.partial(count.fill_, numbers.get(id(cell), cell._array))]
         return calls + [call for number in self._numbers for call in number.pushing(numbers)]
 
+    def _follow_constraints(self) -> None:
+        """Let the core's cells have the constraints that the Keras Variables have now."""
+        now = [variable.constraint for variable in self.variables]
+        if not all(map(operator.is_, now, self._constraints)):
+            for cell, constraint in zip(self.core._parameters, now, strict=True):
+                cell.constraint = constraint
+            self._constraints = now
+
     def _share(self) -> None:
         """Let the core's cells hold the tensors of the Keras Variables."""
         pairs = [*zip(self.core._parameters, self.variables, strict=True), *self._slots]
@@ -227,6 +237,7 @@ class Link:
         Args:
             gradients, positions, iterations, rate: as in `step_in_place`.
         """
+        self._follow_constraints()
         aligned: list[Any] = [None] * len(self.variables)
         for position, gradient in zip(positions or range(len(gradients)), gradients, strict=True):
             if aligned[position] is not None:

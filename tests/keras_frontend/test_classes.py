@@ -196,6 +196,31 @@ def test_constraints() -> None:
     assert values(parameters)[2].min() < 0.0
 
 
+@pytest.mark.parametrize("at", [1, 3])
+@pytest.mark.parametrize("what", ["constraint", "raising", "overwritten"])
+def test_what_is_said_of_variables_in_the_middle_of_training(what: str, at: int) -> None:
+    def failing(value: Any) -> Any:
+        raise ValueError("the user's own")
+
+    found = []
+    for module in (gkeras, keras.optimizers):
+        optimizer, parameters = module.SGD(0.125), variables()
+        for step, row in enumerate(gradients(5)):
+            if step == at and what == "overwritten":
+                parameters[0].overwrite_with_gradient = True
+            elif step == at:
+                parameters[0].constraint = keras.constraints.NonNeg() if what == "constraint" else failing
+            if step >= at and what == "raising":
+                with pytest.raises(ValueError, match="the user's own"):
+                    optimizer.apply(row, parameters)
+            else:
+                optimizer.apply(row, parameters)
+        found.append(values(parameters))
+    if what != "raising":
+        # Where Keras's raises, it has written before.
+        assert distance(*found) <= BOUND
+
+
 def test_bfloat16_moves_with_slots_in_float32() -> None:
     optimizer = gkeras.Adam(0.125)
     parameter = keras.Variable(np.ones(4), dtype="bfloat16", name="kernel")
