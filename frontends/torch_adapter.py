@@ -195,7 +195,7 @@ class Adapter(torch.optim.Optimizer):
             # Some rules take what is there, zeros included, for that of a step which was made.
             for index, parameter in self._begun_now:
                 self.state.pop(parameter, None)
-                self.__dict__["_engines"].pop(index, None)
+                self.__dict__.get("_engines", {}).pop(index, None)
             self.__dict__.pop("_entries", None)
             raise
         finally:

@@ -206,3 +206,14 @@ def test_a_refused_first_step_leaves_no_buffer_that_torch_would_take_for_a_step(
         optimizer.step()
         ends.append(all_of(optimizer))
     assert ends[0] == ends[1] == ends[2]
+
+
+def test_a_first_step_that_is_refused_where_no_group_has_made_any():
+    from gradwise.frontends import torch as ours
+
+    optimizer = ours.Adam(groups_of(), lr=0.1)
+    give_gradients(optimizer)
+    optimizer.param_groups[0]["lr"] = float("nan")
+    with pytest.raises(ValueError, match="learning_rate"):
+        optimizer.step()
+    assert not any(optimizer.state.values())
