@@ -199,8 +199,9 @@ def test_constraints() -> None:
 @pytest.mark.parametrize("at", [1, 3])
 @pytest.mark.parametrize("what", ["constraint", "raising", "overwritten"])
 def test_what_is_said_of_variables_in_the_middle_of_training(what: str, at: int) -> None:
-    def failing(value: Any) -> Any:
-        raise ValueError("the user's own")
+    class Failing(keras.constraints.Constraint):
+        def __call__(self, w: Any) -> Any:
+            raise ValueError("the user's own")
 
     found = []
     for module in (gkeras, keras.optimizers):
@@ -209,7 +210,7 @@ def test_what_is_said_of_variables_in_the_middle_of_training(what: str, at: int)
             if step == at and what == "overwritten":
                 parameters[0].overwrite_with_gradient = True
             elif step == at:
-                parameters[0].constraint = keras.constraints.NonNeg() if what == "constraint" else failing
+                parameters[0].constraint = keras.constraints.NonNeg() if what == "constraint" else Failing()
             if step >= at and what == "raising":
                 with pytest.raises(ValueError, match="the user's own"):
                     optimizer.apply(row, parameters)
