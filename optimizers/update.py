@@ -186,10 +186,16 @@ class UpdateRule(CellKeeper):
         def write() -> None:
             for index in incoming.present:
                 with self._scope_of(index) as scope:
-                    self._accumulators[index].assign_add(incoming.unscaled(index))
+                    self._accumulators[index].assign_add(self._share(incoming.unscaled(index)))
                 commit(scope)
 
         later(write)
+
+    def _share(self, gradient: Array) -> Array:
+        """What a gradient of a window adds to what is accumulated: as `optax.MultiSteps`, whose mean never overflows,
+        in "optax" its share in the mean, and elsewhere all of it, of which the update takes the mean."""
+        every = self.gradient_accumulation_steps
+        return gradient / float(every) if every is not None and self.convention == "optax" else gradient
 
     def _update_from_accumulators(self, gradients: Sequence[Any], rate: Any, later: Later) -> None:
         # The last gradients of a window go straight into the update: if that fails, the accumulators are as they were.
@@ -504,14 +510,15 @@ class _Sums(_Gradients):
     """The gradients of a window, as the mean of what was accumulated and what came last."""
 
     def __init__(self, rule: UpdateRule, arrays: Sequence[Any]) -> None:
-        super().__init__(rule, arrays, float(rule.gradient_accumulation_steps or 1))
+        shares = rule.convention == "optax"
+        super().__init__(rule, arrays, 1.0 if shares else float(rule.gradient_accumulation_steps or 1))
         self._last = _Gradients(rule, arrays, rule.loss_scale_factor)
 
     def array(self, index: int) -> Array:
-        """The sum over the window."""
+        """The sum over the window, of shares or of whole gradients."""
         parameter = self._rule._parameters[index]
         accumulator = self._rule._accumulators[index].value
-        gradient = self._last.unscaled(index)
+        gradient = self._rule._share(self._last.unscaled(index))
         return parameter.backend.cast(accumulator, parameter.backend.dtype_name(gradient)) + gradient
 
     def rows(self, index: int) -> None:

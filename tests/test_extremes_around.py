@@ -425,3 +425,26 @@ def test_16_bits_are_finite_where_torchs_are(kind: Any, name: str) -> None:
             finite = torch.isfinite(two.detach())
             assert bool(torch.isfinite(one)[finite].all())
             assert not bool(torch.isnan(one)[~torch.isnan(two.detach())].any())
+
+
+@pytest.mark.jax
+@pytest.mark.parametrize("every", [2, 3])
+@pytest.mark.parametrize("algorithm", RULES)
+def test_a_window_of_the_largest_gradients_has_a_mean(algorithm: str, every: int) -> None:
+    """As `optax.MultiSteps`, which keeps a mean, where a sum would overflow."""
+    import optax
+
+    from gradwise import optimizers
+
+    largest = np.full(3, 0.9 * np.finfo("float32").max, "float32")
+    ours = getattr(optimizers, algorithm)(RATE, convention="optax", gradient_accumulation_steps=every)
+    theirs = optax.MultiSteps(getattr(optax, algorithm.lower())(RATE), every)
+    weights, own = np.ones(3, "float32"), array("jax", np.ones(3, "float32"))
+    state = theirs.init(own)
+    for _ in range(2 * every):
+        ours.apply([largest], [weights])
+        updates, state = theirs.update(array("jax", largest), state, own)
+        own = optax.apply_updates(own, updates)
+    assert np.isfinite(weights).tolist() == np.isfinite(np.asarray(own)).tolist()
+    if np.isfinite(weights).all():
+        np.testing.assert_allclose(weights, np.asarray(own), rtol=1e-5)
