@@ -5,7 +5,6 @@ On torch the medians of pairs are far below the limit, 0.1 to 0.6 on a quiet mac
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -67,9 +66,9 @@ def test_steps_on_torch_are_not_slower(name: str, size: str) -> None:
 
     for step in (own, theirs):
         seconds(step)
-    # Whoever else keeps the machine busy does so for both.
-    ratios = [seconds(own) / seconds(theirs) for _ in range(11)]
-    assert statistics.median(ratios) < 1.0, ratios
+    # By turns, and the shortest of each: whoever else keeps the memory busy makes some longer, and none shorter.
+    pairs = [(seconds(own), seconds(theirs)) for _ in range(15)]
+    assert min(ours for ours, _ in pairs) < min(kerass for _, kerass in pairs), pairs
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="there is nothing compiled to look at")
