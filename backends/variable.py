@@ -61,7 +61,7 @@ _EXCHANGED = [object()]
 
 
 def constraints_now() -> object:
-    """Another object whenever a constraint was exchanged: what was recorded of updates may not hold then."""
+    """Another object whenever a cell has got a constraint, or none any more: what was recorded may not hold then."""
     return _EXCHANGED[0]
 
 
@@ -116,8 +116,9 @@ class Variable:
 
     @constraint.setter
     def constraint(self, value: Callable[[Array], Array] | None) -> None:
-        if value is not vars(self)["constraint"]:
-            vars(self)["constraint"] = value
+        before, vars(self)["constraint"] = vars(self)["constraint"], value
+        # Where there is one, updates read it in every step.
+        if (before is None) is not (value is None):
             _EXCHANGED[0] = object()
 
     def _begin(self, array: Array) -> None:

@@ -35,7 +35,7 @@ from .checks import (
     remedy,
 )
 from .hyperparameter import LEARNING_RATE
-from .prepared import InScope, Prepared
+from .prepared import InCalls, InScope
 from .update import UpdateRule
 
 
@@ -96,7 +96,7 @@ class ImperativeOptimizer(UpdateRule):
     @leaves_scopes
     def prepared(
         self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None = None, rate: Any = None
-    ) -> Prepared | None:
+    ) -> InCalls | InScope | None:
         """The first half of `apply`; None if there is nothing to do. Not for users.
 
         Args:
@@ -110,14 +110,14 @@ class ImperativeOptimizer(UpdateRule):
 
     def _prepared(
         self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None, rate: Any = None
-    ) -> Prepared | None:
+    ) -> InCalls | InScope | None:
         lane = self._fusion.lane
         step = None if lane is None else lane.prepared(self, grads, trainable_variables, rate)
         return step or self._prepared_otherwise(grads, trainable_variables, rate) or self._prepared_generally(
             grads, trainable_variables, rate
         )  # fmt: skip
 
-    def _prepared_otherwise(self, grads: Any, trainable_variables: Any, rate: Any) -> Prepared | None:
+    def _prepared_otherwise(self, grads: Any, trainable_variables: Any, rate: Any) -> InCalls | None:
         """A step by another short way than that of the step before, if there is one."""
         another = self._fusion.another(self, grads, trainable_variables)
         step = None if another is None else another[1].prepared(self, grads, trainable_variables, rate)
@@ -127,7 +127,7 @@ class ImperativeOptimizer(UpdateRule):
 
     def _prepared_generally(
         self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None, rate: Any
-    ) -> Prepared | None:
+    ) -> InCalls | InScope | None:
         """A step that finds out everything about what it was given."""
         gradients = [value_of(gradient) for gradient in as_list(grads, "gradients")]
         if not gradients:

@@ -27,11 +27,8 @@ Beside: TypeAlias = Callable[[dict[int, Any]], Iterable["partial[Any]"]]
 class Prepared(Protocol):
     """The second half of a step."""
 
-    def make(self) -> None:
-        """Make it, undisturbed by signals."""
-
     def write(self) -> None:
-        """As `make`, where handlers of signals wait already."""
+        """Make it, where handlers of signals wait already."""
 
 
 class InCalls(NamedTuple):
@@ -54,7 +51,7 @@ class InCalls(NamedTuple):
     kept: Any
 
     def make(self, beside: Sequence[partial[Any]] = ()) -> None:
-        """See `Prepared`.
+        """Make it, undisturbed by signals.
 
         Args:
             beside: calls of C that are made too.
@@ -87,7 +84,7 @@ class InScope(NamedTuple):
     finish: Callable[[], None]
 
     def make(self) -> None:
-        """See `Prepared`."""
+        """Make it, undisturbed by signals."""
         with Undisturbed() as guard:
             guard.hold()
             self.write()
@@ -108,12 +105,6 @@ class Alone(NamedTuple):
     """The second half of a step as a function."""
 
     function: Callable[[], None]
-
-    def make(self) -> None:
-        """See `Prepared`."""
-        with Undisturbed() as guard:
-            guard.hold()
-            self.function()
 
     def write(self) -> None:
         """See `Prepared`."""

@@ -162,7 +162,8 @@ class _Held:
 
 def test_what_is_held_here_of_all_kinds_of_tensors() -> None:
     """Whether gradients lie like their parameters, whoever says where these are, and with plain ones between."""
-    torch = pytest.importorskip("torch")
+    import torch
+
     from gradwise.backends.torch_spread import rows_held_here
 
     class Derived(_Held):
