@@ -146,13 +146,17 @@ class Backend:
         dtype = None if name is None else self.dtype(name)
         return self.namespace.full_like(array, value, dtype=dtype)
 
+    def all_full_like(self, arrays: Sequence[Array], value: Any, names: Sequence[str]) -> list[Array]:
+        """As `full_like`, of many arrays."""
+        return [self.full_like(array, value, name) for array, name in zip(arrays, names, strict=True)]
+
     def beside(self, array: Array, like: Array) -> Array:
         """A fresh array put where another lies, if it has not got a place of its own already."""
         return array
 
     def zeros_for(self, arrays: Sequence[Array], names: Sequence[str]) -> list[Array]:
         """For each array zeros of its shape and place, in a dtype of its own, that nothing is written into."""
-        return [self.full_like(array, 0.0, name) for array, name in zip(arrays, names, strict=True)]
+        return self.all_full_like(arrays, 0.0, names)
 
     def full(self, shape: tuple[int, ...], value: Any, name: str, like: Array) -> Array:
         """A new array in the same place as `like`, filled with a number."""
@@ -580,6 +584,10 @@ class Backend:
             others; None if no array is held by several processes.
         """
         return None
+
+    def all_row_major(self, arrays: Sequence[Array]) -> bool:
+        """Whether all of some arrays are known, at a glance, to be ones that this process holds, of order None."""
+        return False
 
     def whereabouts(self, array: Array) -> str | None:
         """How an array is spread over several processes, in words, or None if it is not."""

@@ -27,6 +27,7 @@ from .torch_threads import torch_threads
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 _says_leaf, _layout_of = operator.attrgetter("is_leaf"), operator.attrgetter("layout")
+_dtype_of, _is_nested = operator.attrgetter("dtype"), operator.attrgetter("is_nested")
 _PLAIN_ONES = frozenset(_PLAIN)
 _DTYPES = {name: getattr(torch, name) for name in FLOATING}
 _NUMBERS = (torch.int64, torch.float64)
@@ -80,6 +81,11 @@ def _lent(array: Array) -> Any:
         return numpy.empty(0, dtype=dtype)
     memory = (ctypes.c_byte * array.nbytes).from_address(array.data_ptr())
     return numpy.frombuffer(memory, dtype=dtype)
+
+
+def _is_zero(value: Any) -> bool:
+    """Whether a number is 0 and not -0."""
+    return type(value) is float and value == 0.0 and math.copysign(1.0, value) > 0.0
 
 
 def _has_memory(array: Array) -> bool:
@@ -148,10 +154,16 @@ class TorchBackend(Backend):
     def full_like(self, array: Array, value: Any, name: str | None = None) -> Array:
         """A tensor that needs no gradient; mesh, place and memory format follow the reference."""
         dtype = None if name is None else self.dtype(name)
-        if type(value) is float and value == 0.0 and math.copysign(1.0, value) > 0.0:
+        if _is_zero(value):
             # Of large arrays, memory that nobody has touched yet. What goes without saying takes time to say.
             return torch.zeros_like(array) if dtype in (None, array.dtype) else torch.zeros_like(array, dtype=dtype)
         return torch.full_like(array, value, dtype=dtype, requires_grad=False)
+
+    def all_full_like(self, arrays: Sequence[Array], value: Any, names: Sequence[str]) -> list[Array]:
+        """Zeros in the tensors' own dtypes at once."""
+        if _is_zero(value) and list(map(_dtype_of, arrays)) == list(map(self.dtype, names)):
+            return list(map(torch.zeros_like, arrays))
+        return super().all_full_like(arrays, value, names)
 
     def copy(self, array: Array) -> Array:
         """A detached clone."""
@@ -474,6 +486,15 @@ class TorchBackend(Backend):
             return None
         together = [position for position, array in enumerate(arrays) if torch_spread.is_spread(array)]
         return Agreement(arrays, names, together, present, refused) if together else None
+
+    def all_row_major(self, arrays: Sequence[Array]) -> bool:
+        """Plain tensors, asked one question after another."""
+        return (
+            _PLAIN_ONES.issuperset(map(type, arrays))
+            and set(map(_layout_of, arrays)) == {torch.strided}
+            and not any(map(_is_nested, arrays))
+            and all(map(torch.Tensor.is_contiguous, arrays))
+        )
 
     def whereabouts(self, array: Array) -> str | None:
         """The placements of a DTensor."""

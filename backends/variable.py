@@ -36,11 +36,16 @@ def values_of(cells: Iterable[Variable]) -> list[Any]:
     ]
 
 
-def _filled(backend: Backend, array: Array, value: Any, dtype: str) -> Array:
-    """An array like another one, filled with a number, which may be a traced one."""
+def _all_filled(backend: Backend, arrays: Sequence[Array], value: Any, dtypes: Sequence[str]) -> list[Array]:
+    """Arrays like other ones, filled with a number, which may be a traced one."""
     if is_number(value):
-        return backend.full_like(array, value, dtype)
-    return backend.cast(backend.full_like(array, 0.0, dtype) + value, dtype)
+        return backend.all_full_like(arrays, value, dtypes)
+    zeros = backend.all_full_like(arrays, 0.0, dtypes)
+    return [backend.cast(zero + value, dtype) for zero, dtype in zip(zeros, dtypes, strict=True)]
+
+
+def _filled(backend: Backend, array: Array, value: Any, dtype: str) -> Array:
+    return _all_filled(backend, [array], value, [dtype])[0]
 
 
 def _operator(function: Callable[[Any, Any], Any]) -> Callable[[Variable, Any], Any]:
@@ -94,6 +99,7 @@ class Variable:
 
     name: str
     _array: Any
+    _constraint: Callable[[Array], Array] | None = None
 
     def __init__(
         self, initial_value: Any, name: str = "variable", constraint: Callable[[Array], Array] | None = None
@@ -105,18 +111,17 @@ class Variable:
         if backend is NUMPY:
             initial_value = NUMPY.to_numpy(initial_value)
         self._set_up(name, backend, backend.shape(initial_value), backend.dtype_name(initial_value))
-        vars(self)["constraint"] = constraint
+        self._constraint = constraint
         self._begin(backend.copy(initial_value))
 
     @property
     def constraint(self) -> Callable[[Array], Array] | None:
         """What is applied after every update; it may be set at any time."""
-        found: Callable[[Array], Array] | None = vars(self)["constraint"]
-        return found
+        return self._constraint
 
     @constraint.setter
     def constraint(self, value: Callable[[Array], Array] | None) -> None:
-        before, vars(self)["constraint"] = vars(self)["constraint"], value
+        before, self._constraint = self._constraint, value
         # Where there is one, updates read it in every step.
         if (before is None) is not (value is None):
             _EXCHANGED[0] = object()
@@ -131,7 +136,6 @@ class Variable:
 
     def _set_up(self, name: str, backend: Backend, shape: tuple[int, ...], dtype: str) -> None:
         self.name = name
-        vars(self)["constraint"] = None
         self._backend = backend
         self._array = None
         self._shape = shape
@@ -140,12 +144,29 @@ class Variable:
     @classmethod
     def over(cls, array: Array, name: str) -> Variable:
         """A cell over an array that changes in place: what is committed to the cell is written into that array."""
-        backend = backend_of(array)
-        assert backend is not None
-        cell = cls.__new__(cls)
-        cell._set_up(name, backend, backend.shape(array), backend.dtype_name(array))
-        cell._array = array
-        return cell
+        return cls.all_over([array], [name])[0]
+
+    @classmethod
+    def all_over(cls, arrays: Sequence[Array], names: Sequence[str]) -> list[Variable]:
+        """As `over`, of many arrays."""
+        backends: list[Any] = list(map(backend_of, arrays))
+        shapes = [backend.shape(array) for backend, array in zip(backends, arrays, strict=True)]
+        dtypes = [backend.dtype_name(array) for backend, array in zip(backends, arrays, strict=True)]
+        return cls._all(names, backends, shapes, dtypes, arrays)
+
+    @classmethod
+    def _all(
+        cls, names: Iterable[str], backends: Iterable[Backend], shapes: Iterable[tuple[int, ...]],
+        dtypes: Iterable[str], arrays: Sequence[Array],
+    ) -> list[Variable]:  # fmt: skip
+        """As many cells as there are arrays."""
+        cells = []
+        # Of thousands each call takes a part of the time.
+        for array, name, backend, shape, dtype in zip(arrays, names, backends, shapes, dtypes, strict=False):
+            cell = cls.__new__(cls)
+            cell.name, cell._backend, cell._array, cell._shape, cell._dtype_name = name, backend, array, shape, dtype
+            cells.append(cell)
+        return cells
 
     @classmethod
     def owning(cls, array: Array, name: str) -> Variable:
@@ -160,26 +181,23 @@ class Variable:
 
         In a build scope the array is made once it is asked for.
         """
-        return cls.all_full_like([array], value, [dtype], [name])[0]
+        return cls.all_full_like(cls.all_over([array], [name]), [array], value, [dtype], [name])[0]
 
     @classmethod
     def all_full_like(
-        cls, arrays: Sequence[Array], value: Any, dtypes: Sequence[str], names: Sequence[str]
+        cls, cells: Sequence[Variable], arrays: Sequence[Array], value: Any, dtypes: Sequence[str], names: Sequence[str]
     ) -> list[Variable]:
-        """As `full_like`, of many arrays."""
-        scope = build_scope()
-        cells = []
-        for array, dtype, name in zip(arrays, dtypes, names, strict=True):
-            backend = backend_of(array)
-            assert backend is not None
-            cell = cls.__new__(cls)
-            cell._set_up(name, backend, backend.shape(array), backend.stored_dtype_name(dtype))
-            if scope is None:
-                cell._array = _filled(backend, array, value, dtype)
-            else:
+        """As `full_like`, of what many cells of one library hold."""
+        if not cells:
+            return []
+        scope, backend = build_scope(), cells[0]._backend
+        filled = [None] * len(cells) if scope is not None else _all_filled(backend, arrays, value, dtypes)
+        stored = list(map(backend.stored_dtype_name, dtypes))
+        made = cls._all(names, itertools.repeat(backend), [cell._shape for cell in cells], stored, filled)
+        if scope is not None:
+            for cell, array, dtype in zip(made, arrays, dtypes, strict=True):
                 scope.hold_later(cell, functools.partial(_filled, backend, array, value, dtype))
-            cells.append(cell)
-        return cells
+        return made
 
     @classmethod
     def scalar(cls, value: Any, name: str) -> Variable:
@@ -189,16 +207,13 @@ class Variable:
     @classmethod
     def scalars(cls, value: Any, name: str, count: int) -> list[Variable]:
         """So many host scalars."""
-        scope, dtype = build_scope(), HOST.dtype_name(0 if isinstance(value, int) else 0.0)
-        cells = []
-        for _ in range(count):
-            cell = cls.__new__(cls)
-            cell._set_up(name, HOST, (), dtype)
-            if scope is None:
-                cell._array = value
-            else:
-                scope.hold(cell, value)
-            cells.append(cell)
+        scope, same = build_scope(), itertools.repeat
+        dtype = HOST.dtype_name(0 if isinstance(value, int) else 0.0)
+        if scope is None:
+            return cls._all(same(name), same(HOST), same(()), same(dtype), [value] * count)
+        cells = cls._all(same(name), same(HOST), same(()), same(dtype), [None] * count)
+        for cell in cells:
+            scope.hold(cell, value)
         return cells
 
     @classmethod

@@ -294,10 +294,13 @@ class Adapter(torch.optim.Optimizer):
         # One that fails half-way is used no more.
         engine: Engine | None = self.__dict__["_engines"].pop(index, None)
         group = self.param_groups[index]
-        if engine is None or not all_trainable(group["params"]):
+        if engine is None:
             return None
-        self._note_new(index, present)
+        # Of which the others had a state, or this one does not go on.
+        self._note_new(index, engine.further(present))
         if not engine.grow(group, self.state, present, entries):
+            if not all_trainable(group["params"]):
+                return None
             begun = self._begun(group)
             before = self.__dict__.setdefault("_used_with", {}).get(index, group)
             if not engine.relink(group, self.state, begun, before):

@@ -15,11 +15,13 @@ from ..backends import Variable
 from ..backends.scope import Mode
 from ..optimizers.base import Optimizer
 from ..optimizers.hyperparameter import LEARNING_RATE
+from ..optimizers.insertion import Insertion
 from ..optimizers.prepared import Alone, Beside, Prepared
 from .torch_linking import Linker, real_view
 from .torch_scalars import Scalars, merged
 from .torch_table import Row
 
+_dtype_of = operator.attrgetter("dtype")
 _SETS = 16
 """For how many sets of parameters their cells are kept."""
 
@@ -60,15 +62,15 @@ class Engine:
         first: int,
     ) -> None:  # fmt: skip
         self._row, self._state, self._first = row, state, first
-        self._arrange(group, positions)
+        self._given = list(group["params"])
+        self._arrange(*_places(self._given, positions))
         if group.get("capturable") and any(parameter.device.type == "cpu" for parameter in self._parameters):
             raise AssertionError(
                 "If capturable=True, params and state_steps must be on supported devices, and a parameter is on the CPU"
             )
         linker = self._linker(group, self._parameters, self._own, before)
         self._rule, self._scalars = linker.link()
-        self._keys = linker.keys()
-        self._take_stock()
+        self._take_stock(linker)
         # The group's copy of the rate that a schedule of the core gives.
         self._shown: float | None = None
         if self._rule.learning_rate_schedule is not None:
@@ -83,21 +85,11 @@ class Engine:
         self.changed = True
         self.follow(group)
 
-    def _arrange(self, group: Mapping[str, Any], positions: Iterable[int]) -> None:
-        """Find out which of a group's parameters take part, and where each of them stands among these."""
-        self._given = list(group["params"])
+    def _arrange(self, own: list[int], places: dict[int, int]) -> None:
+        """Take note of the positions of the parameters that take part, and where each position leads to among these."""
+        self._own, self._place = own, places
         everyone = range(len(self._given))
-        # A parameter that a group has twice takes part once, where it stands first.
-        identities = list(map(id, self._given))
-        first = dict(zip(reversed(identities), reversed(everyone), strict=True))
-        firsts = everyone if len(first) == len(everyone) else [first[each] for each in identities]
-        # The positions of the parameters that take part.
-        self._own = sorted({firsts[position] for position in positions})
-        places = dict(zip(self._own, range(len(self._own)), strict=True))
-        self._place = places
-        if firsts is not everyone:
-            self._place = {position: places[own] for position, own in enumerate(firsts) if own in places}
-        self.positions: Sequence[int] = everyone if len(self._place) == len(self._given) else list(self._place)
+        self.positions: Sequence[int] = everyone if len(places) == len(everyone) else list(places)
         self._repeated = len(self.positions) != len(self._own)
         self._parameters = [self._given[position] for position in self._own]
 
@@ -120,22 +112,33 @@ class Engine:
             known,
         )
 
-    def _take_stock(self) -> None:
+    def _take_stock(self, linker: Linker) -> None:
         """Remember what was linked, to see whether it still is what it was."""
+        self._keys = linker.keys()
+        self._linked: list[torch.Tensor] = []
+        self.entries: list[Any] = []
+        self._remember_entries(linker.entries)
+        self._tensors: list[Any] = []
+        self._complex: list[torch.Tensor] = []
+        self._numbers_unknown = False
+        self._note(linker.parameters, self.contents(), self._scalars)
+
+    def _note(self, parameters: Sequence[torch.Tensor], tensors: Sequence[Any], numbers: Sequence[Scalars]) -> None:
+        """Remember what belongs to parameters that were linked, behind what is remembered."""
         self._cells = self._rule._parameters
         # The core has other lists now.
         self.changed = True
         self._some_cells: dict[tuple[int, ...], list[Variable]] = {}
         self._entries: object = None
-        self._remember_entries()
-        self._tensors = self.contents()
+        self._linked += parameters
+        self._tensors += tensors
         # Stand-ins for tensors, such as those of FakeTensorMode, have no values.
-        numbers = [*itertools.chain.from_iterable([scalars.tensors for scalars in self._scalars])]
-        self._numbers_unknown = set(map(type, numbers)) != {torch.Tensor} and any(map(is_fake, numbers))
+        for scalars in numbers:
+            if set(map(type, scalars.tensors)) != {torch.Tensor} and any(map(is_fake, scalars.tensors)):
+                self._numbers_unknown = True
         # Of these the core has views, which stay where they are when a tensor is given other memory.
-        self._complex: list[torch.Tensor] = []
-        if any([parameter.is_complex() for parameter in self._parameters]):
-            self._complex = [tensor for tensor in (*self._parameters, *self._tensors) if _is_complex(tensor)]
+        if any([dtype.is_complex for dtype in set(map(_dtype_of, parameters))]):
+            self._complex += [tensor for tensor in (*parameters, *tensors) if _is_complex(tensor)]
         self._addresses = [tensor.data_ptr() for tensor in self._complex]
 
     def relink(self, group: dict[str, Any], state: Any, begun: Sequence[int], before: Mapping[str, Any]) -> bool:
@@ -166,10 +169,9 @@ class Engine:
         dtypes = [cell.dtype_name for cells in self._rule._grouped for cell in cells]
         linker = self._linker(group, self._parameters, self._own, before, self._rule)
         self._scalars = linker.link()[1]
-        self._keys = linker.keys()
         if [cell.dtype_name for cells in self._rule._grouped for cell in cells] != dtypes:
             self._rule._forget_plan()
-        self._take_stock()
+        self._take_stock(linker)
         return self.follow(group)
 
     def grow(self, group: dict[str, Any], state: Any, present: Sequence[int], entries: object) -> bool:
@@ -184,32 +186,36 @@ class Engine:
         Raises:
             As for a new engine.
         """
-        given = group["params"]
-        further = [position for position in present if position not in self._place]
-        parameters = [given[position] for position in further]
+        further = self.further(present)
+        parameters = [group["params"][position] for position in further]
         unlike = group.get("capturable") or group.get("differentiable") or self._repeated or self._shown is not None
         if not further or unlike or self._row.iterations is not None or len(set(map(id, parameters))) < len(further):
             return False
         if any(state.get(parameter) for parameter in parameters):
             # It was used elsewhere.
             return False
-        known = list(self._own)
-        if not self.holds(group, state, [each for each in present if each in self._place] or known, entries):
+        if not self.holds(group, state, self.positions, entries):
             return False
         # All is as it was, but that these have no state yet: a part of its own, which then becomes one of the whole.
-        part, scalars = self._linker(group, parameters, further, group).link()
-        self._arrange(group, [*known, *further])
-        places = {position: place for place, position in enumerate([*known, *further])}
-        order = [places[position] for position in self._own]
+        linker = self._linker(group, parameters, further, group)
+        part, scalars = linker.link()
+        insertion = Insertion(self._own, further)
         try:
-            both = [merged(one, another, order) for one, another in zip(self._scalars, scalars, strict=True)]
-            self._rule.take_in(part, order)
+            both = [merged(one, another, insertion) for one, another in zip(self._scalars, scalars, strict=True)]
+            self._rule.take_in(part, insertion)
         except (LookupError, ValueError):
-            self._arrange(group, known)
             return False
         self._scalars = both
-        self._take_stock()
+        self._arrange(insertion.numbers, insertion.places)
+        # Of nothing else than the class's own keys.
+        entries = [entry for entry in linker.entries if entry]
+        self.entries = [*self.entries, *entries]
+        self._note(parameters, self._contents_of(entries), scalars)
         return True
+
+    def further(self, present: Sequence[int]) -> list[int]:
+        """Those of some positions in the group whose parameters do not take part yet."""
+        return [position for position in present if position not in self._place]
 
     # ---------------------------------------------------------------- whether it still holds
 
@@ -232,7 +238,7 @@ class Engine:
             return False
         if entries is not self._entries:
             self._entries = entries
-            self._remember_entries()
+            self._remember_entries(map(self._state.get, self._linked))
         try:
             tensors = self.contents()
         except KeyError:
@@ -256,9 +262,9 @@ class Engine:
             for cell in cells
         )
 
-    def _remember_entries(self) -> None:
+    def _remember_entries(self, entries: Iterable[Any]) -> None:
         """The state's own dictionaries: to look a parameter up in it takes longer than to see that all are the same."""
-        self.entries = [entry for entry in map(self._state.get, self._parameters) if entry]
+        self.entries = [entry for entry in entries if entry]
         # Where nobody else keeps anything, all there is is read in a third of the time.
         keys = self._keys
         self.alone = all([type(entry) is dict and entry.keys() == keys for entry in self.entries])
@@ -270,7 +276,10 @@ class Engine:
         Raises:
             KeyError: if something is missing.
         """
-        return [*itertools.chain.from_iterable(map(self._read_entry, self.entries))]
+        return self._contents_of(self.entries)
+
+    def _contents_of(self, entries: Sequence[Any]) -> list[Any]:
+        return [*itertools.chain.from_iterable(map(self._read_entry, entries))]
 
     def follow(self, group: Mapping[str, Any]) -> bool:
         """Take over the group's hyperparameters that have changed. False if they need slots that were not made."""
@@ -478,6 +487,21 @@ class Engine:
                     old.copy_(new)
             elif cell is not self._rule._iterations:
                 cell._array = new
+
+
+def _places(given: Sequence[Any], positions: Iterable[int]) -> tuple[list[int], dict[int, int]]:
+    """Which of a group's parameters take part, and for each position where its parameter stands among these.
+
+    A parameter that a group has twice takes part once, where it stands first.
+    """
+    everyone, identities = range(len(given)), list(map(id, given))
+    first = dict(zip(reversed(identities), reversed(everyone), strict=True))
+    firsts = everyone if len(first) == len(everyone) else [first[each] for each in identities]
+    own = sorted({firsts[position] for position in positions})
+    places = dict(zip(own, range(len(own)), strict=True))
+    if firsts is not everyone:
+        places = {position: places[each] for position, each in enumerate(firsts) if each in places}
+    return own, places
 
 
 def _nothing_beside(numbers: dict[int, Any]) -> list[functools.partial[Any]]:

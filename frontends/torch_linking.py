@@ -103,6 +103,10 @@ class Linker:
         before: the core's attributes with which the state was made. What they did not ask for may begin beside it.
         known: a core that was built for these parameters, to be linked to another state, if shapes are enough to build
             one. None is a new one.
+
+    Attributes:
+        parameters: as given.
+        entries: for each parameter what the state has for it, or None.
     """
 
     def __init__(
@@ -118,14 +122,14 @@ class Linker:
     ) -> None:
         self._known = known
         self._make, self._row, self._state, self._names = make, row, state, names
-        self._parameters, self._capturable, self._before = parameters, capturable, before
+        self.parameters, self._capturable, self._before = parameters, capturable, before
         # Of a view made without gradients torch refuses to say whether it is a leaf, once its base has changed.
         self._views = [real_view(one.detach()) if one.is_complex() else one for one in parameters]
         # What a user's or an older checkpoint's state has as None is missing.
-        self._entries = list(map(state.get, parameters))
+        self.entries: list[Any] = list(map(state.get, parameters))
         self._stored = [
             {key: value for key, value in entry.items() if value is not None} if entry else {}
-            for entry in self._entries
+            for entry in self.entries
         ]
         self._made: list[dict[str, Any]] = [{} for _ in parameters]
         # Others may keep keys of their own there.
@@ -146,9 +150,9 @@ class Linker:
         rule, fresh = self._build()
         scalars = self._link_numbers(rule, fresh)
         self._link_arrays(fresh)
-        for parameter, entry, made in zip(self._parameters, self._entries, self._made, strict=True):
+        for place, (entry, made) in enumerate(zip(self.entries, self._made, strict=True)):
             if made and entry is None:
-                self._state[parameter] = made
+                self._state[self.parameters[place]] = self.entries[place] = made
             elif made:
                 entry.update(made)
         return rule, scalars
@@ -161,10 +165,10 @@ class Linker:
 
     def _refuse_unwritable(self) -> None:
         """Raise if no step can write to a parameter's memory. What it was computed from, the step itself asks."""
-        first = backend_of(self._parameters[0]) if self._parameters else None
-        if first is not None and first.all_variable(self._parameters):
+        first = backend_of(self.parameters[0]) if self.parameters else None
+        if first is not None and first.all_variable(self.parameters):
             return
-        for parameter, name in zip(self._parameters, self._names, strict=True):
+        for parameter, name in zip(self.parameters, self._names, strict=True):
             backend = backend_of(parameter)
             own = parameter if type(parameter) is torch.nn.Parameter else parameter.detach()
             reason = None if backend is None else backend.why_not_variable(own)
@@ -203,7 +207,7 @@ class Linker:
         return rule, fresh
 
     def _build_for(self, rule: Optimizer, arrays: Sequence[torch.Tensor], places: Sequence[int]) -> None:
-        rule.build([Variable.over(array, self._names[place]) for array, place in zip(arrays, places, strict=True)])
+        rule.build(Variable.all_over(arrays, [self._names[place] for place in places]))
 
     def _columns_of(self, rule: Optimizer) -> list[_Column]:
         """What is to be linked, in the order in which it was made."""
@@ -267,7 +271,7 @@ class Linker:
     # ---------------------------------------------------------------- slots
 
     def _link_arrays(self, fresh: Initial | None) -> None:
-        complex_ones = any([parameter.is_complex() for parameter in self._parameters])
+        complex_ones = any([parameter.is_complex() for parameter in self.parameters])
         for column in self._columns:
             key = column.key
             if column.on_host or key is None:
@@ -284,7 +288,7 @@ class Linker:
                 array = self._stored[place].get(key)
                 if array is None:
                     array = initial
-                    if complex_ones and self._parameters[place].is_complex():
+                    if complex_ones and self.parameters[place].is_complex():
                         array = torch.view_as_complex(array)
                 if array is not cell._array:
                     self._hold(cell, array, key, place)
@@ -341,7 +345,7 @@ class Linker:
                 if values[number] is None:
                     values[number] = begin[number]
             count = isinstance(column.cells[0]._array, int)
-            devices = [self._parameters[places[number]].device for number in new] if self._capturable else None
+            devices = [self.parameters[places[number]].device for number in new] if self._capturable else None
             dtype = torch.float32 if self._capturable else step_dtype() if count else torch.float64
             made = new_scalars(floats([values[number] for number in new]), dtype, devices)
             for number, value in zip(new, made, strict=True):

@@ -60,8 +60,9 @@ class Repeat:
         self._alone = all(engine.alone for engine in engines)
         starts = [0, *itertools.accumulate(map(len, map(_parameters_of, groups)))]
         places = [starts[index] + position for index, _, _, present in ready for position in present]
-        self._places = None if len(places) == starts[-1] else places
-        self._absent = sorted(set(range(starts[-1])).difference(places))
+        everyone = [*itertools.chain.from_iterable(map(_parameters_of, groups))]
+        self._present = [everyone[place] for place in places]
+        self._absent = [everyone[place] for place in sorted(set(range(starts[-1])).difference(places))]
         self._read = engines[0].read
         self._values = [engine.values for engine in engines]
         self._live = [number for number, engine in enumerate(engines) if engine.live]
@@ -112,11 +113,9 @@ class Repeat:
         followed = bool(self._live) or not alike(values, self._values)
         if followed and not self._follow(values):
             return False
-        gradients = list(map(_gradient_of, itertools.chain.from_iterable(map(_parameters_of, groups))))
-        if self._places is not None:
-            if any([gradients[place] is not None for place in self._absent]):
-                return False
-            gradients = [gradients[place] for place in self._places]
+        if self._absent and any([gradient is not None for gradient in map(_gradient_of, self._absent)]):
+            return False
+        gradients = list(map(_gradient_of, self._present))
         for scalars in self._numbers:
             scalars.read()
         # Hundreds of optimizers of one parameter are out of the processor's reach: what is not touched costs nothing.

@@ -12,6 +12,7 @@ import numpy
 import torch
 
 from ..backends import Variable
+from ..optimizers.insertion import Insertion, inverse
 
 # Calls of methods through `map` take half as long as in a loop, and this is done in every step.
 _data_ptr = torch.Tensor.data_ptr
@@ -73,8 +74,8 @@ class Scalars:
         self._addresses: list[int] | None = None
         self._runs: list[_Run] = []
         self._wholes: list[torch.Tensor] = []
-        # For each parameter whose number is in a run, that run's view and the position in it.
-        self._where: dict[int, tuple[Any, int]] = {}
+        # For each parameter whose number is in a run, that run's view and the position in it, once some are written.
+        self._where: dict[int, tuple[Any, int]] | None = None
         self._starts: list[int] = []
         self._apart: list[int] = []
         # Puts what is read, run by run, into the order of the parameters.
@@ -153,10 +154,15 @@ class Scalars:
         if places is None:
             for run in self._runs:
                 run.view[:] = [values[place] for place in run.places]
+        elif self._where is None:
+            self._where = {
+                place: (run.view, position) for run in self._runs for position, place in enumerate(run.places)
+            }
+        where = self._where or {}
         with torch.no_grad():
             for place in self._apart if places is None else places:
-                if place in self._where:
-                    view, position = self._where[place]
+                if place in where:
+                    view, position = where[place]
                     view[position] = values[place]
                 else:
                     self._tensors[place].fill_(values[place])
@@ -182,33 +188,33 @@ class Scalars:
         asked += [run.whole for run in runs if len(run.places) > 1]
         self._remember(runs, apart, asked, list(map(_data_ptr, asked)))
 
-    def _put_together(self, one: Scalars, another: Scalars, order: Sequence[int]) -> None:
+    def _put_together(self, one: Scalars, another: Scalars, insertion: Insertion) -> None:
         """Know what is known of one's tensors, and what is to be found out of another's alone."""
-        if one._addresses is None:
+        if one._addresses is None or one._seen is None:
             return
-        another._look()
-        assert another._addresses is not None
-        place = [position for position, _ in sorted(enumerate(order), key=operator.itemgetter(1))]
-        behind = place[len(one._tensors) :]
+        another.read()
+        assert another._addresses is not None and another._seen is not None
         runs = [
             run._replace(places=[places[each] for each in run.places])
-            for own, places in ((one, place), (another, behind))
+            for own, places in ((one, insertion.known), (another, insertion.further))
             for run in own._runs
         ]
-        apart = sorted([*(place[each] for each in one._apart), *(behind[each] for each in another._apart)])
-        self._remember(runs, apart, one._asked + another._asked, one._addresses + another._addresses)
+        apart = [
+            places[each]
+            for own, places in ((one, insertion.known), (another, insertion.further))
+            for each in own._apart
+        ]
+        self._remember(runs, sorted(apart), one._asked + another._asked, one._addresses + another._addresses)
+        self._seen = insertion.joined(one._seen, another._seen)
 
     def _remember(
         self, runs: list[_Run], apart: list[int], asked: list[torch.Tensor], addresses: list[int]
     ) -> None:
         """What was found out, and which tensors show by their addresses whether it still holds."""
-        self._runs, self._apart, self._asked, self._addresses = runs, apart, asked, addresses
-        self._where = {
-            place: (run.view, position) for run in self._runs for position, place in enumerate(run.places)
-        }
+        self._runs, self._apart, self._asked, self._addresses, self._where = runs, apart, asked, addresses, None
         order = [*itertools.chain.from_iterable([run.places for run in runs]), *apart]
         ordered = order == list(range(len(order)))
-        self._in_order = None if ordered else operator.itemgetter(*sorted(range(len(order)), key=order.__getitem__))
+        self._in_order = None if ordered else operator.itemgetter(*inverse(order))
         self._wholes = [run.whole for run in self._runs]
         self._starts = list(map(_data_ptr, self._wholes))
         self._view = self._runs[0].view if len(self._runs) == 1 and not self._apart and ordered else None
@@ -238,22 +244,25 @@ def _side_by_side(tensors: Sequence[torch.Tensor], places: Sequence[int]) -> lis
     return sorted(runs)
 
 
-def merged(one: Scalars, another: Scalars, order: Sequence[int]) -> Scalars:
+def merged(one: Scalars, another: Scalars, insertion: Insertion) -> Scalars:
     """One number of each parameter of two groups of them.
 
     Args:
         one: those of some parameters.
         another: the same numbers of further ones.
-        order: for each of all parameters its position among those of the first, followed by the others.
+        insertion: where these stand among all.
 
     Raises:
         LookupError: if parameters share them.
     """
-    cells, tensors = [*one._cells, *another._cells], [*one._tensors, *another._tensors]
-    if one.shared or another.shared or one.counts is not another.counts or len(cells) != len(order):
+    known, further = len(insertion.known), len(insertion.further)
+    alike = one.counts is another.counts and (len(one._cells), len(another._cells)) == (known, further)
+    if one.shared or another.shared or not alike:
         raise LookupError("they have other numbers")
-    both = Scalars([cells[before] for before in order], [tensors[before] for before in order])
-    both._put_together(one, another, order)
+    both = Scalars(
+        insertion.joined(one._cells, another._cells), insertion.joined(one._tensors, another._tensors)
+    )  # fmt: skip
+    both._put_together(one, another, insertion)
     return both
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import operator
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple
@@ -28,6 +27,7 @@ from ..backends import (
 )
 from ..schedules.base import LearningRateSchedule
 from .checks import as_list, check_one_backend, check_parameter
+from .insertion import Insertion
 
 STRUCTURE = frozenset((
     "_iterations", "_rate", "_records", "_parameters", "_index", "_grouped", "_numbers", "_counts", "_shared",
@@ -43,9 +43,6 @@ _NOT_COPIED = frozenset((
     "_remembered",
 ))  # fmt: skip
 """Attributes that hold for one object and not for its copy."""
-
-
-_second = operator.itemgetter(1)
 
 
 class Record(NamedTuple):
@@ -260,41 +257,31 @@ class CellKeeper:
         self._counts = [list(cells) for cells in zip(*counted, strict=True)]
         self._shared = [record.cell for record in records if record.position is None]
 
-    def take_in(self, other: CellKeeper, order: Sequence[int]) -> None:
+    def take_in(self, other: CellKeeper, insertion: Insertion) -> None:
         """Go on with the parameters of another optimizer too, which was made alike and built for further ones.
 
         Args:
             other: the optimizer. It is no more to be used.
-            order: for each of all parameters its position among the own ones, followed by the other's.
+            insertion: where its parameters come to stand among the own ones.
 
         Raises:
             LookupError: if there is more to it than a list of cells for each name, as where parameters share something;
                 nothing has changed then.
         """
         pairs = list(zip(self._all_keepers(), other._all_keepers(), strict=True))
-        lists = [each for own, further in pairs for each in _joined_lists(own, further, order)]
-        place = [position for position, _ in sorted(enumerate(order), key=_second)]
-        moved = place != list(range(len(place)))
-        for keeper, name, cells in lists:
-            vars(keeper)[name] = cells
+        lists = [each for own, further in pairs for each in _joined_lists(own, further)]
+        for keeper, name, cells, more in lists:
+            vars(keeper)[name] = insertion.joined(cells, more)
         for own, further in pairs:
-            count = len(own._parameters)
-            own._records += [
-                Record(cell, name, position + count)
-                for cell, name, position in further._records
-                if position is not None
-            ]
-            own._index |= {key: count + position for key, position in further._index.items()}
-            if moved:
-                own._records = [
-                    Record(cell, name, None if position is None else place[position])
-                    for cell, name, position in own._records
-                ]
-                own._index = {key: place[position] for key, position in own._index.items()}
+            if not insertion.behind:
+                own._records = _moved(own._records, insertion.known)
+                own._index = {key: insertion.known[at] for key, at in own._index.items()}
+            own._records += _moved(further._records, insertion.further)
+            own._index |= {key: insertion.further[at] for key, at in further._index.items()}
             own._taken = {}
             for name in ("_parameters", "_grouped", "_numbers", "_counts"):
-                both = [*getattr(own, name), *getattr(further, name)]
-                setattr(own, name, [both[before] for before in order] if both else [])
+                both = getattr(own, name), getattr(further, name)
+                setattr(own, name, insertion.joined(*both) if any(both) else [])
             own._templates, own._apart, own._remembered = {}, {}, None
 
     def as_tree(self, values: Sequence[Any]) -> Any:
@@ -389,10 +376,12 @@ class CellKeeper:
     ) -> list[Variable]:
         """Slots filled with a number or made of an array, in a dtype that was asked for or the parameter's own."""
         stored, fill = self._stored_dtype(name), _constant(initializer)
-        dtypes = [stored or compute_dtype(parameter.dtype_name) for parameter in parameters]
+        kinds = [parameter.dtype_name for parameter in parameters]
+        dtype_for = {kind: stored or compute_dtype(kind) for kind in set(kinds)}
+        dtypes = [dtype_for[kind] for kind in kinds]
         called = [f"{parameter.name.replace('/', '_')}_{name}" for parameter in parameters]
         if fill is not None:
-            return Variable.all_full_like(references, fill, dtypes, called)
+            return Variable.all_full_like(parameters, references, fill, dtypes, called)
         initial = value_of(initializer)
         return [
             _slot_of(initial, parameter, reference, dtype, name, called_so)
@@ -511,13 +500,14 @@ class CellKeeper:
         if not self._taken:
             for record in self._records:
                 self._taken.setdefault(record.name, set()).add(record.position)
-        taken = [self._taken.setdefault(name, set()) for name in names]
+        taken, keep = [self._taken.setdefault(name, set()) for name in names], self._records.append
         for position, cells in zip(positions, zip(*columns, strict=True), strict=True):
-            for cell, name, places in zip(cells, names, taken, strict=True):
+            for cell, name, places in zip(cells, names, taken, strict=False):
                 if position in places:
                     name = self._unused(name, position)
-                self._taken[name].add(position)
-                self._records.append(Record(cell, name, position))
+                    places = self._taken[name]
+                places.add(position)
+                keep(Record(cell, name, position))
         return columns
 
     def _unused(self, name: str, position: int | None) -> str:
@@ -586,17 +576,21 @@ def _guarded(build: Callable[..., None]) -> Callable[..., None]:
     return guarded
 
 
+def _moved(records: Sequence[Record], places: Sequence[int]) -> list[Record]:
+    """Records of cells that belong to parameters, which stand in other places now."""
+    return [Record(cell, name, places[position]) for cell, name, position in records if position is not None]
+
+
 def _joined_lists(
-    own: CellKeeper, further: CellKeeper, order: Sequence[int]
-) -> list[tuple[CellKeeper, str, list[Variable]]]:
-    """The lists of cells that `build` made, each with those of a further optimizer.
+    own: CellKeeper, further: CellKeeper
+) -> list[tuple[CellKeeper, str, list[Variable], list[Variable]]]:
+    """The lists of cells that `build` made, each with that of a further optimizer.
 
     Raises:
         LookupError: if it made something else.
     """
     counts = len(own._parameters), len(further._parameters)
-    records = [*own._records, *further._records]
-    if own._excluded or own._tree is not None or None in [record.position for record in records]:
+    if own._excluded or own._tree is not None or any(record.position is None for record in further._records):
         raise LookupError("something belongs to no parameter, or to one that was chosen")
     found = []
     for name, value in vars(own).items():
@@ -605,8 +599,7 @@ def _joined_lists(
         more = vars(further).get(name)
         if type(value) is not list or type(more) is not list or (len(value), len(more)) != counts:
             raise LookupError(f"{name} is no list with one cell for each parameter")
-        both = [*value, *more]
-        found.append((own, name, [both[before] for before in order]))
+        found.append((own, name, value, more))
     return found
 
 

@@ -38,19 +38,20 @@ def check_parameter(array: Any, name: str) -> Backend:
         ValueError: if its class is not for parameters, or its dtype none of float16, bfloat16, float32 and float64.
     """
     backend = array.backend if isinstance(array, Variable) else backend_of(array)
-    called = f"Parameter {name!r}"
     if backend is None or backend is HOST:
-        raise TypeError(f"{called} must be an array, received {describe(array)}.")
+        raise TypeError(f"Parameter {name!r} must be an array, received {describe(array)}.")
     held = array._array if isinstance(array, Variable) else array
-    if held is not None:
-        check_dense(held, backend, called)
+    if held is not None and backend.not_dense(held) is not None:
+        check_dense(held, backend, f"Parameter {name!r}")
     reason = None if isinstance(array, Variable) else backend.why_not_parameter(array)
     if reason is not None:
-        raise ValueError(f"{called} is a {type(array).__name__}: {reason}.")
+        raise ValueError(f"Parameter {name!r} is a {type(array).__name__}: {reason}.")
     dtype = array.dtype_name if isinstance(array, Variable) else backend.dtype_name(array)
     if dtype not in FLOATING:
         remedy = "split it into real and imaginary parts of" if "complex" in dtype else "cast it to"
-        raise ValueError(f"{called} has dtype {dtype}, which cannot be optimized: {remedy} {', '.join(FLOATING)}.")
+        raise ValueError(
+            f"Parameter {name!r} has dtype {dtype}, which cannot be optimized: {remedy} {', '.join(FLOATING)}."
+        )
     return backend
 
 

@@ -58,7 +58,9 @@ class Kinds:
         for kind, cells in dict(zip(kinds, grouped, strict=True)).items():
             if kind not in found:
                 found[kind] = self._kind(cells, *self._updates[kind], way_of)
-        return [Facts(cells, found[kind]) for cells, kind in zip(grouped, kinds, strict=True)]
+        held = [cells[0]._array for cells in grouped]
+        usual = bool(held) and grouped[0][0].backend.all_row_major(held)
+        return [Facts(cells, found[kind], usual) for cells, kind in zip(grouped, kinds, strict=True)]
 
     def _kind(
         self, cells: list[Variable], program: Program | None, reason: str | None, way_of: Callable[[Program, str], Way]
@@ -76,6 +78,11 @@ class Kinds:
 class Facts:
     """What is known of one parameter.
 
+    Args:
+        cells: it and its slots.
+        kind: what it has in common with others.
+        row_major: whether it is known to lie in this process alone, with its elements in row-major order.
+
     Attributes:
         cells: it and its slots.
         simple: whether its next update can be a short one: one pass over its arrays where they lie.
@@ -88,7 +95,7 @@ class Facts:
         "shape", "simple", "size", "spread", "stored", "touched", "way",
     )  # fmt: skip
 
-    def __init__(self, cells: list[Variable], kind: Kind) -> None:
+    def __init__(self, cells: list[Variable], kind: Kind, row_major: bool) -> None:
         self.cells = cells
         self.way, self.reason, self.dtype, self.narrow, self.stored = kind
         self.shape = cells[0].shape
@@ -105,15 +112,12 @@ class Facts:
         self.axes: int | None = None
         self.arrays: list[Any] = []
         self.addresses: list[int] = []
-        self._guess()
-
-    def _guess(self) -> None:
-        """Before it was seen: what it is if it is like most. The step itself looks whether it is so."""
-        array, backend = self.cells[0]._array, self.cells[0].backend
+        # Before it was seen: what it is if it is like most. The step itself looks whether it is so.
+        array, backend = cells[0]._array, cells[0].backend
         usual = self.reason is None and not self.narrow and backend.shares_memory
-        self.simple = self.plain = usual and backend.whereabouts(array) is None
+        self.simple = self.plain = usual and (row_major or backend.whereabouts(array) is None)
         # Sums are defined in row-major order.
-        if self.simple and not (self.way is not None and self.way.adds_up):
+        if self.simple and not (row_major or (self.way is not None and self.way.adds_up)):
             self.order = backend.order(array)
 
     def bounds(self) -> list[tuple[int, int]]:

@@ -13,7 +13,6 @@ Most steps take a shorter way, which is put together of what is known of the par
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -23,6 +22,7 @@ from ..backends.losses import owner_unknown
 from ..backends.program import Program
 from .attributes import Seen, is_ours
 from .facts import Facts, Kinds
+from .insertion import Insertion
 from .lane import Lane
 from .lanes import Lanes, lane_of
 from .prepared import Later, Run, nothing_later
@@ -597,26 +597,24 @@ class Fusion:
         """Whether what is known of the parameters will hold when there are more, made alike."""
         return self._is_recorded(rule) and is_ours(rule)
 
-    def grow(self, rule: Any, order: Sequence[int]) -> None:
+    def grow(self, rule: Any, insertion: Insertion) -> None:
         """Go on with further parameters, of which nothing is known yet.
 
         Args:
             rule: the optimizer, which has them.
-            order: for each of its parameters which of the known ones it is, or a number behind those.
+            insertion: where they stand among those that were known.
         """
-        known = self._entries
-        place = [position for position, _ in sorted(enumerate(order), key=operator.itemgetter(1))]
-        new = [place[before] for before in range(len(known), len(order))]
+        known, new = self._entries, list(insertion.further)
         kinds, lane = kinds_of(rule, new), self.lane
         free = self._seen is not None and self._seen.free
         self.lane, self._seen, self._begins, self._ways = None, None, {}, {}
         self._lanes.clear()
         if self._kinds.known(kinds):
-            both = [*known, *self._kinds.facts([rule._grouped[index] for index in new], kinds, self._way_of)]
-            self._entries = [both[before] for before in order]
+            further = self._kinds.facts([rule._grouped[index] for index in new], kinds, self._way_of)
+            self._entries = insertion.joined(known, further)
             self._seen = Seen(rule, free)
-            further = None if lane is None or rule._has_begin_step() else self._lane_of(rule, sorted(new))
-            whole = None if lane is None or further is None else lane.with_further(rule, further, place)
+            own = None if lane is None or rule._has_begin_step() else self._lane_of(rule, new)
+            whole = None if lane is None or own is None else lane.with_further(rule, own, insertion)
             if whole is not None:
                 self._lanes.keep(tuple(whole.present), whole)
 

@@ -17,6 +17,7 @@ from ..backends import Order, Scope, Variable, any_scope
 from ..backends.intervals import Intervals, written_apart
 from .attributes import Seen
 from .checks import check_gradient
+from .insertion import Insertion
 from .prepared import InCalls
 from .ways import Begin, InTable, Together, Way, calls_of, lines_of, read_as, squares_of, step_values
 
@@ -107,20 +108,21 @@ class Lane:
         """Expect the parameters in this order, the positions at which they were built."""
         self._order = order
         self._in_order = order == list(range(len(rule._parameters)))
-        place = {index: position for position, index in enumerate(order)}
+        place = None if self._in_order else {index: position for position, index in enumerate(order)}
         # None for parts that take the gradients as they come.
         self._places = [
-            None if part.indices == order else [place[index] for index in part.indices] for part in self.parts
+            None if part.indices == order else part.indices if place is None else [place[each] for each in part.indices]
+            for part in self.parts
         ]
         self._cells = [rule._parameters[index] for index in order]
 
-    def with_further(self, rule: Any, other: Lane, place: Sequence[int]) -> Lane | None:
+    def with_further(self, rule: Any, other: Lane, insertion: Insertion) -> Lane | None:
         """This and the short way of further parameters in one, where what is known of memory stays known; or None.
 
         Args:
             rule: the optimizer, which has got them.
             other: the short way for them.
-            place: where the parameters of this one stand now, by where they stood.
+            insertion: where they stand now among those that were known.
         """
         others = [each for lane in (self, other) for each in (lane._begin, lane._told, lane._agreement)]
         if self.memory is None or any(each is not None for each in others):
@@ -128,9 +130,8 @@ class Lane:
         if len(self.parts) + len(other.parts) > _PARTS:
             return None
         both = copy.copy(self)
-        moved = [part._replace(indices=[place[index] for index in part.indices]) for part in self.parts]
-        both.parts = [*moved, *other.parts]
-        both.present = sorted([*(place[index] for index in self.present), *other.present])
+        both.parts = [*[part._replace(indices=insertion.moved(part.indices)) for part in self.parts], *other.parts]
+        both.present = sorted([*insertion.moved(self.present), *other.present])
         both._seen = other._seen
         both._set_up(rule)
         return both

@@ -40,6 +40,7 @@ from .checks import as_list
 from .clipping import global_norm, global_norm_factor, norm_factor, norms
 from .fused import Fusion
 from .hyperparameter import LEARNING_RATE, in_use
+from .insertion import Insertion
 from .prepared import Later, Run, at_once
 from .report import ExecutionReport
 
@@ -81,12 +82,12 @@ class UpdateRule(CellKeeper):
     def _forget_plan(self) -> None:
         self._fusion = Fusion()
 
-    def take_in(self, other: CellKeeper, order: Sequence[int]) -> None:
+    def take_in(self, other: CellKeeper, insertion: Insertion) -> None:
         """See `CellKeeper.take_in`. What is known of the own parameters is not found out again."""
         lasts = self._fusion.lasts(self)
-        super().take_in(other, order)
+        super().take_in(other, insertion)
         if lasts:
-            self._fusion.grow(self, order)
+            self._fusion.grow(self, insertion)
         else:
             self._forget_plan()
 

@@ -261,7 +261,7 @@ def test_late_gradients_cost_their_own_work(monkeypatch):
 
     linked, recorded = [], []
     link, record = Linker.link, recording.record
-    monkeypatch.setattr(Linker, "link", lambda self: (linked.append(len(self._parameters)), link(self))[1])
+    monkeypatch.setattr(Linker, "link", lambda self: (linked.append(len(self.parameters)), link(self))[1])
     monkeypatch.setattr(recording, "record", lambda *arguments: (recorded.append(1), record(*arguments))[1])
     for count in (20, 200):
         parameters = [torch.nn.Parameter(torch.ones(3)) for _ in range(count)]
