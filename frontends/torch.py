@@ -31,6 +31,7 @@ from torch import optim
 from torch.optim import Optimizer, lr_scheduler, swa_utils
 
 from .. import optimizers as core
+from ..optimizers.conventions import facts_of
 from ..optimizers.hyperparameter import Number
 from .torch_adapter import Adapter
 from .torch_table import Names, OwnRow, Row
@@ -312,7 +313,7 @@ class Wrapped(Adapter):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """As `Adapter`, but clipping by a global norm, which is a group's own, allows one group only."""
         template = self._own_row.template
-        together = template.clipnorm if template.convention == "keras2" else template.global_clipnorm
+        together = template.clipnorm if facts_of(template.convention).clipnorm_is_global else template.global_clipnorm
         if together is not None and self.param_groups:
             raise ValueError(
                 f"{template.name!r} clips by a global norm and would do so in each group apart: use one group, or "

@@ -11,6 +11,7 @@ import torch
 from ..backends import HOST, is_number
 from ..optimizers import Optimizer
 from ..optimizers.cells import STRUCTURE
+from ..optimizers.conventions import facts_of
 from ..optimizers.hyperparameter import LEARNING_RATE, Flag, Number
 from ..optimizers.hyperparameter import hyperparameters as hyperparameters_of
 
@@ -209,7 +210,7 @@ class OwnRow(Row):
         rate = float(self.template.learning_rate)
         hyperparameters = {"lr": "learning_rate", **{name: name for name in public}}
         # Where no parameter counts its own steps, the number of all of them is what torch calls "step".
-        self.iterations = "iterations" if self.template.convention == "torch" else "step"
+        self.iterations = "iterations" if facts_of(self.template.convention).counts_steps_of_each else "step"
         self.slot_dtype = self.template.slot_dtype
         built = self.template._unbuilt_copy()
         built.build([torch.zeros(1)])

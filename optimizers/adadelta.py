@@ -42,26 +42,21 @@ class Adadelta(Optimizer):
         "torch": {"epsilon": 1e-6},
         "optax": {"epsilon": 1e-6},
     }
-    weight_decay_forms: ClassVar[dict[str, str]] = {"keras": "decoupled", "torch": "coupled", "optax": "coupled"}
-
-    rho = Number("[0, 1]")
-    epsilon = Number("[0, inf)")
+    weight_decay_forms: ClassVar[dict[str, str]] = {**Optimizer.weight_decay_forms, "optax": "coupled"}
+    rho, epsilon = Number("[0, 1]"), Number("[0, inf)")
 
     def __init__(
         self, learning_rate: Any = 1.0, rho: float = 0.95, epsilon: float | None = None, *common: Any, **keywords: Any
     ) -> None:
         super().__init__(learning_rate, *common, **keywords)
-        self.rho = rho
-        self._resolve(epsilon=epsilon)
+        self._resolve(rho=rho, epsilon=epsilon)
 
     def build(self, variables: Sequence[Any]) -> None:
-        """Create the mean squares of gradients and of steps."""
         super().build(variables)
         names = ["accumulated_grad", "accumulated_delta_var"]
         self.accumulated_grads, self.accumulated_delta_vars = self.add_optimizer_variables(variables, names)
 
     def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
-        """One step of one parameter."""
         index = self._get_variable_index(variable)
         squares, steps = self.accumulated_grads[index], self.accumulated_delta_vars[index]
         self.assign(squares, ops.moving_average_of_squares(squares, gradient, self.rho))

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from ..backends import Array, Variable, ops
 from .base import Optimizer
-from .hyperparameter import Number, in_use
+from .hyperparameter import Number, Switch, in_use
 
 
 class Adagrad(Optimizer):
@@ -40,44 +40,35 @@ class Adagrad(Optimizer):
 
     conventions: ClassVar[dict[str, dict[str, Any]]] = {
         "keras": {"initial_accumulator_value": 0.1, "epsilon": 1e-7},
-        "keras2": {"epsilon": 1e-7},
-        "torch": {"initial_accumulator_value": 0.0, "epsilon": 1e-10, "lr_decay": 0.0},
-        "optax": {"initial_accumulator_value": 0.1, "epsilon": 1e-7},
+        "keras2": {"epsilon": 1e-7, "epsilon_in_sqrt": False},
+        "torch": {"initial_accumulator_value": 0.0, "epsilon": 1e-10, "lr_decay": 0.0, "epsilon_in_sqrt": False},
+        "optax": {"initial_accumulator_value": 0.1, "epsilon": 1e-7, "stays_at_zero_over_zero": True},
     }
-    neutral: ClassVar[dict[str, Any]] = {"initial_accumulator_value": 0.0, "lr_decay": 0.0}
-
-    initial_accumulator_value = Number("[0, inf)")
-    epsilon = Number("[0, inf)")
-    lr_decay = Number("[0, inf)")
+    epsilon_in_sqrt, stays_at_zero_over_zero = Switch(True), Switch(False)
+    initial_accumulator_value, epsilon = Number("[0, inf)", neutral=0.0), Number("[0, inf)")
+    lr_decay = Number("[0, inf)", neutral=0.0)
 
     def __init__(
-        self,
-        learning_rate: Any = 0.01,
-        initial_accumulator_value: float | None = None,
-        epsilon: float | None = None,
-        *common: Any,
-        lr_decay: float | None = None,
-        **keywords: Any,
-    ) -> None:
+        self, learning_rate: Any = 0.01, initial_accumulator_value: float | None = None, epsilon: float | None = None,
+        *common: Any, lr_decay: float | None = None, **keywords: Any,
+    ) -> None:  # fmt: skip
         super().__init__(learning_rate, *common, **keywords)
         self._resolve(initial_accumulator_value=initial_accumulator_value, epsilon=epsilon, lr_decay=lr_decay)
 
     def build(self, variables: Sequence[Any]) -> None:
-        """Create the sums of squares."""
         super().build(variables)
         self.accumulators = self.add_optimizer_variables(variables, "accumulator", self.initial_accumulator_value)
 
     def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
-        """One step of one parameter."""
         accumulator = self.accumulators[self._get_variable_index(variable)]
         self.assign_add(accumulator, ops.square(gradient))
         if in_use(self.lr_decay):
             learning_rate = learning_rate / (1 + (self.step_of(variable) - 1) * self.lr_decay)
-        if self.convention in ("keras2", "torch"):
-            denominator = ops.sqrt(accumulator) + self.epsilon
-        else:
+        if self.epsilon_in_sqrt:
             denominator = ops.sqrt(accumulator + self.epsilon)
-        if self.convention == "optax" and not in_use(self.epsilon):
+        else:
+            denominator = ops.sqrt(accumulator) + self.epsilon
+        if self.stays_at_zero_over_zero and not in_use(self.epsilon):
             # Where all gradients were 0, so that 0/1 stands for 0/0.
             denominator = ops.where(accumulator > 0.0, denominator, 1.0)
         self.assign_sub(variable, gradient / denominator * learning_rate)

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from ..backends import Array, Variable, ops
 from .base import Optimizer
-from .hyperparameter import Number, in_use
-from .quotients import scaled_quotient
+from .formulas import scaled_quotient
+from .hyperparameter import Number, Switch, in_use
 
 
 class Adamax(Optimizer):
@@ -31,7 +31,7 @@ class Adamax(Optimizer):
 
     Conventions: "keras" and "keras2" are this same formula. "torch" and "optax" put $\epsilon$ inside the maximum:
     $u_t = \max(\beta_2 u_{t-1}, |g_t| + \epsilon)$ and $m_t / u_t$. Weight decay is coupled in "torch" and decoupled in
-    "optax" (its `adamaxw`).
+    "optax" (its `adamaxw`), which multiplies by $\eta$ last.
 
     References:
         Kingma and Ba, Adam: A Method for Stochastic Optimization, arXiv:1412.6980, section 7.1.
@@ -40,47 +40,37 @@ class Adamax(Optimizer):
     conventions: ClassVar[dict[str, dict[str, Any]]] = {
         "keras": {"epsilon": 1e-7},
         "keras2": {"epsilon": 1e-7},
-        "torch": {"epsilon": 1e-8},
-        "optax": {"epsilon": 1e-8},
+        "torch": {"epsilon": 1e-8, "epsilon_in_maximum": True},
+        "optax": {"epsilon": 1e-8, "epsilon_in_maximum": True, "rate_comes_last": True},
     }
-    weight_decay_forms: ClassVar[dict[str, str]] = {"keras": "decoupled", "torch": "coupled", "optax": "decoupled"}
-
-    beta_1 = Number("[0, 1)")
-    beta_2 = Number("[0, 1]")
-    epsilon = Number("[0, inf)")
+    weight_decay_forms: ClassVar[dict[str, str]] = {**Optimizer.weight_decay_forms, "optax": "decoupled"}
+    epsilon_in_maximum, rate_comes_last = Switch(False), Switch(False)
+    beta_1, beta_2, epsilon = Number("[0, 1)"), Number("[0, 1]"), Number("[0, inf)")
 
     def __init__(
-        self,
-        learning_rate: Any = 0.002,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float | None = None,
-        *common: Any,
-        **keywords: Any,
-    ) -> None:
+        self, learning_rate: Any = 0.002, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float | None = None,
+        *common: Any, **keywords: Any,
+    ) -> None:  # fmt: skip
         super().__init__(learning_rate, *common, **keywords)
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self._resolve(epsilon=epsilon)
+        self._resolve(beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
 
     def build(self, variables: Sequence[Any]) -> None:
-        """Create the first moments and the norms."""
         super().build(variables)
         self.momentums, self.norms = self.add_optimizer_variables(variables, ["momentum", "norm"])
 
     def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
-        """One step of one parameter."""
         index = self._get_variable_index(variable)
         momentum, norm = self.momentums[index], self.norms[index]
         rate = ops.once(ops.divide, learning_rate, ops.one_minus_power(self.beta_1, self.step_of(variable)))
         self.assign(momentum, ops.moving_average(momentum, gradient, self.beta_1))
+
         size = ops.absolute(gradient)
-        if self.convention in ("torch", "optax"):
+        if self.epsilon_in_maximum:
             self.assign(norm, ops.maximum(norm * self.beta_2, size + self.epsilon))
             denominator = norm.value
         else:
             self.assign(norm, ops.maximum(norm * self.beta_2, size))
             denominator = norm + self.epsilon
         # Without a memory, the norm may be 0 beside a large momentum.
-        rate_first = self.convention != "optax" and not in_use(self.beta_2)
+        rate_first = not (self.rate_comes_last or in_use(self.beta_2))
         self.assign_sub(variable, scaled_quotient(momentum.value, denominator, rate, rate_first))

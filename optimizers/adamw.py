@@ -13,10 +13,8 @@ class AdamW(Adam):
     Args:
         learning_rate: $\eta \ge 0$, a schedule or a callable. 0.001.
         weight_decay: $\lambda \ge 0$. None is the convention's: 0.004, in "torch" 0.01, in "optax" 0.0001.
-        beta_1: as in `Adam`. 0.9.
-        beta_2: as in `Adam`. 0.999.
-        epsilon: as in `Adam`.
-        amsgrad: as in `Adam`.
+        beta_1, beta_2: as in `Adam`. 0.9 and 0.999.
+        epsilon, amsgrad: as in `Adam`.
         *common, **keywords: see `Adam` and, from `clipnorm` on, `Optimizer`.
 
     Raises:
@@ -35,15 +33,8 @@ class AdamW(Adam):
     }
 
     def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        weight_decay: float | None = None,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float | None = None,
-        amsgrad: bool = False,
-        *common: Any,
-        **keywords: Any,
-    ) -> None:
+        self, learning_rate: Any = 0.001, weight_decay: float | None = None, beta_1: float = 0.9, beta_2: float = 0.999,
+        epsilon: float | None = None, amsgrad: bool = False, *common: Any, **keywords: Any,
+    ) -> None:  # fmt: skip
         super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay, *common, **keywords)
         self._resolve(weight_decay=weight_decay)

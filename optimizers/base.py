@@ -10,16 +10,20 @@ from typing import Any, ClassVar, cast
 
 from ..backends import FLOATING, Variable, describe, is_number, shown
 from ..schedules import registry as schedule_registry
+from .conventions import CONVENTIONS, facts_of
 from .functional import FunctionalOptimizer
 from .hyperparameter import (
     LEARNING_RATE,
+    NOWHERE,
     Choice,
     ChoiceForEach,
     Convention,
     Count,
     Fixed,
     Flag,
+    Hyperparameter,
     Number,
+    Switch,
     hyperparameters,
     remember_array,
 )
@@ -100,16 +104,19 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, FunctionalOptimizer):
     """
 
     conventions: ClassVar[dict[str, dict[str, Any]]] = {"keras": {}, "keras2": {}}
-    """For each convention the algorithm has: the arguments that exist in it, with the value that None stands for."""
+    """For each convention the algorithm has: the arguments that exist in it, with the value that None stands for; and
+    the `Switch`es of its formula, with what they are there."""
 
-    neutral: ClassVar[dict[str, Any]] = {}
-    """For each argument that some convention lacks: the value at which it changes nothing."""
-
-    weight_decay_forms: ClassVar[dict[str, str]] = {"keras": "decoupled", "torch": "coupled"}
+    weight_decay_forms: ClassVar[dict[str, str]] = {
+        name: facts.weight_decay for name, facts in CONVENTIONS.items() if facts.weight_decay is not None
+    }
     """What weight decay does in the conventions that have it: "decoupled", on the parameter; "coupled", through the
     gradient."""
 
-    convention = Convention(("keras", "keras2", "torch", "optax"))
+    decoupled_weight_decay = Switch(False)
+    """Whether weight decay is decoupled even where the convention couples it; some algorithms let users say so."""
+
+    convention = Convention(tuple(CONVENTIONS))
     maximize = Flag()
     weight_decay = Number("[0, inf)", optional=True)
     clipnorm = Number("(0, inf)", optional=True)
@@ -195,19 +202,20 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, FunctionalOptimizer):
 
     def _own_value(self, name: str) -> Any:
         """The convention's own value of an argument, `Fixed` or not."""
-        own = type(self).conventions[self.convention].get(name, type(self).neutral.get(name))
+        neutral = getattr(type(self), name).neutral
+        own = type(self).conventions[self.convention].get(name, None if neutral is NOWHERE else neutral)
         return own.value if isinstance(own, Fixed) else own
 
-    def _check_convention_has(self, name: str, value: Any) -> None:
+    def _check_convention_has(self, hyperparameter: Hyperparameter, value: Any) -> None:
         """Refuse a value that means something in other conventions only."""
-        convention, kind = vars(self).get("convention"), type(self)
+        convention, kind, name = vars(self).get("convention"), type(self), hyperparameter.name
         if convention is None:
             return
         if name == "weight_decay":
             having, nothing = [other for other in kind.conventions if other in kind.weight_decay_forms], None
         elif name == "maximize":
-            having, nothing = ["torch"], False
-        elif any([name in row for row in (*kind.conventions.values(), kind.neutral)]):
+            having, nothing = [other for other, facts in CONVENTIONS.items() if facts.has_maximize], False
+        elif hyperparameter.neutral is not NOWHERE or any([name in row for row in kind.conventions.values()]):
             rows = kind.conventions.items()
             having = [other for other, row in rows if name in row and not isinstance(row[name], Fixed)]
             nothing = self._own_value(name)
@@ -224,10 +232,11 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, FunctionalOptimizer):
         clips = {name: getattr(self, name) for name in ("clipnorm", "clipvalue", "global_clipnorm")}
         given = {name: value for name, value in clips.items() if value is not None}
         owner = type(self).__name__
-        if self.convention == "keras2":
+        if facts_of(self.convention).clipnorm_is_global:
             if self.global_clipnorm is not None:
                 raise ValueError(
-                    f'{owner}: convention "keras2" has no `global_clipnorm`; its `clipnorm` is the global norm.'
+                    f'{owner}: convention "{self.convention}" has no `global_clipnorm`; its `clipnorm` is the global '
+                    "norm."
                 )
         elif len(given) > 1:
             raise ValueError(
@@ -235,7 +244,8 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, FunctionalOptimizer):
             )
 
     def _decay_is_coupled(self) -> bool:
-        return type(self).weight_decay_forms.get(self.convention) == "coupled"
+        coupled = type(self).weight_decay_forms.get(self.convention) == "coupled"
+        return coupled and not self.decoupled_weight_decay
 
     # ---------------------------------------------------------------- learning rate
 

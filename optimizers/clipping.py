@@ -10,30 +10,24 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..backends import Array, ops
-
-_MARGIN = {"torch": 1e-6}
-"""What a convention adds to a norm before it is compared with the limit."""
+from .conventions import ConventionFacts
 
 
-_SHOWING_EVERYWHERE = ("keras", "keras2")
-"""Where a global norm that is not finite makes NaN of all gradients."""
-
-
-def norm_factor(norm: Array, limit: float, convention: str) -> Array:
+def norm_factor(norm: Array, limit: float, facts: ConventionFacts) -> Array:
     r"""$c / \max(n, c)$: 1 up to the limit, and what brings the norm down to the limit beyond.
 
-    In convention "torch" $n + 10^{-6}$ stands for $n$. An infinite norm gives 0, which leaves NaN where the gradient
-    was infinite and 0 elsewhere, as in Keras, torch and optax.
+    Where a convention has a margin, $n$ and the margin stand for $n$. An infinite norm gives 0, which leaves NaN where
+    the gradient was infinite and 0 elsewhere, as in Keras, torch and optax.
     """
-    return limit / ops.maximum(norm + _MARGIN.get(convention, 0.0), limit)
+    return limit / ops.maximum(norm + facts.margin_of_norms, limit)
 
 
-def global_norm_factor(norm: Array, limit: float, convention: str) -> Array:
-    """As `norm_factor`; in the conventions of Keras NaN for a norm that is not finite: one bad gradient shows
+def global_norm_factor(norm: Array, limit: float, facts: ConventionFacts) -> Array:
+    """As `norm_factor`; where a convention has it so, NaN for a norm that is not finite: one bad gradient shows
     everywhere.
     """
-    factor = norm_factor(norm, limit, convention)
-    return factor + (norm - norm) if convention in _SHOWING_EVERYWHERE else factor
+    factor = norm_factor(norm, limit, facts)
+    return factor + (norm - norm) if facts.bad_norm_spreads else factor
 
 
 def global_norm(sums: Iterable[Array], divisor: Any) -> Array:

@@ -1,4 +1,6 @@
-"""Hyperparameters as attributes that check what they are set to, at construction and at any time after."""
+"""Hyperparameters as attributes that check what they are set to, at construction and at any time after; and switches,
+which conventions set.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +16,10 @@ class Fixed(NamedTuple):
     value: Any
 
 
+NOWHERE = object()
+"""The neutral value of a hyperparameter that no convention lacks."""
+
+
 class Hyperparameter:
     """An attribute of an optimizer that belongs to its configuration.
 
@@ -22,10 +28,13 @@ class Hyperparameter:
 
     Args:
         optional: whether None, meaning off, is allowed.
+        neutral: where some convention lacks it, the value at which it changes nothing. Default: none lacks it, or what
+            lacks it is said elsewhere.
     """
 
-    def __init__(self, *, optional: bool = False) -> None:
+    def __init__(self, *, optional: bool = False, neutral: Any = NOWHERE) -> None:
         self.optional = optional
+        self.neutral = neutral
         self.name = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -49,7 +58,7 @@ class Hyperparameter:
         given = value
         if value is not None or not self.optional:
             value = self.checked(value, type(instance).__name__)
-        instance._check_convention_has(self.name, value)
+        instance._check_convention_has(self, value)
         if self.name in vars(instance).get("_off_when_built", ()) and not self.is_off(value):
             raise RuntimeError(
                 f"{type(instance).__name__}: `{self.name}` was off when the optimizer was built, and its slots were "
@@ -85,11 +94,11 @@ class Number(Hyperparameter):
 
     Args:
         interval: such as "[0, 1)"; "inf" for an open end.
-        optional: whether None is allowed.
+        optional, neutral: see `Hyperparameter`.
     """
 
-    def __init__(self, interval: str, *, optional: bool = False) -> None:
-        super().__init__(optional=optional)
+    def __init__(self, interval: str, *, optional: bool = False, neutral: Any = NOWHERE) -> None:
+        super().__init__(optional=optional, neutral=neutral)
         self.interval = interval
         low, high = interval[1:-1].split(",")
         self._low, self._high = float(low), float(high)
@@ -221,6 +230,40 @@ class Convention(Choice):
             raise ValueError(f"{kind.__name__} has no `convention` {shown(value)}; it has {names}.")
         if vars(instance).setdefault(self.name, value) != value:
             raise ValueError(f"The convention of {kind.__name__} is chosen when it is made: make a new optimizer.")
+
+
+class Switch:
+    """What a convention decides about a formula. It stands in the class's `conventions`, and cannot be set.
+
+    A subclass whose table has no row for a convention, or says nothing of the switch there, has it from its parent.
+
+    Args:
+        otherwise: what it is where no row says anything.
+    """
+
+    def __init__(self, otherwise: bool) -> None:
+        self.otherwise = otherwise
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._owner = owner
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        convention = instance.convention
+        for kind in type(instance).__mro__:
+            row = vars(kind).get("conventions", {}).get(convention, {})
+            if self.name in row:
+                return row[self.name]
+            if kind is self._owner:
+                break
+        return self.otherwise
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        raise AttributeError(
+            f"{type(instance).__name__}: `{self.name}` follows from the convention: set it in a subclass's table."
+        )
 
 
 def in_use(value: Any) -> bool:

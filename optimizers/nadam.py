@@ -7,11 +7,13 @@ from typing import Any, ClassVar
 
 from ..backends import Array, Variable, ops
 from ..schedules.base import as_float
-from .hyperparameter import Number
-from .moments import AdaptiveMoments
+from .adam import Adam
+from .base import Optimizer
+from .formulas import adaptive_step, nesterov_weights
+from .hyperparameter import Flag, Number, Switch
 
 
-class Nadam(AdaptiveMoments):
+class Nadam(Optimizer):
     r"""Nadam: Adam with Nesterov momentum, whose weight warms up.
 
     With gradient $g_t$, rate $\eta$, decay rates $\beta_1, \beta_2$, schedule decay $\psi$, $m_0 = v_0 = 0$, $P_0 = 1$:
@@ -23,14 +25,11 @@ class Nadam(AdaptiveMoments):
 
     Args:
         learning_rate: $\eta \ge 0$, a schedule or a callable. 0.002.
-        beta_1: $\beta_1$ in [0, 1). 0.9.
-        beta_2: $\beta_2$ in [0, 1). 0.999.
+        beta_1, beta_2: $\beta_1$ and $\beta_2$ in [0, 1). 0.9 and 0.999.
         epsilon: $\epsilon \ge 0$. None is the convention's: 1e-7, in "torch" and "optax" 1e-8.
-        *common: see `Optimizer`.
-        schedule_decay: $\psi \ge 0$, in all conventions but "optax". None is the convention's: 0.004. This and the
-            following are keyword only.
+        *common, **keywords: see `Optimizer`. The following are keyword only.
+        schedule_decay: $\psi \ge 0$, in all conventions but "optax". None is the convention's: 0.004.
         decoupled_weight_decay, eps_root: as in `Adam`.
-        **keywords: see `Optimizer`.
 
     Raises:
         ValueError: see `Optimizer`; also for `decay` in convention "keras2", whose Nadam has none.
@@ -47,33 +46,33 @@ class Nadam(AdaptiveMoments):
 
     conventions: ClassVar[dict[str, dict[str, Any]]] = {
         "keras": {"epsilon": 1e-7, "schedule_decay": 0.004},
-        "keras2": {"epsilon": 1e-7, "schedule_decay": 0.004},
-        "torch": {"epsilon": 1e-8, "schedule_decay": 0.004, "decoupled_weight_decay": False},
-        "optax": {"epsilon": 1e-8, "eps_root": 0.0},
+        "keras2": {"epsilon": 1e-7, "schedule_decay": 0.004, "has_decay": False},
+        "torch": {"epsilon": 1e-8, "schedule_decay": 0.004, "decoupled_weight_decay": False, "product_of_each": True},
+        "optax": {"epsilon": 1e-8, "eps_root": 0.0, "rate_comes_last": True},
     }
-    neutral: ClassVar[dict[str, Any]] = {**AdaptiveMoments.neutral, "schedule_decay": None}
-
-    schedule_decay = Number("[0, inf)", optional=True)
+    weight_decay_forms: ClassVar[dict[str, str]] = Adam.weight_decay_forms
+    epsilon_is_corrected, rate_comes_last = Switch(True), Switch(False)
+    product_of_each, has_decay = Switch(False), Switch(True)
+    beta_1, beta_2 = Number("[0, 1)"), Number("[0, 1)")
+    epsilon, eps_root = Number("[0, inf)"), Number("[0, inf)", neutral=0.0)
+    decoupled_weight_decay = Flag(neutral=True)
+    schedule_decay = Number("[0, inf)", optional=True, neutral=None)
 
     def __init__(
-        self,
-        learning_rate: Any = 0.002,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float | None = None,
-        *common: Any,
-        schedule_decay: float | None = None,
-        **keywords: Any,
-    ) -> None:
-        super().__init__(learning_rate, beta_1, beta_2, epsilon, *common, **keywords)
-        self._resolve(schedule_decay=schedule_decay)
-        if self.convention == "keras2" and self.decay != 0.0:
-            raise ValueError(f'Nadam: convention "keras2" has no `decay`, received {self.decay!r}.')
+        self, learning_rate: Any = 0.002, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float | None = None,
+        *common: Any, schedule_decay: float | None = None, eps_root: float | None = None,
+        decoupled_weight_decay: bool | None = None, **keywords: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(learning_rate, *common, **keywords)
+        self._resolve(beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, eps_root=eps_root)
+        self._resolve(decoupled_weight_decay=decoupled_weight_decay, schedule_decay=schedule_decay)
+        if self.decay != 0.0 and not self.has_decay:
+            raise ValueError(f'Nadam: convention "{self.convention}" has no `decay`, received {self.decay!r}.')
 
     def build(self, variables: Sequence[Any]) -> None:
-        """Create the moments and the products of the momentum schedule."""
         super().build(variables)
-        if self.convention == "torch":
+        self.momentums, self.velocities = self.add_optimizer_variables(variables, ["momentum", "velocity"])
+        if self.product_of_each:
             self.products = [self.add_scalar("u_product", 1.0, variable) for variable in variables]
         elif self.schedule_decay is not None:
             self.products = [self.add_scalar("u_product", 1.0)] * len(variables)
@@ -82,20 +81,28 @@ class Nadam(AdaptiveMoments):
         """Products grow once a step: that of all parameters together, or those of the parameters with a gradient."""
         if self.schedule_decay is None:
             return
-        for variable in variables if self.convention == "torch" else variables[:1]:
+        for variable in variables if self.product_of_each else variables[:1]:
             product = self.products[self._get_variable_index(variable)]
             self.assign(product, product * self._momentum_at(self.step_of(variable)))
 
-    def _momentum_at(self, step: Any) -> Any:
-        return self.beta_1 * (1.0 - 0.5 * ops.power(0.96, as_float(step) * self.schedule_decay))
+    def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
+        index = self._get_variable_index(variable)
+        momentum, velocity = self.momentums[index], self.velocities[index]
+        self.assign(momentum, ops.moving_average(momentum, gradient, self.beta_1))
+        self.assign(velocity, ops.moving_average_of_squares(velocity, gradient, self.beta_2))
 
-    def _weights(self, variable: Variable) -> tuple[Any, Any]:
         step = self.step_of(variable)
+        square, correction = velocity.value, ops.one_minus_power(self.beta_2, step)
         if self.schedule_decay is None:
-            return ops.once(self._weights_looking_ahead, step)
-        product = self.products[self._get_variable_index(variable)].value
-        return ops.once(self._weights_of_schedule, step, product)
+            weights = ops.once(nesterov_weights, self.beta_1, step)
+        else:
+            weights = ops.once(self._weights, step, self.products[index].value)
+        self.assign_sub(variable, adaptive_step(self, learning_rate, momentum, gradient, weights, square, correction))
 
-    def _weights_of_schedule(self, step: Any, product: Any) -> tuple[Any, Any]:
+    def _weights(self, step: Any, product: Any) -> tuple[Any, Any]:
+        """Of momentum and gradient in the direction."""
         now, following = self._momentum_at(step), self._momentum_at(step + 1)
         return following / (1 - product * following), (1 - now) / (1 - product)
+
+    def _momentum_at(self, step: Any) -> Any:
+        return self.beta_1 * (1.0 - 0.5 * ops.power(0.96, as_float(step) * self.schedule_decay))

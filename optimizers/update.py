@@ -38,6 +38,7 @@ from ..schedules.base import as_float
 from .cells import CellKeeper
 from .checks import as_list
 from .clipping import global_norm, global_norm_factor, norm_factor, norms
+from .conventions import facts_of
 from .fused import Fusion
 from .hyperparameter import LEARNING_RATE, in_use
 from .insertion import Insertion
@@ -45,9 +46,6 @@ from .prepared import Later, Run, at_once
 from .report import ExecutionReport
 
 _OURS = f"{__name__.partition('.')[0]}."
-_SUBTRACTING = ("optax",)
-"""The conventions whose decay subtracts a share of the parameter. Elsewhere it multiplies by what is left; where both
-are finite the difference is the nearer one."""
 _ROOM = 2**16
 """Rules look ahead of their step, where there must still be numbers."""
 
@@ -141,7 +139,7 @@ class UpdateRule(CellKeeper):
             self._averages = self.add_optimizer_variables(self._parameters, "average")
         if self.gradient_accumulation_steps is not None:
             self._accumulators = self.add_optimizer_variables(self._parameters, "gradient_accumulator")
-        if self.convention == "torch":
+        if facts_of(self.convention).counts_steps_of_each:
             self._steps = self._scalars_of_each("step", 0)
 
     def _rate_is_state(self) -> bool:
@@ -193,10 +191,11 @@ class UpdateRule(CellKeeper):
         later(write)
 
     def _share(self, gradient: Array) -> Array:
-        """What a gradient of a window adds to what is accumulated: as `optax.MultiSteps`, whose mean never overflows,
-        in "optax" its share in the mean, and elsewhere all of it, of which the update takes the mean."""
+        """What a gradient of a window adds to what is accumulated: its share in the mean or all of it, of which the
+        update takes the mean."""
         every = self.gradient_accumulation_steps
-        return gradient / float(every) if every is not None and self.convention == "optax" else gradient
+        shares = every is not None and facts_of(self.convention).gathers_shares
+        return gradient / float(every) if every is not None and shares else gradient
 
     def _update_from_accumulators(self, gradients: Sequence[Any], rate: Any, later: Later) -> None:
         # The last gradients of a window go straight into the update: if that fails, the accumulators are as they were.
@@ -314,7 +313,7 @@ class UpdateRule(CellKeeper):
 
     def _decay(self, variable: Variable, share: Any) -> None:
         """Take a share off a parameter: more than all of it, if rate and decay are so large."""
-        if self.convention in _SUBTRACTING or variable.sink is not variable:
+        if facts_of(self.convention).subtracts_decay or variable.sink is not variable:
             variable.assign_sub(variable * share)
             return
         kept = variable - variable * share
@@ -454,16 +453,18 @@ class _Gradients(Sequence[Array]):
             squares: of each gradient the sum of its squares, where that is known.
         """
         rule = self._rule
-        limit = rule.clipnorm if rule.convention == "keras2" else rule.global_clipnorm
-        each = rule.clipnorm
+        limit, each = rule.global_clipnorm, rule.clipnorm
         if limit is None and each is None:
             return
+        facts = facts_of(rule.convention)
+        if facts.clipnorm_is_global:
+            limit = each
         sums = ops.sums_of_squares(self.array(index) for index in self.present) if squares is None else squares
         if limit is not None:
             norm = global_norm(sums, self.divisor)
-            self._factors = dict.fromkeys(self.present, global_norm_factor(norm, limit, rule.convention))
+            self._factors = dict.fromkeys(self.present, global_norm_factor(norm, limit, facts))
         elif each is not None:
-            own = (norm_factor(norm, each, rule.convention) for norm in norms(sums, self.divisor))
+            own = (norm_factor(norm, each, facts) for norm in norms(sums, self.divisor))
             self._factors = dict(zip(self.present, own, strict=True))
 
     def array(self, index: int) -> Array:
@@ -511,7 +512,7 @@ class _Sums(_Gradients):
     """The gradients of a window, as the mean of what was accumulated and what came last."""
 
     def __init__(self, rule: UpdateRule, arrays: Sequence[Any]) -> None:
-        shares = rule.convention == "optax"
+        shares = facts_of(rule.convention).gathers_shares
         super().__init__(rule, arrays, 1.0 if shares else float(rule.gradient_accumulation_steps or 1))
         self._last = _Gradients(rule, arrays, rule.loss_scale_factor)
 

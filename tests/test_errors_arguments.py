@@ -12,7 +12,7 @@ from refusals import refused, unchanged
 
 from gradwise import schedules
 from gradwise.optimizers import SGD, Adagrad, Adam, AdamW, Nadam, Optimizer, RMSprop
-from gradwise.optimizers.hyperparameter import Choice, Convention, Count, Flag, Number, hyperparameters
+from gradwise.optimizers.hyperparameter import NOWHERE, Choice, Convention, Count, Flag, Number, hyperparameters
 from gradwise.optimizers.registry import ALGORITHMS
 
 NO_NUMBERS = [True, False, "0.5", "", [0.5], (), {}, 1j, object, Adam, lambda: 0.5]
@@ -79,9 +79,10 @@ def test_hyperparameters_set_later(algorithm, name, built):
 
 @pytest.mark.parametrize(("algorithm", "name"), HYPERPARAMETERS)
 def test_hyperparameters_of_the_constructor(algorithm, name):
-    having = [row for row in (*algorithm.conventions.values(), algorithm.neutral) if name in row]
-    for value, words in wrong_values(algorithm, hyperparameters(algorithm)[name]):
-        if value is None and (name == "decay" or having):
+    hyperparameter = hyperparameters(algorithm)[name]
+    resolved = hyperparameter.neutral is not NOWHERE or any(name in row for row in algorithm.conventions.values())
+    for value, words in wrong_values(algorithm, hyperparameter):
+        if value is None and (name == "decay" or resolved):
             assert getattr(algorithm(**{name: None}), name) is not None
             continue
         named = "convention" if name == "convention" else f"`{name}`"

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from gradwise import optimizers
 from gradwise.backends import ops
-from gradwise.optimizers import Optimizer
+from gradwise.optimizers import Optimizer, formulas
 from gradwise.optimizers.hyperparameter import Number, hyperparameters
 
 RULE = ("begin_step", "update_step")
@@ -58,7 +58,8 @@ class Function:
     @property
     def arrays(self) -> tuple[str, ...]:
         """The names of the function's own that stand for a slot or the gradient, or for what may be either."""
-        found = {argument.arg for argument in self.tree.args.args} & {"gradient", "past", "new", "x"}
+        known = {"gradient", "momentum", "square", "past", "new", "x"}
+        found = {argument.arg for argument in self.tree.args.args} & known
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Assign):
                 found |= _bound_to_slots(node)
@@ -87,11 +88,16 @@ def formula_of(algorithm: str) -> Formula:
     functions = {name: function_of(kind, name) for name in (*RULE, *AROUND)}
     waiting = list(RULE)
     while waiting:
-        for name in _own_names(functions[waiting.pop()].tree):
+        function = functions[waiting.pop()]
+        for name in _own_names(function.tree):
             owner = _owner_of(kind, name)
             is_method = owner is not None and isinstance(vars(owner)[name], FunctionType)
             if is_method and owner.__module__ not in MACHINERY and name not in functions:
                 functions[name] = function_of(kind, name)
+                waiting.append(name)
+        for name, value in _functions_named_in(function):
+            if value.__module__ not in MACHINERY and name not in functions:
+                functions[name] = function_in(sys.modules[value.__module__], name)
                 waiting.append(name)
     for name in SHARED:
         if any(_calls(function.tree, name) for function in tuple(functions.values())):
@@ -159,6 +165,15 @@ def _own_names(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
             yield node.attr
+
+
+def _functions_named_in(function: Function) -> Iterator[tuple[str, FunctionType]]:
+    """The functions that a function of a formula names which stand in the algorithm's file, or in that of formulas."""
+    around = vars(module_of(function))
+    for node in ast.walk(function.tree):
+        value = around.get(node.id) if isinstance(node, ast.Name) else None
+        if isinstance(value, FunctionType) and value.__module__ in (around["__name__"], formulas.__name__):
+            yield value.__name__, value
 
 
 def _calls(tree: ast.AST, name: str) -> bool:

@@ -7,9 +7,13 @@ import contextlib
 import copy
 import difflib
 import functools
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
+
+from gradwise import optimizers
 
 from .formulas import NOT_IN_VECTORS, Formula, Function, Site, formula_of, module_of, sites
 from .operators import OPERATORS, Surroundings
@@ -108,11 +112,19 @@ def place_of(mutant: Mutant) -> Place:
 def installed(function: Function, other: Callable[..., Any]) -> Iterator[None]:
     """Another function in the place of one, for every optimizer that has it."""
     original = vars(function.owner)[function.name]
-    setattr(function.owner, function.name, other)
+    owners = [function.owner, *(module for module in _modules() if vars(module).get(function.name) is original)]
+    for owner in owners:
+        setattr(owner, function.name, other)
     try:
         yield
     finally:
-        setattr(function.owner, function.name, original)
+        for owner in owners:
+            setattr(owner, function.name, original)
+
+
+def _modules() -> list[ModuleType]:
+    """Those of algorithms, which import functions of formulas by their names."""
+    return [module for name, module in sys.modules.items() if name.startswith(f"{optimizers.__name__}.")]
 
 
 # ---------------------------------------------------------------- which places are reached

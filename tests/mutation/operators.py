@@ -57,7 +57,7 @@ def hyperparameter_exchanged(node: ast.AST, around: Surroundings) -> Iterator[as
     """Another hyperparameter of the rule."""
     if _is_own(node) in around.numbers:
         for other in around.numbers:
-            yield _own(other)
+            yield _changed(node, attr=other)
 
 
 def step_off_by_one(node: ast.AST, around: Surroundings) -> Iterator[ast.AST]:
@@ -189,7 +189,7 @@ def slots_swapped(node: ast.AST, around: Surroundings) -> Iterator[ast.AST]:
     """Another slot of the rule, or the gradient for a slot."""
     if _is_own(node) in around.slots:
         for other in around.slots:
-            yield _own(other)
+            yield _changed(node, attr=other)
     if _is_name(node) in around.arrays:
         for other in around.arrays:
             yield ast.Name(other, ast.Load())
@@ -279,13 +279,14 @@ def _is_name(node: ast.AST) -> str:
 
 
 def _is_own(node: ast.AST) -> str:
-    """The attribute of `self` that is read, or nothing."""
-    own = isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and _is_name(node.value) == "self"
-    return node.attr if own else ""
+    """The attribute of `self`, or of a `rule`, that is read, or nothing."""
+    read = isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+    return node.attr if read and _is_name(node.value) in ("self", "rule") else ""
 
 
 def _is_epsilon(node: ast.AST) -> bool:
-    return (_is_name(node) or _is_own(node)).startswith("eps") and _is_own(node) != "eps_in_sqrt"
+    name = _is_name(node) or _is_own(node)
+    return name.startswith("eps") and not any(word in name for word in ("_in_", "_is_"))
 
 
 def _sum_with_epsilon(node: ast.AST) -> Iterator[tuple[Any, Any]]:
@@ -301,10 +302,6 @@ def _may_move(statement: ast.stmt, around: Surroundings) -> bool:
     names = {node.id if isinstance(node, ast.Name) else getattr(node, "attr", "") for node in ast.walk(statement)}
     documents = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
     return not (documents or names & around.foreign or isinstance(statement, (ast.Return, ast.Raise)))
-
-
-def _own(name: str) -> ast.AST:
-    return ast.Attribute(ast.Name("self", ast.Load()), name, ast.Load())
 
 
 def _times(node: Any, factor: float) -> ast.AST:
