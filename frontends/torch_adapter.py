@@ -21,7 +21,7 @@ from ..optimizers.prepared import Beside, Prepared, make
 from .torch_asking import asks_for_state
 from .torch_engine import Engine, Inputs
 from .torch_linking import all_trainable, trainable
-from .torch_loading import check_loaded, fit_state, own_copies
+from .torch_loading import fit_numbers, loaded_state
 from .torch_repeat import Ready, Repeat
 from .torch_table import Row
 
@@ -365,15 +365,19 @@ class Adapter(torch.optim.Optimizer):
         Raises:
             ValueError: if groups or shapes do not fit, or it is of another class; nothing has changed then.
         """
-        loaded: list[dict[str, Any]] = []
+        loaded: list[dict[Any, Any]] = []
 
-        def before(optimizer: torch.optim.Optimizer, given: dict[str, Any]) -> None:
-            # The last of the hooks sees what will be loaded.
-            check_loaded(given, self.param_groups, self._row())
-            loaded.append(given)
+        def before(optimizer: torch.optim.Optimizer, given: dict[str, Any]) -> dict[str, Any]:
+            # The last of the hooks sees what will be loaded. Torch, which for every entry looks through all groups and
+            # casts it to the dtype of its parameter, is given none.
+            state = loaded_state(given, self.param_groups, self._row())
+            if state is None:
+                return given
+            loaded.append(state)
+            return {**given, "state": {}}
 
         handle = self.register_load_state_dict_pre_hook(before)
-        # Where `__setstate__` finds what torch has cast to the dtype of the parameters.
+        # Where `__setstate__` finds it.
         self._loading = loaded
         try:
             super().load_state_dict(state_dict)
@@ -382,8 +386,8 @@ class Adapter(torch.optim.Optimizer):
             del self._loading
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
         loaded = self.__dict__.get("_loading")
+        super().__setstate__({**state, "state": loaded[0]} if loaded else state)
         if not loaded:
             # A copy's state is another one's. What is loaded is that of the same parameters.
             self.__dict__.pop("_engines", None)
@@ -398,10 +402,8 @@ class Adapter(torch.optim.Optimizer):
             group.update(self._row().fixed)
         for index in range(len(self.param_groups)):
             self._remember_values(index)
-        fit_state(self.state, self.param_groups, self._row(), loaded[0] if loaded else None)
-        if loaded:
-            # What was made anew is nobody else's already.
-            own_copies(self.state, loaded[0])
+        if not loaded:
+            fit_numbers(self.state, self.param_groups, self._row())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """A copy with the hooks, which torch.optim loses."""

@@ -21,7 +21,8 @@ pytestmark = pytest.mark.fast
 SHAPE = (5, 11)
 TENSORS = 20
 MOST_CALLS = 20
-MOST_FOR_EACH = {"a new optimizer": 150, "late gradients": 5, "a checkpoint": 140}
+MOST_FOR_EACH = {"a new optimizer": 110, "late gradients": 0, "late gradients between": 0, "a checkpoint": 85}
+MOST_FOR_EACH_LATE = 110
 LIBRARIES = pytest.mark.parametrize("library", ["numpy", pytest.param("torch", marks=pytest.mark.torch)])
 
 
@@ -88,16 +89,26 @@ def test_repeated_steps(library: str, most: int) -> None:
     assert steps(library, TENSORS) == steps(library, 2 * TENSORS) <= most
 
 
-def first_steps(event: str, count: int) -> int:
-    """What an event and the step after it call, with so many parameters of which as many are new."""
+def first_steps(event: str, count: int, late: int = TENSORS) -> int:
+    """What an event and the step after it call, with so many parameters.
+
+    Args:
+        event: what happens.
+        count: how many parameters there are.
+        late: how many of them have their first gradient late, where that happens.
+    """
     import torch
 
     from gradwise.frontends import torch as front
 
     parameters = list(map(torch.nn.Parameter, arrays("torch", count)))
-    known = parameters[: -TENSORS] if event == "late gradients" else parameters
-    for parameter in known:
+    missing = slice(0)
+    if event.startswith("late gradients"):
+        missing = slice(0, 2 * late, 2) if event.endswith("between") else slice(-late, None)
+    for parameter in parameters:
         parameter.grad = torch.ones(SHAPE)
+    for parameter in parameters[missing]:
+        parameter.grad = None
     optimizer = front.Adam(parameters)
     for _ in range(3):
         optimizer.step()
@@ -122,6 +133,15 @@ def test_first_steps_are_so_many_calls_for_each_parameter(event: str, most: int)
     few, some, many = (first_steps(event, count * TENSORS) for count in (2, 4, 12))
     assert some - few <= most * 2 * TENSORS
     assert many - some <= most * 8 * TENSORS
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("event", ["late gradients", "late gradients between"])
+def test_late_gradients_are_so_many_calls_for_each_of_them(event: str) -> None:
+    """However many there are, and wherever they stand among those that are known."""
+    few, some, many = (first_steps(event, 12 * TENSORS, late * TENSORS) for late in (1, 2, 5))
+    assert some - few <= MOST_FOR_EACH_LATE * TENSORS
+    assert many - some <= MOST_FOR_EACH_LATE * 3 * TENSORS
 
 
 def test_an_array_is_seen_that_is_looked_at_alone() -> None:

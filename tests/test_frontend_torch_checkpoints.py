@@ -306,3 +306,74 @@ def test_what_users_call_their_slots_is_no_other_class():
     b = ours("Adam")(two, lr=0.1)
     b.load_state_dict(a.state_dict())
     assert torch.equal(b.state[two[0]]["momentum"], torch.ones_like(one[0]))
+
+
+@pytest.mark.parametrize("options", [{}, {"fused": True}, {"capturable": True}], ids=["plain", "fused", "capturable"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "complex64"])
+def test_what_users_keep_beside_the_class_is_loaded_as_torch_loads_it(options, dtype):
+    """Tensors become the parameter's in dtype, wherever they stand, but for steps; nothing is shared with the saved."""
+    import torch
+
+    def kept():
+        whole, shared = torch.arange(3), torch.ones(2, dtype=torch.float64)
+        beside = {
+            "whole": whole, "deep": {"list": [shared, 1], "step": torch.tensor(3), "tuple": (shared, 2)},
+            "same": shared, "number": 2.5, "none": None,
+        }  # fmt: skip
+        return beside, {"of nobody": [shared, {"step": whole}]}
+
+    loaded = []
+    for classes in (theirs, ours):
+        parameter = torch.ones(3, dtype=getattr(torch, dtype), requires_grad=True)
+        optimizer = classes("Adam")([parameter])
+        parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+        state = optimizer.state_dict()
+        state["param_groups"][0] |= options
+        beside, other = kept()
+        state["state"][0] = {**state["state"][0], **beside}
+        state["state"]["other"] = other
+        optimizer.load_state_dict(state)
+        loaded.append((optimizer.state[parameter], optimizer.state["other"]))
+        before = str(beside), str(other)
+    (torchs, torchs_other), (entry, nobodys) = loaded
+    own = {"whole", "deep", "same", "number", "none"}
+    assert str({key: entry[key] for key in sorted(own)}) == str({key: torchs[key] for key in sorted(own)})
+    assert str(nobodys) == str(torchs_other)
+    tensors = entry["whole"], entry["same"], entry["deep"]["step"], entry["deep"]["list"][0], nobodys["of nobody"][0]
+    for tensor in tensors:
+        tensor.fill_(7)
+    assert (str(beside), str(other)) == before
+
+
+def test_no_group_is_looked_through_for_each_entry():
+    """Loading is linear in the number of parameters: the groups are gone through once."""
+    import torch
+
+    class Indices(list):
+        def __contains__(self, index):
+            raise AssertionError("a group is looked through for one index")
+
+    given = [torch.ones(2, requires_grad=True) for _ in range(3)]
+    optimizer = ours("Adam")(given)
+    for parameter in given:
+        parameter.grad = torch.ones(2)
+    optimizer.step()
+    state = saved(optimizer)
+    state["param_groups"][0]["params"] = Indices(state["param_groups"][0]["params"])
+    optimizer.load_state_dict(state)
+    optimizer.step()
+    assert [float(optimizer.state[parameter]["step"]) for parameter in given] == [2.0] * 3
+
+
+def test_texts_beside_the_class_stay_what_they_are():
+    """torch takes their letters apart and puts the name of a generator in their place."""
+    import torch
+
+    parameter = torch.ones(2, requires_grad=True)
+    parameter.grad = torch.ones(2)
+    optimizer = ours("Adam")([parameter])
+    optimizer.step()
+    optimizer.state[parameter]["note"] = "kept"
+    optimizer.load_state_dict(optimizer.state_dict())
+    assert optimizer.state[parameter]["note"] == "kept"
