@@ -40,7 +40,7 @@ TODAY := $(shell date +%F)
 export TORCHINDUCTOR_CACHE_DIR ?= $(CURDIR)/build/inductor
 PIP_INSTALL := -m pip install -qq --disable-pip-version-check
 
-.PHONY: help demo bench parity mutants test other-machine frameworks jax-frameworks lint wheel wheel-files floors newest
+.PHONY: help demo bench parity mutants new-optimizer refresh test other-machine frameworks jax-frameworks lint wheel wheel-files floors newest
 .PHONY: crossings environment-floors environment-jax-frameworks clean
 
 help:  ## show this list
@@ -59,6 +59,12 @@ parity: $(TEST_ENV)  ## measure distances from the reference vectors; PARITY=--c
 
 mutants: $(TEST_ENV)  ## change every formula in every small way; fail if the reference vectors do not notice
 	@$(VENV)/bin/python tests/mutation_score.py
+
+new-optimizer: $(TEST_ENV)  ## NAME=Lion: the files of a new algorithm, to be filled in (CONTRIBUTING.md)
+	@$(VENV)/bin/python tests/new_optimizer.py $(NAME)
+
+refresh: $(TEST_ENV)  ## write vectors, bounds, lists and counts anew; ONLY=lion for one algorithm
+	@$(VENV)/bin/python tests/refresh.py $(addprefix --only ,$(ONLY))
 
 # What XLA compiles is kept until the end for both processes, and those that tests start. Each takes what lies together,
 # so that what modules prepare and compile is prepared and compiled once.

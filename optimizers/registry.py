@@ -16,8 +16,12 @@ from .nadam import Nadam
 from .rmsprop import RMSprop
 from .sgd import SGD
 
+__all__ = [
+    "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Nadam", "RMSprop", "deserialize", "get", "serialize",
+]  # fmt: skip
+
 ALGORITHMS: tuple[type[Optimizer], ...] = (SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Adamax, Nadam)
-"""Every algorithm. Adding one is a file and a place here."""
+"""Every algorithm. Adding one is a file, and here its import, its name and its place."""
 
 _BY_NAME = {algorithm.__name__.lower(): algorithm for algorithm in ALGORITHMS}
 

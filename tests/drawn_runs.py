@@ -44,6 +44,21 @@ def or_off(strategy: st.SearchStrategy[float]) -> st.SearchStrategy[float]:
     return st.just(0.0) | strategy
 
 
+KINDS: dict[str, st.SearchStrategy[Any]] = {
+    "flag": FLAG,
+    "momentum": or_off(st.floats(0.01, 1)),
+    "part": or_off(st.floats(0, 1)),
+    "decay": or_off(powers(1e-6, 1.0)),
+    "schedule": st.just(0.004) | st.floats(0, 2),
+}
+"""What is drawn of the kinds that records name; of which betas and epsilons, the peer decides."""
+
+
+def of_kinds(drawn: Mapping[str, str], kinds: Mapping[str, st.SearchStrategy[Any]]) -> dict[str, Any]:
+    """Strategies by the argument's name."""
+    return {name: kinds[kind] for name, kind in drawn.items()}
+
+
 @st.composite
 def runs(draw: Any, *, shapes: Any = SHAPES, zeros: bool = True, missing: bool = True, largest: float = 1e3) -> Run:
     """A run in float64 whose values all fit float32.

@@ -15,10 +15,11 @@ import keras
 import pytest
 from keras.src import optimizers as host
 from keras.src.optimizers import schedules as host_schedules
+from rules import records
 
 from gradwise.frontends import keras as gkeras
 
-ALGORITHMS = ("SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "Adamax", "Nadam")
+ALGORITHMS = tuple(name for name, record in records().items() if record.keras)
 SCHEDULES = (
     "CosineDecay", "CosineDecayRestarts", "ExponentialDecay", "InverseTimeDecay", "PiecewiseConstantDecay",
     "PolynomialDecay",

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, track
 from vector_cases import file_name, files
 from vector_files import written
 
 FOLDER = Path(__file__).resolve().parents[1] / "vectors"
+
+
+def write(pairs: Sequence[tuple[str, str]]) -> None:
+    """The files of these algorithms and conventions."""
+    with ProcessPoolExecutor(2) as pool:
+        texts = track(pool.map(written, *zip(*pairs, strict=True)), "Writing", len(pairs))
+        for pair, text in zip(pairs, texts, strict=True):
+            (FOLDER / file_name(*pair)).write_text(text, encoding="utf-8", newline="\n")
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ import math
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -138,9 +138,19 @@ def measured(task: tuple[str, str, str]) -> tuple[tuple[str, str, str], dict[str
     return task, bounds_of(BY_NAME[name], algorithm, convention)
 
 
-def measure_all(modes: Iterable[Mode], console: Console, elsewhere: bool = False) -> Bounds:
-    """Everything, in as many processes as there are processors; or as it might be on another machine."""
-    tasks = [(mode.name, *pair) for mode in modes for pair in available()]
+def measure_all(
+    modes: Iterable[Mode], console: Console, elsewhere: bool = False, algorithms: Collection[str] | None = None
+) -> Bounds:
+    """Everything, in as many processes as there are processors; or as it might be on another machine.
+
+    Args:
+        modes: ways to run.
+        console: for the progress.
+        elsewhere: as on another machine.
+        algorithms: only these.
+    """
+    pairs = [pair for pair in available() if algorithms is None or pair[0] in algorithms]
+    tasks = [(mode.name, *pair) for mode in modes for pair in pairs]
     bounds: Bounds = {mode.name: {dtype: {} for dtype in mode.dtypes} for mode in modes}
     # Frameworks start threads, which do not survive a fork; and they read their settings when they start.
     context = multiprocessing.get_context("spawn")
@@ -244,22 +254,41 @@ def above_caps(bounds: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def write(algorithms: Collection[str] | None = None) -> list[str]:
+    """Measure, here and as it might be elsewhere, keep that and write the README's table.
+
+    Args:
+        algorithms: only these; what is kept of others stays.
+
+    Returns:
+        What is above the caps.
+    """
+    console, modes = Console(), modes_at_hand()
+    found = measure_all(modes, console, algorithms=algorithms)
+    found = larger(found, measure_all(OWN_ROUNDING, console, elsewhere=True, algorithms=algorithms))
+    problems = above_caps(found)
+    # A machine without a GPU keeps what was measured on one.
+    before = kept() if KEPT.exists() else {}
+    if algorithms is not None:
+        found = {name: {dtype: dict(sorted({**before[name][dtype], **own}.items())) for dtype, own in by_dtype.items()}
+                 for name, by_dtype in found.items()}  # fmt: skip
+    keep({**before, **found})
+    kept.cache_clear()
+    README.write_text(readme_with(README.read_text(encoding="utf-8"), kept()), encoding="utf-8")
+    return problems
+
+
 def main(
     check: Annotated[bool, typer.Option(help="Write nothing; fail where reality is worse than what is kept.")] = False,
 ) -> None:
     """Measure how far every way to run every algorithm is from the reference vectors."""
     console = Console()
-    found = measure_all(modes_at_hand(), console)
-    if not check:
-        found = larger(found, measure_all(OWN_ROUNDING, console, elsewhere=True))
-    problems = above_caps(found)
     if check:
-        problems += worse(found, kept())
+        found = measure_all(modes_at_hand(), console)
+        problems = above_caps(found) + worse(found, kept())
     else:
-        # A machine without a GPU keeps what was measured on one.
-        found = {**(kept() if KEPT.exists() else {}), **found}
-        keep(found)
-        README.write_text(readme_with(README.read_text(encoding="utf-8"), found), encoding="utf-8")
+        problems = write()
+        found = kept()
     console.print(table(found), soft_wrap=True, markup=False, highlight=False)
     for problem in problems:
         console.print(f"[red]Worse than published or allowed:[/red] {problem}", soft_wrap=True)

@@ -1,12 +1,15 @@
-"""Runs of a part of the tests: some files, of each test at most so many parameter sets, what covers a crossing."""
+"""Runs of a part of the tests: some files, so many parameter sets of each, what covers a crossing, one algorithm."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations, product
 from typing import Any
+
+from rules import records
 
 ALL = 10**6
 WHOLE = os.environ.get("GRADWISE_CROSSINGS") == "whole"
@@ -57,3 +60,32 @@ def keep(config: Any, items: list[Any], counts: Mapping[str, int], leave_out: Co
     ids = {id(item) for item in kept}
     config.hook.pytest_deselected(items=[item for item in items if id(item) not in ids])
     items[:] = kept
+
+
+# ---------------------------------------------------------------- by algorithm
+
+
+def names_of(wanted: Iterable[str]) -> set[str]:
+    """All names of algorithms that are asked for, in lower case."""
+    own = {name.lower(): {each.lower() for each in record.names} for name, record in records().items()}
+    found: set[str] = set()
+    for name in wanted:
+        known = [names for key, names in own.items() if name.lower() in {key, *names}]
+        if not known:
+            raise KeyError(f"{name}: tests/rules has {', '.join(sorted(own))}")
+        found.update(*known)
+    return found
+
+
+def concerns(value: Any, names: Collection[str]) -> bool:
+    """Whether a test that is given this value is about one of the names: it is called so, or made of it."""
+    if isinstance(value, str):
+        return any(word.lower() in names for word in re.split(r"[^A-Za-z0-9]+", value))
+    if isinstance(value, type):
+        return value.__name__.lower() in names
+    if isinstance(value, (tuple, list, set, frozenset)):
+        return any(concerns(each, names) for each in value)
+    if isinstance(value, Mapping):
+        return concerns(list(value), names) or concerns(list(value.values()), names)
+    algorithm = getattr(value, "algorithm", None)
+    return concerns(type(value) if algorithm is None else algorithm, names)

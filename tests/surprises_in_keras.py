@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from keras import optimizers
 from keras.optimizers import schedules
+from rules import records
 
 BACKEND = keras.backend.backend()
 RATE, GRADIENTS = 0.1, ([1.0, -2.0], [0.5, 3.0], [-4.0, 0.25], [2.0, 1.0])
@@ -219,7 +220,7 @@ def rates():
 
 
 def decoupled_decay():
-    names = ("SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "Adamax", "Nadam")
+    names = [name for name, record in records().items() if record.keras]
     return {name: stepped(getattr(optimizers, name)(RATE, weight_decay=0.5), *GRADIENTS) for name in names}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import optree
 import pytest
 import torch
-from algorithms import DEFAULTS, FEATURES, KERAS_2, OPTAX, PLAIN, TORCH, problem
+from algorithms import DEFAULTS, ELSEWHERE, FEATURES, PLAIN, problem
 from selection import WHOLE
 
 from gradwise import optimizers, schedules
@@ -18,7 +18,8 @@ from gradwise.optimizers.apart_again import Again
 from gradwise.optimizers.registry import ALGORITHMS
 from gradwise.optimizers.run import Run
 
-ROWS = (*PLAIN, *FEATURES, *KERAS_2, *TORCH, *OPTAX, *DEFAULTS)
+ROWS = (*PLAIN, *FEATURES, *ELSEWHERE, *DEFAULTS)
+TORCH = tuple(row for row in ELSEWHERE if row.convention == "torch")
 DTYPES = (np.float32, np.float64)
 ROWS_AND_DTYPES = [
     pytest.param(row, dtype, id=f"{row.name}-{dtype.__name__}")

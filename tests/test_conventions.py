@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
 from algorithms import problem
 from backend_table import array, precision, read, same_bits
+from rules import Pair, records
 
-from gradwise.optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Nadam, RMSprop, get
+from gradwise import optimizers
+from gradwise.optimizers import SGD, Adagrad, Adam, Adamax, Nadam, get
 
 EPS = float(np.finfo(np.float64).eps)
 HALVED = [2.0**-5 * 0.5 ** (step // 4) for step in range(30)]
@@ -55,90 +58,35 @@ def keras2(kind, **arguments):
 
 
 MOMENTUM = {"momentum": 0.9}
-SAME = {
-    # The rate inside or outside of the velocity: the same while it does not change.
-    "sgd, keras and torch, steady rate": (keras(SGD, **MOMENTUM), torch(SGD, **MOMENTUM), STEADY),
-    "sgd nesterov, keras and optax, steady rate": (
-        keras(SGD, nesterov=True, **MOMENTUM), optax(SGD, nesterov=True, **MOMENTUM), STEADY,
-    ),
-    "sgd, torch and optax": (torch(SGD, **MOMENTUM), optax(SGD, **MOMENTUM), HALVED),
-    "sgd, keras and keras2": (keras(SGD, **MOMENTUM), keras2(SGD, **MOMENTUM), HALVED),
-    "rmsprop, torch and keras2": (torch(RMSprop, epsilon=1e-3), keras2(RMSprop, epsilon=1e-3), HALVED),
-    "rmsprop, keras and optax": (
-        keras(RMSprop, epsilon=1e-3, centered=True, **MOMENTUM),
-        optax(RMSprop, epsilon=1e-3, centered=True, **MOMENTUM),
-        HALVED,
-    ),
-    "rmsprop, torch and optax with epsilon outside, steady rate": (
-        torch(RMSprop, epsilon=1e-3, **MOMENTUM),
-        optax(RMSprop, epsilon=1e-3, eps_in_sqrt=False, **MOMENTUM),
-        STEADY,
-    ),
-    "rmsprop, keras and torch without epsilon": (keras(RMSprop, epsilon=0.0), torch(RMSprop, epsilon=0.0), HALVED),
-    "rmsprop corrected is adam without momentum": (
-        optax(RMSprop, rho=0.999, eps_in_sqrt=False, bias_correction=True), optax(Adam, beta_1=0.0), HALVED,
-    ),
-    "adagrad, keras and optax": (keras(Adagrad), optax(Adagrad), HALVED),
-    "adagrad, keras2 and torch": (keras2(Adagrad, epsilon=1e-3), torch(Adagrad, epsilon=1e-3), HALVED),
-    "adagrad, decay of keras2 and lr_decay of torch": (
-        keras2(Adagrad, decay=0.125), torch(Adagrad, epsilon=1e-7, lr_decay=0.125), HALVED,
-    ),
-    "adagrad, keras and torch without epsilon": (
-        keras(Adagrad, epsilon=0.0), torch(Adagrad, epsilon=0.0, initial_accumulator_value=0.1), HALVED,
-    ),
-    "adadelta, keras and torch": (keras(Adadelta, epsilon=1e-6), torch(Adadelta), HALVED),
-    "adadelta, torch and optax": (torch(Adadelta, weight_decay=0.1), optax(Adadelta, weight_decay=0.1), HALVED),
-    "adam, torch and optax": (torch(Adam, epsilon=1e-3), optax(Adam, epsilon=1e-3), HALVED),
-    "adam, keras and torch without epsilon": (
-        keras(Adam, epsilon=0.0, amsgrad=True), torch(Adam, epsilon=0.0, amsgrad=True), HALVED,
-    ),
-    "adam, keras and keras2": (keras(Adam), keras2(Adam), HALVED),
-    "adam decoupled is adamw": (
-        torch(Adam, weight_decay=0.1, decoupled_weight_decay=True), torch(AdamW, weight_decay=0.1), HALVED,
-    ),
-    "adamw, torch and optax": (torch(AdamW, weight_decay=0.1), optax(AdamW, weight_decay=0.1), HALVED),
-    "adamw, keras and torch without epsilon": (
-        keras(AdamW, weight_decay=0.1, epsilon=0.0), torch(AdamW, weight_decay=0.1, epsilon=0.0), HALVED,
-    ),
-    "adamax, torch and optax": (torch(Adamax, epsilon=1e-3), optax(Adamax, epsilon=1e-3), HALVED),
-    "adamax, keras and torch without epsilon": (keras(Adamax, epsilon=0.0), torch(Adamax, epsilon=0.0), HALVED),
-    "nadam, keras and torch": (keras(Nadam, epsilon=1e-3), torch(Nadam, epsilon=1e-3), HALVED),
-    "nadam of optax is adam": (optax(Nadam, eps_root=1e-3), optax(Adam, eps_root=1e-3, nesterov=True), HALVED),
-}  # fmt: skip
 
-DIFFERENT = {
-    "sgd, keras and torch, changing rate": (keras(SGD, **MOMENTUM), torch(SGD, **MOMENTUM), HALVED),
-    "sgd, dampening": (torch(SGD, dampening=0.5, **MOMENTUM), torch(SGD, **MOMENTUM), STEADY),
-    "rmsprop momentum, keras and torch, changing rate": (
-        keras(RMSprop, epsilon=0.0, **MOMENTUM), torch(RMSprop, epsilon=0.0, **MOMENTUM), HALVED,
-    ),
-    "rmsprop, keras and torch": (keras(RMSprop, epsilon=1e-3), torch(RMSprop, epsilon=1e-3), STEADY),
-    "adagrad, keras and torch": (
-        keras(Adagrad, epsilon=1e-3), torch(Adagrad, epsilon=1e-3, initial_accumulator_value=0.1), STEADY,
-    ),
-    "adam, keras and torch": (keras(Adam, epsilon=1e-3), torch(Adam, epsilon=1e-3), STEADY),
-    "amsgrad, torch and optax": (
-        torch(Adam, amsgrad=True, epsilon=0.0), optax(Adam, amsgrad=True, epsilon=0.0), STEADY,
-    ),
-    "amsgrad of the paper and torch's": (
-        optax(Adam, amsgrad=True, bias_correction_mu=False, bias_correction_nu=False),
-        torch(Adam, amsgrad=True),
-        STEADY,
-    ),
-    "coupled and decoupled decay": (torch(Adam, weight_decay=0.1), torch(AdamW, weight_decay=0.1), STEADY),
-    "adamax, keras and torch": (keras(Adamax, epsilon=1e-2), torch(Adamax, epsilon=1e-2), STEADY),
-    "nadam, torch and optax": (torch(Nadam), optax(Nadam), STEADY),
-}  # fmt: skip
+
+def pairs_of(kind: str) -> dict[str, tuple[str, Pair]]:
+    """The algorithm and two of its conventions, by what they are called."""
+    return {
+        f"{name.lower()}, {called}": (name, pair)
+        for name, record in records().items()
+        for called, pair in getattr(record, kind).items()
+    }
+
+
+SAME, DIFFERENT = pairs_of("same"), pairs_of("different")
+
+
+def apart_as(algorithm: str, pair: Pair) -> float:
+    def made(convention: str, arguments: Any, name: str = algorithm) -> Any:
+        return getattr(optimizers, name)(convention=convention, **arguments)
+
+    return apart(made(*pair.one), made(*pair.other), STEADY if pair.steady else HALVED)
 
 
 @pytest.mark.parametrize("name", SAME)
 def test_conventions_that_are_the_same(name):
-    assert apart(*SAME[name]) < 40 * EPS
+    assert apart_as(*SAME[name]) < 40 * EPS
 
 
 @pytest.mark.parametrize("name", DIFFERENT)
 def test_conventions_that_are_not(name):
-    assert apart(*DIFFERENT[name]) > 1e-6
+    assert apart_as(*DIFFERENT[name]) > 1e-6
 
 
 def test_epsilon_of_keras_is_another_number_in_every_step_of_torch():

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import twin_rules
 from backend_table import array, precision, read
 from drawn_runs import Run
 from every_convention import EVERY
 from keras_peer import Ask, running_keras
+from rules import Now, modules, records
 
 from gradwise import optimizers
 from gradwise.backends import Variable, ops
@@ -34,72 +34,28 @@ USUAL = (0.5, -0.25, 1.0, 0.0, 0.125)
 """The gradients of a run, one of which is another."""
 STARTS = (0.0, 1.0)
 
-OPTIONS: dict[str, tuple[dict[str, Any], ...]] = {
-    "SGD": ({}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}, {"momentum": 0.9, "dampening": 0.25}),
-    "RMSprop": (
-        {}, {"momentum": 0.5}, {"centered": True}, {"rho": 0.25}, {"rho": 0.0}, {"bias_correction": True},
-        {"momentum": 0.5, "centered": True, "nesterov": True}, {"eps_in_sqrt": False},
-    ),
-    "Adagrad": ({}, {"lr_decay": 0.5}, {"initial_accumulator_value": 0.0}),
-    "Adadelta": ({}, {"rho": 0.25}, {"weight_decay": 0.1}),
-    "Adam": (
-        {}, {"amsgrad": True}, {"beta_1": 0.0, "beta_2": 0.0}, {"beta_1": 0.25, "beta_2": 0.375}, {"nesterov": True},
-        {"eps_root": 1e-8}, {"epsilon": 2e-38}, {"weight_decay": 0.1},
-    ),
-    "AdamW": ({}, {"amsgrad": True}),
-    "Adamax": ({}, {"beta_1": 0.25, "beta_2": 0.375}, {"weight_decay": 0.1}),
-    "Nadam": ({}, {"beta_1": 0.25, "beta_2": 0.375}, {"weight_decay": 0.1}),
-}  # fmt: skip
-NOT_IN_OPTAX = {"AdamW": {"amsgrad"}, "Adam": {"weight_decay"}}
-
-ALMOST_ONE = 1 - 2.0**-24
-EDGES: dict[str, tuple[dict[str, Any], ...]] = {
-    "SGD": (
-        {"momentum": 1.0}, {"momentum": 1.0, "nesterov": True}, {"momentum": 0.9, "dampening": 1.0},
-        {"momentum": 1.0, "dampening": 1.0}, {"weight_decay": 1e3},
-    ),
-    "RMSprop": (
-        {"rho": 1.0}, {"rho": 1.0, "momentum": 1.0}, {"rho": 0.0, "momentum": 1.0}, {"rho": 1.0, "centered": True},
-        {"rho": 0.0, "centered": True}, {"rho": 1.0, "epsilon": 1e30}, {"rho": ALMOST_ONE, "epsilon": 1e-30},
-        {"rho": 1.0, "momentum": 1.0, "nesterov": True}, {"rho": 1.0, "eps_in_sqrt": False},
-        {"rho": 0.0, "bias_correction": True}, {"initial_scale": 3e38}, {"weight_decay": 1e3},
-    ),
-    "Adagrad": ({"lr_decay": 1e30}, {"initial_accumulator_value": 1e38}, {"epsilon": 1e30}, {"weight_decay": 1e3}),
-    "Adadelta": (
-        {"rho": 0.0}, {"rho": 1.0}, {"rho": ALMOST_ONE}, {"rho": ALMOST_ONE, "epsilon": 1e30}, {"rho": 1e-30},
-        {"rho": 1.0, "epsilon": 1e30}, {"rho": 0.0, "epsilon": 1e30}, {"rho": 1.0, "weight_decay": 1.0},
-    ),
-    "Adam": (
-        {"beta_1": 0.0}, {"beta_2": 0.0}, {"beta_2": 0.0, "epsilon": 1e-30}, {"beta_1": ALMOST_ONE},
-        {"beta_2": ALMOST_ONE}, {"beta_1": ALMOST_ONE, "beta_2": ALMOST_ONE, "amsgrad": True},
-        {"beta_1": 0.0, "beta_2": 0.0, "nesterov": True}, {"beta_1": ALMOST_ONE, "nesterov": True},
-        {"epsilon": 1e30}, {"weight_decay": 1e3}, {"beta_1": 1e-30, "beta_2": 1e-30},
-    ),
-    "AdamW": ({"beta_1": 0.0, "beta_2": 0.0}, {"beta_1": ALMOST_ONE, "beta_2": ALMOST_ONE}, {"weight_decay": 1e3}),
-    "Adamax": (
-        {"beta_1": 0.0}, {"beta_2": 0.0}, {"beta_2": 1.0}, {"beta_1": ALMOST_ONE}, {"beta_2": ALMOST_ONE},
-        {"epsilon": 1e30}, {"weight_decay": 1e3},
-    ),
-    "Nadam": (
-        {"beta_1": 0.0}, {"beta_2": 0.0}, {"beta_1": ALMOST_ONE}, {"beta_2": ALMOST_ONE}, {"schedule_decay": 1e30},
-        {"schedule_decay": 0.0}, {"epsilon": 1e30}, {"weight_decay": 1e3},
-    ),
-}  # fmt: skip
-"""Hyperparameters at the ends of their ranges: weights of 0, of 1 and near them, by which overflows are weighed."""
 TINY = 1e-12
 """A rate that brings back into the range what a division took out of it."""
 
 
-def hyperparameters(
-    kind: type, convention: str, table: Mapping[str, Sequence[dict[str, Any]]] = OPTIONS
-) -> Iterator[dict[str, Any]]:
-    """All that a convention knows but the rate, for each of the options that it has."""
-    known = twin_rules.HYPERPARAMETERS[kind.__name__][convention]
-    for options in table[kind.__name__]:
-        absent = NOT_IN_OPTAX.get(kind.__name__, set()) if convention == "optax" else set()
-        if set(options) <= set(known) and not absent & set(options):
-            given = {**known, **options}
+def hyperparameters(algorithm: str, convention: str, options: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """All that a convention knows but the rate, for each of the options that it, and the original, has."""
+    known = records()[algorithm].hyperparameters[convention]
+    for each in options:
+        given = {**known, **each}
+        if set(each) <= set(known) and (convention != "optax" or function_of(algorithm, given) is not None):
             yield {name: value for name, value in given.items() if name != "learning_rate"}
+
+
+def function_of(algorithm: str, values: Mapping[str, Any]) -> str | None:
+    """The function of optax that has all of these that are not as by default."""
+    record = records()[algorithm]
+    changed = {name for name, value in values.items() if value != record.hyperparameters["optax"][name]}
+    for name, function in record.optax.items():
+        is_so = all(values[each] == value for each, value in function.fixed.items())
+        if is_so and changed - {"learning_rate"} <= {*function.fixed, *function.drawn}:
+            return name
+    return None
 
 
 TABLE = [
@@ -154,12 +110,11 @@ def of_torch(algorithm: str, values: Mapping[str, Any], run: Run, dtype: str) ->
 
 
 def of_optax(algorithm: str, values: Mapping[str, Any], run: Run, dtype: str) -> list[Any]:
-    from test_live_optax import PEERS, Theirs
+    from test_live_optax import Theirs
 
-    decays = "w" if algorithm in ("Adamax", "Nadam") and values.get("weight_decay") else ""
-    name = "amsgrad" if values.get("amsgrad") else f"{algorithm.lower()}{decays}"
-    known = {**PEERS[name].drawn}
-    given = {each: value for each, value in values.items() if each in known}
+    name = function_of(algorithm, values)
+    assert name is not None
+    given = {each: value for each, value in values.items() if each in records()[algorithm].optax[name].drawn}
     with precision("jax", dtype):
         theirs = Theirs(name, given, run.start)
         return [theirs.step(rate, each)["parameter"] for rate, each in zip(run.rates, run.gradients, strict=True)]
@@ -171,35 +126,26 @@ def by_formula(
     """The rule of the twin in a NumPy dtype, an operation at a time."""
     # A number stays Python's, so that it widens no array.
     root = SimpleNamespace(sqrt=lambda x: math.sqrt(x) if isinstance(x, float) else np.sqrt(x))
-    monkeypatch.setattr(twin_rules, "mp", root)
-    monkeypatch.setattr(twin_rules, "max", np.maximum, raising=False)
-    monkeypatch.setattr(twin_rules, "number", float)
-    monkeypatch.setattr(twin_rules, "one_minus_power", lambda base, t: 1 - base**t)
+    arithmetic = {"mp": root, "max": np.maximum, "number": float, "one_minus_power": lambda base, t: 1 - base**t}
+    for module in modules():
+        for name, function in arithmetic.items():
+            monkeypatch.setattr(module, name, function, raising=False)
+    record = records()[algorithm]
     # With an epsilon, a sum of 0 needs no rule of its own.
     named = "keras" if (algorithm, convention) == ("Adagrad", "optax") else convention
-    first = {"accumulator": values.get("initial_accumulator_value", 0.0), "velocity": values.get("initial_scale", 0.0)}
     p, product, found = run.start["parameter"].astype(dtype), 1.0, []
-    slots = {
-        name: np.full_like(p, first.get(name, 0.0) if algorithm in ("Adagrad", "RMSprop") else 0.0)
-        for name in twin_rules.slot_names(algorithm, dict(values))
-    }
+    slots = {name: np.full_like(p, values.get(record.starts.get(name), 0.0)) for name in record.slots(values)}
     for t, (rate, gradients) in enumerate(zip(run.rates, run.gradients, strict=True), 1):
-        if "schedule_decay" in values:
-            product *= float(twin_rules.momentum_of_nadam(dict(values), t))
+        if record.product is not None and convention in record.product.conventions:
+            product *= float(record.product.factor(dict(values), t))
         g, decay = gradients["parameter"].astype(dtype), values.get("weight_decay", 0.0)
-        if coupled(algorithm, convention, values):
+        if record.coupled(convention, values):
             g = g + decay * p
         else:
             p = p - rate * decay * p
-        p = p - twin_rules.RULES[algorithm](twin_rules.Now(named, dict(values), rate, t, product), slots, g)
+        p = p - record.rule(Now(named, dict(values), rate, t, product), slots, g)
         found.append(p)
     return found
-
-
-def coupled(algorithm: str, convention: str, values: Mapping[str, Any]) -> bool:
-    if convention == "optax":
-        return algorithm == "Adadelta"
-    return convention == "torch" and algorithm != "AdamW" and not values.get("decoupled_weight_decay")
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +156,9 @@ def ask_keras(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def of_keras(ask: Ask, algorithm: str, values: Mapping[str, Any], run: Run, dtype: str) -> list[Any]:
-    given = {name: value for name, value in values.items() if name != "schedule_decay"}
+    keras = records()[algorithm].keras
+    assert keras is not None
+    given = {name: value for name, value in values.items() if name not in keras.given}
     return [step["parameter"].astype(dtype) for step in ask(algorithm, given, run, dtype)]
 
 
@@ -329,6 +277,12 @@ def test_what_a_fault_is() -> None:
     assert not unlike([zeros], [nan], [zeros], run, "float32")
 
 
+def as_the_original(algorithm: str, convention: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Hyperparameters with those of Keras's class that it has no names for."""
+    keras = records()[algorithm].keras
+    return {**values, **keras.given} if convention == "keras" and keras is not None else values
+
+
 def original_of(convention: str, request: Any, monkeypatch: Any) -> Any:
     """What runs a convention's live original, or where there is none any more its formula."""
     return {
@@ -342,25 +296,23 @@ def original_of(convention: str, request: Any, monkeypatch: Any) -> Any:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     ("table", "rate"),
-    [pytest.param(OPTIONS, None, id="options"), pytest.param(EDGES, None, id="edges"),
-     pytest.param(EDGES, 0.0, id="edges, no rate"), pytest.param(EDGES, TINY, id="edges, tiny rate")],
+    [pytest.param("extremes", None, id="options"), pytest.param("ends", None, id="edges"),
+     pytest.param("ends", 0.0, id="edges, no rate"), pytest.param("ends", TINY, id="edges, tiny rate")],
 )  # fmt: skip
 @pytest.mark.parametrize(("algorithm", "convention"), TABLE)
 def test_as_the_originals(
-    algorithm: str, convention: str, table: Any, rate: float | None, dtype: str, request: Any, monkeypatch: Any
+    algorithm: str, convention: str, table: str, rate: float | None, dtype: str, request: Any, monkeypatch: Any
 ) -> None:
-    kind = getattr(optimizers, algorithm)
+    kind, record = getattr(optimizers, algorithm), records()[algorithm]
     if rate is None:
-        rate = twin_rules.HYPERPARAMETERS[algorithm][convention]["learning_rate"]
+        rate = record.hyperparameters[convention]["learning_rate"]
     original = original_of(convention, request, monkeypatch)
     wide = np.float64 if dtype == "float32" else np.longdouble
     faults = []
-    for values in hyperparameters(kind, convention, table):
-        if (algorithm, convention, values.get("beta_2")) == ("Adamax", "torch", 1.0):
-            # Which torch refuses.
+    for values in hyperparameters(algorithm, convention, getattr(record, table)):
+        if any(values.get(name) == value for name, value in record.refused.get(convention, {}).items()):
             continue
-        if algorithm == "Nadam" and convention == "keras":
-            values = {**values, "schedule_decay": 1.0}
+        values = as_the_original(algorithm, convention, values)
         values = {name: value for name, value in values.items() if name != "weight_decay" or value}
         make = functools.partial(kind, rate, convention=convention, **values)
         run = run_of(dtype, rate)
@@ -377,8 +329,10 @@ def test_as_the_originals(
 @pytest.mark.parametrize(("kind", "convention"), EVERY)
 def test_every_way_is_the_same(kind: type, convention: str, way: str, dtype: str) -> None:
     """As NumPy by whole arrays, which is compared with the originals; with the option that has most of the slots."""
-    rate = twin_rules.HYPERPARAMETERS[kind.__name__][convention]["learning_rate"]
-    values = max(hyperparameters(kind, convention), key=lambda each: sum(map(bool, each.values())))
+    record = records()[kind.__name__]
+    rate = record.hyperparameters[convention]["learning_rate"]
+    options = hyperparameters(record.name, convention, record.extremes)
+    values = max(options, key=lambda each: sum(map(bool, each.values())))
     values = {name: value for name, value in values.items() if name != "weight_decay" or value}
     make = functools.partial(kind, rate, convention=convention, **values)
     library = WAYS[way][0].split()[0]
@@ -393,24 +347,19 @@ def test_every_way_is_the_same(kind: type, convention: str, way: str, dtype: str
             assert ours.tobytes() == theirs.tobytes()
 
 
-WEIGHED: dict[str, dict[str, Any]] = {
-    "SGD": {"momentum": 1.0}, "RMSprop": {"rho": 1.0}, "Adadelta": {"rho": 1.0}, "Adamax": {"beta_2": 0.0},
-    "Adam": {"beta_2": 0.0}, "AdamW": {"beta_2": 0.0, "weight_decay": 1e3}, "Nadam": {"beta_2": 0.0},
-}  # fmt: skip
-"""Of the edges, those at which most overflows before it is weighed by next to nothing."""
-
-
 @pytest.mark.parametrize("way", [way for way in EACH_WAY if way.values not in (("numpy",), ("jax",))])
-@pytest.mark.parametrize(("kind", "convention"), [each for each in EVERY if each[0].__name__ in WEIGHED])
+@pytest.mark.parametrize(("kind", "convention"), [each for each in EVERY if records()[each[0].__name__].weighed])
 def test_every_way_is_the_same_at_the_edges(kind: type, convention: str, way: str) -> None:
-    make = functools.partial(kind, TINY, convention=convention, **WEIGHED[kind.__name__])
+    """Where most overflows before it is weighed by next to nothing."""
+    weighed = records()[kind.__name__].weighed or {}
+    make = functools.partial(kind, TINY, convention=convention, **weighed)
     library = WAYS[way][0].split()[0]
     with np.errstate(all="ignore"), precision(library if library != "fast" else "numpy", "float32"):
         run = run_of("float32", TINY)
         wanted, found = WAYS["numpy"][1](make, run), WAYS[way][1](make, run)
         if "one pass" in way:
             # As well when another optimizer, whose numbers are ordinary, was recorded before.
-            ordinary = {name: 0.5 for name in WEIGHED[kind.__name__]}
+            ordinary = dict.fromkeys(weighed, 0.5)
             WAYS[way][1](functools.partial(kind, 0.01, convention=convention, **ordinary), run)
             found += WAYS[way][1](make, run)
             wanted += wanted
@@ -427,7 +376,7 @@ def test_large_rates_do_not_overflow_on_the_way(kind: Any, way: str, request: An
     """A rate times a gradient may be too large for the dtype, where the step is not."""
     for mark in marks_of(way):
         request.applymarker(mark)
-    if kind is optimizers.SGD:
+    if not records()[kind.__name__].bounded:
         return
     run = run_of("float32", 1e3)
     with np.errstate(all="ignore"):

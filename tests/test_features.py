@@ -9,6 +9,7 @@ import warnings
 
 import numpy as np
 import pytest
+from rules import records
 
 from gradwise import optimizers, schedules
 from gradwise.backends import Variable
@@ -232,12 +233,12 @@ def test_older_arguments():
 
 
 def test_defaults():
-    rates = {kind.__name__: kind().learning_rate for kind in ALGORITHMS}
-    assert rates == {
-        "SGD": 0.01, "RMSprop": 0.001, "Adagrad": 0.01, "Adadelta": 1.0, "Adam": 0.001, "AdamW": 0.001,
-        "Adamax": 0.002, "Nadam": 0.002,
-    }  # fmt: skip
-    assert all(kind().epsilon == 1e-7 for kind in ALGORITHMS if kind is not SGD)
+    for kind in ALGORITHMS:
+        for convention, known in records()[kind.__name__].hyperparameters.items():
+            made = kind(convention=convention)
+            # None is no decay.
+            assert {name: getattr(made, name) or value * 0 for name, value in known.items()} == known
+    assert all(kind().epsilon == 1e-7 for kind in ALGORITHMS if hasattr(kind(), "epsilon"))
     assert Adagrad().initial_accumulator_value == 0.1
     assert Adagrad(convention="keras2").initial_accumulator_value == 0.0
     assert AdamW().weight_decay == 0.004 and Nadam().schedule_decay == 0.004
@@ -279,15 +280,6 @@ def test_schedules_in_configurations():
 
 
 def test_positional_order_is_keras():
-    expected = {
-        "SGD": ["learning_rate", "momentum", "nesterov"],
-        "RMSprop": ["learning_rate", "rho", "momentum", "epsilon", "centered"],
-        "Adagrad": ["learning_rate", "initial_accumulator_value", "epsilon"],
-        "Adadelta": ["learning_rate", "rho", "epsilon"],
-        "Adam": ["learning_rate", "beta_1", "beta_2", "epsilon", "amsgrad"],
-        "Adamax": ["learning_rate", "beta_1", "beta_2", "epsilon"],
-        "Nadam": ["learning_rate", "beta_1", "beta_2", "epsilon"],
-    }
     common = [
         "weight_decay", "clipnorm", "clipvalue", "global_clipnorm", "use_ema", "ema_momentum",
         "ema_overwrite_frequency", "loss_scale_factor", "gradient_accumulation_steps", "name",
@@ -296,9 +288,11 @@ def test_positional_order_is_keras():
         p.name for p in inspect.signature(kind).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD
     ]
     for kind in ALGORITHMS:
-        own = expected.get(kind.__name__)
-        if own is not None:
-            assert positional(kind) == own + common
+        record = records()[kind.__name__]
+        only_gradwise = record.keras.given if record.keras else {}
+        own = [name for name in next(iter(record.hyperparameters.values())) if name not in only_gradwise]
+        if not record.decays:  # else decay stands among its own
+            assert positional(kind) == [name for name in own if name != "weight_decay"] + common
     assert positional(AdamW) == ["learning_rate", "weight_decay", "beta_1", "beta_2", "epsilon", "amsgrad", *common[1:]]
     assert AdamW(0.1, 0.2, 0.3, 0.4, 0.5, True, 0.6).get_config() | {"name": ""} == {
         "name": "", "learning_rate": 0.1, "weight_decay": 0.2, "clipnorm": 0.6, "global_clipnorm": None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 import pickle
@@ -11,30 +12,17 @@ import numpy as np
 import pytest
 from backend_table import distance, precision
 from every_convention import EVERY
+from ml_dtypes import bfloat16
 from releases import optax_partition, optax_tree, seeded, skip_what_optax_lacks
+from rules import records
 
 from gradwise import optimizers, schedules
 
 pytestmark = pytest.mark.jax
 
-NAMES = [
-    "adadelta", "adagrad", "adam", "adamax", "adamaxw", "adamw", "amsgrad", "nadam", "nadamw", "rmsprop", "sgd",
-]  # fmt: skip
-VARIANTS = [
-    *((name, {}) for name in NAMES),
-    ("sgd", {"momentum": 0.9}),
-    ("sgd", {"momentum": 0.9, "nesterov": True}),
-    ("adam", {"nesterov": True, "eps_root": 1e-3}),
-    ("adam", {"mu_dtype": "bfloat16"}),
-    ("amsgrad", {"bias_correction_nu": False}),
-    ("rmsprop", {"momentum": 0.9, "nesterov": True}),
-    ("rmsprop", {"centered": True, "eps": 1e-3, "initial_scale": 0.5, "eps_in_sqrt": False}),
-    ("rmsprop", {"bias_correction": True, "momentum": 0.5}),
-    ("adamw", {"weight_decay": 0.1, "mask": {"kernel": True, "bias": False}}),
-    ("adamw", {"weight_decay": lambda count: 0.1 / (count + 1)}),
-    ("adamaxw", {"weight_decay": lambda count: 0.1 / (count + 1), "mask": True}),
-    ("adadelta", {"weight_decay": 0.1, "weight_decay_mask": lambda tree: {name: name == "kernel" for name in tree}}),
-]
+RECORDS = {name: record for record in records().values() for name in record.optax}
+NAMES = sorted(RECORDS)
+VARIANTS = [(name, dict(each)) for name in NAMES for each in ({}, *RECORDS[name].optax[name].variants)]
 
 
 def called(variant: Any) -> str:
@@ -236,7 +224,7 @@ def test_without_params(name: str) -> None:
     transformation = getattr(functions(), name)(0.1)
     params, grads = tree(), gradient(tree(), 0)
     state = transformation.init(params)
-    if name in ("adamw", "nadamw", "adamaxw"):
+    if RECORDS[name].optax[name].reads_parameters:
         with pytest.raises(ValueError, match="You are using a transformation that requires the current value"):
             transformation.update(grads, state)
         transformation = getattr(functions(), name)(0.1, weight_decay=0.0)
@@ -855,7 +843,19 @@ def test_a_momentum_that_starts_at_0(name: str) -> None:
     assert float(optax_tree.get(state, "trace")["w"][0]) != 0
 
 
-@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adagrad", "adadelta", "adamax"])
+def of_16_bits() -> list[str]:
+    """Those whose default hyperparameters are allowed when they are rounded to bfloat16, where 0.999 is 1."""
+    found = []
+    for name, record in RECORDS.items():
+        known = record.hyperparameters["optax"]
+        rounded = {each: float(bfloat16(value)) for each, value in known.items() if isinstance(value, float)}
+        with contextlib.suppress(ValueError):
+            getattr(optimizers, record.name)(**{**known, **rounded}, convention="optax")
+            found.append(name)
+    return found
+
+
+@pytest.mark.parametrize("name", of_16_bits())
 def test_injected_hyperparameters_of_16_bits_under_strict_promotion(name: str) -> None:
     import jax
     import jax.numpy as jnp

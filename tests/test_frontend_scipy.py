@@ -11,13 +11,11 @@ import numpy as np
 import pytest
 import user_optimizers
 from releases import seeded
+from rules import records
 
 from gradwise import optimizers, schedules
 
-RATES = {
-    "SGD": 0.1, "RMSprop": 0.02, "Adagrad": 0.5, "Adadelta": 100.0, "Adam": 0.1, "AdamW": 0.1, "Adamax": 0.2,
-    "Nadam": 0.1,
-}  # fmt: skip
+RATES = {name: record.descends for name, record in records().items()}
 CURVATURES = np.array([1.0, 4.0, 10.0])
 GOAL = np.array([1.0, -2.0, 0.5])
 START = np.array([3.0, 1.0, -1.0])
@@ -55,9 +53,10 @@ def bfgs(**arguments: Any) -> Any:
 
 
 def converging(name: str) -> Any:
-    """An optimizer that comes to rest at the minimum: RMSprop does not at a rate that stays."""
-    rate = schedules.ExponentialDecay(0.1, decay_steps=50, decay_rate=0.5) if name == "RMSprop" else RATES[name]
-    return getattr(optimizers, name)(rate, **({"weight_decay": 0.0} if name == "AdamW" else {}))
+    """An optimizer that comes to rest at the minimum, if need be with a rate that does."""
+    record = records()[name]
+    rate = record.descends if record.settles else schedules.ExponentialDecay(0.1, decay_steps=50, decay_rate=0.5)
+    return getattr(optimizers, name)(rate, **({"weight_decay": 0.0} if record.decays else {}))
 
 
 def plain_loop(optimizer: Any, steps: int, x: Any = START, gradient: Any = slope) -> list[Any]:

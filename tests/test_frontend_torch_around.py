@@ -6,6 +6,7 @@ import warnings
 
 import pytest
 from torch_frontend_table import (
+    PEERS,
     distance,
     each_case,
     each_class,
@@ -362,7 +363,7 @@ def test_numbers_that_a_scheduler_writes_compile_nothing_anew(name, key, values,
     torch.testing.assert_close(*ends, rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize("name", ["RMSprop", "Adadelta", "Adamax", "NAdam"])
+@pytest.mark.parametrize("name", [name for name, peer in PEERS.items() if peer.capturable and not peer.fused])
 def test_rates_that_are_tensors_with_foreach(name):
     """Only Adam's multi-tensor functions need capturable for them."""
     import torch

@@ -9,7 +9,7 @@ import copy
 
 import pytest
 from releases import skip_unless_torch
-from torch_frontend_table import ours, parameters, run, theirs
+from torch_frontend_table import WITH_BETAS, ours, parameters, run, theirs
 
 pytestmark = pytest.mark.torch
 
@@ -189,7 +189,7 @@ def test_adam_on_float16_parameters(whose):
 
 
 @BOTH
-@pytest.mark.parametrize("name", ["Adam", "AdamW", "Adamax", "NAdam"])
+@pytest.mark.parametrize("name", WITH_BETAS)
 def test_asking_for_the_state_by_name_before_training(whose, name):
     """torch's distributed checkpoints make the state by a step with a rate and gradients of 0."""
     import torch

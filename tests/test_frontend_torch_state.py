@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from releases import skip_what_torch_lacks
 from torch_frontend_table import (
+    PEERS,
+    WITH_BETAS,
     distance,
     each_case,
     each_class,
@@ -247,7 +249,7 @@ def test_numbers_that_are_no_plain_tensors():
     end_alike(mine, other)
 
 
-@pytest.mark.parametrize("name", ["Adam", "Adamax", "NAdam", "RMSprop"])
+@pytest.mark.parametrize("name", [name for name, peer in PEERS.items() if peer.capturable])
 def test_counts_that_are_no_whole_numbers(name):
     """As the mean of several optimizers' states has them; and the wreck of one."""
     (a, mine), (b, other) = pair(name)
@@ -780,7 +782,7 @@ def betas_of_every_kind():
     ]
 
 
-@pytest.mark.parametrize("name", ["Adam", "AdamW", "NAdam", "Adamax"])
+@pytest.mark.parametrize("name", WITH_BETAS)
 @pytest.mark.parametrize("where", ["constructor", "group", "later", "between steps"])
 def test_betas_in_anything_with_two_items(name, where):
     """They stay what the user gave, and are read in every step."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from torch_frontend_table import NAMES
 
 pytestmark = pytest.mark.torch
 
-NAMES = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RMSprop"]
 
 
 def groups_of(shapes: int = 2) -> list[Any]:

@@ -7,10 +7,9 @@ import itertools
 from typing import Any
 
 import pytest
+from torch_frontend_table import NAMES
 
 pytestmark = pytest.mark.torch
-
-NAMES = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RMSprop"]
 
 
 @pytest.fixture(autouse=True)

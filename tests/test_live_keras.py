@@ -11,10 +11,24 @@ from typing import Any
 import numpy as np
 import pytest
 from backend_table import array
-from drawn_runs import EPS, FLAG, PRECISION, Run, Tensors, arrays_of, distances, or_off, powers, runs, values_of
+from drawn_runs import (
+    EPS,
+    KINDS,
+    PRECISION,
+    Run,
+    Tensors,
+    arrays_of,
+    distances,
+    of_kinds,
+    or_off,
+    powers,
+    runs,
+    values_of,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras_peer import Ask, running_keras
+from rules import records
 
 from gradwise import optimizers
 
@@ -25,23 +39,12 @@ pytestmark = [
 ]
 
 NORMS = ("clipnorm", "global_clipnorm")
-ALGORITHMS = ("SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "Adamax", "Nadam")
-
+PEERS = {name: record.keras for name, record in records().items() if record.keras is not None}
 DECAYS = or_off(powers(1e-6, 1.0))
-EPSILONS = st.sampled_from([0.0, 1e-7]) | powers(1e-10, 1.0)
-MOMENTA = or_off(st.floats(0.01, 1))
-BETAS = st.sampled_from([0.0, 0.5, 0.9, 0.99, 0.999]) | st.floats(0, 0.999)
-MOMENTS = {"beta_1": BETAS, "beta_2": BETAS, "epsilon": EPSILONS}
-
-DRAWN: dict[str, dict[str, Any]] = {
-    "SGD": {"momentum": MOMENTA, "nesterov": FLAG},
-    "RMSprop": {"rho": BETAS, "momentum": MOMENTA, "epsilon": EPSILONS, "centered": FLAG},
-    "Adagrad": {"initial_accumulator_value": DECAYS, "epsilon": EPSILONS},
-    "Adadelta": {"rho": BETAS, "epsilon": EPSILONS},
-    "Adam": {**MOMENTS, "amsgrad": FLAG},
-    "AdamW": {**MOMENTS, "amsgrad": FLAG},
-    "Adamax": MOMENTS,
-    "Nadam": MOMENTS,
+KINDS = {
+    **KINDS,
+    "epsilon": st.sampled_from([0.0, 1e-7]) | powers(1e-10, 1.0),
+    "beta": st.sampled_from([0.0, 0.5, 0.9, 0.99, 0.999]) | st.floats(0, 0.999),
 }
 
 CLIPPING = st.fixed_dictionaries({}) | st.one_of(
@@ -61,12 +64,9 @@ Example = tuple[dict[str, Any], Run, str]
 @st.composite
 def examples(draw: Any, algorithm: str) -> Example:
     """Hyperparameters, a run, and the library whose arrays gradwise gets."""
-    values = draw(st.fixed_dictionaries({"weight_decay": DECAYS, **DRAWN[algorithm]}))
-    if values.get("centered"):
-        # After the first step v - a^2 is rho (1 - rho) g^2, the difference of (1 - rho) g^2 and (1 - rho)^2 g^2: its
-        # condition is 1 / rho.
-        values["rho"] = max(values["rho"], 0.5)
-    run = draw(runs(zeros=values.get("epsilon", 1.0) > 0))
+    values = draw(st.fixed_dictionaries({"weight_decay": DECAYS, **of_kinds(PEERS[algorithm].drawn, KINDS)}))
+    values, largest = records()[algorithm].conditioned(values)
+    run = draw(runs(zeros=values.get("epsilon", 1.0) > 0, largest=largest))
     return {**values, **draw(CLIPPING), **draw(EMA)}, run, draw(st.sampled_from(["numpy", "torch"]))
 
 
@@ -74,9 +74,7 @@ def gradwise_run(algorithm: str, example: Example, wrong: Any = None) -> Iterato
     """The parameters after each step; `wrong` gives by which factors gradients and limits are to be off."""
     values, run, library = example
     # By whole arrays: that a pass over memory gives the same bits is another test's, and compiling takes its time.
-    # Keras has no schedule_decay: its Nadam is that of 1.
-    more = {"schedule_decay": 1.0} if algorithm == "Nadam" else {}
-    optimizer = getattr(optimizers, algorithm)(**values, **more, jit_compile=False)
+    optimizer = getattr(optimizers, algorithm)(**values, **PEERS[algorithm].given, jit_compile=False)
     parameters = arrays_of(library, run.start)
     for rate, gradient in zip(run.rates, run.gradients, strict=True):
         optimizer.learning_rate = rate
@@ -122,7 +120,7 @@ def keras(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
         yield ask
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", PEERS)
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_in_float64(algorithm: str, keras: Ask, data: Any) -> None:

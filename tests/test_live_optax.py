@@ -8,7 +8,6 @@ float32 is 1.9 away where optax corrects no bias; elsewhere up to 197, where `co
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from backend_table import precision
 from drawn_runs import (
     CAP,
     EPS,
-    FLAG,
+    KINDS,
     PRECISION,
     Run,
     Tensors,
@@ -25,7 +24,7 @@ from drawn_runs import (
     condition,
     distances,
     given_in,
-    or_off,
+    of_kinds,
     powers,
     runs,
     values_of,
@@ -33,6 +32,7 @@ from drawn_runs import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from releases import optax_tree
+from rules import records
 
 from gradwise import optimizers
 
@@ -40,91 +40,27 @@ pytestmark = pytest.mark.jax
 
 # Few shapes: JAX compiles each operation for each of them.
 SHAPES = st.lists(st.sampled_from([(), (3,), (2, 4), (0, 3)]), min_size=1, max_size=3)
-DECAYS = or_off(powers(1e-6, 1.0))
 EPSILONS = st.sampled_from([0.0, 1e-8]) | powers(1e-10, 1.0)
-MOMENTA = or_off(st.floats(0.01, 1))
 # Beyond 0.999, 1 - beta**t as optax computes it in float64 is more than 1e-13 from the truth.
 BETAS = st.sampled_from([0.0, 0.5, 0.9, 0.99, 0.999]) | st.floats(0.1, 0.999)
-MOMENTS = {"beta_1": BETAS, "beta_2": BETAS, "epsilon": EPSILONS, "eps_root": EPSILONS}
-DECOUPLED = {**MOMENTS, "weight_decay": DECAYS}
+KINDS = {**KINDS, "beta": BETAS, "epsilon": EPSILONS}
 
-ADAM_NAMES = {"beta_1": "b1", "beta_2": "b2", "epsilon": "eps"}
-ADAM_SLOTS = {"momentum": "mu", "velocity": "nu"}
-
-
-@dataclass(frozen=True, eq=False)
-class Peer:
-    """An optimizer of optax.
-
-    Attributes:
-        algorithm: gradwise's class of the same formula.
-        drawn: for both, by gradwise's names.
-        fixed: what gradwise's class is told besides.
-        names: what optax calls the arguments, where it is something else.
-        slots: what optax calls the state, by gradwise's names.
-    """
-
-    algorithm: str
-    drawn: Mapping[str, Any]
-    fixed: Mapping[str, Any]
-    names: Mapping[str, str]
-    slots: Mapping[str, str]
-
-
-def peer(algorithm: str, drawn: Any, fixed: Any = None, names: Any = None, slots: Any = None) -> Peer:
-    return Peer(algorithm, drawn, fixed or {}, names or ADAM_NAMES, slots or ADAM_SLOTS)
-
-
-AMSGRAD = {"bias_correction_mu": FLAG, "bias_correction_nu": FLAG}
-MAX_SLOTS = {"momentum": "mu", "norm": "nu"}
-PEERS = {
-    "sgd": peer("SGD", {"momentum": MOMENTA, "nesterov": FLAG}, slots={"momentum": "trace"}),
-    "rmsprop": peer(
-        "RMSprop",
-        {"rho": BETAS, "epsilon": EPSILONS, "initial_scale": DECAYS, "eps_in_sqrt": FLAG, "centered": FLAG,
-         "momentum": MOMENTA, "nesterov": FLAG, "bias_correction": FLAG},
-        names={"rho": "decay", "epsilon": "eps"},
-        slots={"velocity": "nu", "average_gradient": "mu", "momentum": "trace"},
-    ),
-    "adagrad": peer(
-        "Adagrad", {"initial_accumulator_value": DECAYS, "epsilon": EPSILONS}, slots={"accumulator": "sum_of_squares"}
-    ),
-    "adadelta": peer(
-        "Adadelta", {"rho": BETAS, "epsilon": EPSILONS, "weight_decay": DECAYS},
-        slots={"accumulated_grad": "e_g", "accumulated_delta_var": "e_x"},
-    ),
-    "adam": peer("Adam", {**MOMENTS, "nesterov": FLAG}),
-    "adamw": peer("AdamW", {**DECOUPLED, "nesterov": FLAG}),
-    "nadam": peer("Nadam", MOMENTS),
-    "nadamw": peer("Nadam", DECOUPLED),
-    "amsgrad": peer("Adam", {**MOMENTS, **AMSGRAD}, {"amsgrad": True}, slots={**ADAM_SLOTS, "velocity_hat": "nu_max"}),
-    "adamax": peer("Adamax", {"beta_1": BETAS, "beta_2": BETAS, "epsilon": EPSILONS}, slots=MAX_SLOTS),
-    "adamaxw": peer(
-        "Adamax", {"beta_1": BETAS, "beta_2": BETAS, "epsilon": EPSILONS, "weight_decay": DECAYS}, slots=MAX_SLOTS
-    ),
-}  # fmt: skip
+PEERS = {name: peer for record in records().values() for name, peer in record.optax.items()}
 """By optax's name."""
+OURS = {name: record for record in records().values() for name in record.optax}
+DRAWN = {name: of_kinds(peer.drawn, KINDS) for name, peer in PEERS.items()}
 
 
 @st.composite
 def examples(draw: Any, name: str) -> tuple[dict[str, Any], Run]:
-    values = draw(st.fixed_dictionaries(dict(PEERS[name].drawn)))
-    largest = 1e3
-    if values.get("centered"):
-        # After the first step v - a^2 is rho (1 - rho) g^2, the difference of (1 - rho) g^2 and (1 - rho)^2 g^2: its
-        # condition is 1 / rho.
-        values["rho"] = max(values["rho"], 0.5)
-        if values["bias_correction"]:
-            # Corrected it is 0, and what stands for it are rounding errors of g^2: epsilon has to be larger than these.
-            values.update(eps_in_sqrt=True, epsilon=max(values["epsilon"], 0.125))
-            largest = 1e-4
-    # optax's Adagrad gives 0 for 0/0, the others NaN; a parameter that has had no gradient has no moments.
-    zeros = name == "adagrad" or values["epsilon"] > 0 if "epsilon" in values else True
+    values, largest = OURS[name].conditioned(draw(st.fixed_dictionaries(DRAWN[name])))
+    # Else 0/0; a parameter that has had no gradient has no moments.
+    zeros = PEERS[name].zero or values.get("epsilon", 1.0) > 0
     return values, draw(runs(shapes=SHAPES, zeros=zeros, missing=False, largest=largest))
 
 
 def gradwise_optimizer(name: str, values: Mapping[str, Any]) -> Any:
-    return getattr(optimizers, PEERS[name].algorithm)(**values, **PEERS[name].fixed, convention="optax")
+    return getattr(optimizers, OURS[name].name)(**values, **PEERS[name].fixed, convention="optax")
 
 
 class Theirs:
@@ -196,14 +132,7 @@ def corrections(name: str, values: Mapping[str, Any], t: int) -> float:
         power = (t - 1) * float(np.spacing(np.float32(beta**t)))
         return (t * beta ** (t - 1) * rounded + power) / (1.0 - beta**t) / 2.0**-23
 
-    if name == "rmsprop":
-        return wrong(values["rho"], t) * (1.5 if values["centered"] else 0.5) if values["bias_correction"] else 0.0
-    if "beta_1" not in values:
-        return 0.0
-    first = wrong(values["beta_1"], t) if values.get("bias_correction_mu", True) else 0.0
-    if values.get("nesterov") or name.startswith("nadam"):
-        first += wrong(values["beta_1"], t + 1)
-    return first + (wrong(values["beta_2"], t) / 2 if "eps_root" in values else 0.0)
+    return sum(weight * wrong(beta, t + later) for beta, later, weight in PEERS[name].corrections(values))
 
 
 @pytest.mark.parametrize("name", PEERS)
@@ -227,22 +156,7 @@ def test_each_step_in_float32(name: str, data: Any) -> None:
         assert apart <= CAP * max(1.0, ill) + corrections(name, values, t) * max(1.0, 2 * ill)
 
 
-COMPILED = {
-    "sgd": {"nesterov": True},
-    "rmsprop": {
-        "eps_in_sqrt": True,
-        "centered": False,
-        "nesterov": True,
-        "bias_correction": True,
-        "initial_scale": 0.5,
-    },
-    "adagrad": {"initial_accumulator_value": 0.5},
-    "adadelta": {},
-    "adamw": {"nesterov": True},
-    "nadam": {},
-    "amsgrad": {"bias_correction_mu": True, "bias_correction_nu": True},
-    "adamaxw": {},
-}
+COMPILED = {name: peer.compiled for name, peer in PEERS.items() if peer.compiled is not None}
 """What chooses a formula or fills a slot is fixed; each of these is compiled once."""
 
 
@@ -266,7 +180,7 @@ def compiled(request: pytest.FixtureRequest) -> tuple[str, Callable[..., Any], l
 def test_compiled_in_float64(compiled: tuple[str, Callable[..., Any], list[None]], data: Any) -> None:
     """One compilation serves all hyperparameters, rates and steps."""
     name, step, traces = compiled
-    numbers = data.draw(st.fixed_dictionaries({k: x for k, x in PEERS[name].drawn.items() if k not in COMPILED[name]}))
+    numbers = data.draw(st.fixed_dictionaries({k: x for k, x in DRAWN[name].items() if k not in COMPILED[name]}))
     # A traced epsilon is not 0 (zeros are among the gradients), and a traced momentum is there to be used.
     for number, least in (("epsilon", 1e-8), ("momentum", 0.01)):
         if number in numbers:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from drawn_runs import (
     CAP,
     EPS,
     FLAG,
+    KINDS,
     PRECISION,
     Run,
     Tensors,
@@ -24,6 +25,7 @@ from drawn_runs import (
     condition,
     distances,
     given_in,
+    of_kinds,
     or_off,
     powers,
     runs,
@@ -31,6 +33,7 @@ from drawn_runs import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rules import records
 
 from gradwise import optimizers
 
@@ -40,10 +43,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Gradients do not exist for variables"),
 ]
 
-ALGORITHMS = ("SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "Adamax", "Nadam")
+PEERS = {name: record.torch for name, record in records().items() if record.torch is not None}
 DECAYS = or_off(powers(1e-6, 1.0))
 EPSILONS = st.sampled_from([0.0, 1e-8]) | powers(1e-10, 1.0)
-MOMENTA = or_off(st.floats(0.01, 1))
 USUAL = st.sampled_from([0.0, 0.5, 0.9, 0.99, 0.999])
 # Beyond 0.999, 1 - beta**t as torch computes it is more than 1e-13 from the truth.
 BETAS = {np.float64: USUAL | st.floats(0, 0.999), np.float32: USUAL | st.floats(0.5, 0.999)}
@@ -54,63 +56,37 @@ Example = tuple[dict[str, Any], Run, str]
 
 def hyperparameters(algorithm: str, dtype: Any) -> Any:
     """What is drawn, by gradwise's names, without what torch and gradwise both refuse."""
-    betas = BETAS[dtype]
-    moments = {"beta_1": betas, "beta_2": betas, "epsilon": EPSILONS}
-    schedule = st.just(0.004) | st.floats(0, 2)
-    drawn: dict[str, Any] = {
-        "SGD": {"momentum": MOMENTA, "dampening": or_off(st.floats(0, 1)), "nesterov": FLAG},
-        "RMSprop": {"rho": betas, "momentum": MOMENTA, "epsilon": EPSILONS, "centered": FLAG},
-        "Adagrad": {"lr_decay": DECAYS, "initial_accumulator_value": DECAYS, "epsilon": EPSILONS},
-        "Adadelta": {"rho": betas, "epsilon": EPSILONS},
-        "Adam": {**moments, "amsgrad": FLAG, "decoupled_weight_decay": FLAG},
-        "AdamW": {**moments, "amsgrad": FLAG},
-        "Adamax": moments,
-        "Nadam": {**moments, "schedule_decay": schedule, "decoupled_weight_decay": FLAG},
-    }
-
     def consistent(values: dict[str, Any]) -> dict[str, Any]:
         if values.get("nesterov"):
             values.update(dampening=0.0, nesterov=values["momentum"] > 0)
-        if values.get("centered"):
-            # After the first step v - a^2 is rho (1 - rho) g^2, the difference of (1 - rho) g^2 and (1 - rho)^2 g^2:
-            # its condition is 1 / rho.
-            values["rho"] = max(values["rho"], 0.5)
         return values
 
     common = {"weight_decay": DECAYS, "maximize": FLAG}
-    return st.fixed_dictionaries({**common, **drawn[algorithm]}).map(consistent)
+    drawn = of_kinds(PEERS[algorithm].drawn, {**KINDS, "beta": BETAS[dtype], "epsilon": EPSILONS})
+    return st.fixed_dictionaries({**common, **drawn}).map(consistent)
 
 
 @st.composite
 def examples(draw: Any, algorithm: str, dtype: Any) -> Example:
     """Hyperparameters, a run, and the library whose arrays gradwise gets."""
-    values = draw(hyperparameters(algorithm, dtype))
-    run = draw(runs(zeros=values.get("epsilon", 1.0) > 0))
+    values, largest = records()[algorithm].conditioned(draw(hyperparameters(algorithm, dtype)))
+    run = draw(runs(zeros=values.get("epsilon", 1.0) > 0, largest=largest))
     return values, given_in(run, dtype), draw(st.sampled_from(["numpy", "torch"]))
 
 
 class Theirs:
     """The steps of torch.optim's plain loop."""
 
-    names: ClassVar = {"rho": "alpha", "epsilon": "eps", "schedule_decay": "momentum_decay"}
-    slots: ClassVar = {
-        "momentum_buffer": "momentum", "square_avg": "velocity", "grad_avg": "average_gradient", "sum": "accumulator",
-        "acc_delta": "accumulated_delta_var", "exp_avg": "momentum", "exp_avg_sq": "velocity",
-        "max_exp_avg_sq": "velocity_hat", "exp_inf": "norm",
-    }  # fmt: skip
-
     def __init__(self, algorithm: str, values: dict[str, Any], start: Tensors) -> None:
         import torch
 
-        if algorithm == "Adadelta":
-            self.names = {**self.names, "rho": "rho"}
-            self.slots = {**self.slots, "square_avg": "accumulated_grad"}
-        theirs = {self.names.get(name, name): value for name, value in values.items()}
+        self.peer = PEERS[algorithm]
+        names = {"epsilon": "eps", **self.peer.names}
+        theirs = {names.get(name, name): value for name, value in values.items()}
         if "beta_1" in theirs:
             theirs["betas"] = theirs.pop("beta_1"), theirs.pop("beta_2")
         self.parameters = {name: array("torch", value).requires_grad_() for name, value in start.items()}
-        kind = getattr(torch.optim, {"Nadam": "NAdam"}.get(algorithm, algorithm))
-        self.optimizer = kind(list(self.parameters.values()), foreach=False, **theirs)
+        self.optimizer = getattr(torch.optim, self.peer.name)(list(self.parameters.values()), foreach=False, **theirs)
 
     def step(self, rate: float, gradient: Any) -> Tensors:
         """The parameters after a step."""
@@ -125,8 +101,8 @@ class Theirs:
         filled = {name: dict(slot) for name, slot in slots.items()}
         for name, parameter in self.parameters.items():
             for theirs, value in self.optimizer.state[parameter].items():
-                if theirs in self.slots and value is not None:
-                    filled[self.slots[theirs]][name] = array(library, read(value))
+                if theirs in self.peer.slots and value is not None:
+                    filled[self.peer.slots[theirs]][name] = array(library, read(value))
         return filled
 
 
@@ -182,7 +158,7 @@ def stepwise(algorithm: str, example: Example) -> list[tuple[float, float]]:
     return found
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", PEERS)
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_in_float64(algorithm: str, data: Any) -> None:
@@ -190,7 +166,7 @@ def test_in_float64(algorithm: str, data: Any) -> None:
     assert max(accumulated(algorithm, example)) * EPS <= PRECISION
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", PEERS)
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_each_step_in_float32(algorithm: str, data: Any) -> None:
@@ -201,7 +177,7 @@ def test_each_step_in_float32(algorithm: str, data: Any) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("algorithm", ["Adam", "AdamW", "Adamax", "Nadam"])
+@pytest.mark.parametrize("algorithm", [name for name, peer in PEERS.items() if "beta_2" in peer.drawn])
 def test_betas_of_zero_forget_the_last_gradient(algorithm: str, dtype: Any) -> None:
     """Each step has about the size of the rate, however small its gradient is next to the last one."""
     start = {"parameter": np.asarray([1.0], dtype)}

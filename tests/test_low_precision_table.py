@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from backend_table import array, numpy_dtype, parameter, read
 from low_precision_table import DTYPES, entry, pairs
+from rules import records
 
 from gradwise import optimizers
 
@@ -30,12 +31,14 @@ HALF = {"float16": 2.0**-12, "bfloat16": 2.0**-9}
 """Half the distance from 1 to the number below."""
 
 DECOUPLED = [
-    ("SGD", "keras", {}),
     ("SGD", "keras", {"momentum": 0.9}),
-    *((name, "keras", {}) for name in ("RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "Adamax", "Nadam")),
-    *((name, "torch", {"decoupled_weight_decay": True}) for name in ("Adam", "Nadam")),
-    ("AdamW", "torch", {}),
-    *((name, "optax", {}) for name in ("Adam", "AdamW", "Adamax", "Nadam")),
+    *(
+        (record.name, convention, options)
+        for record in records().values()
+        for convention, known in record.hyperparameters.items()
+        for options in [{"decoupled_weight_decay": True} if "decoupled_weight_decay" in known else {}]
+        if "weight_decay" in known and not record.coupled(convention, options)
+    ),
 ]
 # Coupled decay goes through the gradient. Where that is divided by its own size, decay makes no step longer.
 COUPLED = [

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from every_convention import EVERY, called
+from torch_frontend_table import NAMES
 
 from gradwise.optimizers import Adam, Optimizer, recording
 from gradwise.optimizers.attributes import numbers_of
@@ -228,7 +229,7 @@ def test_programs_name_the_numbers():
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("name", ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RMSprop"])
+@pytest.mark.parametrize("name", NAMES)
 def test_schedulers_that_change_more_than_the_rate(name, recorded):
     """OneCycleLR changes momentum or the first beta in each step, others the weight decay."""
     import torch

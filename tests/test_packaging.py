@@ -128,7 +128,12 @@ def test_command_line_names_the_versions(place, tmp_path):
     assert [line.split()[0] for line in lines[1:]] == ["numpy", "torch", "jax", "array-api-strict"]
 
 
-if __name__ == "__main__":
+def rewrite():
+    """The committed list, from a wheel that is built now."""
     with tempfile.TemporaryDirectory() as folder:
         built = build_wheel(copy_checkout(Path(folder) / "copy"), Path(folder) / "dist")
         WHEEL_FILES.write_text("\n".join(list_wheel(built)) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    rewrite()

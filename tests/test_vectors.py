@@ -51,10 +51,9 @@ def strings(value):
 
 
 def test_there_is_a_file_for_each_algorithm_and_convention():
-    assert len(files()) == 31
     assert sorted(vectors.available()) == sorted(files())
     assert {path.name for path in FOLDER.glob("*.*.json")} == {file_name(*each) for each in files()}
-    assert sum(path.stat().st_size for path in FOLDER.iterdir() if path.is_file()) < 5_000_000
+    assert sum(path.stat().st_size for path in FOLDER.iterdir() if path.is_file()) < 160_000 * len(files())
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +89,7 @@ def test_files_hold_the_cases_of_the_table(algorithm, convention):
     found = content(algorithm, convention)["cases"]
     assert [case["name"] for case in found] == [case.name for case in cases(algorithm, convention)]
     assert {case["name"] for case in found} >= EDGES
-    if algorithm in ("Adam", "AdamW", "Adamax", "Nadam"):
+    if "beta_2" in found[0]["hyperparameters"]:
         assert "late-slow-memory" in {case["name"] for case in found}
     for case in found:
         assert {(), (0, 3)} <= {tuple(shape) for shape in case["shapes"].values()}

@@ -10,32 +10,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from rules import records
 
-CASES = [
-    ("SGD", {}),
-    ("SGD", {"momentum": 0.9}),
-    ("SGD", {"momentum": 0.9, "dampening": 0.25, "weight_decay": 0.1, "maximize": True}),
-    ("SGD", {"momentum": 0.5, "nesterov": True, "weight_decay": 0.1}),
-    ("Adam", {}),
-    ("Adam", {"lr": 0.01, "betas": (0.5, 0.75), "eps": 1e-3, "weight_decay": 0.1, "maximize": True}),
-    ("Adam", {"amsgrad": True, "weight_decay": 0.1}),
-    ("Adam", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
-    ("AdamW", {}),
-    ("AdamW", {"lr": 0.01, "weight_decay": 0.5, "amsgrad": True, "maximize": True}),
-    ("RMSprop", {}),
-    ("RMSprop", {"momentum": 0.9, "weight_decay": 0.1}),
-    ("RMSprop", {"alpha": 0.5, "centered": True, "momentum": 0.5, "eps": 1e-3, "maximize": True}),
-    ("Adagrad", {}),
-    ("Adagrad", {"lr_decay": 0.125, "initial_accumulator_value": 0.5, "weight_decay": 0.1, "maximize": True}),
-    ("Adadelta", {}),
-    ("Adadelta", {"lr": 0.5, "rho": 0.5, "eps": 1e-3, "weight_decay": 0.1, "maximize": True}),
-    ("Adamax", {}),
-    ("Adamax", {"betas": (0.5, 0.75), "eps": 1e-3, "weight_decay": 0.1, "maximize": True}),
-    ("NAdam", {}),
-    ("NAdam", {"momentum_decay": 0.5, "weight_decay": 0.1, "maximize": True}),
-    ("NAdam", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
-]
-NAMES = sorted({name for name, _ in CASES})
+PEERS = {record.torch.name: record.torch for record in records().values() if record.torch is not None}
+CASES = [(name, dict(arguments)) for name, peer in PEERS.items() for arguments in peer.cases]
+NAMES = sorted(PEERS)
+WITH_BETAS = [name for name, peer in PEERS.items() if {"beta_1", "beta_2"} <= set(peer.drawn)]
 SHAPES = [(3, 4), (5,), (), (2, 1, 3)]
 
 

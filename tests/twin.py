@@ -1,8 +1,8 @@
 """A second implementation of every algorithm: element by element, in numbers of 50 digits, slow and obvious.
 
 It was written from descriptions of Keras 3.15, Keras 2.2.4, torch.optim and optax and from the papers, not from
-gradwise. Nothing here is shared with gradwise, NumPy's arithmetic included. The rules are in `twin_rules`; here is what
-is around them.
+gradwise. Nothing here is shared with gradwise, NumPy's arithmetic included. The rules are in the files of `rules`, one
+for each algorithm; here is what is around them.
 
 `like_keras=True` follows Keras 3 where gradwise documents that it does not:
 
@@ -19,9 +19,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from algorithms import Schedule
 from exact import distance_from_tie, mp, number, rounded
-from twin_rules import HYPERPARAMETERS, RULES, Now, Slots, momentum_of_nadam, slot_names
+from rules import Now, Schedule, Slots, records
 
 COMMON = {
     "clipnorm": None, "clipvalue": None, "global_clipnorm": None, "use_ema": False, "ema_momentum": 0.99,
@@ -59,27 +58,24 @@ class Twin:
         iterations: int = 0,
         dtype: str | None = None,
     ) -> None:
-        self.algorithm, self.convention = algorithm, convention
+        self.record, self.convention = records()[algorithm], convention
         self.constraint, self.like_keras, self.dtype = constraint, like_keras, dtype
-        given = {**COMMON, **HYPERPARAMETERS[algorithm][convention]}
+        given = {**COMMON, **self.record.hyperparameters[convention]}
         unknown = set(arguments) - set(given)
         if unknown:
             raise ValueError(f"{algorithm} of {convention} has no {', '.join(sorted(unknown))}")
-        if like_keras and "schedule_decay" in given:
-            arguments = {**arguments, "schedule_decay": 1.0}
+        if like_keras and self.record.keras is not None:
+            arguments = {**arguments, **self.record.keras.given}
         given.update(arguments)
         # Numbers become exact; flags, counts of calls, schedules and None stay what they are.
         self.h = {name: number(value) if isinstance(value, float) else value for name, value in given.items()}
-        slots = dict.fromkeys(slot_names(algorithm, self.h), 0.0)
-        if algorithm == "Adagrad":
-            slots["accumulator"] = given.get("initial_accumulator_value", 0.0)
-        if algorithm == "RMSprop":
-            slots["velocity"] = given.get("initial_scale", 0.0)
+        slots = dict.fromkeys(self.record.slots(self.h), 0.0)
+        slots.update((slot, given.get(name, 0.0)) for slot, name in self.record.starts.items())
         self.parameters = {name: [Element(x, slots) for x in values] for name, values in parameters.items()}
         self.calls = iterations * self.h["gradient_accumulation_steps"]
         self.updates = iterations
         self.counts = dict.fromkeys(parameters, iterations)
-        # Of Nadam's momenta so far: one product for all, in torch one for each parameter.
+        # Of the factors so far: one product for all, in torch one for each parameter.
         self.products = dict.fromkeys(parameters if self.per_parameter else (None,), number(1))
         self.from_tie = 0.5
         """How near a parameter has come to the middle of two numbers of `dtype` before it was rounded."""
@@ -98,21 +94,22 @@ class Twin:
         """By the slot's name and the parameter's."""
         return {
             slot: {name: [element.slots[slot] for element in elements] for name, elements in self.parameters.items()}
-            for slot in slot_names(self.algorithm, self.h)
+            for slot in self.record.slots(self.h)
         }
 
     def set_slots(self, slots: Mapping[str, Mapping[str, Sequence[Any]]]) -> None:
         for slot, by_parameter in slots.items():
-            assert slot in slot_names(self.algorithm, self.h), slot
+            assert slot in self.record.slots(self.h), slot
             for name, values in by_parameter.items():
                 for element, value in zip(self.parameters[name], values, strict=True):
                     element.slots[slot] = number(value)
 
     def scalars(self) -> dict[str, Any]:
-        """Nadam's product: a number, or in torch one for each parameter, by name."""
-        if self.algorithm != "Nadam" or self.convention == "optax":
+        """The product: a number, or in torch one for each parameter, by name."""
+        product = self.record.product
+        if product is None or self.convention not in product.conventions:
             return {}
-        return {"u_product": dict(self.products) if self.per_parameter else self.products[None]}
+        return {product.name: dict(self.products) if self.per_parameter else self.products[None]}
 
     def set_scalars(self, scalars: Mapping[str, Any]) -> None:
         for name, value in scalars.items():
@@ -176,27 +173,22 @@ class Twin:
             self.move_averages()
 
     def multiply_product(self, name: str | None, t: int) -> None:
-        if self.scalars():
-            self.products[name] *= momentum_of_nadam(self.h, t)
+        if self.record.product is not None and self.scalars():
+            self.products[name] *= self.record.product.factor(self.h, t)
 
     def update_element(self, element: Element, g: Any, now: Now) -> None:
         if self.h.get("maximize"):
             g = -g
         decay, decoupled = self.h.get("weight_decay") or number(0), number(0)
-        if self.decay_is_coupled():
+        if self.record.coupled(self.convention, self.h):
             g = g + decay * element.w
         else:
             # Before the rule or with it is the same: no rule reads the parameter.
             decoupled = now.rate * decay * element.w
-        element.w = element.w - decoupled - RULES[self.algorithm](now, element.slots, g)
+        element.w = element.w - decoupled - self.record.rule(now, element.slots, g)
         if self.dtype is not None:
             self.from_tie = min(self.from_tie, distance_from_tie(element.w, self.dtype))
             element.w = rounded(element.w, self.dtype)
-
-    def decay_is_coupled(self) -> bool:
-        if self.convention == "torch":
-            return self.algorithm != "AdamW" and not self.h.get("decoupled_weight_decay")
-        return self.convention == "optax" and self.algorithm == "Adadelta"
 
     def rate(self) -> Any:
         rate = self.h["learning_rate"]

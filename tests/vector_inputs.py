@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 from exact import number, rounded
-from twin_rules import slot_names
+from rules import records
 from vector_cases import LATE, Case
 
 SHAPES = {"vector": (4,), "scalar": (), "empty": (0, 3)}
@@ -26,7 +26,7 @@ class Inputs:
     """
 
     def __init__(self, case: Case, attempt: int = 0) -> None:
-        self.case = case
+        self.case, self.record = case, records()[case.algorithm]
         self.dtype = case.narrow or "float32"
         self.random = Random(f"{case.algorithm} {case.name} {attempt}")
         sizes = SIZES_IN_16_BITS if case.narrow else SIZES
@@ -88,17 +88,16 @@ class Inputs:
                 name: [self.fitted(self.late_slot(slot, size, place)) for place, size in enumerate(sizes)]
                 for name, sizes in self.sizes.items()
             }
-            for slot in slot_names(self.case.algorithm, dict(self.case.arguments))
+            for slot in self.record.slots(self.case.arguments)
         }
 
     def late_slot(self, slot: str, size: float, place: int) -> float:
         """As large as after many steps with gradients of this size; maxima lie below and above the next values."""
         rate = self.case.arguments["learning_rate"]
         if slot == "momentum":
-            direction = {"SGD": size, "RMSprop": 1.0}.get(self.case.algorithm)
-            if direction is None:
+            if self.record.late_sum is None:
                 return self.sign() * self.between(0.25, 0.5) * size
-            scale = rate if self.rate_is_in_momentum() else 1.0
+            direction, scale = self.record.late_sum(self.case.convention, size, rate)
             return self.sign() * self.between(0.5, 1) * direction * scale
         if slot == "average_gradient":
             return self.sign() * self.between(0.125, 0.5) * size
@@ -108,15 +107,10 @@ class Inputs:
             return (4.0, 0.25, 1.0, 2.0)[place] * self.between(0.75, 1.25) * size
         return self.between(0.5, 1.5) * {"accumulator": 32 * size**2, "accumulated_delta_var": 1e-5}.get(slot, size**2)
 
-    def rate_is_in_momentum(self) -> bool:
-        """Whether the steps that are summed have been multiplied by the rate."""
-        if self.case.algorithm == "SGD":
-            return self.case.convention in ("keras", "keras2")
-        return self.case.convention != "torch"
-
     def late_scalars(self) -> dict[str, Any]:
-        if self.case.algorithm != "Nadam" or self.case.convention == "optax":
+        product = self.record.product
+        if product is None or self.case.convention not in product.conventions:
             return {}
         if self.case.convention == "torch":
-            return {"u_product": {"vector": number(0.75), "scalar": number(0.5), "empty": number(0.25)}}
-        return {"u_product": number(0.75)}
+            return {product.name: {"vector": number(0.75), "scalar": number(0.5), "empty": number(0.25)}}
+        return {product.name: number(0.75)}

@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from ..optimizers.registry import ALGORITHMS
 from .exact import Array, Exact, exact
 
 FORMAT = "gradwise-vectors/1"
 FOLDER = Path(__file__).parent
-ALGORITHMS = ("SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "Adamax", "Nadam")
-CONVENTIONS = ("keras", "keras2", "torch", "optax")
 EPS = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 
 Slots = Mapping[str, Mapping[str, Exact]]
@@ -80,7 +79,8 @@ class Case:
 
 def available() -> tuple[tuple[str, str], ...]:
     """Each algorithm and convention that there are vectors for."""
-    return tuple((name, each) for name in ALGORITHMS for each in CONVENTIONS if file_of(name, each).exists())
+    pairs = ((kind.__name__, convention) for kind in ALGORITHMS for convention in kind.conventions)
+    return tuple(pair for pair in pairs if file_of(*pair).exists())
 
 
 def file_of(algorithm: str, convention: str) -> Path:

@@ -186,7 +186,7 @@ class Nadam(Adapter):
     row: ClassVar[Row] = Row(core.Nadam, keras.optimizers.Nadam, schedule_decay=1.0)
 
 
-_OWN = {kind.__name__.lower(): kind for kind in (SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Adamax, Nadam)}
+_OWN = {kind.__name__.lower(): kind for kind in Adapter.__subclasses__() if kind.__module__ == __name__}
 
 
 def get(identifier: Any) -> Any:

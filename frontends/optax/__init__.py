@@ -13,24 +13,18 @@ rates, which optax takes, are refused.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from .optimizer import TransformationOptimizer, to_optimizer
 from .table import ROWS, function_of
 from .transformation import CoreState, Transformation, from_optimizer
 
-_Function = Callable[..., Transformation]
+globals().update({name: function_of(row) for name, row in ROWS.items()})
 
-adadelta: _Function = function_of(ROWS["adadelta"])
-adagrad: _Function = function_of(ROWS["adagrad"])
-adam: _Function = function_of(ROWS["adam"])
-adamax: _Function = function_of(ROWS["adamax"])
-adamaxw: _Function = function_of(ROWS["adamaxw"])
-adamw: _Function = function_of(ROWS["adamw"])
-amsgrad: _Function = function_of(ROWS["amsgrad"])
-nadam: _Function = function_of(ROWS["nadam"])
-nadamw: _Function = function_of(ROWS["nadamw"])
-rmsprop: _Function = function_of(ROWS["rmsprop"])
-sgd: _Function = function_of(ROWS["sgd"])
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Callable[..., Transformation]: ...
+
 
 __all__ = [
     *ROWS, "CoreState", "Transformation", "TransformationOptimizer", "from_optimizer", "to_optimizer",

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from small import BACKEND, distance, gradients, values, variables
+from small import BACKEND, PEERS, distance, gradients, values, variables
 
 from gradwise import optimizers
 from gradwise.frontends import keras as gkeras
@@ -25,21 +25,9 @@ COMMON = {
     "schedule": {"learning_rate": keras.optimizers.schedules.ExponentialDecay(0.125, 2, 0.5)},
     "accumulation": {"gradient_accumulation_steps": 2, "weight_decay": 0.1, "clipnorm": 0.5},
 }
-OWN: dict[str, list[dict[str, Any]]] = {
-    "SGD": [{"momentum": 0.5}, {"momentum": 0.5, "nesterov": True}],
-    "RMSprop": [
-        {"rho": 0.5, "epsilon": 1e-3}, {"momentum": 0.5}, {"centered": True}, {"momentum": 0.5, "centered": True},
-    ],
-    "Adagrad": [{"initial_accumulator_value": 0.5, "epsilon": 1e-3}],
-    "Adadelta": [{"learning_rate": 1.0, "rho": 0.5, "epsilon": 1e-3}],
-    "Adam": [{"beta_1": 0.5, "beta_2": 0.75, "epsilon": 1e-3}, {"amsgrad": True}],
-    "AdamW": [{"weight_decay": 0.25, "amsgrad": True, "beta_1": 0.5, "beta_2": 0.75, "epsilon": 1e-3}],
-    "Adamax": [{"beta_1": 0.5, "beta_2": 0.75, "epsilon": 1e-3}],
-    "Nadam": [{"beta_1": 0.5, "beta_2": 0.75, "epsilon": 1e-3}],
-}  # fmt: skip
-CASES = [(name, arguments) for name, rows in OWN.items() for arguments in ({}, *rows)]
+CASES = [(name, arguments) for name, peer in PEERS.items() for arguments in ({}, *peer.cases)]
 # On JAX, where every operation is compiled, for some.
-EVERYWHERE = ("SGD", "Adam") if BACKEND == "jax" else OWN
+EVERYWHERE = ("SGD", "Adam") if BACKEND == "jax" else PEERS
 CASES += [(name, arguments) for name in EVERYWHERE for arguments in COMMON.values() if arguments]
 
 BOUND = 1e-5
@@ -54,7 +42,7 @@ def trajectory(kind: Any, arguments: dict[str, Any], missing: bool = False) -> t
     return optimizer, parameters
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", PEERS)
 def test_signature_is_kerass(name: str) -> None:
     own, theirs = getattr(gkeras, name), getattr(keras.optimizers, name)
     assert list(inspect.signature(own).parameters.values()) == list(
@@ -78,7 +66,7 @@ def test_steps_and_state_are_kerass(name: str, arguments: dict[str, Any]) -> Non
     assert distance(values(own.variables), values(theirs.variables)) <= BOUND
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", PEERS)
 def test_missing_gradients(name: str) -> None:
     with pytest.warns(UserWarning, match=r"Gradients do not exist for variables \['first/bias'\]"):
         own, own_parameters = trajectory(getattr(gkeras, name), {}, missing=True)
@@ -89,7 +77,7 @@ def test_missing_gradients(name: str) -> None:
     assert distance(values(own.variables), values(theirs.variables)) <= BOUND
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", PEERS)
 def test_stateless_steps_change_nothing_and_are_the_same(name: str) -> None:
     optimizer, parameters = trajectory(getattr(gkeras, name), {})
     before = [np.array(value) for value in values([*parameters, *optimizer.variables])]

@@ -12,17 +12,10 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from small import BACKEND
+from small import BACKEND, PEERS
 
 from gradwise.frontends import keras as gkeras
 
-NAMES = ("SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "Adamax", "Nadam")
-OPTIONS: dict[str, dict[str, Any]] = {"SGD": {"momentum": 0.5}}
-AVERAGES = {"RMSprop": 1, "Adadelta": 2, "Adam": 2, "AdamW": 2, "Adamax": 1, "Nadam": 2}
-"""Moving averages of each parameter."""
-CHOICES = {"Adadelta": 5, "AdamW": 4}
-"""Operations for each element by which an extreme is right where Keras's on JAX is NaN: a square that overflows before
-it is weighed, which is weighed on the way; and the decay of an infinite parameter, as Keras's on torch has it."""
 SHAPES = {"tiny": [(10, 10), (10,)] * 10, "large": [(500, 250)] * 4}
 
 
@@ -30,7 +23,7 @@ def built(kind: Any, name: str, shapes: Any) -> tuple[Any, list[Any], list[Any]]
     draw = np.random.default_rng(0)
     variables = [keras.Variable(draw.normal(size=shape).astype("float32")) for shape in shapes]
     gradients = [keras.ops.convert_to_tensor(draw.normal(size=shape).astype("float32")) for shape in shapes]
-    optimizer = kind(**OPTIONS.get(name, {}))
+    optimizer = kind(**PEERS[name].timed)
     optimizer.build(variables)
     return optimizer, gradients, variables
 
@@ -49,7 +42,7 @@ def one_thread() -> Iterator[None]:
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.skipif(BACKEND != "torch", reason="here the compiler's work is compared instead")
 @pytest.mark.parametrize("size", SHAPES)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PEERS)
 def test_steps_on_torch_are_not_slower(name: str, size: str) -> None:
     def stepper(kind: Any) -> Callable[[], None]:
         optimizer, gradients, variables = built(kind, name, SHAPES[size])
@@ -72,7 +65,7 @@ def test_steps_on_torch_are_not_slower(name: str, size: str) -> None:
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="there is nothing compiled to look at")
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PEERS)
 def test_compiled_steps_on_jax_do_no_more(name: str) -> None:
     import jax
 
@@ -85,10 +78,8 @@ def test_compiled_steps_on_jax_do_no_more(name: str) -> None:
         return found
 
     own, theirs = cost(getattr(gkeras, name)), cost(getattr(keras.optimizers, name))
-    # What differs are a few operations on scalars; and that a velocity which is stored and added is held between
-    # infinities, one operation for each element, without which XLA on the CPU takes longer (`kept_elsewhere`); and the
-    # two parts of an average's memory, a product and a sum for each, by which it is right where Keras's is NaN; and
-    # what `CHOICES` says. They move no memory.
-    more = (256 * 64 + 64) * (1 if name == "SGD" else 2 * AVERAGES.get(name, 0) + CHOICES.get(name, 0))
+    # What differs are a few operations on scalars; the two parts of an average's memory, a product and a sum for each,
+    # by which it is right where Keras's is NaN; and the choices that the record explains. They move no memory.
+    more = (256 * 64 + 64) * (2 * PEERS[name].averages + PEERS[name].choices)
     assert own["bytes accessed"] <= theirs["bytes accessed"] + 256
     assert own["flops"] <= theirs["flops"] + more + 256, (own, theirs)

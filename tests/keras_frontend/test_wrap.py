@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from small import TRAINS, distance, gradients, losses, model, values, variables
+from small import PEERS, TRAINS, distance, gradients, losses, model, values, variables
 
 from gradwise import optimizers
 from gradwise.backends import ops
@@ -126,7 +126,7 @@ def test_get_anything_else() -> None:
         gkeras.get(7)
 
 
-@pytest.mark.parametrize("name", ["SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "Adamax", "Nadam"])
+@pytest.mark.parametrize("name", PEERS)
 def test_serialized_optimizers_come_back(name: str) -> None:
     kind = getattr(gkeras, name)
     optimizer = kind(0.25, clipnorm=0.5, name="own")

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from rules import records
+
 from gradwise import optimizers
 from gradwise.backends import Scope, Variable
 from gradwise.vectors import load
@@ -108,20 +110,20 @@ def drawn_optimizer(algorithm: str, convention: str, random: Random) -> Any:
     """An optimizer with hyperparameters drawn until they are ones that go together."""
     names = load(algorithm, convention)[0].hyperparameters
     while True:
-        drawn = {name: drawn_value(name, value, random) for name, value in names.items()}
+        drawn = {name: drawn_value(algorithm, name, value, random) for name, value in names.items()}
         try:
             return getattr(optimizers, algorithm)(**drawn, convention=convention)
         except ValueError:
             continue
 
 
-def drawn_value(name: str, like: Any, random: Random) -> Any:
+def drawn_value(algorithm: str, name: str, like: Any, random: Random) -> Any:
     """A flag, a number, or 0 where that turns something off."""
     if isinstance(like, bool):
         return random.random() < 0.5
     if name == "learning_rate" or (name in MAY_BE_OFF and random.random() < 0.4):
         return 0.0
-    return between(*RANGES[name], random)
+    return between(*(RANGES | records()[algorithm].ranges)[name], random)
 
 
 def between(low: float, high: float, random: Random) -> Any:

@@ -1,0 +1,29 @@
+"""`pytest --algorithm lion` runs what concerns a class: tests that are given it, or a framework's name for it."""
+
+from __future__ import annotations
+
+import pytest
+from selection import concerns, names_of
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    words = "only tests that are given this algorithm, by gradwise's or a framework's name, or that look at all"
+    parser.addoption("--algorithm", action="append", default=[], metavar="NAME", help=words)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    wanted = config.getoption("--algorithm")
+    if not wanted:
+        return
+    try:
+        names = names_of(wanted)
+    except KeyError as error:
+        raise pytest.UsageError(f"--algorithm {error.args[0]}") from None
+
+    def kept(item: pytest.Item) -> bool:
+        call = getattr(item, "callspec", None)
+        given = call is not None and (concerns(call.id, names) or concerns(list(call.params.values()), names))
+        return given or item.get_closest_marker("every_algorithm") is not None
+
+    config.hook.pytest_deselected(items=[item for item in items if not kept(item)])
+    items[:] = [item for item in items if kept(item)]

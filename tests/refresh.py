@@ -1,0 +1,150 @@
+"""Write anew what follows from the records in `rules` and from the registry: `make refresh`, `make refresh ONLY=lion`.
+
+These are the reference vectors, their schema and the rules in their README; the README's table of algorithms; how many
+mutants each formula has; the bounds, which are measured, with their table; and the list of the wheel's files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from rules import Record, records
+
+ROOT = Path(__file__).resolve().parents[1]
+VECTORS = ROOT / "vectors"
+NUMBERS = Path(__file__).with_name("mutation") / "numbers.json"
+BEGIN, END = "<!-- make refresh: begin -->", "<!-- make refresh: end -->"
+
+
+def in_order() -> list[Record]:
+    """The records of the registry's classes, in its order."""
+    from gradwise.optimizers.registry import ALGORITHMS
+
+    return [records()[kind.__name__] for kind in ALGORITHMS if kind.__name__ in records()]
+
+
+# ---------------------------------------------------------------- texts
+
+
+def between_marks(text: str, new: str, begin: str = BEGIN, end: str = END) -> str:
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    assert found and closed, f"there is no {begin} and {end}"
+    return f"{before}{begin}\n{new}\n{end}{after}"
+
+
+def table() -> str:
+    """What there is, and what it is called in each front end."""
+    rows = []
+    for record in in_order():
+        names = [
+            ", ".join(f"`{convention}`" for convention in record.hyperparameters),
+            record.torch.name if record.torch else "",
+            record.name if record.keras else "",
+            ", ".join(f"`{name}`" for name in record.optax),
+        ]
+        rows.append(f"| {record.name} | {' | '.join(names)} |".replace("|  |", "| |").replace("|  |", "| |"))
+    head = "| algorithm | conventions | in `frontends.torch` | in `frontends.keras` | in `frontends.optax` |"
+    return "\n".join([head, "|---" * 5 + "|", *rows])
+
+
+def formulas() -> str:
+    return "\n\n".join(f"### {record.formula.strip()}" for record in records().values() if record.formula)
+
+
+def all_slots() -> Iterable[str]:
+    """Every slot that a case may have."""
+    from vector_cases import cases, files
+
+    names = (record.slots(case.arguments) for each in files() for case in cases(*each) for record in [of(each[0])])
+    return dict.fromkeys(name for found in names for name in found)
+
+
+def of(algorithm: str) -> Record:
+    return records()[algorithm]
+
+
+def schema(text: str) -> str:
+    """The schema with the names that the records have."""
+    conventions = dict.fromkeys(each for record in records().values() for each in record.hyperparameters)
+    scalars = dict.fromkeys(record.product.name for record in records().values() if record.product is not None)
+    lists = {
+        r'"algorithm": \{"enum": ': [record.name for record in in_order()],
+        r'"convention": \{"enum": ': list(conventions),
+        r'slot\'s name.",\s*"type": "object",\s*"propertyNames": \{\s*"enum": ': sorted(all_slots()),
+        r'"propertyNames": \{"enum": ': list(scalars),
+    }
+    for before, names in lists.items():
+        written = json.dumps(names)
+        text, count = re.subn(rf"({before})\[[^\]]*\]", lambda found, written=written: found[1] + written, text)
+        assert count == 1, before
+    return text
+
+
+def texts() -> dict[Path, str]:
+    """The files that are written without measuring anything, as they should be."""
+    readme, own, description = ROOT / "README.md", VECTORS / "README.md", VECTORS / "schema.json"
+    return {
+        readme: between_marks(readme.read_text(encoding="utf-8"), table()),
+        own: between_marks(own.read_text(encoding="utf-8"), formulas()),
+        description: schema(description.read_text(encoding="utf-8")),
+    }
+
+
+# ---------------------------------------------------------------- what takes longer
+
+
+def write_vectors(names: Iterable[str]) -> None:
+    from make_vectors import write
+    from vector_cases import files
+
+    write([each for each in files() if each[0] in names])
+
+
+def write_numbers_of_mutants(names: Iterable[str]) -> None:
+    from mutation.mutants import mutants_of
+
+    numbers = json.loads(NUMBERS.read_text(encoding="utf-8"))
+    numbers.update({name: len(mutants_of(name)) for name in names})
+    known = {name: numbers[name] for name in sorted(numbers) if name in records()}
+    NUMBERS.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+
+
+def write_bounds(names: Iterable[str]) -> None:
+    from parity_table import write
+
+    write(set(names))
+
+
+def write_wheel_files() -> None:
+    from test_packaging import rewrite
+
+    rewrite()
+
+
+def main() -> int:
+    known = {name.lower(): name for name in records()}
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", action="append", choices=sorted(known), metavar="NAME", help="an algorithm: lion")
+    names = [known[each] for each in parser.parse_args().only or known]
+    print("Reference vectors", flush=True)
+    write_vectors(names)
+    for path, text in texts().items():
+        print(path.relative_to(ROOT), flush=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+    print("Numbers of mutants", flush=True)
+    write_numbers_of_mutants(names)
+    print("Bounds", flush=True)
+    write_bounds(names)
+    print("The wheel's files", flush=True)
+    write_wheel_files()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""Every algorithm of the registry is on a par with the others, and what follows from the records is what is written."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+
+import new_optimizer
+import numpy as np
+import pytest
+from exact import number
+from missing import to_do
+from refresh import ROOT, texts
+from rules import Now, records
+from selection import concerns, names_of
+
+from gradwise import optimizers
+from gradwise.optimizers.registry import ALGORITHMS
+
+pytestmark = pytest.mark.every_algorithm
+
+
+def test_every_algorithm_is_on_a_par():
+    assert not to_do(ALGORITHMS), "\n".join(to_do(ALGORITHMS))
+
+
+def test_every_record_is_of_a_class():
+    assert set(records()) == {kind.__name__ for kind in ALGORITHMS}
+
+
+def test_what_follows_is_written():
+    for path, text in texts().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.relative_to(ROOT)}: make refresh"
+
+
+def test_a_class_of_which_nothing_is_known_has_a_list_of_things_to_do():
+    kind = type("Lion", (optimizers.SGD,), {"conventions": {"keras": {}, "optax": {}}})
+    (line,) = to_do((kind,))
+    assert line.startswith("Lion: no twin: make tests/rules/lion.py; no vectors (lion.keras.json, lion.optax.json)")
+    assert "no number of mutants" in line
+
+
+@pytest.mark.parametrize(
+    ("host", "path"),
+    [
+        pytest.param("keras", "frontends/keras/__init__.py", marks=pytest.mark.keras),
+        pytest.param("optax", "frontends/optax/table.py", marks=pytest.mark.jax),
+    ],
+)
+def test_a_row_is_asked_for_where_the_framework_has_the_algorithm(host, path):
+    pytest.importorskip("optax" if host == "optax" else "ml_dtypes")
+    kind = type("Lamb", (optimizers.SGD,), {"conventions": {"keras": {}}})
+    (line,) = to_do((kind,))
+    assert f"no row in {path}, for {host}'s Lamb" in line and "torch's" not in line
+
+
+@pytest.mark.parametrize("name", sorted(records()))
+def test_records_know_what_the_class_takes(name):
+    """A hyperparameter that no record names would be in no vector."""
+    kind, record = getattr(optimizers, name), records()[name]
+    around = {*inspect.signature(optimizers.Optimizer).parameters, "convention"}
+    known = {each for convention in record.hyperparameters.values() for each in convention}
+    for each in inspect.signature(kind).parameters.values():
+        if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY) and each.name not in around | known:
+            # It only says what is so, and refuses what is not.
+            with pytest.raises(ValueError, match=each.name):
+                [kind(**{each.name: value}) for value in (True, False)]
+
+
+def test_what_a_new_algorithm_begins_with_is_its_twin(tmp_path):
+    """The files that `make new-optimizer` writes: they run, and agree before they are filled in."""
+    made = {}
+    for path, text in new_optimizer.files("Lino").items():
+        package = "gradwise.optimizers" if path.parent.name == "optimizers" else "rules"
+        (tmp_path / f"{package}.py").write_text(text, encoding="utf-8")
+        spec = importlib.util.spec_from_file_location(f"{package}.lino", tmp_path / f"{package}.py")
+        made[package] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(made[package])
+    kind, record = made["gradwise.optimizers"].Lino, made["rules"].RECORD
+    assert set(record.hyperparameters) == set(kind.conventions) and record.name == "Lino"
+    weights, slots, exact = np.array([1.0]), {"momentum": number(0)}, number(1)
+    optimizer = kind(0.5)
+    for t, gradient in enumerate((0.5, -2.0, 0.25), 1):
+        optimizer.apply([np.array([gradient])], [weights])
+        h = {name: number(value) for name, value in record.hyperparameters["keras"].items()}
+        exact -= record.rule(Now("keras", h, number(0.5), t, None), slots, number(gradient))
+        assert abs(weights[0] - exact) < 1e-15
+    for name, why in (("lion", "no name of a class"), ("SGD", "optimizers/sgd.py is there already")):
+        with pytest.raises(ValueError, match=why):
+            new_optimizer.files(name)
+
+
+def test_tests_are_found_by_the_algorithm_that_they_are_given():
+    names = names_of(["Nadam"])
+    assert names == {"nadam", "nadamw"}
+    for given in ("torch-nadam-decoupled", "nadam.torch", "NAdam", optimizers.Nadam, ("Nadam", 1), {"a": "nadam"}):
+        assert concerns(given, names)
+    for given in ("adam", optimizers.Adam, ("Adam", "keras"), 1.0, None):
+        assert not concerns(given, names)
+    with pytest.raises(KeyError, match="tests/rules has adadelta, "):
+        names_of(["lino"])
