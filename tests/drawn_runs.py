@@ -54,9 +54,14 @@ KINDS: dict[str, st.SearchStrategy[Any]] = {
 """What is drawn of the kinds that records name; of which betas and epsilons, the peer decides."""
 
 
-def of_kinds(drawn: Mapping[str, str], kinds: Mapping[str, st.SearchStrategy[Any]]) -> dict[str, Any]:
-    """Strategies by the argument's name."""
-    return {name: kinds[kind] for name, kind in drawn.items()}
+def of_kinds(
+    drawn: Mapping[str, str], kinds: Mapping[str, st.SearchStrategy[Any]], refused: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Strategies by the argument's name; a value that the peer refuses is not drawn."""
+    found = {name: kinds[kind] for name, kind in drawn.items()}
+    for name in set(found) & set(refused or {}):
+        found[name] = found[name].filter(lambda value, name=name: value != refused[name])
+    return found
 
 
 @st.composite

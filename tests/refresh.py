@@ -115,10 +115,11 @@ def write_numbers_of_mutants(names: Iterable[str]) -> None:
     NUMBERS.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
 
 
-def write_bounds(names: Iterable[str]) -> None:
+def write_bounds(names: Iterable[str]) -> list[str]:
+    """Where they are above what is allowed."""
     from parity_table import write
 
-    write(set(names))
+    return write(set(names))
 
 
 def write_wheel_files() -> None:
@@ -140,10 +141,12 @@ def main() -> int:
     print("Numbers of mutants", flush=True)
     write_numbers_of_mutants(names)
     print("Bounds", flush=True)
-    write_bounds(names)
+    problems = write_bounds(names)
     print("The wheel's files", flush=True)
     write_wheel_files()
-    return 0
+    for problem in problems:
+        print(f"Above what is allowed: {problem}", file=sys.stderr)
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

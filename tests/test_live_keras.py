@@ -64,8 +64,9 @@ Example = tuple[dict[str, Any], Run, str]
 @st.composite
 def examples(draw: Any, algorithm: str) -> Example:
     """Hyperparameters, a run, and the library whose arrays gradwise gets."""
-    values = draw(st.fixed_dictionaries({"weight_decay": DECAYS, **of_kinds(PEERS[algorithm].drawn, KINDS)}))
-    values, largest = records()[algorithm].conditioned(values)
+    record = records()[algorithm]
+    drawn = of_kinds(PEERS[algorithm].drawn, KINDS, record.refused.get("keras"))
+    values, largest = record.conditioned(draw(st.fixed_dictionaries({"weight_decay": DECAYS, **drawn})))
     run = draw(runs(zeros=values.get("epsilon", 1.0) > 0, largest=largest))
     return {**values, **draw(CLIPPING), **draw(EMA)}, run, draw(st.sampled_from(["numpy", "torch"]))
 

@@ -48,7 +48,7 @@ KINDS = {**KINDS, "beta": BETAS, "epsilon": EPSILONS}
 PEERS = {name: peer for record in records().values() for name, peer in record.optax.items()}
 """By optax's name."""
 OURS = {name: record for record in records().values() for name in record.optax}
-DRAWN = {name: of_kinds(peer.drawn, KINDS) for name, peer in PEERS.items()}
+DRAWN = {name: of_kinds(peer.drawn, KINDS, OURS[name].refused.get("optax")) for name, peer in PEERS.items()}
 
 
 @st.composite

@@ -62,7 +62,8 @@ def hyperparameters(algorithm: str, dtype: Any) -> Any:
         return values
 
     common = {"weight_decay": DECAYS, "maximize": FLAG}
-    drawn = of_kinds(PEERS[algorithm].drawn, {**KINDS, "beta": BETAS[dtype], "epsilon": EPSILONS})
+    kinds = {**KINDS, "beta": BETAS[dtype], "epsilon": EPSILONS}
+    drawn = of_kinds(PEERS[algorithm].drawn, kinds, records()[algorithm].refused.get("torch"))
     return st.fixed_dictionaries({**common, **drawn}).map(consistent)
 
 

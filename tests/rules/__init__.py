@@ -194,6 +194,8 @@ class Record:
         settles: whether it comes to rest there, at a rate that stays.
         cancels: whether there is a difference that nearly cancels where gradients hardly change.
         bounded: whether a step is bounded however large the gradient is.
+        signs: whether a step takes the sign of a number, however small it is: subnormal ones, which some libraries take
+            for 0, are then cases in float64 only.
         ranges: of hyperparameters, for drawn states, that `mutation.states` has none for: smallest and largest.
         conditioned: what is drawn, changed so that a step is no small difference of large numbers, and how large
             gradients may be.
@@ -234,6 +236,7 @@ class Record:
     settles: bool = True
     cancels: bool = False
     bounded: bool = True
+    signs: bool = False
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     conditioned: Callable[[dict[str, Any]], tuple[dict[str, Any], float]] = lambda values: (values, 1e3)
 
