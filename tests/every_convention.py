@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from rules import records
+
 from gradwise.optimizers.registry import ALGORITHMS
 
 EVERY = [(kind, convention) for kind in ALGORITHMS for convention in kind.conventions]
+
+
+SMOOTH = [each for each in EVERY if not records()[each[0].__name__].signs]
+"""Those of which a step is a smooth function of the gradient, where it is 0 too."""
 
 
 def called(each: Any) -> str:

@@ -28,6 +28,11 @@ def one_minus_power(beta: Any, t: int) -> Any:
     return 1 - number(beta) ** t
 
 
+def sign(x: Any) -> Any:
+    """-1, 0 or 1."""
+    return mp.sign(x)
+
+
 def to_bits(x: Any, bits: int, lowest: int | None = None) -> Any:
     """To the nearest number of so many bits, to an even last bit if there are two. `lowest`: of the last bit."""
     sign, mantissa, exponent, length = x._mpf_

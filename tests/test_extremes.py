@@ -11,9 +11,7 @@ original is not; it is never the other way round.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +20,8 @@ from backend_table import array, precision, read
 from drawn_runs import Run
 from every_convention import EVERY
 from keras_peer import Ask, running_keras
-from rules import Now, modules, records
+from rules import records
+from twin_floats import in_floats
 
 from gradwise import optimizers
 from gradwise.backends import Variable, ops
@@ -124,28 +123,7 @@ def by_formula(
     algorithm: str, convention: str, values: Mapping[str, Any], run: Run, dtype: Any, monkeypatch: Any
 ) -> list[Any]:
     """The rule of the twin in a NumPy dtype, an operation at a time."""
-    # A number stays Python's, so that it widens no array.
-    root = SimpleNamespace(sqrt=lambda x: math.sqrt(x) if isinstance(x, float) else np.sqrt(x))
-    arithmetic = {"mp": root, "max": np.maximum, "number": float, "one_minus_power": lambda base, t: 1 - base**t}
-    for module in modules():
-        for name, function in arithmetic.items():
-            monkeypatch.setattr(module, name, function, raising=False)
-    record = records()[algorithm]
-    # With an epsilon, a sum of 0 needs no rule of its own.
-    named = "keras" if (algorithm, convention) == ("Adagrad", "optax") else convention
-    p, product, found = run.start["parameter"].astype(dtype), 1.0, []
-    slots = {name: np.full_like(p, values.get(record.starts.get(name), 0.0)) for name in record.slots(values)}
-    for t, (rate, gradients) in enumerate(zip(run.rates, run.gradients, strict=True), 1):
-        if record.product is not None and convention in record.product.conventions:
-            product *= float(record.product.factor(dict(values), t))
-        g, decay = gradients["parameter"].astype(dtype), values.get("weight_decay", 0.0)
-        if record.coupled(convention, values):
-            g = g + decay * p
-        else:
-            p = p - rate * decay * p
-        p = p - record.rule(Now(named, dict(values), rate, t, product), slots, g)
-        found.append(p)
-    return found
+    return [each["parameter"] for each in in_floats(algorithm, convention, values, run, dtype, monkeypatch)]
 
 
 @pytest.fixture(scope="module")

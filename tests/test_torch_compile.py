@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from every_convention import EVERY, called
 from releases import recompiling
 from user_optimizers import Alternating, HalfAdam, Lamb
 
@@ -138,8 +139,9 @@ def in_place(optimizer, compiled, steps=4, missing=False):
     return weights
 
 
-@pytest.mark.parametrize("convention", ["keras", "torch"])
-@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    ("algorithm", "convention"), [each for each in EVERY if each[1] in ("keras", "torch")], ids=called
+)
 def test_steps_in_place(algorithm, convention, compile_whole):
     import torch
 

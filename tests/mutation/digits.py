@@ -35,6 +35,7 @@ class _Functions:
     expm1 = staticmethod(mp.expm1)
     ceil = staticmethod(mp.ceil)
     abs = staticmethod(abs)
+    sign = staticmethod(mp.sign)
 
 
 class DigitsBackend(Backend):
