@@ -105,4 +105,5 @@ class Adam(Optimizer):
         weights: Any = (1.0, None)
         if self.bias_correction_mu:
             weights = ops.once(nesterov_weights if self.nesterov else unbiased_weights, self.beta_1, step)
+        # With weights a and b: η (a m + b g) / (√(square / correction + ε_r) + ε). Without `nesterov`, b is 0.
         self.assign_sub(variable, adaptive_step(self, learning_rate, momentum, gradient, weights, square, correction))

@@ -14,7 +14,7 @@ import pytest
 from every_convention import EVERY, called
 
 from gradwise import optimizers
-from gradwise.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer
+from gradwise.optimizers import SGD, Adam, AdamW, Optimizer, formulas
 from gradwise.optimizers.conventions import CONVENTIONS, ConventionFacts, facts_of
 from gradwise.optimizers.hyperparameter import Hyperparameter, Switch
 from gradwise.optimizers.recording import record_updates
@@ -51,13 +51,13 @@ def conventions_named_in(tree):
             yield from ((node.lineno, word) for word in words if word in CONVENTIONS)
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=called)
+@pytest.mark.parametrize("algorithm", (*ALGORITHMS, formulas), ids=called)
 def test_no_algorithm_names_a_convention(algorithm):
     text = Path(inspect.getfile(algorithm)).read_text(encoding="utf-8")
     assert list(conventions_named_in(ast.parse(text))) == []
 
 
-@pytest.mark.parametrize("path", sorted(ENGINE.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(ENGINE.rglob("*.py")), ids=lambda path: path.name)
 def test_facts_of_conventions_stand_in_one_place(path):
     """Elsewhere nothing is compared with a convention's name; the default of an argument is none."""
     if path.name in FACTS:
@@ -111,7 +111,7 @@ def test_switches_are_no_hyperparameters(algorithm, convention):
 
 
 def test_every_switch_is_turned_by_some_convention():
-    for algorithm in (SGD, Adagrad, *ALGORITHMS):
+    for algorithm in ALGORITHMS:
         own = {name for name, value in vars(algorithm).items() if isinstance(value, Switch)}
         turned = {name for row in algorithm.conventions.values() for name in row}
         # Nadam's epsilon is corrected in all its conventions, which Adam's is not.
