@@ -42,29 +42,21 @@ class NAME(Optimizer):
         TODO
     """
 
-    # The first is the default. What a convention's own values are, by the hyperparameter's name.
+    # The first is the default. Of each its values of hyperparameters, and the switches that it turns in the formula.
     conventions: ClassVar[dict[str, dict[str, Any]]] = {"keras": {}, "optax": {}}
     weight_decay_forms: ClassVar[dict[str, str]] = {"keras": "decoupled", "optax": "decoupled"}
 
     beta_1 = Number("[0, 1)")
 
-    def __init__(
-        self,
-        learning_rate: Any = 0.001,
-        beta_1: float = 0.9,
-        *common: Any,
-        **keywords: Any,
-    ) -> None:
+    def __init__(self, learning_rate: Any = 0.001, beta_1: float = 0.9, *common: Any, **keywords: Any) -> None:
         super().__init__(learning_rate, *common, **keywords)
-        self.beta_1 = beta_1
+        self._resolve(beta_1=beta_1)
 
     def build(self, variables: Sequence[Any]) -> None:
-        """Create the momenta."""
         super().build(variables)
         self.momentums = self.add_optimizer_variables(variables, "momentum")
 
     def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
-        """One step of one parameter."""
         momentum = self.momentums[self._get_variable_index(variable)]
         self.assign(momentum, ops.moving_average(momentum, gradient, self.beta_1))
         self.assign_sub(variable, momentum * learning_rate)
