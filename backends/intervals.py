@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy
 
 from .base import ITEM_SIZES
+
+Lying: TypeAlias = tuple[Any, Any, Sequence[str], bool]
+"""Where the arrays of the parameters of one kernel lie: see `written_apart`."""
 
 
 class Intervals:
@@ -36,7 +39,7 @@ def joined(several: Sequence[Intervals]) -> Intervals | None:
     return None if (ends[:-1] > starts[1:]).any() else Intervals(starts, ends)
 
 
-def written_apart(parts: Sequence[tuple[Any, Any, Sequence[str], bool]]) -> Intervals | None:
+def written_apart(parts: Sequence[Lying]) -> Intervals | None:
     """The memory of parameters and their slots; None if a kernel may not write to it.
 
     That is so if it is not aligned, or one piece meets another, or a gradient meets one. A whole gradient may be one of
@@ -65,10 +68,33 @@ def written_apart(parts: Sequence[tuple[Any, Any, Sequence[str], bool]]) -> Inte
     first, last = first[order], last[order]
     if (last[:-1] > first[1:]).any():
         return None
-    for start, end in of_gradients:
-        # The first piece that ends behind where it starts.
-        following = last.searchsorted(start, side="right")
-        inside = following < len(first)
-        if (first[following[inside]] < end[inside]).any():
-            return None
-    return Intervals(first, last)
+    memory = Intervals(first, last)
+    return None if any(_meet(memory, start, end) for start, end in of_gradients) else memory
+
+
+def _meet(memory: Intervals, starts: Any, ends: Any) -> bool:
+    """Whether pieces between some addresses, which are not empty, meet memory."""
+    # The first piece that ends behind where each starts.
+    following = memory.ends.searchsorted(starts, side="right")
+    inside = following < len(memory.starts)
+    return bool((memory.starts[following[inside]] < ends[inside]).any())
+
+
+def written_beside(memory: Intervals, known: Sequence[Lying], further: Sequence[Lying]) -> Intervals | None:
+    """As `written_apart`, where all but what is written further has been looked at and lies where it did.
+
+    Args:
+        memory: of the parameters and their slots that are known.
+        known: for each kernel that writes to it what `written_apart` takes.
+        further: likewise for the others.
+    """
+    beside = written_apart(further)
+    if beside is None:
+        return None
+    for pieces, parts in ((beside, known), (memory, further)):
+        for addresses, sizes, stored, _ in parts:
+            starts, lengths = addresses[:, -1], sizes[:, -1] * ITEM_SIZES[stored[-1]]
+            there = lengths > 0
+            if _meet(pieces, starts[there], (starts + lengths)[there]):
+                return None
+    return joined([memory, beside])

@@ -206,7 +206,7 @@ class Engine:
         except (LookupError, ValueError):
             return False
         self._scalars = both
-        self._arrange(insertion.numbers, insertion.places)
+        self._arrange(insertion.numbers, insertion.places(self._place))
         # Of nothing else than the class's own keys.
         entries = [entry for entry in linker.entries if entry]
         self.entries = [*self.entries, *entries]
@@ -328,7 +328,8 @@ class Engine:
         """The rate of a step that follows, which a schedule may give; None if numbers of the step lie in tensors."""
         if self.needs_tensors(group):
             return None
-        self.read_numbers()
+        if self._rule.rate_follows_steps:
+            self.read_numbers()
         return self._rule._rate_at(self._rule._iterations._array, self._rule._rate._array)
 
     def prepared(
@@ -494,14 +495,14 @@ def _places(given: Sequence[Any], positions: Iterable[int]) -> tuple[list[int], 
 
     A parameter that a group has twice takes part once, where it stands first.
     """
-    everyone, identities = range(len(given)), list(map(id, given))
-    first = dict(zip(reversed(identities), reversed(everyone), strict=True))
-    firsts = everyone if len(first) == len(everyone) else [first[each] for each in identities]
-    own = sorted({firsts[position] for position in positions})
+    identities, own = list(map(id, given)), sorted(set(positions))
+    if len(set(identities)) == len(identities):
+        return own, dict(zip(own, range(len(own)), strict=True))
+    first = dict(zip(reversed(identities), reversed(range(len(given))), strict=True))
+    firsts = [first[each] for each in identities]
+    own = sorted({firsts[position] for position in own})
     places = dict(zip(own, range(len(own)), strict=True))
-    if firsts is not everyone:
-        places = {position: places[each] for position, each in enumerate(firsts) if each in places}
-    return own, places
+    return own, {position: places[each] for position, each in enumerate(firsts) if each in places}
 
 
 def _nothing_beside(numbers: dict[int, Any]) -> list[functools.partial[Any]]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from ..backends import (
@@ -500,22 +501,29 @@ class CellKeeper:
         if not self._taken:
             for record in self._records:
                 self._taken.setdefault(record.name, set()).add(record.position)
-        taken, keep = [self._taken.setdefault(name, set()) for name in names], self._records.append
-        for position, cells in zip(positions, zip(*columns, strict=True), strict=True):
-            for cell, name, places in zip(cells, names, taken, strict=False):
-                if position in places:
-                    name = self._unused(name, position)
-                    places = self._taken[name]
-                places.add(position)
-                keep(Record(cell, name, position))
+        called = [self._unused(name, positions) for name in names]
+        self._records += _records(
+            itertools.chain.from_iterable(zip(*columns, strict=True)),
+            itertools.chain.from_iterable(zip(*called, strict=True)),
+            [position for position in positions for _ in names],
+        )
         return columns
 
-    def _unused(self, name: str, position: int | None) -> str:
-        candidate, number = name, 0
-        while position in self._taken.setdefault(candidate, set()):
-            number += 1
-            candidate = f"{name}_{number}"
-        return candidate
+    def _unused(self, name: str, positions: Sequence[int | None]) -> list[str]:
+        """For each of some positions the name, or if it is taken there the first number of it that is not."""
+        places = self._taken.setdefault(name, set())
+        if places.isdisjoint(positions) and len(set(positions)) == len(positions):
+            places.update(positions)
+            return [name] * len(positions)
+        called = []
+        for position in positions:
+            candidate, number = name, 0
+            while position in self._taken.setdefault(candidate, set()):
+                number += 1
+                candidate = f"{name}_{number}"
+            self._taken[candidate].add(position)
+            called.append(candidate)
+        return called
 
     # ---------------------------------------------------------------- reading
 
@@ -576,12 +584,16 @@ def _guarded(build: Callable[..., None]) -> Callable[..., None]:
     return guarded
 
 
+def _records(cells: Iterable[Variable], names: Iterable[str], positions: Iterable[int | None]) -> list[Record]:
+    """A record of each cell."""
+    # Of thousands a call for each takes twice as long.
+    return list(map(functools.partial(tuple.__new__, Record), zip(cells, names, positions, strict=True)))
+
+
 def _moved(records: Sequence[Record], places: Sequence[int]) -> list[Record]:
     """Records of cells that belong to parameters, which stand in other places now."""
     cells, names, positions = zip(*records, strict=True) if records else ((), (), ())
-    now = zip(cells, names, map(places.__getitem__, positions), strict=True)
-    # Of thousands a call for each takes twice as long.
-    return list(map(functools.partial(tuple.__new__, Record), now))
+    return _records(cells, names, map(places.__getitem__, positions))
 
 
 def _joined_lists(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
@@ -16,7 +16,6 @@ class Insertion:
 
     Attributes:
         numbers: of all, ascending.
-        places: for each number where it stands among all.
         known: for each known thing where it stands now.
         further: for each further one where it stands.
         behind: whether these stand behind all that are known, which stay where they were.
@@ -25,16 +24,26 @@ class Insertion:
     def __init__(self, known: Sequence[int], further: Sequence[int]) -> None:
         both = [*known, *further]
         self.numbers = sorted(both)
-        self.places = dict(zip(self.numbers, range(len(both)), strict=True))
         self.behind = self.numbers == both
-        where: Sequence[int] = range(len(both)) if self.behind else list(map(self.places.__getitem__, both))
+        where: Sequence[int] = range(len(both))
+        self._ordered: Callable[[list[Any]], Sequence[Any]] | None = None
+        if not self.behind:
+            order = sorted(where, key=both.__getitem__)
+            where = inverse(order)
+            # What is the same for all that is put in order is found out once.
+            self._ordered = operator.itemgetter(*order)
         self.known, self.further = where[: len(known)], where[len(known) :]
-        # What is the same for all that is put in order is found out once.
-        self._ordered = list if self.behind else operator.itemgetter(*inverse(where))
+
+    def places(self, known: dict[int, int]) -> dict[int, int]:
+        """For each number where it stands among all, when it is known where the known ones stood."""
+        if self.behind:
+            return known | dict(zip(self.numbers[len(known) :], self.further, strict=True))
+        return dict(zip(self.numbers, range(len(self.numbers)), strict=True))
 
     def joined(self, known: Sequence[Any], further: Sequence[Any]) -> list[Any]:
         """What belongs to the known things and to the further ones, in the order of all."""
-        return list(self._ordered([*known, *further]))
+        both = [*known, *further]
+        return both if self._ordered is None else list(self._ordered(both))
 
     def moved(self, positions: list[int]) -> list[int]:
         """Where known things stand now, of which it is known at which positions among the known ones they stood."""

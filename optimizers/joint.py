@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from ..backends import HOST, Order, Variable, any_scope
 from ..backends.intervals import joined
 from .attributes import is_ours
-from .hyperparameter import in_use
 from .lane import Lane, seen_anew
 from .prepared import InCalls
 from .ways import Way, before_gradients, named_values, table_of
@@ -213,7 +212,7 @@ class Joint:
             self._numbers[member] = _same_numbers(tuple(numbers), tuple(numbers.values()))
             self._rates[member] = rule._rate
             self._scheduled.discard(member)
-            if rule._schedule is not None or in_use(rule.decay):
+            if rule.rate_follows_steps:
                 self._scheduled.add(member)
 
     def prepared(self, gradients: list[Any], changed: Sequence[int], sure: bool) -> InCalls | None:
@@ -259,7 +258,7 @@ class Joint:
             if self._backend.counts_writes:
                 written += held if launch.targets is None else [held[target] for target in launch.targets]
         if moved:
-            memory = seen_anew(self._launches, kept, found, moved)
+            memory = seen_anew(self._launches, kept, found, moved, self._memory)
             if memory is None:
                 return None
             self._memory = memory

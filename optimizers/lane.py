@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..backends import Order, Scope, Variable, any_scope
-from ..backends.intervals import Intervals, written_apart
+from ..backends.intervals import Intervals, written_apart, written_beside
 from .attributes import Seen
 from .checks import check_gradient
 from .insertion import Insertion
@@ -192,7 +192,7 @@ class Lane:
                 moved.append(len(addresses))
             addresses.append(found)
         if moved:
-            self.memory = seen_anew(self.parts, kept, addresses, () if memory is None else moved)
+            self.memory = seen_anew(self.parts, kept, addresses, () if memory is None else moved, memory)
             if self.memory is None:
                 return None
         factors = self._factors(rule, gradients, addresses) if self._clipped else {}
@@ -357,6 +357,7 @@ def seen_anew(
     kept: Sequence[tuple[Sequence[Any], Sequence[Any]]],
     addresses: Sequence[Any],
     again: Sequence[int],
+    memory: Intervals | None,
 ) -> Intervals | None:
     """Look at arrays of which some do not lie where they did; what can be written to, if that is all. It is remembered.
 
@@ -365,17 +366,29 @@ def seen_anew(
         kept: for each kernel what parameters and slots hold, and the gradients.
         addresses: where all this lies.
         again: for which kernels it was only looked at as is enough for what lies where it did, and does not.
+        memory: what could be written to in the step before, or None.
     """
     if any(parts[number].look(*kept[number], True) is None for number in again):
         return None
-    memory = written_apart([
+    lying = [
         (*part.table.lying(found), part.stored, not part.table.partial)
         for part, found in zip(parts, addresses, strict=True)
-    ])  # fmt: skip
+    ]
+    if memory is not None and all(_never_seen(parts[number]) for number in again):
+        # They come beside the others, which are where they were.
+        known = [each for number, each in enumerate(lying) if number not in again]
+        memory = written_beside(memory, known, [lying[number] for number in again])
+    else:
+        memory = written_apart(lying)
     if memory is not None:
         for part, found in zip(parts, addresses, strict=True):
             part.before[...] = part.table.lying(found)[0]
     return memory
+
+
+def _never_seen(part: Any) -> bool:
+    """Whether it is not known where the arrays lie that a kernel runs over."""
+    return bool((part.before == part.table.nowhere(part.before.shape[1])).all())
 
 
 def _written(targets: Sequence[int], columns: int) -> Callable[[Sequence[Any]], list[Any]]:

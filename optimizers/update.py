@@ -152,6 +152,11 @@ class UpdateRule(CellKeeper):
         rate = self._base_rate_at(count, rate)
         return rate / (1.0 + self.decay * as_float(count)) if in_use(self.decay) else rate
 
+    @property
+    def rate_follows_steps(self) -> bool:
+        """Whether the learning rate of a step depends on how many were made, or is what a user's code gives."""
+        return self._schedule is not None or in_use(self.decay)
+
     def _base_rate_at(self, count: Any, rate: Any) -> Any:
         """The rate before `decay`, which a schedule or callable may give."""
         return rate if self._schedule is None else LEARNING_RATE.checked(self._schedule(count), type(self).__name__)

@@ -305,7 +305,9 @@ def test_gradients_that_come_by_turns_give_the_bits_of_those_that_were_always_kn
 
 
 @pytest.mark.torch
-def test_a_late_gradient_that_meets_memory_which_is_known():
+@pytest.mark.parametrize("place", [0, 2], ids=["in front", "behind"])
+@pytest.mark.parametrize("meeting", ["parameters and gradients", "parameters", "late gradient", "known gradient"])
+def test_a_late_gradient_that_meets_memory_which_is_known(meeting, place):
     """What is known of memory stays known, and what is new is held against it."""
     import torch
 
@@ -313,17 +315,25 @@ def test_a_late_gradient_that_meets_memory_which_is_known():
 
     def trained(at_once):
         memory = torch.ones(8)
-        parameters = [torch.nn.Parameter(memory[:5]), torch.nn.Parameter(torch.ones(3)), torch.nn.Parameter(memory[4:])]
+        late = torch.nn.Parameter(memory[4:] if meeting.startswith("parameters") else torch.ones(4))
+        known = [torch.nn.Parameter(memory[:5]), torch.nn.Parameter(torch.ones(3))]
+        parameters = [*known[:place], late, *known[place:]]
         optimizer = frontend.Adam(parameters, lr=0.1)
-        for parameter in parameters[:2]:
+        for parameter in known:
             parameter.grad = torch.ones_like(parameter)
         optimizer.step()
-        parameters[2].grad = parameters[0].detach()[:4]
+        late.grad = torch.ones(4)
+        if meeting in ("parameters and gradients", "late gradient"):
+            late.grad = known[0].detach()[:4]
+        elif meeting == "known gradient":
+            known[1].grad = late.detach()[:3]
+        lanes = []
         for _ in range(3):
             if at_once:
                 optimizer._engines.clear()
             optimizer.step()
-        assert optimizer.state[parameters[2]]["step"] == 3
+            lanes.append(optimizer._engines[0].rule._fusion.lane)
+        assert optimizer.state[late]["step"] == 3 and lanes == [None] * 3
         return [parameter.detach().clone() for parameter in parameters]
 
     assert all(map(torch.equal, trained(False), trained(True)))
