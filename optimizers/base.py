@@ -202,7 +202,9 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, FunctionalOptimizer):
 
     def _own_value(self, name: str) -> Any:
         """The convention's own value of an argument, `Fixed` or not."""
-        neutral = getattr(type(self), name).neutral
+        # A subclass may have put something plain in a hyperparameter's place.
+        declared = (vars(kind).get(name) for kind in type(self).__mro__)
+        neutral = next((each.neutral for each in declared if isinstance(each, Hyperparameter)), NOWHERE)
         own = type(self).conventions[self.convention].get(name, None if neutral is NOWHERE else neutral)
         return own.value if isinstance(own, Fixed) else own
 

@@ -149,6 +149,14 @@ def test_subclasses_have_the_switches_of_their_parents():
         WithTable(convention="optax")
 
 
+def test_subclasses_may_have_something_plain_in_a_hyperparameter_s_place():
+    class Plain(Adam):
+        epsilon = 0.5
+        eps_root = 0.25
+
+    assert (Plain().epsilon, Plain(epsilon=0.125).epsilon, Plain().eps_root) == (1e-7, 0.125, 0.0)
+
+
 def test_subclasses_turn_switches():
     assert Turned(convention="torch").rate_in_velocity and not Turned(convention="my own").rate_in_velocity
     assert not SGD(convention="torch").rate_in_velocity
