@@ -8,6 +8,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from conditions import CONSTANT, TORCH, Condition
@@ -91,12 +92,21 @@ def _in_optax(algorithm: Algorithm) -> bool:
     return hasattr(optax, algorithm.optax_name)
 
 
+def _in_keras(algorithm: Algorithm) -> bool:
+    """Keras reads its settings when it is imported: so its folder is asked."""
+    found = importlib.util.find_spec("keras")
+    folders = found.submodule_search_locations if found is not None else None
+    return bool(folders) and (Path(folders[0]) / f"src/optimizers/{algorithm.keras_name.lower()}.py").exists()
+
+
 def torch_reference(algorithm: Algorithm, condition: Condition = CONSTANT) -> str:
     """The fastest way torch.optim has on a CPU without a compiler: fused where it exists, else foreach.
 
-    Unless the condition has another reference.
+    Unless the condition has another reference, or torch.optim has no such algorithm: then it is optax, or Keras, or
+    gradwise by whole arrays.
     """
-    return condition.reference or next(name for name in TORCH if _can(name, algorithm, condition))
+    found = (name for name in (*TORCH, "optax", "keras-torch", "numpy-eager") if _can(name, algorithm, condition))
+    return condition.reference or next(found)
 
 
 def _torch(label: str, argument: str = "params", **options: Any) -> Kind:
@@ -115,7 +125,7 @@ def _keras(label: str, kind: str, backend: str, *needs: str, **options: Any) -> 
     reference = f"keras-{backend}" if options else None
     return Kind(
         label, ("peers", kind), ("keras", *needs), options, own_process=True, environment=environment,
-        reference=reference,
+        reference=reference, offered=_in_keras,
     )  # fmt: skip
 
 
@@ -127,7 +137,9 @@ KINDS = {
     "numpy": Kind("gradwise, NumPy", ("own", "OnNumpy"), ("numba",)),
     "numpy-eager": Kind("gradwise, NumPy, not fused", ("own", "OnNumpy"), options={"jit_compile": False}),
     "torch": Kind("gradwise, torch", ("own", "OnTorch"), ("numba", "torch")),
-    "torch-frontend": Kind("gradwise, torch front end", ("own", "TorchFrontend"), ("numba", "torch")),
+    "torch-frontend": Kind(
+        "gradwise, torch front end", ("own", "TorchFrontend"), ("numba", "torch"), offered=_in_torch
+    ),
     "numpy-functional": Kind("gradwise, NumPy, functional", ("own", "FunctionalOnNumpy"), ("numba",), listed=True),
     "torch-functional": Kind(
         "gradwise, torch, functional", ("own", "FunctionalOnTorch"), ("numba", "torch"), listed=True

@@ -5,10 +5,12 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy
 import pytest
+from rules import records
 from typer.testing import CliRunner
 
 from gradwise.optimizers.registry import ALGORITHMS
@@ -45,7 +47,17 @@ def test_every_algorithm_has_its_peers():
     fused = {name for name, row in settings.TABLE.items() if contenders.torch_reference(row) == "torch-fused"}
     assert fused == set(targets.FUSED_IN_TORCH) == {"adam", "adamw", "sgd", "adagrad"}
     for row in settings.TABLE.values():
-        assert {"torch-foreach", "torch-loop"} <= set(contenders.chosen(["numpy", *TORCH], row))
+        if records()[row.name].torch:
+            assert {"torch-foreach", "torch-loop"} <= set(contenders.chosen(["numpy", *TORCH], row))
+
+
+@pytest.mark.torch
+@pytest.mark.jax
+def test_where_torch_has_no_such_algorithm_another_is_the_unit():
+    one = settings.Algorithm("SGD", "None", "sgd", "SGD")
+    assert contenders.chosen(["numpy", "torch-frontend", *TORCH[1:]], one) == ["numpy", "optax"]
+    assert contenders.torch_reference(replace(one, optax_name="none")) == "keras-torch"
+    assert contenders.torch_reference(replace(one, optax_name="none", keras_name="None")) == "numpy-eager"
 
 
 def moved(name, algorithm, steps=3):

@@ -6,6 +6,7 @@ import warnings
 
 import pytest
 from torch_frontend_table import (
+    MOMENTUM,
     PEERS,
     distance,
     each_case,
@@ -61,7 +62,7 @@ def test_schedulers(name, kind):
 
     other = parameters()
     mine = twins(other)
-    arguments = {"momentum": 0.9} if name in ("SGD", "RMSprop") else {}
+    arguments = MOMENTUM.get(name, {})
     pairs = []
     for optimizer, given in ((ours(name), mine), (theirs(name), other)):
         optimizer = optimizer([{"params": given[:2], "lr": 0.05}, {"params": given[2:]}], lr=0.02, **arguments)
@@ -243,7 +244,7 @@ def test_a_step_that_torch_compiles_itself(name, monkeypatch):
 
     monkeypatch.setattr(torch_adapter, "runs_compiled", lambda groups: False)
     torch._dynamo.reset()
-    arguments = {"momentum": 0.9} if name in ("SGD", "RMSprop") else {}
+    arguments = MOMENTUM.get(name, {})
     graphs = []
 
     def backend(graph, inputs):

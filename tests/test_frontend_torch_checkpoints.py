@@ -8,6 +8,7 @@ import io
 import pytest
 from releases import skip_unless_torch, skip_what_torch_lacks, torch_names_parameters
 from torch_frontend_table import (
+    MOMENTUM,
     distance,
     each_case,
     each_class,
@@ -83,7 +84,7 @@ def test_slots_of_16_bit_parameters_keep_all_their_digits(name):
         return [torch.ones(4, dtype=torch.bfloat16, requires_grad=True)]
 
     one, two = given(), given()
-    arguments = {"momentum": 0.9} if name in ("SGD", "RMSprop") else {}
+    arguments = MOMENTUM.get(name, {})
     a, b = ours(name)(one, **arguments), ours(name)(two, **arguments)
     run_on_16_bits(a, one, 3)
     b.load_state_dict(saved(a))
@@ -115,7 +116,7 @@ def run_on_16_bits(optimizer, given, steps):
 def test_a_state_of_other_shapes_is_refused_and_nothing_changes(name):
     import torch
 
-    arguments = {"momentum": 0.9} if name in ("SGD", "RMSprop") else {}
+    arguments = MOMENTUM.get(name, {})
     one = [torch.ones(2, 3, requires_grad=True)]
     two = [torch.ones(3, 2, requires_grad=True)]
     a, b = ours(name)(one, **arguments), ours(name)(two, **arguments)

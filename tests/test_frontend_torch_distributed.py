@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
-from torch_frontend_table import distance, each_class, ours, theirs
+from torch_frontend_table import MOMENTUM, distance, each_class, ours, theirs
 
 pytestmark = [
     pytest.mark.torch,
@@ -50,7 +50,7 @@ def test_fsdp2(name, group):
     from torch.distributed.fsdp import fully_shard
 
     ends = []
-    arguments = {"momentum": 0.9} if name in ("SGD", "RMSprop") else {}
+    arguments = MOMENTUM.get(name, {})
     for sharded in (True, False):
         model = network()
         if sharded:
@@ -75,7 +75,7 @@ def test_state_dicts_by_name(name, flat):
     )
 
     options = StateDictOptions(flatten_optimizer_state_dict=flat)
-    arguments = {"momentum": 0.9} if name in ("SGD", "RMSprop") else {}
+    arguments = MOMENTUM.get(name, {})
     one, two = network(), network()
     a, b = ours(name)(one.parameters(), **arguments), ours(name)(two.parameters(), **arguments)
     train(one, a, 3)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from releases import skip_what_torch_lacks
 from torch_frontend_table import (
+    MOMENTUM,
     PEERS,
     WITH_BETAS,
     distance,
@@ -29,8 +30,6 @@ from torch_frontend_table import (
 from gradwise import optimizers, schedules
 
 pytestmark = pytest.mark.torch
-
-MOMENTUM = {"SGD": {"momentum": 0.9}, "RMSprop": {"momentum": 0.9}}
 
 
 def pair(name, **arguments):

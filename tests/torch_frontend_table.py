@@ -16,6 +16,8 @@ PEERS = {record.torch.name: record.torch for record in records().values() if rec
 CASES = [(name, dict(arguments)) for name, peer in PEERS.items() for arguments in peer.cases]
 NAMES = sorted(PEERS)
 WITH_BETAS = [name for name, peer in PEERS.items() if {"beta_1", "beta_2"} <= set(peer.drawn)]
+MOMENTUM = {name: {"momentum": 0.9} for name, peer in PEERS.items() if "momentum" in peer.drawn}
+"""Without it, these may remember nothing."""
 SHAPES = [(3, 4), (5,), (), (2, 1, 3)]
 
 
