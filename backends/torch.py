@@ -161,7 +161,8 @@ class TorchBackend(Backend):
 
     def all_full_like(self, arrays: Sequence[Array], value: Any, names: Sequence[str]) -> list[Array]:
         """Zeros in the tensors' own dtypes at once."""
-        if _is_zero(value) and list(map(_dtype_of, arrays)) == list(map(self.dtype, names)):
+        own = {name: self.dtype(name) for name in set(names)}
+        if _is_zero(value) and list(map(_dtype_of, arrays)) == [own[name] for name in names]:
             return list(map(torch.zeros_like, arrays))
         return super().all_full_like(arrays, value, names)
 

@@ -192,7 +192,8 @@ class Variable:
             return []
         scope, backend = build_scope(), cells[0]._backend
         filled = [None] * len(cells) if scope is not None else _all_filled(backend, arrays, value, dtypes)
-        stored = list(map(backend.stored_dtype_name, dtypes))
+        stored_as = {dtype: backend.stored_dtype_name(dtype) for dtype in set(dtypes)}
+        stored = [stored_as[dtype] for dtype in dtypes]
         made = cls._all(names, itertools.repeat(backend), [cell._shape for cell in cells], stored, filled)
         if scope is not None:
             for cell, array, dtype in zip(made, arrays, dtypes, strict=True):

@@ -213,7 +213,10 @@ class Linker:
         """What is to be linked, in the order in which it was made."""
         columns: dict[Any, tuple[list[Variable], list[int]]] = {}
         for cell, name, position in rule._all_records():
-            cells, places = columns.setdefault((name, position is None, cell.backend is HOST), ([], []))
+            kind = name, position is None, cell.backend is HOST
+            if kind not in columns:
+                columns[kind] = [], []
+            cells, places = columns[kind]
             cells.append(cell)
             if position is not None:
                 places.append(position)

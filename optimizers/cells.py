@@ -243,17 +243,17 @@ class CellKeeper:
 
     def _group(self) -> None:
         """Sort the cells by parameter, arrays and numbers apart, once they are all made."""
-        self._grouped = [[parameter] for parameter in self._parameters]
-        self._numbers = [[] for _ in self._parameters]
+        self._grouped = grouped = [[parameter] for parameter in self._parameters]
+        self._numbers = numbers = [[] for _ in self._parameters]
         records = self._all_records()
         for cell, _, position in records:
             if position is None:
                 continue
             if cell.backend is HOST:
-                self._numbers[position].append(cell)
+                numbers[position].append(cell)
             elif cell.dtype_name in FLOATING:
                 # Random keys and flags are for the whole step: within one parameter's all is in the dtype computed in.
-                self._grouped[position].append(cell)
+                grouped[position].append(cell)
         counted = [keeper._steps for keeper in self._all_keepers() if keeper._steps]
         self._counts = [list(cells) for cells in zip(*counted, strict=True)]
         self._shared = [record.cell for record in records if record.position is None]

@@ -28,7 +28,7 @@ _PARTS = 8
 """Up to so many parts, those of further parameters are added: more in each step take longer than to find all anew."""
 _LISTS = (list, tuple)
 _NUMBERS = (float, int)
-_array_of = operator.attrgetter("_array")
+_array_of, _name_of = operator.attrgetter("_array"), operator.attrgetter("name")
 
 
 class _Part(NamedTuple):
@@ -85,7 +85,7 @@ class Lane:
         self._backend = rule._parameters[0].backend
         cells = rule._parameters
         self._agreement = self._backend.agreement(
-            [cell._array for cell in cells], [cell.name for cell in cells], present
+            list(map(_array_of, cells)), list(map(_name_of, cells)), present
         )
         self.parts = [
             _Part(way, indices, [cell for index in indices for cell in rule._grouped[index]],
