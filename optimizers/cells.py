@@ -244,7 +244,8 @@ class CellKeeper:
     def _group(self) -> None:
         """Sort the cells by parameter, arrays and numbers apart, once they are all made."""
         self._grouped = grouped = [[parameter] for parameter in self._parameters]
-        self._numbers = numbers = [[] for _ in self._parameters]
+        numbers: list[list[Variable]] = [[] for _ in self._parameters]
+        self._numbers = numbers
         records = self._all_records()
         for cell, _, position in records:
             if position is None:
