@@ -99,11 +99,13 @@ def test_wrap_takes_optimizers_of_the_core_only() -> None:
         gkeras.wrap("adam")
 
 
+# What only Keras has.
+OTHERS = [name for name in ("Adafactor", "Ftrl", "Lion") if name not in PEERS]
 IDENTIFIERS: dict[str, Any] = {
     "adam": gkeras.Adam,
     "AdamW": gkeras.AdamW,
     "gradwise>adam": gkeras.Adam,
-    "lion": keras.optimizers.Lion,
+    **{name.lower(): getattr(keras.optimizers, name) for name in OTHERS},
 }
 
 
