@@ -12,7 +12,7 @@ from .base import (
     compute_dtype,
     is_number,
 )
-from .deltas import DeltaVariable, UnknownValueError
+from .delta_variable import DeltaVariable, UnknownValueError
 from .detect import HOST, NUMPY, backend_of, compiler_graph, describe, number_of_python, shown
 from .handles import handle_of
 from .losses import PerformanceWarning

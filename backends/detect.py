@@ -16,8 +16,8 @@ from typing import Any
 import numpy
 
 from .base import Backend
-from .host import HostBackend
 from .numpy import NumpyBackend
+from .python import HostBackend
 
 HOST = HostBackend()
 NUMPY = NumpyBackend()
@@ -39,14 +39,14 @@ def compiler_graph() -> Any:
     torch = sys.modules.get("torch")
     if torch is None or not torch.compiler.is_dynamo_compiling():
         return None
-    from . import torch_graph
+    from .torch import graph
 
-    return torch_graph
+    return graph
 
 
 def _torch() -> Backend:
     if "torch" not in _BACKENDS:
-        from .torch import TorchBackend
+        from .torch.backend import TorchBackend
 
         _BACKENDS["torch"] = TorchBackend()
     return _BACKENDS["torch"]
@@ -62,7 +62,7 @@ def _jax() -> Backend:
 
 def _generic(namespace: Any) -> Backend:
     if id(namespace) not in _GENERIC:
-        from .generic import GenericBackend
+        from .array_api import GenericBackend
 
         _GENERIC[id(namespace)] = GenericBackend(namespace)
     return _GENERIC[id(namespace)]

@@ -17,8 +17,8 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from .base import Array, Backend
 from .detect import NUMPY
-from .interpreter import OPERATORS, interpret
-from .program import Program
+from .programs.interpreter import OPERATORS, interpret
+from .programs.program import Program
 from .scope import build_scope
 
 _LARGEST = float(numpy.finfo(numpy.float32).max)

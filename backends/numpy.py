@@ -10,7 +10,7 @@ from typing import Any
 import numpy
 
 from .base import Array, Backend, Order, dense_order, elements_overlap
-from .compiler import has_numba
+from .kernels.compiler import has_numba
 from .numpy_owners import has_memory, last_owner
 from .reductions import BLOCK, by_numpy, sum_of_squares
 from .scope import Mode
@@ -217,11 +217,11 @@ class NumpyBackend(Backend):
         """Read from the arrays' own structure, if there is the compiler to do it."""
         if not has_numba():
             return None
-        from . import numba_arrays
+        from .kernels import addresses
 
-        if not numba_arrays.works():
+        if not addresses.works():
             return None
-        return numba_arrays.Lookout(shapes, orders, [self.dtype(name) for name in dtypes], read)
+        return addresses.Lookout(shapes, orders, [self.dtype(name) for name in dtypes], read)
 
     def plain_number(self, array: Array) -> float | int | None:
         """Of an array that owns its memory."""
@@ -247,7 +247,7 @@ class NumpyBackend(Backend):
         # Not by `numpy.array`, which keeps an array's own dtype object, if it is another one of that dtype.
         copy = numpy.empty(array.shape, self.dtype(dtype))
         if has_numba():
-            from .numba_copies import copied
+            from .kernels.copies import copied
 
             if copied(copy, array):
                 return copy

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .base import Array, is_number
-from .deltas import DeltaVariable
+from .delta_variable import DeltaVariable
 from .detect import HOST, backend_for, backend_of, number_of_python
 from .once import once
 from .scope import held_cells, run_in_branch

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy
 
-from .compiler import has_numba
+from .kernels.compiler import has_numba
 
 BLOCK = 16384
 LANES = 64
@@ -23,9 +23,9 @@ def sum_of_squares(array: Any) -> float:
     """The sum of the squares of a NumPy array's elements, in float64."""
     flat = numpy.asarray(array).reshape(-1)
     if flat.size > BLOCK and flat.dtype in (numpy.float32, numpy.float64) and flat.dtype.isnative and has_numba():
-        from . import numba_reductions
+        from .kernels import reductions
 
-        return numba_reductions.sum_of_squares(numpy.ascontiguousarray(flat))
+        return reductions.sum_of_squares(numpy.ascontiguousarray(flat))
     return by_numpy(flat)
 
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from .interpreter import OPERATORS
-from .program import Program
+from .programs.interpreter import OPERATORS
+from .programs.program import Program
 
 
 class Rows(NamedTuple):

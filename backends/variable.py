@@ -31,7 +31,7 @@ def values_of(cells: Iterable[Variable]) -> list[Any]:
     if any_scope():
         return [cell.value for cell in cells]
     return [
-        cell.value if cell._array is None or type(cell) is not Variable else cell._backend.plain(cell._array)
+        cell.value if cell.array is None or type(cell) is not Variable else cell._backend.plain(cell.array)
         for cell in cells
     ]
 
@@ -98,7 +98,7 @@ class Variable:
     __array_ufunc__ = None
 
     name: str
-    _array: Any
+    array: Any
     _constraint: Callable[[Array], Array] | None = None
 
     def __init__(
@@ -130,14 +130,14 @@ class Variable:
         """Hold a first array: in the build scope if there is one, so that the cell itself stays empty."""
         scope = build_scope()
         if scope is None:
-            self._array = array
+            self.array = array
         else:
             scope.hold(self, array)
 
     def _set_up(self, name: str, backend: Backend, shape: tuple[int, ...], dtype: str) -> None:
         self.name = name
         self._backend = backend
-        self._array = None
+        self.array = None
         self._shape = shape
         self._dtype_name = dtype
 
@@ -164,7 +164,7 @@ class Variable:
         # Of thousands each call takes a part of the time.
         for array, name, backend, shape, dtype in zip(arrays, names, backends, shapes, dtypes, strict=False):
             cell = cls.__new__(cls)
-            cell.name, cell._backend, cell._array, cell._shape, cell._dtype_name = name, backend, array, shape, dtype
+            cell.name, cell._backend, cell.array, cell._shape, cell._dtype_name = name, backend, array, shape, dtype
             cells.append(cell)
         return cells
 
@@ -221,7 +221,7 @@ class Variable:
     def placeholder(cls, array: Array, name: str) -> Variable:
         """A cell with the shape and dtype of an array and no array of its own: it holds something only in scopes."""
         cell = cls.over(array, name)
-        cell._array = None
+        cell.array = None
         return cell
 
     # ---------------------------------------------------------------- reading
@@ -232,12 +232,12 @@ class Variable:
         scope = scope_holding(self)
         if scope is not None:
             return scope.get(self)
-        if self._array is None:
+        if self.array is None:
             raise RuntimeError(
                 f"Variable {self.name!r} holds an array only while the optimizer's init or step runs: "
                 "read the state instead."
             )
-        return self._backend.plain(self._array)
+        return self._backend.plain(self.array)
 
     @property
     def sink(self) -> Variable:
@@ -305,7 +305,7 @@ class Variable:
         value = value_of(value)
         scope = scope_holding(self)
         if scope is None:
-            self._commit(self._fitting(value, self._array))
+            self._commit(self._fitting(value, self.array))
         else:
             scope.set(self, self._fitting(value, scope.get(self)))
 
@@ -335,21 +335,21 @@ class Variable:
         return own.cast(value, own.dtype_name(current))
 
     def _commit(self, value: Any) -> None:
-        if self._array is None:
+        if self.array is None:
             raise RuntimeError(f"Variable {self.name!r} can be written only while the optimizer's init or step runs.")
         backend = backend_of(value)
         assert backend is not None
         # What a subclass holds, that class itself writes.
         lasting = backend is HOST or backend.concrete(value) or not backend.of_plain_class(value)
-        if not lasting and backend.concrete(self._array):
+        if not lasting and backend.concrete(self.array):
             raise RuntimeError(
                 f"Variable {self.name!r} cannot keep {describe(value)} that is being traced: "
                 "inside a transformation use the optimizer's init and step, which return the new values."
             )
         if backend.writable and backend is self._backend:
-            backend.write(self._array, value)
+            backend.write(self.array, value)
         else:
-            self._array = backend.item(value) if self._backend is HOST and backend is not HOST else value
+            self.array = backend.item(value) if self._backend is HOST and backend is not HOST else value
 
     # ---------------------------------------------------------------- as an array
 
@@ -401,7 +401,7 @@ def commit(scope: Scope) -> None:
     for cell, value in scope.writes():
         outer = scope_holding(cell)
         if outer is None:
-            pending.append((cell, cell._fitting(value, cell._array)))
+            pending.append((cell, cell._fitting(value, cell.array)))
         else:
             outer.set(cell, cell._fitting(value, outer.get(cell)))
     # A value may be (a view of) another cell's own array, which is about to change in place.
@@ -423,7 +423,7 @@ def _meeting_earlier(pending: list[tuple[Variable, Any]]) -> list[int]:
         position
         for position, (_, value) in enumerate(pending)
         if any(
-            other.backend.writable and other.backend.may_share_memory(other._array, value)
+            other.backend.writable and other.backend.may_share_memory(other.array, value)
             for other, _ in pending[:position]
         )
     ]
@@ -432,7 +432,7 @@ def _meeting_earlier(pending: list[tuple[Variable, Any]]) -> list[int]:
 def _meeting_others(pending: list[tuple[Variable, Any]]) -> list[int]:
     """As `_meeting_earlier`, of many cells, and also those that meet a cell written later or their own."""
     places = [(cell.backend, position) for position, (cell, _) in enumerate(pending) if cell.backend.writable]
-    written = sorted(backend.extent(pending[position][0]._array) for backend, position in places)
+    written = sorted(backend.extent(pending[position][0].array) for backend, position in places)
     starts = [start for start, _ in written]
     # Up to where memory reaches that is written and starts no later.
     reached = list(itertools.accumulate((end for _, end in written), max))

@@ -21,7 +21,7 @@ from scipy.optimize import (  # type: ignore[import-untyped]  # it shows mypy no
 
 from ..backends import describe, shown
 from ..optimizers import Optimizer, get
-from ..optimizers.run import Run
+from ..optimizers.core.run import Run
 
 __all__ = ["minimize_method"]
 

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import numpy
 
 from .backends import PerformanceWarning
-from .backends.compiler import has_numba
-from .backends.kept_code import place, why_no_place
-from .backends.waiting import say_nothing
+from .backends.kernels.cache import place, why_no_place
+from .backends.kernels.compiler import has_numba
+from .backends.kernels.waiting import say_nothing
 from .optimizers import Optimizer
-from .optimizers.hyperparameter import Flag, hyperparameters
+from .optimizers.core.hyperparameters import Flag, hyperparameters
 from .optimizers.registry import ALGORITHMS
 
 DTYPES = ("float32", "float64")
@@ -146,7 +146,7 @@ def warm_up(pieces: Sequence[Piece], done: Callable[[Piece], None]) -> Outcome:
         pieces: from `pieces_of`.
         done: is called after each.
     """
-    from .backends.numba_compiled import TALLY
+    from .backends.kernels.compiled import TALLY
 
     say_nothing()
     before = dict(TALLY)
@@ -165,7 +165,7 @@ def warm_up(pieces: Sequence[Piece], done: Callable[[Piece], None]) -> Outcome:
 def compiled_functions() -> list[Any]:
     """The package's own functions that are compiled, whatever they are for."""
     from . import backends
-    from .backends.numba_compiled import FUNCTIONS
+    from .backends.kernels.compiled import FUNCTIONS
 
     for module in pkgutil.iter_modules(backends.__path__, f"{backends.__name__}."):
         name = module.name.rpartition(".")[2]

@@ -4,8 +4,8 @@ import sys
 
 from .. import schedules
 from . import registry
-from .base import Optimizer
-from .functional import OptimizerState
+from .core.functional import OptimizerState
+from .core.optimizer import Optimizer
 from .registry import *  # noqa: F403  # every algorithm
 
 # As in Keras, the schedules are also found here: `from gradwise.optimizers.schedules import ExponentialDecay`.

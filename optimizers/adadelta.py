@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from ..backends import Array, Variable, ops
-from .base import Optimizer
-from .hyperparameter import Number
+from .core.hyperparameters import Number
+from .core.optimizer import Optimizer
 
 
 class Adadelta(Optimizer):
@@ -57,7 +57,7 @@ class Adadelta(Optimizer):
         self.accumulated_grads, self.accumulated_delta_vars = self.add_optimizer_variables(variables, names)
 
     def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
-        index = self._get_variable_index(variable)
+        index = self.variable_index(variable)
         squares, steps = self.accumulated_grads[index], self.accumulated_delta_vars[index]
         self.assign(squares, ops.moving_average_of_squares(squares, gradient, self.rho))
         step = ops.sqrt(steps + self.epsilon) / ops.sqrt(squares + self.epsilon) * gradient

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from ..backends import Array, Variable, ops
-from .base import Optimizer
-from .hyperparameter import Number, Switch, in_use
+from .core.hyperparameters import Number, Switch, in_use
+from .core.optimizer import Optimizer
 
 
 class Adagrad(Optimizer):
@@ -60,7 +60,7 @@ class Adagrad(Optimizer):
         self.accumulators = self.add_optimizer_variables(variables, "accumulator", self.initial_accumulator_value)
 
     def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
-        accumulator = self.accumulators[self._get_variable_index(variable)]
+        accumulator = self.accumulators[self.variable_index(variable)]
         self.assign_add(accumulator, ops.square(gradient))
         if in_use(self.lr_decay):
             learning_rate = learning_rate / (1 + (self.step_of(variable) - 1) * self.lr_decay)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from ..backends import Array, Variable, ops
-from .base import Optimizer
-from .formulas import adaptive_step, nesterov_weights, unbiased_weights
-from .hyperparameter import Flag, Number, Switch
+from .core.formulas import adaptive_step, nesterov_weights, unbiased_weights
+from .core.hyperparameters import Flag, Number, Switch
+from .core.optimizer import Optimizer
 
 
 class Adam(Optimizer):
@@ -89,7 +89,7 @@ class Adam(Optimizer):
             self.velocity_hats = self.add_optimizer_variables(variables, "velocity_hat")
 
     def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
-        index = self._get_variable_index(variable)
+        index = self.variable_index(variable)
         momentum, velocity = self.momentums[index], self.velocities[index]
         self.assign(momentum, ops.moving_average(momentum, gradient, self.beta_1))
         self.assign(velocity, ops.moving_average_of_squares(velocity, gradient, self.beta_2))

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from ..backends import Array, Variable, ops
-from .base import Optimizer
-from .formulas import scaled_quotient
-from .hyperparameter import Number, Switch, in_use
+from .core.formulas import scaled_quotient
+from .core.hyperparameters import Number, Switch, in_use
+from .core.optimizer import Optimizer
 
 
 class Adamax(Optimizer):
@@ -59,7 +59,7 @@ class Adamax(Optimizer):
         self.momentums, self.norms = self.add_optimizer_variables(variables, ["momentum", "norm"])
 
     def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
-        index = self._get_variable_index(variable)
+        index = self.variable_index(variable)
         momentum, norm = self.momentums[index], self.norms[index]
         rate = ops.once(ops.divide, learning_rate, ops.one_minus_power(self.beta_1, self.step_of(variable)))
         self.assign(momentum, ops.moving_average(momentum, gradient, self.beta_1))

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 from ..backends import Array, Variable, ops
 from ..schedules.base import as_float
 from .adam import Adam
-from .base import Optimizer
-from .formulas import adaptive_step, nesterov_weights
-from .hyperparameter import Flag, Number, Switch
+from .core.formulas import adaptive_step, nesterov_weights
+from .core.hyperparameters import Flag, Number, Switch
+from .core.optimizer import Optimizer
 
 
 class Nadam(Optimizer):
@@ -82,11 +82,11 @@ class Nadam(Optimizer):
         if self.schedule_decay is None:
             return
         for variable in variables if self.product_of_each else variables[:1]:
-            product = self.products[self._get_variable_index(variable)]
+            product = self.products[self.variable_index(variable)]
             self.assign(product, product * self._momentum_at(self.step_of(variable)))
 
     def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
-        index = self._get_variable_index(variable)
+        index = self.variable_index(variable)
         momentum, velocity = self.momentums[index], self.velocities[index]
         self.assign(momentum, ops.moving_average(momentum, gradient, self.beta_1))
         self.assign(velocity, ops.moving_average_of_squares(velocity, gradient, self.beta_2))

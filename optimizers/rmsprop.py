@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from ..backends import Array, Variable, ops
-from .base import Optimizer
-from .hyperparameter import Fixed, Flag, Number, Switch, in_use
+from .core.hyperparameters import Fixed, Flag, Number, Switch, in_use
+from .core.optimizer import Optimizer
 
 
 class RMSprop(Optimizer):
@@ -86,7 +86,7 @@ class RMSprop(Optimizer):
             self.average_gradients = self.add_optimizer_variables(variables, "average_gradient")
 
     def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
-        index = self._get_variable_index(variable)
+        index = self.variable_index(variable)
         velocity = self.velocities[index]
         correction = 1.0
         if self.bias_correction:

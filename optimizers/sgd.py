@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from ..backends import Array, Variable, ops
-from .base import Optimizer
-from .hyperparameter import Flag, Number, Switch, in_use
+from .core.hyperparameters import Flag, Number, Switch, in_use
+from .core.optimizer import Optimizer
 
 
 class SGD(Optimizer):
@@ -59,7 +59,7 @@ class SGD(Optimizer):
             self.momentums = self.add_optimizer_variables(variables, "momentum")
 
     def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
-        velocity = self.momentums[self._get_variable_index(variable)] if in_use(self.momentum) else None
+        velocity = self.momentums[self.variable_index(variable)] if in_use(self.momentum) else None
         if velocity is None:
             self.assign_sub(variable, gradient * learning_rate)
         elif self.rate_in_velocity:

@@ -85,7 +85,7 @@ class World:
     def slots(self) -> list:
         if not self.optimizer.built:
             return []
-        return [cell._array for cells in self.optimizer._grouped for cell in cells[1:]]
+        return [cell.array for cells in self.optimizer.cells.grouped for cell in cells[1:]]
 
     def copied(self) -> None:
         self.optimizer, self.parameters = copy.deepcopy((self.optimizer, self.parameters))

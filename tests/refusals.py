@@ -9,7 +9,7 @@ import pytest
 from gradwise.backends import HOST, Variable, backend_of
 from gradwise.optimizers import Optimizer
 
-CACHES = ("_templates", "_fusion", "_apart", "_remembered", "_taken")
+CACHES = ("_templates", "fusion", "_apart", "_remembered", "_taken")
 """What an optimizer may change without anyone seeing it."""
 
 

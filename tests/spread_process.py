@@ -138,7 +138,7 @@ def exact(mesh: Any, make: Any) -> dict[str, Any]:
     return {
         "equal": all(bool((whole(one) == two).all()) for one, two in zip(*ends, strict=True)),
         "ways": [ways(optimizer) for optimizer in optimizers_used],
-        "lanes": [optimizer._fusion.lane is not None for optimizer in optimizers_used],
+        "lanes": [optimizer.fusion.lane is not None for optimizer in optimizers_used],
         "counted": counted[0] == counted[1],
     }
 

@@ -14,10 +14,11 @@ import pytest
 from every_convention import EVERY, called
 
 from gradwise import optimizers
-from gradwise.optimizers import SGD, Adam, AdamW, Optimizer, formulas
-from gradwise.optimizers.conventions import CONVENTIONS, ConventionFacts, facts_of
-from gradwise.optimizers.hyperparameter import Hyperparameter, Switch
-from gradwise.optimizers.recording import record_updates
+from gradwise.optimizers import SGD, Adam, AdamW, Optimizer
+from gradwise.optimizers.core import formulas
+from gradwise.optimizers.core.conventions import CONVENTIONS, ConventionFacts, facts_of
+from gradwise.optimizers.core.fused.recording import record_updates
+from gradwise.optimizers.core.hyperparameters import Hyperparameter, Switch
 from gradwise.optimizers.registry import ALGORITHMS
 
 TABLES = {"conventions", "weight_decay_forms"}

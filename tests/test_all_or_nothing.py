@@ -264,7 +264,7 @@ def test_many_parameters_that_exchange_memory_are_written_as_if_one_after_the_ot
     class Shifting(Optimizer):
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
             index = self._get_variable_index(variable)
-            following = self._parameters[(index + 1) % len(self._parameters)]
+            following = self.cells.parameters[(index + 1) % len(self.cells.parameters)]
             self.assign(variable, following.value)
 
     for count in (2, 40):

@@ -12,11 +12,12 @@ from algorithms import DEFAULTS, ELSEWHERE, FEATURES, PLAIN, problem
 from selection import WHOLE
 
 from gradwise import optimizers, schedules
-from gradwise.optimizers import SGD, Adam, Nadam, functional
-from gradwise.optimizers.apart import Apart
-from gradwise.optimizers.apart_again import Again
+from gradwise.optimizers import SGD, Adam, Nadam
+from gradwise.optimizers.core import functional
+from gradwise.optimizers.core.fused.apart import Apart
+from gradwise.optimizers.core.fused.apart_again import Again
+from gradwise.optimizers.core.run import Run
 from gradwise.optimizers.registry import ALGORITHMS
-from gradwise.optimizers.run import Run
 
 ROWS = (*PLAIN, *FEATURES, *ELSEWHERE, *DEFAULTS)
 TORCH = tuple(row for row in ELSEWHERE if row.convention == "torch")
@@ -393,7 +394,7 @@ def test_steps_in_sixteen_bits_are_short(kind, arguments, library, dtype, again)
 
 
 def _compiled():
-    from gradwise.backends.compiler import has_numba
+    from gradwise.backends.kernels.compiler import has_numba
 
     return has_numba()
 

@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 
 import gradwise
-from gradwise.backends import kept_code, losses, safe_folders
+from gradwise.backends import losses
+from gradwise.backends.kernels import cache, safe_folders
 
 ROOT = Path(__file__).parents[1]
 CHILD = """
@@ -158,7 +159,7 @@ def test_a_second_process_compiles_nothing_and_does_not_import_numba(warm):
 @pytest.mark.fast
 def test_what_cannot_be_kept_runs(warm, tmp_path):
     """As where another release of Numba writes something else: each process compiles again, and says so."""
-    before = "from gradwise.backends import numba_compiled; numba_compiled.loaded = None"
+    before = "from gradwise.backends import numba_compiled; compiled.loaded = None"
     values, ways, said = finish(start(before, GRADWISE_CACHE_DIR=str(tmp_path)))
     assert values == warm[1] and ways == ["fused"]
     assert len(said) == 1 and "cannot be kept (TypeError" in said[0] and not files_of(tmp_path)
@@ -166,7 +167,7 @@ def test_what_cannot_be_kept_runs(warm, tmp_path):
 
 @pytest.mark.fast
 def test_code_that_needs_what_another_process_may_not_have_is_not_kept():
-    machine_code = pytest.importorskip("gradwise.backends.machine_code")
+    machine_code = pytest.importorskip("gradwise.backends.kernels.machine_code")
     text = "declare i64 @of_this_process(i64)\ndefine i64 @f(i64 %a) {{\n%b = call i64 @{}(i64 %a)\nret i64 %b\n}}"
     with pytest.raises(RuntimeError, match="It needs of_this_process"):
         machine_code.assembled(text.format("of_this_process"), "f")
@@ -190,29 +191,29 @@ def test_damaged_files_are_replaced(warm, tmp_path):
     assert set(files_of(tmp_path)) == set(whole)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADWISE_CACHE_DIR", str(tmp_path))
-        assert all(kept_code.read(name) for name in whole)
+        assert all(cache.read(name) for name in whole)
 
 
 def test_nothing_damaged_is_read(tmp_path, monkeypatch):
     monkeypatch.setenv("GRADWISE_CACHE_DIR", str(tmp_path))
-    kept_code.write("a", bytes(range(256)))
-    kept_code.write("b", bytes(range(255)))
+    cache.write("a", bytes(range(256)))
+    cache.write("b", bytes(range(255)))
     whole, other = [(tmp_path / "kernels" / name).read_bytes() for name in "ab"]
-    assert kept_code.read("a") == bytes(range(256))
+    assert cache.read("a") == bytes(range(256))
     path = tmp_path / "kernels" / "a"
     for content in damaged(whole, other):
         path.write_bytes(content)
-        assert kept_code.read("a") is None
+        assert cache.read("a") is None
     path.write_bytes(whole)
-    assert kept_code.read("a") == bytes(range(256))
+    assert cache.read("a") == bytes(range(256))
     path.chmod(0o622)
-    assert kept_code.read("a") is None
+    assert cache.read("a") is None
     path.unlink()
     path.mkdir()
-    assert kept_code.read("a") is None
+    assert cache.read("a") is None
     path.rmdir()
     path.symlink_to(tmp_path / "kernels" / "b")
-    assert kept_code.read("a") is None
+    assert cache.read("a") is None
     assert sorted(os.listdir(tmp_path / "kernels")) == ["a", "b"]
 
 
@@ -230,32 +231,32 @@ def test_another_processor_finds_nothing_and_spoils_nothing(warm, tmp_path):
 
 @pytest.mark.fast
 def test_another_release_has_another_name(monkeypatch):
-    numba_compiled = pytest.importorskip("gradwise.backends.numba_compiled")
-    names = {numba_compiled._digest("source", "void()"), numba_compiled._digest("another", "void()")}
-    names |= {numba_compiled._digest("source", "void(int64)")}
-    assert len(names) == 3 and numba_compiled._digest("source", "void()") in names
+    compiled = pytest.importorskip("gradwise.backends.kernels.compiled")
+    names = {compiled._digest("source", "void()"), compiled._digest("another", "void()")}
+    names |= {compiled._digest("source", "void(int64)")}
+    assert len(names) == 3 and compiled._digest("source", "void()") in names
     for what in ("_releases", "_sources", "processor"):
         with monkeypatch.context() as patch:
-            patch.setattr(numba_compiled, what, lambda: ("another",))
-            names |= {numba_compiled._digest("source", "void()")}
+            patch.setattr(compiled, what, lambda: ("another",))
+            names |= {compiled._digest("source", "void()")}
     assert len(names) == 6
 
 
 @pytest.mark.fast
 def test_the_release_of_numba_is_known_without_importing_it():
-    numba_compiled = pytest.importorskip("gradwise.backends.numba_compiled")
-    code = "import sys; from gradwise.backends.numba_compiled import _numbas_release"
+    compiled = pytest.importorskip("gradwise.backends.kernels.compiled")
+    code = "import sys; from gradwise.backends.kernels.compiled import _numbas_release"
     code += "; print(_numbas_release(), 'numba' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     import numba
 
-    assert said == [numba.__version__, "False"] and numba_compiled._numbas_release() == numba.__version__
+    assert said == [numba.__version__, "False"] and compiled._numbas_release() == numba.__version__
 
 
 @pytest.mark.fast
 def test_all_that_is_compiled_is_kept_in_one_way():
     """Numba's own files are pickles, in folders that are not looked at."""
-    for path in (ROOT / "backends").glob("*.py"):
+    for path in (ROOT / "backends").rglob("*.py"):
         assert not re.search(r"cache\s*=\s*True", path.read_text()), path
 
 
@@ -268,7 +269,7 @@ def test_eight_processes_at_once(tmp_path):
     assert stat.S_IMODE((tmp_path / "new" / "base" / "kernels").stat().st_mode) == 0o700 or os.name == "nt"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADWISE_CACHE_DIR", str(tmp_path / "new" / "base"))
-        assert all(kept_code.read(name) for name in files_of(tmp_path))
+        assert all(cache.read(name) for name in files_of(tmp_path))
 
 
 @pytest.mark.fast
@@ -295,26 +296,26 @@ def test_the_torch_front_end_without_a_place():
 def without_compiling(monkeypatch):
     """As if Numba or LLVM failed at all that is compiled from now on."""
     pytest.importorskip("numba")
-    from gradwise.backends import numba_compiled, numba_kernels, numba_lists
+    from gradwise.backends.kernels import compiled, lists, source
     from gradwise.warm_up import compiled_functions
 
     def fail(*_):
         raise RuntimeError("LLVM ERROR: out of registers")
 
-    for module in (numba_compiled, numba_kernels):
+    for module in (compiled, source):
         monkeypatch.setattr(module, "compile_function", fail)
-    monkeypatch.setattr(numba_kernels, "compile_callback", fail)
-    monkeypatch.setattr(numba_kernels, "_KERNELS", {})
+    monkeypatch.setattr(source, "compile_callback", fail)
+    monkeypatch.setattr(source, "_KERNELS", {})
     for function in compiled_functions():
         # What was compiled before comes back at the end.
         monkeypatch.setitem(vars(function), "run", None)
         del vars(function)["run"]
-    for trial in numba_lists.TRIALS:
+    for trial in lists.TRIALS:
         trial.cache_clear()
     monkeypatch.setattr(losses, "_SAID", set())
     yield
     # Tests that come after this one try them out again.
-    for trial in numba_lists.TRIALS:
+    for trial in lists.TRIALS:
         trial.cache_clear()
 
 
@@ -329,11 +330,11 @@ def arrays_of(library, *values):
 @pytest.mark.parametrize("threads", ["1", "3"])
 @pytest.mark.parametrize("library", ["numpy", pytest.param("torch", marks=pytest.mark.torch)])
 def test_what_cannot_be_compiled_runs_by_blocks(library, threads, without_compiling, monkeypatch):
-    from gradwise.backends import numba_lowering
+    from gradwise.backends.kernels import table
     from gradwise.optimizers import SGD
 
     monkeypatch.setenv("GRADWISE_NUM_THREADS", threads)
-    monkeypatch.setattr(numba_lowering, "_THREADED_FROM", 1)
+    monkeypatch.setattr(table, "_THREADED_FROM", 1)
     generator = np.random.default_rng(0)
     start, *gradients = [[generator.normal(size=shape) for shape in ((), (7, 3), (40_000,), (0, 2))] for _ in range(5)]
     options = {"momentum": 0.9, "global_clipnorm": 1.0}
@@ -373,7 +374,7 @@ def test_norms_inside_rules_without_compiling(without_compiling):
 
 
 def test_a_number_of_threads_that_is_none(monkeypatch):
-    from gradwise.backends.threads import thread_count
+    from gradwise.backends.kernels.threads import thread_count
 
     monkeypatch.setattr(losses, "_SAID", set())
     monkeypatch.delenv("GRADWISE_NUM_THREADS", raising=False)
@@ -387,7 +388,7 @@ def test_a_number_of_threads_that_is_none(monkeypatch):
 
 
 def test_no_more_threads_may_be_had(monkeypatch):
-    from gradwise.backends import threads
+    from gradwise.backends.kernels import threads
 
     def refuse(*_):
         raise RuntimeError("can't start new thread")
@@ -428,7 +429,7 @@ def test_where_code_is_kept(kind, tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     for name, value in ({"HOME": "{0}/home"} | changes).items():
         monkeypatch.setenv(name, value.format(tmp_path))
-    folders, reasons = kept_code._folders()
+    folders, reasons = cache._folders()
     assert folders == ([] if expected is None else [str(tmp_path / expected)])
     assert len(reasons) == refused
     assert all(stat.S_IMODE(os.stat(folder).st_mode) == 0o700 for folder in folders)
@@ -440,11 +441,11 @@ def test_no_home_and_no_name(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
     monkeypatch.setattr(losses, "_SAID", set())
-    assert kept_code._folders() == ([], [])
-    assert kept_code.read("name") is None
+    assert cache._folders() == ([], [])
+    assert cache.read("name") is None
     with pytest.warns(gradwise.PerformanceWarning, match="there is no home folder"):
-        kept_code.write("name", b"data")
-    kept_code.write("name", b"data")
+        cache.write("name", b"data")
+    cache.write("name", b"data")
 
 
 def test_the_working_folder_is_gone(monkeypatch, tmp_path):
@@ -452,7 +453,7 @@ def test_the_working_folder_is_gone(monkeypatch, tmp_path):
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
-    assert kept_code._folders()[0] == [str(tmp_path / "named" / "kernels")]
+    assert cache._folders()[0] == [str(tmp_path / "named" / "kernels")]
 
 
 def prepared(base, kind):

@@ -144,7 +144,7 @@ def test_in_torch_a_parameter_counts_its_own_steps(optimizer):
         fresh.apply([gradient], [expected])
         assert np.array_equal(late, expected)
     assert not np.array_equal(late, early)
-    assert [cell.value for cell in optimizer._steps] == [3, 7]
+    assert [cell.value for cell in optimizer.cells.steps] == [3, 7]
 
 
 @pytest.mark.filterwarnings("ignore:Gradients do not exist:UserWarning")

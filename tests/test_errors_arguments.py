@@ -12,7 +12,7 @@ from refusals import refused, unchanged
 
 from gradwise import schedules
 from gradwise.optimizers import SGD, Adagrad, Adam, AdamW, Nadam, Optimizer, RMSprop
-from gradwise.optimizers.hyperparameter import NOWHERE, Choice, Convention, Count, Flag, Number, hyperparameters
+from gradwise.optimizers.core.hyperparameters import NOWHERE, Choice, Convention, Count, Flag, Number, hyperparameters
 from gradwise.optimizers.registry import ALGORITHMS
 
 NO_NUMBERS = [True, False, "0.5", "", [0.5], (), {}, 1j, object, Adam, lambda: 0.5]

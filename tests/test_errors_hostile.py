@@ -11,7 +11,7 @@ from refusals import refused, unchanged
 from gradwise import optimizers, schedules
 from gradwise.backends import Variable
 from gradwise.optimizers import SGD, Adagrad, Adam, AdamW, Nadam, Optimizer, RMSprop
-from gradwise.optimizers.hyperparameter import Number
+from gradwise.optimizers.core.hyperparameters import Number
 
 # ---------------------------------------------------------------- options that need slots
 

@@ -118,7 +118,7 @@ def test_stateless_values_that_do_not_fit(library):
     assert slot and name.endswith("velocity")
     with refused(ValueError, name, "(3,)", "(1,)", keeps=keeps):
         optimizer.stateless_apply(wrong, gradients, arrays)
-    with refused(ValueError, optimizer._parameters[1].name, "(3,)", "(1,)", keeps=keeps):
+    with refused(ValueError, optimizer.cells.parameters[1].name, "(3,)", "(1,)", keeps=keeps):
         optimizer.stateless_apply(state, gradients, [arrays[0], ones(library, 3)])
     optimizer.stateless_apply(state, gradients, arrays)
 

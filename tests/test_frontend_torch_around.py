@@ -240,9 +240,9 @@ def test_a_step_that_torch_compiles_itself(name, monkeypatch):
     """As on devices, or without Numba: the core's rule goes into the graph, and a new rate compiles nothing."""
     import torch
 
-    from gradwise.frontends import torch_adapter
+    from gradwise.frontends.torch import adapter
 
-    monkeypatch.setattr(torch_adapter, "runs_compiled", lambda groups: False)
+    monkeypatch.setattr(adapter, "runs_compiled", lambda groups: False)
     torch._dynamo.reset()
     arguments = MOMENTUM.get(name, {})
     graphs = []
@@ -345,9 +345,9 @@ def test_numbers_that_a_scheduler_writes_compile_nothing_anew(name, key, values,
     from torch._dynamo.testing import CompileCounter
 
     from gradwise.frontends import torch as gtorch
-    from gradwise.frontends import torch_adapter
+    from gradwise.frontends.torch import adapter
 
-    monkeypatch.setattr(torch_adapter, "runs_compiled", lambda groups: False)
+    monkeypatch.setattr(adapter, "runs_compiled", lambda groups: False)
     ends = []
     for compiled in (False, True):
         torch._dynamo.reset()

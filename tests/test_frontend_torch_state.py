@@ -129,7 +129,7 @@ def test_work_on_counts_that_lie_apart_grows_in_proportion(everyone):
     def lines(count):
         import torch
 
-        from gradwise.frontends import torch_scalars
+        from gradwise.frontends.torch import scalars as torch_scalars
 
         given = [torch.nn.Parameter(torch.ones(1)) for _ in range(count)]
         for parameter in given:

@@ -193,10 +193,10 @@ def test_slot_dtype_and_names():
 def test_inside_torch_compile(followed, monkeypatch):
     import torch
 
-    from gradwise.frontends import torch_adapter
+    from gradwise.frontends.torch import adapter
 
     if followed:
-        monkeypatch.setattr(torch_adapter, "runs_compiled", lambda groups: False)
+        monkeypatch.setattr(adapter, "runs_compiled", lambda groups: False)
     torch._dynamo.reset()
     one, two = parameters(), parameters()
     a, b = wrap(MAKERS["everything"](0.1), one), wrap(MAKERS["everything"](0.1), two)

@@ -15,7 +15,8 @@ from drawn_runs import distances as distances_of_runs
 from selection import covering
 
 from gradwise import schedules
-from gradwise.backends import Variable, numba_kernels, numba_lowering, ops
+from gradwise.backends import Variable, ops
+from gradwise.backends.kernels import source, table
 from gradwise.optimizers import SGD, Adam, Nadam, Optimizer, RMSprop
 from gradwise.optimizers.registry import ALGORITHMS
 
@@ -60,7 +61,7 @@ def test_fused_gives_the_bits_of_whole_arrays(algorithm, option, dtype, monkeypa
     expected = train(algorithm(0.1, jit_compile=False, **options), np.array, dtype)
     for threads, threaded_from in (("1", 10**9), ("2", 1)):
         monkeypatch.setenv("GRADWISE_NUM_THREADS", threads)
-        monkeypatch.setattr(numba_lowering, "_THREADED_FROM", threaded_from)
+        monkeypatch.setattr(table, "_THREADED_FROM", threaded_from)
         optimizer = algorithm(0.1, jit_compile=True, **options)
         assert same_bits(train(optimizer, np.array, dtype), expected)
         assert [group.way for group in optimizer.execution_report()] == ["fused"]
@@ -81,7 +82,7 @@ def test_torch_tensors_give_the_bits_of_numpy_arrays(algorithm):
 @pytest.mark.parametrize("library", ["numpy", pytest.param("torch", marks=pytest.mark.torch)])
 @pytest.mark.parametrize("keywords", [{}, {"slot_dtype": "bfloat16"}, {"use_ema": True, "clipnorm": 0.7}], ids=str)
 def test_sixteen_bits_are_rounded_once_and_alike(library, dtype, keywords, monkeypatch):
-    from gradwise.optimizers import fused
+    from gradwise.optimizers.core.fused import plan
 
     def given(library, seed):
         return [array(library, value.astype(numpy_dtype(dtype))) for value in arrays(np.float32, seed)]
@@ -94,7 +95,7 @@ def test_sixteen_bits_are_rounded_once_and_alike(library, dtype, keywords, monke
             after.append([read(parameter).copy() for parameter in parameters])
         return optimizer, after
 
-    monkeypatch.setattr(fused, "_BATCH", 10)
+    monkeypatch.setattr(plan, "_BATCH", 10)
     optimizer, (*_, result) = run(library, True)
     assert [group.way for group in optimizer.execution_report()] == ["fused"]
     assert same_bits(result, run("numpy", False)[1][-1])
@@ -124,17 +125,17 @@ def test_variables_of_numpy_arrays_are_fused_too():
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda kind: kind.__name__)
 def test_blocks_without_numba_give_the_same_bits(algorithm, options, monkeypatch):
-    from gradwise.optimizers import fused
+    from gradwise.optimizers.core.fused import plan
 
     expected = train(algorithm(0.1, jit_compile=False, **options), np.array, np.float32)
-    monkeypatch.setattr(fused, "has_numba", lambda: False)
+    monkeypatch.setattr(plan, "has_numba", lambda: False)
     optimizer = algorithm(0.1, jit_compile=True, **options)
     assert same_bits(train(optimizer, np.array, np.float32), expected)
     assert [group.way for group in optimizer.execution_report()] == ["blocks"]
 
 
 def test_an_input_written_to_another_is_read_first(monkeypatch):
-    from gradwise.optimizers import fused
+    from gradwise.optimizers.core.fused import plan
 
     class Swapping(Optimizer):
         def build(self, variables):
@@ -148,7 +149,7 @@ def test_an_input_written_to_another_is_read_first(monkeypatch):
             self.assign(slot, old)
 
     for with_numba in (True, False):
-        monkeypatch.setattr(fused, "has_numba", lambda with_numba=with_numba: with_numba)
+        monkeypatch.setattr(plan, "has_numba", lambda with_numba=with_numba: with_numba)
         w, optimizer = np.arange(3.0), Swapping(jit_compile=True)
         for expected in ([0.0, 0.0, 0.0], [0.0, 1.0, 2.0]):
             optimizer.apply([np.ones(3)], [w])
@@ -199,7 +200,7 @@ def test_multi_tensor_functions_agree(algorithm, options, monkeypatch):
     """What runs on devices, here made to run on the CPU."""
     import torch
 
-    from gradwise.backends.torch import TorchBackend
+    from gradwise.backends.torch.backend import TorchBackend
 
     expected = train(algorithm(0.1, jit_compile=False, **options), lambda array: torch.tensor(array), np.float32)
     monkeypatch.setattr(TorchBackend, "address", lambda self, *arguments, **keywords: None)
@@ -215,7 +216,7 @@ def test_multi_tensor_functions_agree(algorithm, options, monkeypatch):
 def test_sixteen_bits_by_multi_tensor_functions_round_once(monkeypatch):
     import torch
 
-    from gradwise.backends.torch import TorchBackend
+    from gradwise.backends.torch.backend import TorchBackend
 
     monkeypatch.setattr(TorchBackend, "address", lambda *arguments, **keywords: None)
     monkeypatch.setattr(TorchBackend, "lookout", lambda *arguments, **keywords: None)
@@ -368,7 +369,7 @@ def test_a_stale_graph_is_refused_as_after_torch_optim():
 
 
 def check(optimizer, reason, steps=3):
-    """The rule gives what it gives eagerly, and the report says why it is not fused (or, for None, that it is)."""
+    """The rule gives what it gives eagerly, and the report says why it is not plan (or, for None, that it is)."""
     eager = type(optimizer)(learning_rate=0.5, jit_compile=False)
     a, b = np.ones(3), np.ones(3)
     for step in range(steps):
@@ -463,8 +464,8 @@ def test_a_beta_that_changes_every_step_compiles_nothing():
         optimizer.beta_1 = eager.beta_1 = 0.5 + step / 20
         optimizer.apply([np.full(3, 0.3)], [w])
         eager.apply([np.full(3, 0.3)], [expected])
-        kernels = kernels or len(numba_kernels._KERNELS)
-        assert len(numba_kernels._KERNELS) == kernels
+        kernels = kernels or len(source._KERNELS)
+        assert len(source._KERNELS) == kernels
     assert w.tobytes() == expected.tobytes()
 
 
@@ -541,7 +542,7 @@ def test_masked_arrays_are_updated_by_whole_arrays():
 
 
 def test_learning_rates_and_schedules_record_once(monkeypatch):
-    from gradwise.optimizers import recording
+    from gradwise.optimizers.core.fused import recording
 
     counted = []
     original = recording.record

@@ -33,14 +33,14 @@ class Pair:
         """One step of both; whether the second one was ready for it."""
         gradients = self.gradients() if gradients is None else gradients
         self.by_arrays.apply([None if gradient is None else read(gradient) for gradient in gradients], self.eager)
-        before = self.in_one_pass._fusion.lane
+        before = self.in_one_pass.fusion.lane
         self.in_one_pass.apply(gradients, self.fused)
         found = [read(value) for value in self.fused]
         if self.library == "numpy" or {group.way for group in self.in_one_pass.execution_report()} == {"fused"}:
             assert [value.tobytes() for value in found] == [value.tobytes() for value in self.eager]
         else:  # Torch's own root need not be the nearest number.
             assert all(distance(a, b, b) <= OF_TORCH for a, b in zip(found, self.eager, strict=True))
-        return before is not None and self.in_one_pass._fusion.lane is before
+        return before is not None and self.in_one_pass.fusion.lane is before
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -77,7 +77,7 @@ def test_parameters_of_two_dtypes_and_a_part_of_them():
         for optimizer, weights in ((by_arrays, eager), (in_one_pass, fused)):
             gradients = [np.full_like(weights[k], np.sin(step + k)) for k in chosen]
             optimizer.apply(gradients, [weights[k] for k in chosen])
-        lanes.append(in_one_pass._fusion.lane)
+        lanes.append(in_one_pass.fusion.lane)
         assert [weight.tobytes() for weight in fused] == [weight.tobytes() for weight in eager]
         assert in_one_pass.iterations == step + 1
     assert lanes[0] is lanes[2] and lanes[3] is lanes[5] and None not in lanes
@@ -194,12 +194,12 @@ def test_autograd_sees_that_parameters_were_written():
 
 
 def test_looking_at_arrays():
-    from gradwise.backends import numba_arrays
+    from gradwise.backends.kernels import addresses
 
-    assert numba_arrays.works()
+    assert addresses.works()
     arrays = [np.zeros((3, 4)), np.zeros(()), np.zeros((0, 2)), np.arange(6.0)[2:]]
     held = [np.zeros_like(array) for array in arrays for _ in range(2)]
-    look = numba_arrays.Lookout([array.shape for array in arrays], [None] * 4, [np.dtype(np.float64)] * 3)
+    look = addresses.Lookout([array.shape for array in arrays], [None] * 4, [np.dtype(np.float64)] * 3)
     places = [each.__array_interface__["data"][0] for each in (*held, *arrays)]
     assert look(held, arrays).tolist() == [[*places[2 * k : 2 * k + 2], places[8 + k]] for k in range(4)]
     strange = [
@@ -219,18 +219,18 @@ def test_looking_at_arrays():
 )  # fmt: skip
 @pytest.mark.parametrize("slot", [False, True])
 def test_looking_at_memory_that_was_changed(change, slot):
-    from gradwise.backends import numba_arrays
+    from gradwise.backends.kernels import addresses
 
     held = [np.zeros(4), np.zeros(4)]
-    look = numba_arrays.Lookout([(4,)], [None], [np.dtype(np.float64)] * 3)
+    look = addresses.Lookout([(4,)], [None], [np.dtype(np.float64)] * 3)
     assert look(held, [np.ones(4)]) is not None
     change(held[slot])
     assert look(held, [np.ones(4)]) is None
 
 
 def test_without_looking_at_many_arrays_at_once(monkeypatch):
-    from gradwise.backends import numba_arrays
+    from gradwise.backends.kernels import addresses
 
-    monkeypatch.setattr(numba_arrays, "works", lambda: False)
+    monkeypatch.setattr(addresses, "works", lambda: False)
     pair = Pair("numpy")
     assert not any(pair.step() for _ in range(3))

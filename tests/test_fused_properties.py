@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from gradwise.backends import numba_lowering, ops
+from gradwise.backends import ops
+from gradwise.backends.kernels import table
 from gradwise.optimizers import Optimizer
 from gradwise.optimizers.registry import ALGORITHMS
 
@@ -98,8 +99,8 @@ def test_every_algorithm(algorithm, keywords, shapes, dtype, seed, special, thre
     # Parameters that do not lie plainly are updated by whole arrays; gradients are copied.
     fused = True if layouts[0] is contiguous else "auto"
     with (
-        mock.patch.object(numba_lowering, "_THREADED_FROM", 1),
-        mock.patch.object(numba_lowering, "thread_count", lambda: threads),
+        mock.patch.object(table, "_THREADED_FROM", 1),
+        mock.patch.object(table, "thread_count", lambda: threads),
     ):
         result = run(lambda: algorithm(jit_compile=fused, **keywords), shapes, dtype, drawer(seed, special), 3, layouts)
     assert all(map(same_bits, result, expected))

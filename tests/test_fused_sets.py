@@ -13,8 +13,8 @@ from backend_table import array, distance, read
 
 from gradwise.backends import backend_of
 from gradwise.optimizers import Adam
-from gradwise.optimizers.fused import Fusion
-from gradwise.optimizers.lane import Lane
+from gradwise.optimizers.core.fused.lane import Lane
+from gradwise.optimizers.core.fused.plan import Fusion
 
 pytestmark = pytest.mark.fast
 LIBRARIES = ["numpy", pytest.param("torch", marks=pytest.mark.torch)]
@@ -97,7 +97,7 @@ def test_sets_that_never_come_again(library, counted):
         counted.clear()
         twins.step(sorted(draw.sample(range(20), 10)))
         assert counted["general steps"] == 1
-    assert len(twins.in_one_pass._fusion._lanes._kept) <= 8
+    assert len(twins.in_one_pass.fusion._lanes._kept) <= 8
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -217,7 +217,8 @@ def test_late_gradients_let_an_engine_grow(late, arguments, counted):
 
 
 def test_optimizers_that_are_alike_are_recorded_once(monkeypatch):
-    from gradwise.optimizers import RMSprop, recording
+    from gradwise.optimizers import RMSprop
+    from gradwise.optimizers.core.fused import recording
 
     recorded, record = [], recording.record
     monkeypatch.setattr(recording, "_RECORDED", {})
@@ -247,7 +248,7 @@ def test_optimizers_that_are_alike_are_recorded_once(monkeypatch):
     with contextlib.suppress(Exception):
         optimizer.centered, optimizer.momentum = False, 0.5
         optimizer.apply([np.ones(3, np.float32)], [parameter])
-    assert optimizer.program_of(parameter) != first.program_of(first._parameters[0])
+    assert optimizer.program_of(parameter) != first.program_of(first.cells.parameters[0])
 
 
 @pytest.mark.torch
@@ -256,8 +257,8 @@ def test_late_gradients_cost_their_own_work(monkeypatch):
     import torch
 
     from gradwise.frontends import torch as frontend
-    from gradwise.frontends.torch_linking import Linker
-    from gradwise.optimizers import recording
+    from gradwise.frontends.torch.linking import Linker
+    from gradwise.optimizers.core.fused import recording
 
     linked, recorded = [], []
     link, record = Linker.link, recording.record
@@ -295,7 +296,7 @@ def test_gradients_that_come_by_turns_give_the_bits_of_those_that_were_always_kn
         # All is found out anew.
         other.__dict__.pop("_engines", None)
         other.step()
-        parts.append(len(optimizer._engines[0].rule._fusion.lane.parts))
+        parts.append(len(optimizer._engines[0].rule.fusion.lane.parts))
         stepped = [new._version > old for new, old in zip(given, versions, strict=True)]
         assert stepped == [place in order[: round_ + 1] for place in range(20)]
     assert max(parts) > 2 and parts.count(1) > 2
@@ -332,7 +333,7 @@ def test_a_late_gradient_that_meets_memory_which_is_known(meeting, place):
             if at_once:
                 optimizer._engines.clear()
             optimizer.step()
-            lanes.append(optimizer._engines[0].rule._fusion.lane)
+            lanes.append(optimizer._engines[0].rule.fusion.lane)
         assert optimizer.state[late]["step"] == 3 and lanes == [None] * 3
         return [parameter.detach().clone() for parameter in parameters]
 

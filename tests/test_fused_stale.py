@@ -109,4 +109,4 @@ def test_objects_that_know_all_others_cost_little():
     optimizer, weights = Logging(), np.zeros(2)
     for _ in range(3):
         optimizer.apply([np.ones(2)], [weights])
-    assert optimizer._fusion.lane is not None and optimizer.iterations == 3
+    assert optimizer.fusion.lane is not None and optimizer.iterations == 3

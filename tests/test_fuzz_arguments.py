@@ -17,7 +17,7 @@ from refusals import photograph, refused, unchanged
 
 from gradwise import optimizers, schedules
 from gradwise.optimizers import Optimizer
-from gradwise.optimizers.hyperparameter import Choice, Convention, Count, Flag, Number, hyperparameters
+from gradwise.optimizers.core.hyperparameters import Choice, Convention, Count, Flag, Number, hyperparameters
 from gradwise.optimizers.registry import ALGORITHMS
 
 FUZZ = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

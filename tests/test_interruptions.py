@@ -231,7 +231,7 @@ def interrupt_copies(monkeypatch):
     parameters, gradients = [np.ones(3), np.ones(4)], [np.ones(3), np.ones(4)]
     optimizer = Adam(0.1)
     optimizer.build(parameters)
-    copies = [cell.numpy() for cells in optimizer._grouped for cell in cells]
+    copies = [cell.numpy() for cells in optimizer.cells.grouped for cell in cells]
     kind, write = type(NUMPY), NUMPY.write
 
     def interrupted(backend, *arguments):

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.torch
 @pytest.fixture(autouse=True)
 def counted(monkeypatch):
     """How many steps were made together, and how many were refused."""
-    from gradwise.optimizers.joint import Joint
+    from gradwise.optimizers.core.fused.joint import Joint
 
     made: list[bool] = []
     original = Joint.prepared

@@ -68,7 +68,7 @@ def test_tensors_held_that_do_not_fit_any_more(which, change, options, jit_compi
     optimizer = Adam(0.1, jit_compile=jit_compile, **options)
     for _ in range(3):
         optimizer.apply([_tensor(7), _tensor(100)], [other, parameter])
-    kept = optimizer._grouped[1][1]._array
+    kept = optimizer.cells.grouped[1][1].array
     before = other.clone()
     changed = parameter if which == "parameter" else kept
     change(changed)
@@ -156,15 +156,15 @@ def test_reading_does_not_fix_the_size_of_storages():
 def test_a_torch_without_what_the_trial_needs_is_looked_at_tensor_by_tensor(missing, monkeypatch):
     import torch
 
-    from gradwise.backends import numba_tensors
+    from gradwise.backends.torch import addresses
 
-    numba_tensors.works.cache_clear()
-    numba_tensors._functions.cache_clear()
-    numba_tensors._number_of.cache_clear()
+    addresses.works.cache_clear()
+    addresses._functions.cache_clear()
+    addresses._number_of.cache_clear()
     try:
         with monkeypatch.context() as patch:
             patch.delattr(torch, missing)
-            assert not numba_tensors.works()
+            assert not addresses.works()
         weight = torch.ones(3)
         optimizer = SGD(0.5)
         for _ in range(3):
@@ -172,17 +172,17 @@ def test_a_torch_without_what_the_trial_needs_is_looked_at_tensor_by_tensor(miss
         assert weight.tolist() == [-0.5] * 3
         assert [group.way for group in optimizer.execution_report()] == ["fused"]
     finally:
-        numba_tensors.works.cache_clear()
-        numba_tensors._functions.cache_clear()
+        addresses.works.cache_clear()
+        addresses._functions.cache_clear()
 
 
 @pytest.mark.fast
 def test_looking_at_tensors():
     import torch
 
-    from gradwise.backends import numba_tensors
+    from gradwise.backends.torch import addresses
 
-    assert numba_tensors.works()
+    assert addresses.works()
     backend = backend_of(_tensor(1))
     tensors = [torch.zeros(3, 4), torch.zeros(()), torch.zeros(0, 2), torch.arange(6.0)[2:]]
     held = [torch.nn.Parameter(tensor.clone()) for tensor in tensors for _ in range(2)]
@@ -317,7 +317,7 @@ def test_arrays_held_whose_memory_is_gone(which, make, options, jit_compile):
     optimizer = Adam(0.1, jit_compile=jit_compile, **options)
     optimizer.build([other, parameter])
     if which == "slot":
-        optimizer._grouped[1][1]._array = array
+        optimizer.cells.grouped[1][1].array = array
     for _ in range(3):
         optimizer.apply(gradients, [other, parameter])
     change()
@@ -358,8 +358,8 @@ def test_arrays_over_tensors_that_moved(jit_compile):
 def test_arrays_that_own_nothing_take_the_short_way(make):
     parameter, _ = make(50)
     optimizer = _stepped(parameter, np.ones(50, np.float32), "auto", {})
-    assert optimizer._fusion.lane is not None
-    assert optimizer._fusion.lane.prepared(optimizer, [np.ones(50, np.float32)], [parameter])
+    assert optimizer.fusion.lane is not None
+    assert optimizer.fusion.lane.prepared(optimizer, [np.ones(50, np.float32)], [parameter])
 
 
 # -------------------------------------------------------------------- owners that cannot be asked
@@ -428,7 +428,7 @@ def test_memory_of_an_owner_that_cannot_be_asked_is_none_for_compiled_code(make,
     with pytest.warns(gradwise.PerformanceWarning, match="numpy.from_dlpack") as caught:
         optimizer = _stepped(parameter, gradient, "auto", options)
     assert len([each for each in caught if each.category is gradwise.PerformanceWarning]) == 1
-    assert optimizer._fusion.lane is None
+    assert optimizer.fusion.lane is None
     (group,) = optimizer.execution_report()
     assert group.way == "eager"
     assert group.reason.startswith(f"'variable_0' lies in memory of {owner}") and "cannot be asked" in group.reason
@@ -447,7 +447,7 @@ def test_gradients_of_an_owner_that_cannot_be_asked_are_copied(make, owner, opti
         optimizer = _stepped(parameter, make(gradient), "auto", options)
     assert parameter.tobytes() == plain.tobytes()
     assert [str(group).split(":")[0] for group in optimizer.execution_report()] == ["fused"]
-    lane = optimizer._fusion.lane
+    lane = optimizer.fusion.lane
     assert lane is not None
     assert lane.prepared(optimizer, [make(gradient)], [parameter])
 
@@ -481,7 +481,7 @@ def test_arrays_over_tensors_that_give_their_memory_back():
         warnings.simplefilter("ignore", gradwise.PerformanceWarning)
         optimizer = _stepped(parameter, np.ones(50, np.float32), "auto", {})
     assert tensor.tolist() == parameter.tolist() and tensor[0] < 1
-    assert optimizer._fusion.lane is None
+    assert optimizer.fusion.lane is None
     backend = backend_of(parameter)
     assert backend.address(parameter, "float32", (50,), None, write=True) is None
     look = backend.lookout([(50,)], [None], ["float32"] * 2)

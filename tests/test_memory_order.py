@@ -68,7 +68,7 @@ def compare(library, make, drawn, gradient_orders, steps=4, fused=True):
         given = [of_library(library, gradient) for gradient in drawn.laid(gradients, gradient_orders())]
         expected.apply(gradients, plain)
         optimizer.apply(given, laid)
-        lanes.append(optimizer._fusion.lane)
+        lanes.append(optimizer.fusion.lane)
         assert [read(each).tobytes() for each in laid] == [each.tobytes() for each in plain]
     if fused:
         assert [group.way for group in optimizer.execution_report()] == ["fused"]
@@ -85,9 +85,9 @@ def test_every_algorithm_in_the_order_of_the_parameters(library, algorithm, dtyp
     )
     # Nothing is in the way of a short step, and slots were made as the parameters lie.
     assert lanes[0] is not None and all(lane is lanes[0] for lane in lanes)
-    for parameter, (_, *slots) in zip(laid, optimizer._grouped, strict=True):
+    for parameter, (_, *slots) in zip(laid, optimizer.cells.grouped, strict=True):
         for slot in slots:
-            pairs = zip(parameter.shape, strides(parameter), strides(slot._array), strict=True)
+            pairs = zip(parameter.shape, strides(parameter), strides(slot.array), strict=True)
             assert all(a == b for length, a, b in pairs if length > 1) or 0 in parameter.shape
 
 
@@ -116,7 +116,7 @@ def test_gradients_without_gaps_or_with(library):
         given = base[:, ::2] if step % 4 == 0 else base[:, 3:9] if step % 4 == 1 else array(library, gradient)
         optimizer.apply([given], [w])
         eager.apply([gradient], [expected])
-        lanes.append(optimizer._fusion.lane)
+        lanes.append(optimizer.fusion.lane)
         assert read(w).tobytes() == expected.tobytes()
     assert lanes[0] is not None and all(lane is lanes[0] for lane in lanes)
 
@@ -131,7 +131,7 @@ def test_gradients_of_another_dtype_take_the_short_way(library, kind):
         gradient = (np.arange(24).reshape(4, 6) - 7 + step).astype(kind)
         optimizer.apply([array(library, gradient)], [w])
         eager.apply([gradient.astype(np.float32)], [expected])
-        lanes.append(optimizer._fusion.lane)
+        lanes.append(optimizer.fusion.lane)
     assert read(w).tobytes() == expected.tobytes()
     assert lanes[0] is not None and all(lane is lanes[0] for lane in lanes)
 
@@ -168,9 +168,9 @@ def test_sums_over_all_parameters(library):
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_without_the_compiler(library, monkeypatch):
-    from gradwise.optimizers import fused
+    from gradwise.optimizers.core.fused import plan
 
-    monkeypatch.setattr(fused, "has_numba", lambda: False)
+    monkeypatch.setattr(plan, "has_numba", lambda: False)
     drawn = Orders(3, SHAPES)
     optimizer, *_ = compare(library, lambda **keywords: Adam(0.1, **keywords), drawn, drawn.others, fused=False)
     assert [group.way for group in optimizer.execution_report()] == ["blocks"]
@@ -180,23 +180,23 @@ def test_without_the_compiler(library, monkeypatch):
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))), ids=str)
 def test_slots_of_another_order(library, order, monkeypatch):
     """As after loading what was saved of other parameters: they pass through copies, in batches."""
-    from gradwise.optimizers import fused
+    from gradwise.optimizers.core.fused import plan
 
-    monkeypatch.setattr(fused, "_BATCH", 10)
+    monkeypatch.setattr(plan, "_BATCH", 10)
     drawn = Orders(4, [(2, 3, 4), (5, 6), (3,)])
     values = drawn.values()
     plain, laid = [value.copy() for value in values], [of_library(library, v) for v in drawn.laid(values)]
     eager, optimizer = Adam(0.1, jit_compile=False), Adam(0.1)
     optimizer.build(laid)
-    slot = optimizer._grouped[0][1]
-    slot._array = of_library(library, permuted(np.zeros((2, 3, 4), np.float32), order))
+    slot = optimizer.cells.grouped[0][1]
+    slot.array = of_library(library, permuted(np.zeros((2, 3, 4), np.float32), order))
     for _ in range(3):
         gradients = drawn.values()
         eager.apply(gradients, plain)
         optimizer.apply([of_library(library, each) for each in drawn.laid(gradients, drawn.others())], laid)
         assert [read(each).tobytes() for each in laid] == [each.tobytes() for each in plain]
     assert {group.way for group in optimizer.execution_report()} == {"fused"}
-    assert read(slot._array).tobytes() == eager._grouped[0][1].numpy().tobytes()
+    assert read(slot.array).tobytes() == eager.cells.grouped[0][1].numpy().tobytes()
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -217,7 +217,7 @@ def test_orders_that_change_between_steps():
     for step in range(6):
         gradient = np.sin(np.arange(12.0) + step).reshape(3, 4)
         if step % 2:
-            cell._array = cell._array.copy(order="C" if step % 4 == 1 else "F")
+            cell.array = cell.array.copy(order="C" if step % 4 == 1 else "F")
         optimizer.apply([gradient], [cell])
         eager.apply([gradient], [expected])
         assert cell.numpy().tobytes() == expected.tobytes()
@@ -246,7 +246,7 @@ def test_state_that_was_saved_in_another_memory_format():
         second.step()
     assert torch.equal(one, other) and not other.is_contiguous()
     assert all(second.state[other][key].stride() == other.stride() for key in ("exp_avg", "exp_avg_sq"))
-    assert second._engines[0]._rule._fusion.lane is not None
+    assert second._engines[0]._rule.fusion.lane is not None
 
 
 # ---------------------------------------------------------------- NumPy's scalars
@@ -259,7 +259,7 @@ def test_scalars_are_arrays_without_axes(scalar, options):
         optimizer, parameters, lanes = Adam(0.1, **options, **keywords), [np.ones(3), np.zeros(())], []
         for step in range(4):
             optimizer.apply([np.full(3, 0.5), convert(scalar(step + 1))], parameters)
-            lanes.append(optimizer._fusion.lane)
+            lanes.append(optimizer.fusion.lane)
         return [each.tobytes() for each in parameters], lanes
 
     result, lanes = run(lambda each: each)
@@ -301,12 +301,12 @@ def test_arrays_over_files_are_plain_memory(mapped, view):
         gradient = np.sin(np.arange(w.size, dtype=np.float32) + step).reshape(w.shape)
         optimizer.apply([mapped(f"g{step}", gradient)], [w])
         eager.apply([gradient], [expected])
-        lanes.append(optimizer._fusion.lane)
+        lanes.append(optimizer.fusion.lane)
     assert np.asarray(w).tobytes() == expected.tobytes()
     assert [group.way for group in optimizer.execution_report()] == ["fused"]
     assert lanes[0] is not None and all(lane is lanes[0] for lane in lanes)
     # Slots are memory of their own, not files.
-    assert all(type(cell._array) is np.ndarray for cell in optimizer._grouped[0][1:])
+    assert all(type(cell.array) is np.ndarray for cell in optimizer.cells.grouped[0][1:])
 
 
 @pytest.mark.parametrize("which", ["parameter", "gradient"])

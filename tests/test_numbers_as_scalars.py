@@ -10,9 +10,10 @@ import pytest
 from every_convention import EVERY, called
 from torch_frontend_table import NAMES
 
-from gradwise.optimizers import Adam, Optimizer, recording
-from gradwise.optimizers.attributes import numbers_of
-from gradwise.optimizers.hyperparameter import hyperparameters
+from gradwise.optimizers import Adam, Optimizer
+from gradwise.optimizers.core.fused import recording
+from gradwise.optimizers.core.fused.attributes import numbers_of
+from gradwise.optimizers.core.hyperparameters import hyperparameters
 
 STEPS = 6
 
@@ -67,7 +68,7 @@ def test_numbers_that_change_in_every_step(kind, convention, recorded):
         if way == "auto":
             assert {group.way for group in optimizer.execution_report()} <= {"fused"}
             # Four for the one kind of parameter, and four for what begins a step.
-            assert len(recorded) == 4 * (1 + optimizer._has_begin_step())
+            assert len(recorded) == 4 * (1 + optimizer.has_begin_step())
     for fused, eager in zip(made["auto"], made[False], strict=True):
         assert fused.tobytes() == eager.tobytes()
 
@@ -77,7 +78,7 @@ def test_parameters_that_differ_in_shape_have_one_recording(kind, convention, re
     """What is shared is what each would have had by itself."""
     optimizer = kind(0.1, convention=convention)
     parameters = stepped(optimizer, lambda *_: None, steps=1)
-    assert len(recorded) <= 4 * (1 + optimizer._has_begin_step())
+    assert len(recorded) <= 4 * (1 + optimizer.has_begin_step())
     for index, parameter in enumerate(parameters):
         numbers = numbers_of(optimizer)
         assert recording.record(optimizer, index, False, False, numbers) == optimizer.program_of(parameter)

@@ -73,12 +73,12 @@ def bits(weights):
 
 @pytest.mark.parametrize(("rule", "options", "dtype"), covering(RULES, OPTIONS, ["float32", "float64", "bfloat16"]))
 def test_the_bits_of_whole_arrays(rule, options, dtype, monkeypatch):
-    from gradwise.backends import numba_lowering
+    from gradwise.backends.kernels import table
 
     _, expected = run(rule, dtype=dtype, jit_compile=False, **options)
     for threads, from_size in (("1", 10**9), ("3", 1)):
         monkeypatch.setenv("GRADWISE_NUM_THREADS", threads)
-        monkeypatch.setattr(numba_lowering, "_THREADED_FROM", from_size)
+        monkeypatch.setattr(table, "_THREADED_FROM", from_size)
         optimizer, weights = run(rule, dtype=dtype, jit_compile=True, **options)
         assert bits(weights) == bits(expected)
         assert [group.way for group in optimizer.execution_report()] == ["fused"]
@@ -86,10 +86,10 @@ def test_the_bits_of_whole_arrays(rule, options, dtype, monkeypatch):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_blocks_without_numba(rule, monkeypatch):
-    from gradwise.optimizers import fused
+    from gradwise.optimizers.core.fused import plan
 
     _, expected = run(rule, jit_compile=False)
-    monkeypatch.setattr(fused, "has_numba", lambda: False)
+    monkeypatch.setattr(plan, "has_numba", lambda: False)
     optimizer, weights = run(rule, jit_compile=True)
     assert bits(weights) == bits(expected)
     assert [group.way for group in optimizer.execution_report()] == ["blocks"]
@@ -101,14 +101,14 @@ def test_torch_tensors_give_the_bits_of_numpy_arrays(rule):
     _, expected = run(rule, jit_compile=False)
     optimizer, weights = run(rule, "torch", jit_compile=True)
     assert bits(weights) == bits(expected)
-    assert optimizer._fusion.lane is not None or rule is Distance
+    assert optimizer.fusion.lane is not None or rule is Distance
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize("rule", RULES)
 def test_multi_tensor_functions_add_up_where_the_tensors_are(rule, monkeypatch):
     """What runs on devices, here made to run on the CPU."""
-    from gradwise.backends.torch import TorchBackend
+    from gradwise.backends.torch.backend import TorchBackend
 
     _, expected = run(rule, jit_compile=False)
     monkeypatch.setattr(TorchBackend, "address", lambda self, *arguments, **keywords: None)
@@ -149,7 +149,7 @@ def test_begin_step_is_recorded():
         optimizer, _ = run(rule, **options)
         assert optimizer.execution_report().begin_step is None
         assert isinstance(optimizer.iterations, int)
-    assert optimizer._fusion.lane is not None
+    assert optimizer.fusion.lane is not None
     optimizer, _ = run(Distance)
     assert (type(optimizer.count.value), optimizer.count.value) == (int, 3)
 

@@ -91,7 +91,7 @@ def test_equal_arrays_are_no_others_later_than_in_the_first_step():
     optimizer = pickle.loads(pickle.dumps(optimizer))
     optimizer.apply([np.ones(3)])
     with pytest.raises(ValueError, match=r"relink\(variables\)"):
-        optimizer.apply([np.ones(3)], [optimizer._parameters[0].numpy()])
+        optimizer.apply([np.ones(3)], [optimizer.cells.parameters[0].numpy()])
 
 
 @pytest.mark.parametrize("jit_compile", [False, "auto"])

@@ -53,7 +53,7 @@ def _stateless(optimizer, parameters, gradients):
 
 def _on_copies(optimizer, parameters, gradients):
     optimizer.build(parameters)
-    copies = [cell.numpy() for cells in optimizer._grouped for cell in cells]
+    copies = [cell.numpy() for cells in optimizer.cells.grouped for cell in cells]
     return lambda: optimizer.step_on(gradients, copies, range(len(parameters)))
 
 

@@ -38,7 +38,7 @@ def compare(library, make, dtype, kinds=None, steps=4, way="fused"):
         gradients = values(step + 1, (kinds or [dtype])[step % len(kinds or [dtype])], 0.1)
         expected.apply(gradients, plain)
         optimizer.apply([array(library, each) for each in gradients], narrow)
-        lanes.append(optimizer._fusion.lane)
+        lanes.append(optimizer.fusion.lane)
         assert [read(each).tobytes() for each in narrow] == [each.tobytes() for each in plain]
     assert {group.way for group in optimizer.execution_report()} == {way}
     return optimizer, lanes
@@ -74,7 +74,7 @@ def test_gradients_of_every_dtype_are_read_as_they_are(library, dtype, kind, mon
 
     monkeypatch.setattr(NumpyBackend, "plain_copy", refuse)
     if library == "torch":
-        from gradwise.backends.torch import TorchBackend
+        from gradwise.backends.torch.backend import TorchBackend
 
         monkeypatch.setattr(TorchBackend, "plain_copy", refuse)
     _, lanes = compare(library, lambda **keywords: Adam(0.01, **keywords), dtype, [kind])
@@ -96,13 +96,13 @@ def test_sums(library, dtype):
 @pytest.mark.parametrize("dtype", NARROW)
 @pytest.mark.parametrize("broken", [False, True], ids=["no compiler", "it fails"])
 def test_without_the_compiler(library, dtype, broken, monkeypatch):
-    from gradwise.backends import numba_kernels
-    from gradwise.optimizers import fused
+    from gradwise.backends.kernels import source
+    from gradwise.optimizers.core.fused import plan
 
     if broken:
-        monkeypatch.setattr(numba_kernels, "kernel_of", lambda *arguments, **keywords: None)
+        monkeypatch.setattr(source, "kernel_of", lambda *arguments, **keywords: None)
     else:
-        monkeypatch.setattr(fused, "has_numba", lambda: False)
+        monkeypatch.setattr(plan, "has_numba", lambda: False)
     compare(library, lambda **keywords: Adam(0.01, **keywords), dtype, way="fused" if broken else "blocks")
 
 
@@ -165,7 +165,7 @@ def test_the_torch_front_end_takes_the_short_way():
         version = w._version
         optimizer.step()
         assert w._version > version
-        lanes.append(optimizer._engines[0]._rule._fusion.lane)
+        lanes.append(optimizer._engines[0]._rule.fusion.lane)
     assert lanes[0] is not None and all(lane is lanes[0] for lane in lanes)
 
 
@@ -180,7 +180,7 @@ def test_upper_halves_of_numbers():
 CONVERSIONS = """
 import sys
 import numpy as np, ml_dtypes
-from gradwise.backends.numba_compiled import compile_function, with_arrays
+from gradwise.backends.kernels.compiled import compile_function, with_arrays
 from gradwise.backends.sixteen_bits import narrowed
 def function(body, signature):
     body = "    for i in range(a.shape[0]):\\n        b[i] = " + body + "\\n"

@@ -272,7 +272,7 @@ def test_averages_move_once_an_update(keras):
         w, after = np.zeros(1), []
         for gradient in steps:
             optimizer.apply([np.array([float(gradient)])], [w])
-            after.append([w[0], values(optimizer._averages[0])[0] if optimizer.use_ema else w[0]])
+            after.append([w[0], values(optimizer.cells.averages[0])[0] if optimizer.use_ema else w[0]])
         return after
 
     schedule, theirs = schedules.PiecewiseConstantDecay([1], [1.0, 10.0]), keras("S10")
@@ -311,7 +311,7 @@ def test_averages_hold_the_constraint(keras):
     optimizer = SGD(1.0, use_ema=True)
     w = Variable(np.zeros(1), constraint=lambda value: np.maximum(value, 0.0))
     optimizer.apply([np.ones(1)], [w])
-    assert {"w": values(w), "average": values(optimizer._averages[0])} == {"w": [0.0], "average": [0.0]}
+    assert {"w": values(w), "average": values(optimizer.cells.averages[0])} == {"w": [0.0], "average": [0.0]}
 
 
 @on_keras_with_jax

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from gradwise.backends.threads import together
+from gradwise.backends.kernels.threads import together
 
 
 def test_every_task_is_done_once():

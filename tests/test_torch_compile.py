@@ -156,7 +156,7 @@ def test_a_missing_gradient(compile_whole):
     optimizer = Nadam(convention="torch")
     weights = in_place(optimizer, compile_whole, missing=True)
     assert (weights[0].detach().numpy() == tensors(0)[0].numpy()).all()
-    assert not close(weights[1:], tensors(0)[1:]) and [cell.value for cell in optimizer._steps] == [0, 4, 4]
+    assert not close(weights[1:], tensors(0)[1:]) and [cell.value for cell in optimizer.cells.steps] == [0, 4, 4]
 
 
 def test_compiled_code_steps_the_arrays_themselves_in_one_pass():
@@ -167,7 +167,7 @@ def test_compiled_code_steps_the_arrays_themselves_in_one_pass():
     weights = in_place(optimizer, lambda function: torch.compile(function, fullgraph=True))
     expected = in_place(outside, lambda function: function)
     assert all(torch.equal(a, b) for a, b in zip(weights, expected, strict=True))
-    assert [group.way for group in optimizer.execution_report()] == ["fused"] and optimizer._fusion.lane is not None
+    assert [group.way for group in optimizer.execution_report()] == ["fused"] and optimizer.fusion.lane is not None
 
 
 def test_an_optimizer_that_is_not_built(compile_whole):
@@ -185,7 +185,7 @@ def test_an_optimizer_that_is_not_built(compile_whole):
 def test_jit_compile_on_devices(rule, monkeypatch):
     """What runs on devices if the compiler is asked for, here made to run on the CPU: compiled once for all rates."""
 
-    from gradwise.backends.torch import TorchBackend
+    from gradwise.backends.torch.backend import TorchBackend
 
     def run(optimizer):
         weights = tensors(0)

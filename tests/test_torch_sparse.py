@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gradwise import optimizers
-from gradwise.backends.program import scalar_evaluator
+from gradwise.backends.programs.program import scalar_evaluator
 from gradwise.backends.rows import leaves_still
 from gradwise.optimizers.registry import ALGORITHMS
 
@@ -93,7 +93,7 @@ def test_steps_like_the_last_one_take_the_short_way(given, monkeypatch):
 
 def _has_short_ways(optimizer):
     """Whether torch and Numba offer what they need."""
-    return optimizer._engines[0].rule._parameters[0].backend.row_lookout((9, 4), 1, ["float32"] * 2) is not None
+    return optimizer._engines[0].rule.cells.parameters[0].backend.row_lookout((9, 4), 1, ["float32"] * 2) is not None
 
 
 def whole(gradient):
@@ -113,7 +113,7 @@ def both(make, gradients, name="Adagrad", rates=None):
         for step, gradient in enumerate(gradients(table)):
             if rates is not None and step:
                 # As a schedule of the core would: the front end lets no such rate through.
-                optimizer._engines[0].rule._rate._array = rates[step]
+                optimizer._engines[0].rule.cells.rate.array = rates[step]
             table.grad = whole(gradient) if dense else gradient
             optimizer.step()
         ends.append(table.detach())

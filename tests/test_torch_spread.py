@@ -164,7 +164,7 @@ def test_what_is_held_here_of_all_kinds_of_tensors() -> None:
     """Whether gradients lie like their parameters, whoever says where these are, and with plain ones between."""
     import torch
 
-    from gradwise.backends.torch_spread import rows_held_here
+    from gradwise.backends.torch.spread import rows_held_here
 
     class Derived(_Held):
         pass

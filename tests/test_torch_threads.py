@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gradwise.backends import numba_lowering
+from gradwise.backends.kernels import table
 from gradwise.optimizers import Adam
 
 pytestmark = [pytest.mark.torch, pytest.mark.fast]
@@ -22,12 +22,12 @@ def team(monkeypatch):
     """Torch's threads, used from the first element on; what they were given to do is listed."""
     import torch
 
-    from gradwise.backends import torch_threads
+    from gradwise.backends.torch import threads as torch_threads
 
     if torch_threads.torch_threads() is None:
         assert sys.platform != "linux", "torch's wheels for Linux have GNU's OpenMP"
         pytest.skip("torch has no threads of GNU's OpenMP here")
-    monkeypatch.setattr(numba_lowering, "_THREADED_FROM", 1)
+    monkeypatch.setattr(table, "_THREADED_FROM", 1)
     before, done = torch.get_num_threads(), []
     original = torch_threads.TorchThreads.ready
 
@@ -75,7 +75,7 @@ def test_arrays_of_numpy_stay_in_threads_of_their_own(team):
 def test_without_openmp_the_own_threads_are_used(team, monkeypatch):
     import torch
 
-    from gradwise.backends import torch as backend
+    from gradwise.backends.torch import backend as backend
 
     monkeypatch.setattr(backend, "torch_threads", lambda: None)
     monkeypatch.setenv("GRADWISE_NUM_THREADS", "2")

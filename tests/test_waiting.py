@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from gradwise.backends import waiting
+from gradwise.backends.kernels import waiting
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ def imperative(case: Case, optimizer: Any, library: str, dtype: str, compiled: b
 def weight(case: Case, optimizer: Any, cell: Any) -> Any:
     """What a cell of a built optimizer holds before the first step."""
     own = {"iteration": case.iterations, "learning_rate": optimizer.learning_rate}
-    record = next((record for record in optimizer._all_records() if record.cell is cell), None)
+    record = next((record for record in optimizer.all_records() if record.cell is cell), None)
     if record is None:
         return np.asarray(own[cell.name])
     value = {**case.slots, **numbers_of(case)}[record.name]

@@ -12,8 +12,8 @@ import keras
 
 from ...backends import HOST, compiler_graph, compute_dtype, leaves_scopes
 from ...optimizers import Optimizer
-from ...optimizers.cells import Record
-from ...optimizers.hyperparameter import LEARNING_RATE
+from ...optimizers.core.building import Record
+from ...optimizers.core.hyperparameters import LEARNING_RATE
 from .host import in_order, in_stateless_scope, model_starting_to_train, outside_of_compiler
 from .linking import Link
 from .schedules import as_keras, plain, rate_of
@@ -138,17 +138,17 @@ class Adapter(keras.optimizers.Optimizer):
         set_untracked(self, "_link", link)
         averages, accumulators = [], []
         if self.use_ema:
-            made = iter(link.made[cell] for cell in self.core._averages)
+            made = iter(link.made[cell] for cell in self.core.cells.averages)
             averages = [None if _is_overwritten(v) else next(made) for v in variables]
             set_untracked(self, "_model_variables_moving_average", averages)
         if self.gradient_accumulation_steps:
-            made = iter(link.made[cell] for cell in self.core._accumulators)
+            made = iter(link.made[cell] for cell in self.core.cells.accumulators)
             accumulators = [
                 self.add_variable_from_reference(v, "gradient_accumulator") if _is_overwritten(v) else next(made)
                 for v in variables
             ]
             set_untracked(self, "_accumulated_gradients", accumulators)
-        numbers = [link.made[record.cell] for record in self.core._all_records() if record.position is None]
+        numbers = [link.made[record.cell] for record in self.core.all_records() if record.position is None]
         self._variables[before:] = in_order(self._variables[before:], averages, accumulators, numbers)
         set_untracked(self, "_trainable_variables_indices", positions)
         set_untracked(self, "_places", {self._var_key(variable): place for place, variable in enumerate(plainly)})
@@ -160,7 +160,7 @@ class Adapter(keras.optimizers.Optimizer):
         """A Keras Variable for a cell of the core, which may belong to one of the model's."""
         dtype = record.cell.dtype_name
         if record.cell.backend is HOST:
-            kinds = {compute_dtype(cell.dtype_name) for cell in self.core._parameters[:1]} or {keras.config.floatx()}
+            kinds = {compute_dtype(cell.dtype_name) for cell in self.core.cells.parameters[:1]} or {keras.config.floatx()}
             dtype = "int" if isinstance(initial, int) else kinds.pop()
             if reference is None:
                 # Keras's Nadam gives its product no name.
@@ -374,7 +374,7 @@ class Adapter(keras.optimizers.Optimizer):
 
     def _get_current_learning_rate(self) -> Any:
         if callable(self._learning_rate) and not isinstance(self._learning_rate, keras.Variable):
-            return keras.ops.convert_to_tensor(self.core._base_rate_at(plain(self._iterations), None))
+            return keras.ops.convert_to_tensor(self.core.base_rate_at(plain(self._iterations), None))
         return self._learning_rate
 
     # ---------------------------------------------------------------- around training
@@ -393,7 +393,7 @@ class Adapter(keras.optimizers.Optimizer):
 
     def _exclude(self) -> None:
         if self._link is not None:
-            pairs = zip(self.core._parameters, self._link.variables, strict=True)
+            pairs = zip(self.core.cells.parameters, self._link.variables, strict=True)
             self.core.exclude_from_weight_decay([cell for cell, v in pairs if not self._use_weight_decay(v)])
 
     def _overwrite_model_variables_with_average_value(self, trainable_variables: Sequence[keras.Variable]) -> None:

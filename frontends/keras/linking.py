@@ -14,8 +14,8 @@ import keras
 from ...backends import HOST, BuildScope, StepScope, Variable, commit, ops
 from ...backends.interruptions import Undisturbed
 from ...optimizers import Optimizer
-from ...optimizers.cells import Record
-from ...optimizers.prepared import make
+from ...optimizers.core.building import Record
+from ...optimizers.core.prepared import make
 from .host import LentScope, get_stateless_scope, held_in_scope
 from .schedules import plain
 
@@ -46,7 +46,7 @@ class _Number:
         """Take over what somebody else has written to the Keras Variable, such as what was loaded."""
         held = self.variable.value.item()
         if held != self._seen:
-            self.cell._array = held
+            self.cell.array = held
 
     def pushing(self, numbers: dict[int, Any]) -> list[functools.partial[Any]]:
         """What writes to the Keras Variable what the core counted, as calls.
@@ -56,7 +56,7 @@ class _Number:
         """
         tensor = self.variable.value
         return [
-            functools.partial(tensor.fill_, numbers.get(id(self.cell), self.cell._array)),
+            functools.partial(tensor.fill_, numbers.get(id(self.cell), self.cell.array)),
             # As it can hold that; read when it does.
             functools.partial(collections.deque, map(setattr, [self], ["_seen"], map(_item, [tensor])), 0),
         ]
@@ -87,12 +87,12 @@ class Link:
         self.made: dict[Variable, keras.Variable] = {}
         self._slots: list[_Slot] = []
         self._numbers: list[_Number] = []
-        for record in core._all_records():
+        for record in core.all_records():
             initial = scope.get(record.cell)
             reference = None if record.position is None else self.variables[record.position]
             variable = self.made[record.cell] = make(record, initial, reference)
             if record.cell.backend is HOST:
-                record.cell._array = initial
+                record.cell.array = initial
                 self._numbers.append(_Number(record.cell, variable))
             else:
                 self._slots.append(_Slot(record.cell, variable))
@@ -114,7 +114,7 @@ class Link:
         before = attributes["jit_compile"]
 
         def called(gradient: Any, cell: Variable, rate: Any) -> None:
-            position = self.core._get_variable_index(cell)
+            position = self.core.variable_index(cell)
             pairs = self._pairs_at(position)
             with LentScope((variable, cell.value) for cell, variable in pairs) as scope:
                 self._seen = [scope.get_current_value(variable) for _, variable in pairs]
@@ -141,23 +141,23 @@ class Link:
         if self._seen is not None:
             scope = get_stateless_scope()
             self._take_over(pairs, scope)
-            rule(core, gradient, core._parameters[position], rate)
+            rule(core, gradient, core.cells.parameters[position], rate)
             for number, (cell, own) in enumerate(pairs):
                 scope.add_update((own, cell.value))
                 self._seen[number] = cell.value
             return
         values = [(cell, plain(own)) for cell, own in pairs]
         values += [(number.cell, plain(number.variable)) for number in self._numbers]
-        values.append((core._iterations, plain(iterations)))
+        values.append((core.cells.iterations, plain(iterations)))
         with contextlib.ExitStack() as stack:
-            stack.enter_context(core._parameters[position].backend.arithmetic())
+            stack.enter_context(core.cells.parameters[position].backend.arithmetic())
             scope_of_step = stack.enter_context(
                 StepScope((cell, ops.convert_to_number(value) if cell.backend is HOST else value)
                           for cell, value in values)
             )  # fmt: skip
-            with core._scope_of(position) as scope_of_one:
-                wide = core._parameters[position].value.dtype
-                rule(core, ops.cast(gradient, wide), core._parameters[position], ops.convert_to_number(rate))
+            with core.parameter_scope(position) as scope_of_one:
+                wide = core.cells.parameters[position].value.dtype
+                rule(core, ops.cast(gradient, wide), core.cells.parameters[position], ops.convert_to_number(rate))
             commit(scope_of_one)
             changed = [(own, scope_of_step.get(cell)) for cell, own in pairs]
         for own, value in changed:
@@ -165,7 +165,7 @@ class Link:
 
     def _pairs_at(self, position: int) -> list[tuple[Variable, keras.Variable]]:
         """A variable and its slots: cells, and the Keras Variables of these."""
-        parameter, *slots = self.core._grouped[position]
+        parameter, *slots = self.core.cells.grouped[position]
         return [(parameter, self.variables[position]), *((cell, self.made[cell]) for cell in slots)]
 
     def _take_over(self, pairs: Sequence[tuple[Variable, keras.Variable]], scope: Any) -> None:
@@ -196,36 +196,36 @@ class Link:
         if not self._shared or not all(map(operator.is_, held, self._shared)):
             self._share()
         count = iterations.value
-        core._iterations._array = count.item()
+        core.cells.iterations.array = count.item()
         if rate is not None:
-            core._rate._array = rate.value.item()
+            core.cells.rate.array = rate.value.item()
         for number in self._numbers:
             number.pull()
-        step = core.prepared(gradients, None if positions is None else [core._parameters[at] for at in positions])
+        step = core.prepared(gradients, None if positions is None else [core.cells.parameters[at] for at in positions])
         if step is not None:
             make([step], [lambda numbers: self._writing(numbers, count)])
 
     def _writing(self, numbers: dict[int, Any], count: Any) -> list[functools.partial[Any]]:
         """What writes the numbers that a step changes to the Keras Variables."""
-        cell = self.core._iterations
-        calls = [functools.partial(count.fill_, numbers.get(id(cell), cell._array))]
+        cell = self.core.cells.iterations
+        calls = [functools.partial(count.fill_, numbers.get(id(cell), cell.array))]
         return calls + [call for number in self._numbers for call in number.pushing(numbers)]
 
     def _follow_constraints(self) -> None:
         """Let the core's cells have the constraints that the Keras Variables have now."""
         now = [variable.constraint for variable in self.variables]
         if not all(map(operator.is_, now, self._constraints)):
-            for cell, constraint in zip(self.core._parameters, now, strict=True):
+            for cell, constraint in zip(self.core.cells.parameters, now, strict=True):
                 cell.constraint = constraint
             self._constraints = now
 
     def _share(self) -> None:
         """Let the core's cells hold the tensors of the Keras Variables."""
-        pairs = [*zip(self.core._parameters, self.variables, strict=True), *self._slots]
+        pairs = [*zip(self.core.cells.parameters, self.variables, strict=True), *self._slots]
         self._owners = [variable for _, variable in pairs]
         self._shared = [variable.value for variable in self._owners]
         for (cell, _), tensor in zip(pairs, self._shared, strict=True):
-            cell._array = tensor
+            cell.array = tensor
 
     # ---------------------------------------------------------------- pure steps
 
@@ -246,7 +246,7 @@ class Link:
             # It may be a NumPy array or, on JAX, a sparse one.
             aligned[position] = keras.ops.convert_to_tensor(gradient, sparse=False)
         own = [iterations, *([] if rate is None else [rate])]
-        state = [*own, *(self.made[record.cell] for record in self.core._all_records())]
+        state = [*own, *(self.made[record.cell] for record in self.core.all_records())]
         values = [self._value_at(position) for position in range(len(self.variables))]
         changed, after = self.core.stateless_apply([plain(variable) for variable in state], aligned, values)
         pairs = [
@@ -273,5 +273,5 @@ class Link:
             return plain(variable)
         if self.core.use_ema:
             # So that the average stays as it is.
-            return keras.ops.cast(plain(self.made[self.core._averages[position]]), variable.dtype)
+            return keras.ops.cast(plain(self.made[self.core.cells.averages[position]]), variable.dtype)
         return keras.ops.zeros(variable.shape, variable.dtype)

@@ -22,7 +22,7 @@ class CoreOptimizer(Adapter):
     """
 
     def __init__(self, optimizer: Optimizer, name: str | None = None) -> None:
-        copy = optimizer._unbuilt_copy()
+        copy = optimizer.unbuilt_copy()
         schedule = copy.learning_rate_schedule
         self._start(copy, copy.learning_rate if schedule is None else schedule, name or optimizer.name)
 

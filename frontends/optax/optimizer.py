@@ -11,7 +11,7 @@ import jax
 import optax  # type: ignore[import-untyped]  # it shows mypy no types
 
 from ...backends import Array, Variable, compute_dtype, ops
-from ...optimizers.base import Optimizer
+from ...optimizers.core.optimizer import Optimizer
 
 
 class _HandedOver(threading.local):
@@ -87,7 +87,7 @@ class TransformationOptimizer(Optimizer):
 
     def _with_fixed_slots(self) -> Any:
         """With a transformation for any tree, which repeats it where this one's does."""
-        copy = self._unbuilt_copy()
+        copy = self.unbuilt_copy()
         sketch = _sketch(self.transformation)
         names = [] if sketch is None else [name for name, repeats in sketch[0] if repeats]
         copy.transformation = optax.GradientTransformation(lambda params: dict.fromkeys(names, params), lambda *_: None)
@@ -128,11 +128,11 @@ class TransformationOptimizer(Optimizer):
         updates = jax.tree.leaves(tree)
         for cell, leaf in zip(self.cells, jax.tree.leaves(state), strict=True):
             self.assign(cell, _plain(_as_array(leaf)))
-        _HANDED_OVER.updates = {self._get_variable_index(cell): u for cell, u in zip(variables, updates, strict=True)}
+        _HANDED_OVER.updates = {self.variable_index(cell): u for cell, u in zip(variables, updates, strict=True)}
 
     def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
         """One step of one parameter."""
-        update = _HANDED_OVER.updates.pop(self._get_variable_index(variable))
+        update = _HANDED_OVER.updates.pop(self.variable_index(variable))
         self.assign_add(variable, ops.cast(update, gradient.dtype) * learning_rate)
 
     def get_config(self) -> dict[str, Any]:

@@ -15,8 +15,8 @@ import optax  # type: ignore[import-untyped]  # it shows mypy no types
 
 from ... import optimizers
 from ...backends import backend_of, describe, is_number, number_of_python, ops
-from ...optimizers.cells import frozen
-from ...optimizers.functional import OptimizerState
+from ...optimizers.core.building import frozen
+from ...optimizers.core.functional import OptimizerState
 from .transformation import Rule, Transformation, number_of, run
 from .trees import Leaves
 
@@ -235,7 +235,7 @@ class RowRule(Rule):
         mask = self._mask
         if mask is not None:
             flags = leaves.flags(mask(updates) if _is_function(mask) else mask)
-            core = core._unbuilt_copy()
+            core = core.unbuilt_copy()
             core.exclude_from_weight_decay(
                 var_names=[f"^{re.escape(name)}$" for name, decays in flags.items() if not decays]
             )

@@ -15,7 +15,7 @@ from gradwise import optimizers
 from gradwise.backends import ops
 from gradwise.frontends import keras as gkeras
 from gradwise.optimizers import Optimizer
-from gradwise.optimizers.hyperparameter import Number
+from gradwise.optimizers.core.hyperparameters import Number
 
 
 @keras.saving.register_keras_serializable("tests")

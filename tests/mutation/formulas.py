@@ -13,14 +13,15 @@ from typing import Any, ClassVar
 
 from gradwise import optimizers
 from gradwise.backends import ops
-from gradwise.optimizers import Optimizer, formulas
-from gradwise.optimizers.hyperparameter import Number, hyperparameters
+from gradwise.optimizers import Optimizer
+from gradwise.optimizers.core import formulas
+from gradwise.optimizers.core.hyperparameters import Number, hyperparameters
 
 RULE = ("begin_step", "update_step")
 """What an algorithm writes. The helpers that these call belong to its formula too."""
 
 AROUND = (
-    "_run", "_update", "_update_alone", "_update_one", "_prepare", "step_of", "_decay", "_decays", "_decay_is_coupled",
+    "_run", "_update", "_update_alone", "update_parameter", "_prepare", "step_of", "_decay", "_decays", "_decay_is_coupled",
 )  # fmt: skip
 """What the base does around every rule: rates, step counts, weight decay, maximize."""
 
@@ -28,7 +29,7 @@ SHARED = ("moving_average", "moving_average_of_squares", "_weights_of_average")
 """Functions of `ops` that are formulas, and belong to those in which they are called."""
 
 NOT_IN_VECTORS = frozenset({
-    "_accumulators", "_average", "_averages", "_base_rate_at", "_excluded", "_excluded_names", "_explain", "_rate_at",
+    "_accumulators", "_average", "_averages", "base_rate_at", "_excluded", "_excluded_names", "_explain", "rate_at",
     "_schedule", "clip", "clipnorm", "clipvalue", "constraint", "decay", "divisor", "every", "factor",
     "global_clipnorm", "gradient_accumulation_steps", "loss_scale_factor", "option", "use_ema",
 })  # fmt: skip

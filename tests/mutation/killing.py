@@ -60,7 +60,7 @@ def bound(case: Case, step: int) -> float:
 
 def counts_of(optimizer: Any) -> list[int]:
     """How many steps the optimizer counts: its own, and in convention "torch" each parameter's."""
-    return [optimizer.iterations, *(cell.value for cell in optimizer._steps)]
+    return [optimizer.iterations, *(cell.value for cell in optimizer.cells.steps)]
 
 
 def expected_counts(case: Case) -> Iterator[list[int]]:

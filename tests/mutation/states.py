@@ -62,7 +62,7 @@ class State:
 
 def cells_of(optimizer: Any) -> list[Variable]:
     """The parameters and all state: step counts, learning rate, slots and scalars."""
-    return [*optimizer._parameters, *optimizer.variables]
+    return [*optimizer.cells.parameters, *optimizer.variables]
 
 
 def step(optimizer: Any, before: list[Any], gradients: list[Any]) -> list[Any]:
@@ -93,7 +93,7 @@ def run_of(algorithm: str, convention: str, random: Random) -> Iterator[State]:
     optimizer.build([Variable(number(random.uniform(-1, 1)), name) for name in ("a", "b")])
     before = [cell.value for cell in cells_of(optimizer)]
     for _ in range(LENGTH):
-        before[cells_of(optimizer).index(optimizer._rate)] = between(0.001, 1.0, random)
+        before[cells_of(optimizer).index(optimizer.cells.rate)] = between(0.001, 1.0, random)
         gradients = [gradient(random), gradient(random) if random.random() < 0.6 else None]
         try:
             after = step(optimizer, before, gradients)

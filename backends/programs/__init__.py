@@ -1,0 +1,1 @@
+"""Programs: what recording a rule gives, cut into passes, and run operation by operation."""

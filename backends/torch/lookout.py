@@ -1,0 +1,101 @@
+"""Where torch tensors lie in this step, asked of many at once."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from ..base import Order
+from ..kernels.lists import all_of_kinds
+from ..kernels.rows import Found, RowTable
+from .addresses import Questions, RowQuestions
+
+# Calls of methods through `map` take half as long as in a loop, and this is most of a small step.
+_data_ptr, _is_neg = torch.Tensor.data_ptr, torch.Tensor.is_neg
+_needs_gradient = operator.attrgetter("requires_grad")
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+_TENSOR, _PARAMETER = id(torch.Tensor), id(torch.nn.Parameter)
+
+
+class Lookout:
+    """See `Backend.lookout`.
+
+    Args:
+        shapes: of the parameters.
+        orders: in which their elements lie.
+        dtypes: torch's own, of the arrays of each parameter and of its gradient.
+        read: how many of the arrays of each parameter are not written. Where some are not, no gradient leads by them.
+    """
+
+    def __init__(
+        self, shapes: Sequence[tuple[int, ...]], orders: Sequence[Order], dtypes: Sequence[Any], read: int = 0
+    ) -> None:
+        self._questions = Questions(shapes, orders, dtypes)
+        self._pure = read > 0
+
+    def __call__(self, held: Sequence[Any], gradients: Sequence[Any], anew: bool = False) -> Any:
+        """The addresses, or None."""
+        tensors = [*held, *gradients]
+        if torch.compiler.is_compiling() or not all_of_kinds.run(id(tensors), _TENSOR, _PARAMETER):
+            return None
+        read = tensors if self._pure or anew else gradients
+        try:
+            # What has no memory that can be read (sparse, wrapped by a transformation) raises.
+            list(map(_data_ptr, read))
+            # What is written would have been given other memory together with a negation that is put off.
+            if any(map(_is_neg, read)):
+                return None
+        except RuntimeError:
+            return None
+        if self._pure and torch.is_grad_enabled() and any(map(_needs_gradient, read)):
+            return None
+        return self._questions(tensors)
+
+
+class RowLookout:
+    """See `Backend.row_lookout`.
+
+    Args:
+        table: of the parameter's rows.
+        shape: of the parameter.
+        axes: how many of its axes, the first, name a row.
+        dtypes: torch's own, of its arrays and of a gradient's values.
+    """
+
+    def __init__(self, table: RowTable, shape: tuple[int, ...], axes: int, dtypes: Sequence[Any]) -> None:
+        self._table = table
+        self._shape, self._axes = torch.Size(shape), axes
+        self._questions = RowQuestions(shape, axes, dtypes)
+
+    def __call__(self, held: Sequence[Any], gradients: Sequence[Any], anew: bool = False) -> Found | None:
+        """The rows, or None."""
+        (gradient,) = gradients
+        asked = self.asked(held, gradient, anew)
+        try:
+            return None if asked is None else self._table.found(*asked)
+        except IndexError:
+            return None
+
+    def asked(self, held: Sequence[Any], gradient: Any, anew: bool) -> tuple[Any, int, Any] | None:
+        """What `RowTable.found` is asked of held arrays and a gradient, or None."""
+        if torch.compiler.is_compiling() or type(gradient) is not torch.Tensor:
+            return None
+        if gradient.layout is not torch.sparse_coo or gradient.shape != self._shape:
+            return None
+        if gradient.sparse_dim() != self._axes or not all([type(each) in _PLAIN for each in held]):
+            return None
+        try:
+            places, values = gradient._indices().contiguous(), gradient._values().contiguous()
+            read = [*held, values] if anew else [values]
+            list(map(_data_ptr, [*read, places]))
+            if any(map(_is_neg, read)):
+                return None
+        except RuntimeError:
+            # Of what a transformation has wrapped.
+            return None
+        count = gradient._nnz()
+        addresses = self._questions([*held, values, places], count)
+        return None if addresses is None else (addresses, count, (places, values))

@@ -1,0 +1,160 @@
+"""The classes of keras.optimizers, each a row: what stands in Keras for what the core has."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import keras
+
+from ... import optimizers as core
+from .adapter import Adapter
+from .registration import registered
+from .table import Row
+
+
+@registered
+class SGD(Adapter):
+    """`gradwise.optimizers.SGD`, as keras.optimizers.SGD.
+
+    Args:
+        learning_rate: 0.01.
+        momentum: in [0, 1]. 0.0 keeps no velocity.
+        nesterov: step from where the momentum leads. False.
+        *common: see the module.
+
+    Raises:
+        TypeError, ValueError: see `Adapter`.
+    """
+
+    row: ClassVar[Row] = Row(core.SGD, keras.optimizers.SGD)
+
+
+@registered
+class RMSprop(Adapter):
+    """`gradwise.optimizers.RMSprop`, as keras.optimizers.RMSprop.
+
+    Args:
+        learning_rate: 0.001.
+        rho: in [0, 1]; the weight of the past in the mean of squares. 0.9.
+        momentum: in [0, 1]. 0.0.
+        epsilon: >= 0. 1e-7.
+        centered: divide by the root of the variance rather than of the mean of squares. False.
+        *common: see the module.
+
+    Raises:
+        TypeError, ValueError: see `Adapter`.
+    """
+
+    row: ClassVar[Row] = Row(core.RMSprop, keras.optimizers.RMSprop)
+
+
+@registered
+class Adagrad(Adapter):
+    """`gradwise.optimizers.Adagrad`, as keras.optimizers.Adagrad.
+
+    Args:
+        learning_rate: 0.001.
+        initial_accumulator_value: >= 0. 0.1.
+        epsilon: >= 0. 1e-7.
+        *common: see the module.
+
+    Raises:
+        TypeError, ValueError: see `Adapter`.
+    """
+
+    row: ClassVar[Row] = Row(core.Adagrad, keras.optimizers.Adagrad)
+
+
+@registered
+class Adadelta(Adapter):
+    """`gradwise.optimizers.Adadelta`, as keras.optimizers.Adadelta.
+
+    Args:
+        learning_rate: 0.001.
+        rho: in [0, 1]; the weight of the past in both means. 0.95.
+        epsilon: >= 0. 1e-7.
+        *common: see the module.
+
+    Raises:
+        TypeError, ValueError: see `Adapter`.
+    """
+
+    row: ClassVar[Row] = Row(core.Adadelta, keras.optimizers.Adadelta)
+
+
+@registered
+class Adam(Adapter):
+    """`gradwise.optimizers.Adam`, as keras.optimizers.Adam.
+
+    Args:
+        learning_rate: 0.001.
+        beta_1: in [0, 1). 0.9.
+        beta_2: in [0, 1). 0.999.
+        epsilon: >= 0. 1e-7.
+        amsgrad: divide by the largest mean of squares so far. False.
+        *common: see the module.
+
+    Raises:
+        TypeError, ValueError: see `Adapter`.
+    """
+
+    row: ClassVar[Row] = Row(core.Adam, keras.optimizers.Adam)
+
+
+@registered
+class AdamW(Adapter):
+    """`gradwise.optimizers.AdamW`, as keras.optimizers.AdamW.
+
+    Args:
+        learning_rate: 0.001.
+        weight_decay: >= 0. 0.004.
+        beta_1, beta_2, epsilon, amsgrad: as in `Adam`.
+        *common: see the module.
+
+    Raises:
+        TypeError, ValueError: see `Adapter`.
+    """
+
+    row: ClassVar[Row] = Row(core.AdamW, keras.optimizers.AdamW)
+
+
+@registered
+class Adamax(Adapter):
+    """`gradwise.optimizers.Adamax`, as keras.optimizers.Adamax.
+
+    Args:
+        learning_rate: 0.001.
+        beta_1: in [0, 1). 0.9.
+        beta_2: in [0, 1). 0.999.
+        epsilon: >= 0. 1e-7.
+        *common: see the module.
+
+    Raises:
+        TypeError, ValueError: see `Adapter`.
+    """
+
+    row: ClassVar[Row] = Row(core.Adamax, keras.optimizers.Adamax)
+
+
+@registered
+class Nadam(Adapter):
+    """`gradwise.optimizers.Nadam` with `schedule_decay=1`, as keras.optimizers.Nadam.
+
+    Args:
+        learning_rate: 0.001.
+        beta_1: in [0, 1). 0.9.
+        beta_2: in [0, 1). 0.999.
+        epsilon: >= 0. 1e-7.
+        *common: see the module.
+        schedule_decay: >= 0, keyword only; 0.004 is Keras 2's. Default 1.0, which is what Keras 3 does.
+
+    Raises:
+        TypeError, ValueError: see `Adapter`.
+    """
+
+    row: ClassVar[Row] = Row(core.Nadam, keras.optimizers.Nadam, schedule_decay=1.0)
+
+
+_ALL = (SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Adamax, Nadam)
+OWN = {kind.__name__.lower(): kind for kind in _ALL}
+"""All of them, by their names in lower case."""

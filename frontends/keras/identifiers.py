@@ -1,0 +1,49 @@
+"""Optimizers from whatever names one: names, configurations, optimizers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from ... import optimizers as core
+from .classes import OWN
+from .registration import PACKAGE
+from .wrapping import wrap
+
+
+def get(identifier: Any) -> Any:
+    """An optimizer from whatever names one.
+
+    Args:
+        identifier: a name in any case such as "adam"; a dictionary from `serialize`; an optimizer of Keras, or one of
+            the core, which is wrapped; or None.
+
+    Returns:
+        An optimizer of this module where there is one of the name, otherwise Keras's own; None for None.
+
+    Raises:
+        ValueError: if it names no optimizer.
+    """
+    if isinstance(identifier, core.Optimizer):
+        return wrap(identifier)
+    if isinstance(identifier, str) and identifier.lower() in OWN:
+        return OWN[identifier.lower()]()
+    return deserialize(identifier) if isinstance(identifier, dict) else keras.optimizers.get(identifier)
+
+
+def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
+    """An optimizer from what `serialize` gave, for an optimizer of this module or for Keras's of the same name.
+
+    Args:
+        config: a dictionary with "class_name" and "config"; it does not change.
+        custom_objects: classes by name, for those that are not registered with Keras.
+
+    Raises:
+        TypeError, ValueError: if the class is unknown, or the configuration does not fit it.
+    """
+    name = str(config.get("class_name")).removeprefix(f"{PACKAGE}>").lower()
+    own = config.get("registered_name") in (None, config["class_name"], f"{PACKAGE}>{config['class_name']}")
+    if own and name in OWN and name not in (custom_objects or {}):
+        return OWN[name].from_config(config.get("config", {}), custom_objects)
+    return keras.optimizers.deserialize(dict(config), custom_objects)

@@ -1,0 +1,46 @@
+"""torch.optim in gradwise: change the import, keep everything else.
+
+`from gradwise.frontends import torch as optim`, then `optim.Adam(model.parameters(), lr=1e-3)`. Each class has torch's
+name, arguments, group keys and state keys, and is a row of a table: the formula is the core class's, in convention
+"torch".
+
+What all classes have:
+
+- `lr` >= 0, and where torch has them `betas` in [0, 1), two in anything that has items: numbers, or tensors of one
+  element, read in every step.
+- `weight_decay` >= 0, through the gradient unless the class says otherwise; `maximize` climbs.
+- `foreach` and `fused` are hints: on the CPU a step is one compiled pass over memory, elsewhere multi-tensor functions.
+- `capturable` keeps step counts beside the parameters, for CUDA graphs; `differentiable` lets autograd follow the step.
+
+A rate that is a tensor and comes from the constructor is the first group's; later groups have copies of it, and a
+parameter that stands twice in a group makes one step, not two. A gradient may have another dtype than its parameter.
+Values are checked, also those of groups and those that are changed later; torch checks those of the constructor only.
+Where torch.optim is at fault, the result is that of the stated mathematics (tests/test_frontend_torch_defects.py). The
+step with which torch's distributed checkpoints ask for state before training makes the state and counts for nothing.
+
+The state is the user's: counts and slots are read from it in every step, whoever wrote them and in whatever way, and
+keys of others stay beside them. State that lacks a piece raises KeyError; what a hyperparameter needs that was switched
+on meanwhile begins then. Loading copies.
+"""
+
+from __future__ import annotations
+
+from torch import optim
+from torch.optim import Optimizer, lr_scheduler, swa_utils
+
+from .classes import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RMSprop
+from .wrapping import Wrapped, wrap
+
+__all__ = [
+    "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer", "RMSprop", "lr_scheduler",
+    "swa_utils", "wrap",
+]  # fmt: skip
+
+if hasattr(optim, "swap_in_optimizer_params_and_state"):  # which older releases lack
+    from torch.optim import swap_in_optimizer_params_and_state
+
+    __all__ += ["swap_in_optimizer_params_and_state"]
+
+for _kind in (SGD, Adam, AdamW, NAdam, Adamax, Adagrad, Adadelta, RMSprop, Wrapped):
+    # Where users import them from, and pickles find them.
+    _kind.__module__ = __name__

@@ -1,0 +1,434 @@
+"""A torch.optim.Optimizer whose steps are those of core optimizers."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import inspect
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch._compile import _disable_dynamo
+
+from ...backends import leaves_scopes
+from ...backends.kernels.compiler import numba_is_installed
+from ...backends.scope import Mode
+from ...optimizers.core.fused.joint import lanes_of
+from ...optimizers.core.fused.lane import Lane
+from ...optimizers.core.prepared import Beside, Prepared, make
+from .asking import asks_for_state
+from .engine import Engine, Inputs
+from .linking import all_trainable, trainable
+from .loading import fit_numbers, loaded_state
+from .repeat import Ready, Repeat
+from .table import Row
+
+_HOOKS = (
+    "_optimizer_step_pre_hooks", "_optimizer_step_post_hooks", "_optimizer_state_dict_pre_hooks",
+    "_optimizer_state_dict_post_hooks", "_optimizer_load_state_dict_pre_hooks",
+    "_optimizer_load_state_dict_post_hooks",
+)  # fmt: skip
+"""Where torch keeps the hooks of an instance."""
+
+
+_NoneType = type(None)
+
+# A name, because torch.compile warns of functions that are cached.
+_WITH_NUMBA = numba_is_installed()
+# torch.compile of releases that lack this compiles what a step calls in dozens of pieces, or fails while it reads it.
+_CAN_BE_FOLLOWED = hasattr(torch.compiler, "nested_compile_region")
+
+
+def runs_compiled(groups: Sequence[dict[str, Any]]) -> bool:
+    """Whether the steps of these groups are passes over memory that gradwise itself compiles."""
+    return _WITH_NUMBA and all(p.device.type == "cpu" for group in groups for p in group["params"])
+
+
+class Adapter(torch.optim.Optimizer):
+    """Runs one core optimizer for each parameter group, on the tensors in `state`. The base of all classes here.
+
+    `p.grad` is never written. Slots of float16 and bfloat16 parameters are float32. Group keys are read in every step,
+    and checked when they have changed.
+
+    Args:
+        params: as in torch.optim.
+        *arguments, **keywords: those of the class's row.
+
+    Raises:
+        TypeError, ValueError: as torch.optim does.
+        RuntimeError: if `fused` is combined with `foreach` or `differentiable`.
+    """
+
+    row: ClassVar[Row]
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if "row" in vars(cls):
+            Row.every_slot.update(cls.row.slots)
+        # Read by inspect.signature; a user's subclass with arguments of its own has its own.
+        if "__init__" in vars(cls):
+            own = list(inspect.signature(cls.__init__).parameters.values())[1:]
+            cls.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]
+        elif "row" in vars(cls):
+            cls.__signature__ = cls.row.signature()  # type: ignore[attr-defined]
+
+    def __init__(self, params: Any, *arguments: Any, **keywords: Any) -> None:
+        given = self.row.signature().bind(params, *arguments, **keywords).arguments
+        given.pop("params")
+        self._start(params, {**self.row.defaults, **given})
+
+    def _start(self, params: Any, defaults: dict[str, Any]) -> None:
+        row = self._row()
+        row.check(defaults)
+        # The core knows which values do not go together.
+        row.make(row.attributes(defaults))
+        _check_flags(defaults, row)
+        super().__init__(params, defaults)
+
+    def _row(self) -> Row:
+        return self.row
+
+    # ---------------------------------------------------------------- groups
+
+    @_disable_dynamo
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a parameter group; its own hyperparameters are checked like those of the constructor.
+
+        A rate, or other value, that is a tensor and comes from the defaults is shared in torch by all groups, which a
+        scheduler then changes together; here groups after the first get a copy.
+
+        Args:
+            param_group: "params" and the hyperparameters that differ from the defaults.
+
+        Raises:
+            TypeError, ValueError: as torch.optim does.
+        """
+        if isinstance(param_group, dict):
+            self._row().check({key: value for key, value in param_group.items() if key != "params"})
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        if len(self.param_groups) > 1:
+            for key, default in self.defaults.items():
+                if isinstance(default, torch.Tensor) and group[key] is default:
+                    group[key] = default.clone()
+        self._remember_values(len(self.param_groups) - 1)
+        if self._row().eager:
+            places = [place for place, parameter in enumerate(group["params"]) if trainable(parameter)]
+            self._new_engine(len(self.param_groups) - 1, places)
+
+    # ---------------------------------------------------------------- steps
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step for all parameters that have a gradient.
+
+        Args:
+            closure: computes the loss and the gradients; called once, before the step. None.
+
+        Returns:
+            What the closure returned.
+
+        Raises:
+            KeyError: if the state of a parameter lacks a piece.
+            RuntimeError: if a gradient is sparse, where the class takes none.
+            TypeError, ValueError: if a gradient does not fit its parameter, or a hyperparameter is not allowed.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        if not torch.compiler.is_compiling():
+            self._update()
+        elif runs_compiled(self.param_groups) or not _CAN_BE_FOLLOWED:
+            self._update_outside()
+        else:
+            for engine, inputs in self._compiled_inputs():
+                with torch.set_grad_enabled(bool(self.defaults.get("differentiable"))):
+                    engine.run(inputs)
+        return loss
+
+    @_disable_dynamo
+    def _update_outside(self) -> None:
+        """The update where `torch.compile` need not follow."""
+        self._update()
+
+    @_disable_dynamo
+    def _compiled_inputs(self) -> list[tuple[Engine, Inputs]]:
+        """All that a step reads, looked up outside of what is compiled."""
+        return [
+            (engine, engine.inputs(gradients, present, compiling=True))
+            for _, engine, gradients, present in self._ready_groups()
+        ]
+
+    def _gradients(self) -> list[tuple[int, list[torch.Tensor], Sequence[int]]]:
+        """For each group with gradients its index, these, and their positions."""
+        groups, found = self.param_groups, []
+        if "capturable" in self.defaults:
+            for group in groups:
+                if group["params"] and group["params"][0].is_cuda:
+                    self._accelerator_graph_capture_health_check()
+                    break
+        for index, group in enumerate(groups):
+            gradients = [parameter.grad for parameter in group["params"]]
+            present: Sequence[int] = range(len(gradients))
+            if _NoneType in set(map(type, gradients)):
+                present = [place for place in present if gradients[place] is not None]
+                gradients = [gradients[place] for place in present]
+            if present:
+                found.append((index, gradients, present))
+        return found
+
+    @leaves_scopes
+    def _update(self) -> None:
+        repeat: Repeat | None = self.__dict__.get("_repeat")
+        if repeat is not None:
+            if not repeat.fits(self.param_groups, self.state):
+                self.__dict__.pop("_repeat", None)
+            elif repeat.step(self.param_groups):
+                return
+        # Parameters whose state is made in this step.
+        self._begun_now: list[tuple[int, torch.Tensor]] = []
+        try:
+            ready, before, steps = self._prepared_groups()
+        except BaseException:
+            # Some rules take what is there, zeros included, for that of a step which was made.
+            for index, parameter in self._begun_now:
+                self.state.pop(parameter, None)
+                self.__dict__.get("_engines", {}).pop(index, None)
+            self.__dict__.pop("_entries", None)
+            raise
+        finally:
+            del self._begun_now
+        with self._mode():
+            make([step for step, _ in steps], [beside for _, beside in steps])
+        self._get_ready(ready, before)
+
+    def _mode(self) -> Mode:
+        """The mode of autograd in a step."""
+        return Mode(torch.is_grad_enabled, torch.set_grad_enabled, bool(self.defaults.get("differentiable")))
+
+    def _prepared_groups(self) -> tuple[list[Ready], list[Lane | None], list[tuple[Prepared, Beside]]]:
+        """The groups of a step, their short ways, and their steps, but for what these write."""
+        ready = self._ready_groups()
+        plain = all([engine.is_plain(self.param_groups[index], present) for index, engine, _, present in ready])
+        before = lanes_of([engine.rule for _, engine, _, _ in ready]) if plain else []
+        # What schedules give, which are the user's code: the last that runs before memory is looked at.
+        rates = [engine.rate_now(self.param_groups[index]) for index, engine, _, _ in ready]
+        with self._mode():
+            # All that may fail has been done for all groups before the first is written to.
+            prepared = [self._prepared(*each, rate) for each, rate in zip(ready, rates, strict=True)]
+        return ready, before, [each for each in prepared if each is not None]
+
+    def _get_ready(self, ready: Sequence[Ready], before: Sequence[Lane | None]) -> None:
+        """After a step get ready for more like it, if the short ways of the groups have lasted for it.
+
+        Args:
+            ready: the groups that made the step.
+            before: these ways as they were before it; none if something else than a plain step was made.
+        """
+        repeat: Repeat | None = self.__dict__.get("_repeat")
+        if repeat is not None and repeat.lasts():
+            return
+        self.__dict__.pop("_repeat", None)
+        lanes = lanes_of([engine.rule for _, engine, _, _ in ready]) if before else []
+        tried = self.__dict__.get("_tried")
+        if not lanes or None in lanes or not _same(lanes, before) or (tried is not None and _same(lanes, tried)):
+            return
+        self._tried: list[Lane | None] = lanes
+        with contextlib.suppress(LookupError):
+            self._repeat: Repeat = Repeat(self.param_groups, self.state, ready)
+
+    def _ready_groups(self) -> list[Ready]:
+        """For each group with gradients its index, its engine, the gradients, and their positions.
+
+        All groups are looked at before the first makes its step. There is none if torch only asks for the state.
+        """
+        repeat: Repeat | None = self.__dict__.get("_repeat")
+        if repeat is not None:
+            repeat.sure = False
+        if not self.state and asks_for_state(self.param_groups):
+            for index, _, present in self._gradients():
+                # The rate of 0 is not the user's: it ends no schedule.
+                self._new_engine(index, present, lr=self.defaults["lr"])
+            return []
+        # Neither copies nor pickles have engines, and groups may be added or replaced.
+        engines: dict[int, Engine] = self.__dict__.setdefault("_engines", {})
+        ready = []
+        entries = self._known_entries()
+        for index, gradients, present in self._gradients():
+            engine = engines.get(index)
+            if engine is None or not engine.holds(self.param_groups[index], self.state, present, entries):
+                if any([gradient.is_sparse for gradient in gradients]):
+                    self._check_sparse(self.param_groups[index])
+                engine = self._adapted(index, present, entries) or self._new_engine(index, present)
+            ready.append((index, engine, gradients, present))
+        return ready
+
+    def _known_entries(self) -> list[Any]:
+        """The dictionaries in the state, in the list of the last step if they are the same."""
+        # Looked at once, and not by each group: there may be hundreds.
+        entries, known = self.state.values(), self.__dict__.get("_entries")
+        if known is None or len(entries) != len(known) or not all(map(operator.is_, entries, known)):
+            self._entries = known = list(entries)
+        return known
+
+    def _prepared(
+        self, index: int, engine: Engine, gradients: list[torch.Tensor], present: Sequence[int], rate: Any
+    ) -> tuple[Prepared, Beside] | None:
+        """The step of a group, but for what it writes."""
+        group = self.param_groups[index]
+        try:
+            return engine.prepared(gradients, present, group, rate)
+        except (TypeError, ValueError):
+            # So nobody else pays for a look at every tensor in every step.
+            sparse = any(gradient.is_sparse for gradient in gradients)
+            if not sparse and engine.fits():
+                raise
+            if sparse:
+                self._check_sparse(group)
+            return self._new_engine(index, present).prepared(gradients, present, group, rate)
+
+    def _adapted(self, index: int, present: Sequence[int], entries: object) -> Engine | None:
+        """The engine of a group, with other tensors in the state or further parameters; None if it cannot have them."""
+        # One that fails half-way is used no more.
+        engine: Engine | None = self.__dict__["_engines"].pop(index, None)
+        group = self.param_groups[index]
+        if engine is None:
+            return None
+        # Of which the others had a state, or this one does not go on.
+        self._note_new(index, engine.further(present))
+        if not engine.grow(group, self.state, present, entries):
+            if not all_trainable(group["params"]):
+                return None
+            begun = self._begun(group)
+            before = self.__dict__.setdefault("_used_with", {}).get(index, group)
+            if not engine.relink(group, self.state, begun, before):
+                return None
+            if not engine.holds(group, self.state, present, entries):
+                return None
+        self.__dict__["_engines"][index] = engine
+        for name in ("_repeat", "_tried"):
+            self.__dict__.pop(name, None)
+        self._remember_values(index)
+        return engine
+
+    def _note_new(self, index: int, present: Sequence[int]) -> None:
+        """Note which parameters of a group have no state yet."""
+        if "_begun_now" in self.__dict__:
+            given = self.param_groups[index]["params"]
+            self._begun_now += [(index, given[place]) for place in present if not self.state.get(given[place])]
+
+    def _begun(self, group: dict[str, Any]) -> list[int]:
+        """Which parameters of a group have a state."""
+        return [place for place, parameter in enumerate(group["params"]) if self.state.get(parameter)]
+
+    def _new_engine(self, index: int, present: Sequence[int], **instead: Any) -> Engine:
+        """The engine of a group, with other values `instead` of some of the group's."""
+        group = self.param_groups[index]
+        # Parameters that are never trained, such as indices and packed bits, may have state in loaded files.
+        begun = [place for place in self._begun(group) if trainable(group["params"][place])]
+        before = self.__dict__.setdefault("_used_with", {}).get(index, group)
+        self._note_new(index, present)
+        with self._mode():
+            first = sum(len(each["params"]) for each in self.param_groups[:index])
+            engine = Engine(self._row(), {**group, **instead}, self.state, [*begun, *present], before, first)
+        self.__dict__.setdefault("_engines", {})[index] = engine
+        for name in ("_repeat", "_tried"):
+            self.__dict__.pop(name, None)
+        self._remember_values(index)
+        return engine
+
+    def _remember_values(self, index: int) -> None:
+        """Keep a group's values as those with which its state was used last."""
+        self.__dict__.setdefault("_used_with", {})[index] = dict(self.param_groups[index])
+
+    def _check_sparse(self, group: dict[str, Any]) -> None:
+        """Raise for a group that takes no sparse gradients."""
+        reason = self._row().why_not_sparse(group, type(self).__name__)
+        if reason is not None:
+            raise RuntimeError(reason)
+
+    # ---------------------------------------------------------------- saving, loading and copying
+
+    @_disable_dynamo
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load the state that an optimizer of this class or of torch.optim's class of the same name gave.
+
+        Slots of float16 and bfloat16 parameters become float32, with all the digits they were saved with. Numbers stay
+        as they are, on the CPU unless the group is capturable. Tensors are copied: what was loaded stays as it is, and
+        two optimizers may load it. In torch they would go on with the same moments.
+
+        Args:
+            state_dict: from `state_dict`.
+
+        Raises:
+            ValueError: if groups or shapes do not fit, or it is of another class; nothing has changed then.
+        """
+        loaded: list[dict[Any, Any]] = []
+
+        def before(optimizer: torch.optim.Optimizer, given: dict[str, Any]) -> dict[str, Any]:
+            # The last of the hooks sees what will be loaded. Torch, which for every entry looks through all groups and
+            # casts it to the dtype of its parameter, is given none.
+            state = loaded_state(given, self.param_groups, self._row())
+            if state is None:
+                return given
+            loaded.append(state)
+            return {**given, "state": {}}
+
+        handle = self.register_load_state_dict_pre_hook(before)
+        # Where `__setstate__` finds it.
+        self._loading = loaded
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            handle.remove()
+            del self._loading
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        loaded = self.__dict__.get("_loading")
+        super().__setstate__({**state, "state": loaded[0]} if loaded else state)
+        if not loaded:
+            # A copy's state is another one's. What is loaded is that of the same parameters.
+            self.__dict__.pop("_engines", None)
+        self.__dict__.pop("_used_with", None)
+        for name in ("_repeat", "_tried", "_entries"):
+            self.__dict__.pop(name, None)
+        defaults = self._row().defaults
+        for group in self.param_groups:
+            # Checkpoints of older versions of torch lack what came later.
+            for key in self._row().later:
+                group.setdefault(key, defaults[key])
+            group.update(self._row().fixed)
+        for index in range(len(self.param_groups)):
+            self._remember_values(index)
+        if not loaded:
+            fit_numbers(self.state, self.param_groups, self._row())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """A copy with the hooks, which torch.optim loses."""
+        twin = object.__new__(type(self))
+        memo[id(self)] = twin
+        twin.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        for name in _HOOKS:
+            setattr(twin, name, copy.copy(getattr(self, name)))
+        return twin
+
+
+def _same(some: Sequence[Any], others: Sequence[Any]) -> bool:
+    return len(some) == len(others) and all(map(operator.is_, some, others))
+
+
+def _check_flags(values: dict[str, Any], row: Row) -> None:
+    """Raise, as torch does, for flags that exclude each other."""
+    if values.get("fused") and values.get("differentiable"):
+        raise RuntimeError("`fused` does not support `differentiable`")
+    if values.get("fused") and values.get("foreach"):
+        raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+    if not row.tensors_need_capturable or not values.get("foreach") or values.get("capturable"):
+        return
+    if isinstance(values["lr"], torch.Tensor):
+        raise ValueError("lr as a Tensor is not supported for capturable=False and foreach=True")
+    for index, beta in enumerate(values.get("betas", ())):
+        if isinstance(beta, torch.Tensor):
+            raise ValueError(f"betas[{index}] as a Tensor is not supported for capturable=False and foreach=True")

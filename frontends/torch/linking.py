@@ -1,0 +1,358 @@
+"""Build a core optimizer for parameters of torch so that its cells hold the tensors of the torch optimizer's state."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from ...backends import FLOATING, HOST, Variable, backend_of, describe
+from ...optimizers import Optimizer
+from .scalars import Scalars, are_plain, floats, new_scalars
+from .table import Row
+
+Initial = dict[tuple[str, "int | None"], Any]
+"""What cells hold in the beginning, by their names and the positions of their parameters."""
+
+_dtype_of = operator.attrgetter("dtype")
+_TRAINABLE = {getattr(torch, name) for name in FLOATING}
+
+
+class _Column(NamedTuple):
+    """The cells of one name, which stand under one key in the state.
+
+    Attributes:
+        name: of the cells.
+        key: in the state, or None if they are not stored.
+        cells: one for each place, or a single one that all parameters share.
+        places: of their parameters among those that are linked.
+        shared: whether it is a single one. It is stored with every parameter.
+    """
+
+    name: str
+    key: str | None
+    cells: list[Variable]
+    places: Sequence[int]
+    shared: bool
+
+    @property
+    def on_host(self) -> bool:
+        """Whether they hold numbers."""
+        return self.cells[0].backend is HOST
+
+    def initial(self, fresh: Initial | None) -> list[Any]:
+        """What each cell holds in the beginning: what it was built with, or another core's."""
+        if fresh is None:
+            return [cell.array for cell in self.cells]
+        return [fresh.get((self.name, place), 0) for place in ([None] if self.shared else self.places)]
+
+
+def real_view(array: torch.Tensor) -> torch.Tensor:
+    """A complex tensor as a real one with one more axis of length 2, in the same memory; a real one as it is."""
+    return torch.view_as_real(array) if array.is_complex() else array
+
+
+def trainable(parameter: torch.Tensor) -> bool:
+    """Whether a parameter's dtype is one that can be optimized. Others ride along as long as they have no gradient."""
+    return parameter.dtype in _TRAINABLE or parameter.is_complex()
+
+
+def all_trainable(parameters: Sequence[torch.Tensor]) -> bool:
+    """Whether all are `trainable`."""
+    return _TRAINABLE.issuperset(map(_dtype_of, parameters)) or all(map(trainable, parameters))
+
+
+def step_dtype() -> torch.dtype:
+    """The dtype of torch's step counts."""
+    return torch.float64 if torch.get_default_dtype() is torch.float64 else torch.float32
+
+
+def may_be_slot(value: Any, dtype: str) -> bool:
+    """Whether it is a tensor that may stand in the place of a slot of a dtype."""
+    return isinstance(value, torch.Tensor) and (trainable(value) or dtype not in FLOATING)
+
+
+def _are_slots(values: Sequence[Any]) -> bool:
+    """Whether all are plain tensors that may be slots of any dtype, asked one question after another."""
+    return set(map(type, values)) == {torch.Tensor} and _TRAINABLE.issuperset(map(_dtype_of, values))
+
+
+def may_be_number(value: Any) -> bool:
+    """Whether it is one number, of which older checkpoints have Python's."""
+    if isinstance(value, torch.Tensor):
+        return value.numel() == 1 and not value.is_complex()
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return not isinstance(value, (str, bytes))
+
+
+class Linker:
+    """Builds a core and pairs its cells with a state, in which it makes what is missing.
+
+    Args:
+        make: gives an unbuilt core.
+        row: how the state is called.
+        state: of the torch optimizer.
+        parameters: that the core shall be built for.
+        names: of the parameters.
+        capturable: whether numbers lie beside the parameters rather than on the CPU.
+        before: the core's attributes with which the state was made. What they did not ask for may begin beside it.
+        known: a core that was built for these parameters, to be linked to another state, if shapes are enough to build
+            one. None is a new one.
+
+    Attributes:
+        parameters: as given.
+        entries: for each parameter what the state has for it, or None.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], Optimizer],
+        row: Row,
+        state: Any,
+        parameters: Sequence[torch.Tensor],
+        names: Sequence[str],
+        capturable: bool,
+        before: Mapping[str, Any],
+        known: Optimizer | None = None,
+    ) -> None:
+        self._known = known
+        self._make, self._row, self._state, self._names = make, row, state, names
+        self.parameters, self._capturable, self._before = parameters, capturable, before
+        # Of a view made without gradients torch refuses to say whether it is a leaf, once its base has changed.
+        self._views = [real_view(one.detach()) if one.is_complex() else one for one in parameters]
+        # What a user's or an older checkpoint's state has as None is missing.
+        self.entries: list[Any] = list(map(state.get, parameters))
+        self._stored = [
+            {key: value for key, value in entry.items() if value is not None} if entry else {}
+            for entry in self.entries
+        ]
+        self._made: list[dict[str, Any]] = [{} for _ in parameters]
+        # Others may keep keys of their own there.
+        self._begun = [not row.own_keys.isdisjoint(entry) if entry else False for entry in self._stored]
+        self._columns: list[_Column] = []
+
+    def link(self) -> tuple[Optimizer, list[Scalars]]:
+        """The built core, and its numbers paired with the state's.
+
+        Raises:
+            KeyError: if a parameter that has begun lacks a piece of its state; the state has not changed then.
+            TypeError: if a parameter cannot be changed in place, or a slot is no tensor or a number none; the state has
+                not changed then.
+            ValueError: if a stored tensor does not fit its parameter; the state has not changed then.
+        """
+        if not torch.is_grad_enabled():
+            self._refuse_unwritable()
+        rule, fresh = self._build()
+        scalars = self._link_numbers(rule, fresh)
+        self._link_arrays(fresh)
+        for place, (entry, made) in enumerate(zip(self.entries, self._made, strict=True)):
+            if made and entry is None:
+                self._state[self.parameters[place]] = self.entries[place] = made
+            elif made:
+                entry.update(made)
+        return rule, scalars
+
+    def keys(self) -> set[str]:
+        """The keys of all that was linked."""
+        return {key for made in self._made for key in made}
+
+    # ---------------------------------------------------------------- building
+
+    def _refuse_unwritable(self) -> None:
+        """Raise if no step can write to a parameter's memory. What it was computed from, the step itself asks."""
+        first = backend_of(self.parameters[0]) if self.parameters else None
+        if first is not None and first.all_variable(self.parameters):
+            return
+        for parameter, name in zip(self.parameters, self._names, strict=True):
+            backend = backend_of(parameter)
+            own = parameter if type(parameter) is torch.nn.Parameter else parameter.detach()
+            reason = None if backend is None else backend.why_not_variable(own)
+            if reason is not None:
+                raise TypeError(f"Parameter {name!r} cannot be updated: {reason}.")
+
+    def _build(self) -> tuple[Optimizer, Initial | None]:
+        """The core, and what its cells hold in the beginning if others than they have been built with."""
+        rule = self._make() if self._known is None else self._known
+        everyone = range(len(self._views))
+        # A core that is known holds what was, not what is in the beginning.
+        on_shapes = self._known is not None or (self._row.builds_on_shapes and any(self._begun))
+        if on_shapes and self._known is None:
+            try:
+                # Slots without memory: most of them are about to be replaced by what is stored.
+                self._build_for(rule, [torch.empty_like(view, device="meta") for view in self._views], everyone)
+            except (RuntimeError, TypeError, ValueError, NotImplementedError):
+                # Tensors that have no meta form.
+                on_shapes, rule = False, self._make()
+        if not on_shapes:
+            self._build_for(rule, self._views, everyone)
+        self._columns = self._columns_of(rule)
+        self._refuse_foreign()
+        self._refuse_lacking()
+        if not on_shapes:
+            return rule, None
+        for cell, view in zip(rule.cells.parameters, self._views, strict=True):
+            cell.array = view
+        lacking = sorted({place for _, place in self._missing()})
+        fresh: Initial = {}
+        if lacking:
+            other = self._make()
+            self._build_for(other, [self._views[place] for place in lacking], lacking)
+            for cell, name, position in other.all_records():
+                fresh[name, None if position is None else lacking[position]] = cell.array
+        return rule, fresh
+
+    def _build_for(self, rule: Optimizer, arrays: Sequence[torch.Tensor], places: Sequence[int]) -> None:
+        rule.build(Variable.all_over(arrays, [self._names[place] for place in places]))
+
+    def _columns_of(self, rule: Optimizer) -> list[_Column]:
+        """What is to be linked, in the order in which it was made."""
+        columns: dict[Any, tuple[list[Variable], list[int]]] = {}
+        for cell, name, position in rule.all_records():
+            kind = name, position is None, cell.backend is HOST
+            if kind not in columns:
+                columns[kind] = [], []
+            cells, places = columns[kind]
+            cells.append(cell)
+            if position is not None:
+                places.append(position)
+        everyone = range(len(self._views))
+        return [
+            _Column(name, self._row.state_key(name), cells, everyone if shared else places, shared)
+            for (name, shared, _), (cells, places) in columns.items()
+        ]
+
+    def _missing(self) -> list[tuple[str, int]]:
+        """The keys that the rule needs and the state has not, each with a parameter that it is missing for."""
+        missing, everywhere = [], [] if self._row.iterations is None else [self._row.iterations]
+        for column in self._columns:
+            if column.key is not None and column.shared:
+                everywhere.append(column.key)
+            elif column.key is not None:
+                key = column.key
+                missing += [(key, place) for place in column.places if key not in self._stored[place]]
+        # What a whole step shares is stored with every parameter.
+        begun = [place for place, begun in enumerate(self._begun) if begun] or [0]
+        shared = [key for key in everywhere if not any(key in entry for entry in self._stored)]
+        return missing + [(key, begun[0]) for key in shared]
+
+    def _refuse_foreign(self) -> None:
+        """Raise if what stands in the place of a slot is no tensor of numbers, or in that of a number is none."""
+        if not any(self._begun):
+            return
+        pieces = [(column.key, column.places, column.on_host, column.cells[0].dtype_name) for column in self._columns]
+        for key, places, on_host, dtype in [*pieces, (self._row.iterations, range(len(self._stored)), True, "")]:
+            values = [] if key is None else [self._stored[place].get(key) for place in places]
+            if (are_plain if on_host else _are_slots)(values):
+                continue
+            for place, value in zip(places, values, strict=False):
+                if value is not None and not (may_be_number(value) if on_host else may_be_slot(value, dtype)):
+                    needed = "one number" if on_host else "a tensor of floating point" if dtype in FLOATING else dtype
+                    raise TypeError(
+                        f"The state {key!r} of parameter {self._names[place]!r} is {describe(value)} and must be "
+                        f"{needed}: convert it, or delete the parameter's state so that it begins anew."
+                    )
+
+    def _refuse_lacking(self) -> None:
+        """Raise if something is missing beside warm state, as torch does: begun anew, it would make wrong steps."""
+        if not any(self._begun):
+            return
+        missing = [(key, place) for key, place in self._missing() if self._begun[place]]
+        needed = self._row.pieces(self._before) if missing else ()
+        for key, place in missing:
+            if key in needed:
+                kept = ", ".join(map(repr, self._stored[place]))
+                raise KeyError(
+                    f"The state of parameter {self._names[place]!r} has no {key!r} beside {kept}: set all of its "
+                    "pieces, or delete the parameter's state so that it begins anew."
+                )
+
+    # ---------------------------------------------------------------- slots
+
+    def _link_arrays(self, fresh: Initial | None) -> None:
+        complex_ones = any([parameter.is_complex() for parameter in self.parameters])
+        for column in self._columns:
+            key = column.key
+            if column.on_host or key is None:
+                continue
+            if column.shared:
+                # What a whole step shares is one tensor in the state of every parameter.
+                stored = next((entry[key] for entry in self._stored if key in entry), None)
+                array = column.initial(fresh)[0] if stored is None else stored
+                self._hold(column.cells[0], array, key, 0)
+                for made in self._made:
+                    made[key] = array
+                continue
+            for cell, place, initial in zip(column.cells, column.places, column.initial(fresh), strict=True):
+                array = self._stored[place].get(key)
+                if array is None:
+                    array = initial
+                    if complex_ones and self.parameters[place].is_complex():
+                        array = torch.view_as_complex(array)
+                if array is not cell.array:
+                    self._hold(cell, array, key, place)
+                self._made[place][key] = array
+
+    def _hold(self, cell: Variable, array: torch.Tensor, key: str, place: int) -> None:
+        """Let a slot's cell hold a tensor of the state."""
+        array = real_view(array)
+        if array is cell.array:
+            return
+        name, parameter = self._names[place], self._views[place]
+        if array.shape != cell.shape:
+            raise ValueError(
+                f"The state {key!r} of parameter {name!r} has shape {tuple(array.shape)} and needs {cell.shape}: "
+                "it belongs to another parameter."
+            )
+        if array.device != parameter.device:
+            raise ValueError(
+                f"The state {key!r} of parameter {name!r} lies on {array.device}, the parameter on {parameter.device}: "
+                "move it first."
+            )
+        cell.array = array
+        cell._dtype_name = cell.backend.dtype_name(array)
+
+    # ---------------------------------------------------------------- numbers
+
+    def _link_numbers(self, rule: Optimizer, fresh: Initial | None) -> list[Scalars]:
+        numbers = [column for column in self._columns if column.on_host]
+        shared = [column for column in numbers if column.shared]
+        if self._row.iterations is not None:
+            everyone = range(len(self._views))
+            shared.insert(0, _Column(self._row.iterations, self._row.iterations, [rule.cells.iterations], everyone, True))
+        taken = {column.name for column in shared}
+        own = [column for column in numbers if column.name not in taken]
+        for column in own:
+            if column.key is None:
+                # Not stored: a parameter that has begun has made a step.
+                for cell, place in zip(column.cells, column.places, strict=True):
+                    cell.array = int(self._begun[place])
+        return [self._paired(column, fresh) for column in (*own, *shared) if column.key is not None or column.shared]
+
+    def _paired(self, column: _Column, fresh: Initial | None) -> Scalars:
+        """One number of each parameter, with its tensors; those that are missing are made."""
+        key, places = column.key, column.places
+        assert key is not None
+        values: list[Any] = [self._stored[place].get(key) for place in places]
+        new = [number for number, value in enumerate(values) if not isinstance(value, torch.Tensor)]
+        if new:
+            # What all share goes on for a new parameter; a number of its own begins.
+            begin = column.initial(fresh)
+            if column.shared:
+                begin = [next((value for value in values if value is not None), begin[0])] * len(values)
+            for number in new:
+                if values[number] is None:
+                    values[number] = begin[number]
+            count = isinstance(column.cells[0].array, int)
+            devices = [self.parameters[places[number]].device for number in new] if self._capturable else None
+            dtype = torch.float32 if self._capturable else step_dtype() if count else torch.float64
+            made = new_scalars(floats([values[number] for number in new]), dtype, devices)
+            for number, value in zip(new, made, strict=True):
+                values[number] = value
+        for place, value in zip(places, values, strict=True):
+            self._made[place][key] = value
+        return Scalars(column.cells * len(places) if column.shared else column.cells, values)

@@ -1,0 +1,202 @@
+"""What a loaded state must be, and how it is kept: with the digits it was saved with."""
+
+from __future__ import annotations
+
+import functools
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+
+from ...backends import backend_of, compute_dtype, describe
+from .linking import may_be_number, step_dtype
+from .scalars import are_plain, floats, new_scalars
+from .table import Row
+
+Groups = Sequence[Mapping[str, Any]]
+Fitted: TypeAlias = Callable[[torch.Tensor, Any], torch.Tensor]
+
+
+class _Number(NamedTuple):
+    """A number of a parameter, which will stand in its entry as a tensor.
+
+    Attributes:
+        entry: the parameter's state.
+        parameter: the parameter.
+        value: what the number is now.
+        index: what a saved state calls the parameter.
+    """
+
+    entry: dict[str, Any]
+    parameter: torch.Tensor
+    value: Any
+    index: Any
+
+
+def loaded_state(state_dict: Mapping[str, Any], groups: Groups, row: Row) -> dict[Any, Any] | None:
+    """The state of an optimizer as it will be, which shares nothing with what is loaded. Nothing changes.
+
+    What torch would cast to the dtype of 16-bit parameters keeps all its digits.
+
+    Args:
+        state_dict: what is loaded.
+        groups: of the optimizer.
+        row: how the state is called.
+
+    Returns:
+        The state; None if there are other groups, or groups of other lengths: torch says so.
+
+    Raises:
+        ValueError: if it is of another class, or of other parameters.
+    """
+    saved_groups = state_dict["param_groups"]
+    if [len(group["params"]) for group in saved_groups] != [len(group["params"]) for group in groups]:
+        return None
+    for number, group in enumerate(saved_groups):
+        missing = [key for key in row.defaults if key not in group and key not in row.later]
+        if missing:
+            raise ValueError(
+                f"The loaded parameter group {number} has no {', '.join(map(repr, missing))}: it is the state of an "
+                f"optimizer of another class than {row.core.__name__}."
+            )
+    own = dict(_indices(saved_groups, groups))
+    elsewhere = row.every_slot.difference(row.keys.values())
+    state: dict[Any, Any] = defaultdict(dict)
+    numbers: dict[tuple[int, str], list[_Number]] = {}
+    # What entries share, they go on to share.
+    copies: dict[int, torch.Tensor] = {}
+    for index, saved in state_dict["state"].items():
+        if index not in own:
+            state[index] = _own(saved, copies)
+            continue
+        parameter, number = own[index]
+        if not elsewhere.isdisjoint(saved):
+            foreign = [key for key in saved if key in elsewhere]
+            raise ValueError(
+                f"The loaded state of parameter {index} has {', '.join(map(repr, foreign))}: it is the state of an "
+                f"optimizer of another class than {row.core.__name__}."
+            )
+        state[parameter] = entry = dict(saved)
+        shape, device, dtype = parameter.shape, parameter.device, _slot_dtype(parameter, row)
+        for key, value in saved.items():
+            if value is None:
+                continue
+            if key in row.numbers:
+                numbers.setdefault((number, key), []).append(_Number(entry, parameter, value, index))
+            elif key not in row.slots:
+                entry[key] = _own(value, copies, functools.partial(_fitted, parameter, saved_groups[number]), key)
+            elif not isinstance(value, torch.Tensor):
+                raise ValueError(
+                    f"The loaded {key!r} of parameter {index} is {describe(value)} and must be a tensor: convert it."
+                )
+            elif value.shape != shape:
+                raise ValueError(
+                    f"The loaded {key!r} of parameter {index} has shape {tuple(value.shape)} and the parameter "
+                    f"{tuple(shape)}: it is the state of other parameters."
+                )
+            else:
+                fits = value.device == device and dtype in (None, value.dtype)
+                slot = value if fits else value.to(device=device, dtype=dtype)
+                slot = slot if dtype is None else _laid_like(slot, parameter)
+                entry[key] = _copy(value, copies) if slot is value else slot
+    for (number, key), several in numbers.items():
+        for each in () if are_plain([each.value for each in several]) else several:
+            if not may_be_number(each.value):
+                raise ValueError(
+                    f"The loaded {key!r} of parameter {each.index} is {describe(each.value)} and must be one number: "
+                    "convert it."
+                )
+        _fit_numbers(key, several, saved_groups[number])
+    return state
+
+
+def _indices(saved_groups: Groups, groups: Groups) -> list[tuple[Any, tuple[torch.Tensor, int]]]:
+    """Each index of a saved state with its parameter and the number of the group."""
+    return [
+        (index, (parameter, number))
+        for number, (saved, group) in enumerate(zip(saved_groups, groups, strict=True))
+        for index, parameter in zip(saved["params"], group["params"], strict=True)
+    ]
+
+
+def _copy(tensor: torch.Tensor, copies: dict[int, torch.Tensor]) -> torch.Tensor:
+    """A copy of a tensor, one for each."""
+    if id(tensor) not in copies:
+        copies[id(tensor)] = tensor.clone()
+    return copies[id(tensor)]
+
+
+def _own(value: Any, copies: dict[int, torch.Tensor], fitted: Fitted | None = None, key: Any = None) -> Any:
+    """A value that the class knows nothing of, with copies of the tensors in it.
+
+    Args:
+        value: a tensor, or what holds some.
+        copies: of tensors, by the identities of these.
+        fitted: fits a tensor under a key to the parameter that the value belongs to. None if it belongs to none.
+        key: under which the value stands.
+    """
+    if isinstance(value, torch.Tensor):
+        kept = value if fitted is None else fitted(value, key)
+        return kept if kept is not value else _copy(value, copies)
+    if isinstance(value, dict):
+        return {key: _own(item, copies, fitted, key) for key, item in value.items()}
+    several = isinstance(value, Iterable) and not isinstance(value, (str, bytes))
+    if type(value) in (list, tuple) or (fitted is not None and several):
+        return type(value)([_own(item, copies, fitted) for item in value])
+    return value
+
+
+def _fitted(parameter: torch.Tensor, group: Mapping[str, Any], value: torch.Tensor, key: Any) -> torch.Tensor:
+    """A tensor where torch has it that belongs to a parameter in a saved group, and in torch's dtype."""
+    if key == "step" and not (group.get("capturable") or group.get("fused")):
+        return value
+    dtype = parameter.dtype if parameter.is_floating_point() else value.dtype
+    return value.to(device=parameter.device, dtype=torch.float32 if key == "step" else dtype)
+
+
+def _laid_like(slot: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    """A slot in the memory format of its parameter. Another one, as channels_last, would mean a copy in every step."""
+    if slot.is_contiguous() and parameter.is_contiguous():
+        return slot
+    backend = backend_of(parameter)
+    if backend is not None and backend.order(slot) != backend.order(parameter):
+        return torch.empty_like(parameter, dtype=slot.dtype, requires_grad=False).copy_(slot)
+    return slot
+
+
+def _slot_dtype(parameter: torch.Tensor, row: Row) -> torch.dtype | None:
+    """In which dtype the slots of a parameter are stored; None if they stay as they are."""
+    dtype = parameter.dtype
+    # The two to which slots of most parameters belong, without a look at names.
+    if row.slot_dtype is None and dtype in (torch.float32, torch.float64):
+        return dtype
+    if not dtype.is_floating_point:
+        return None
+    return getattr(torch, row.slot_dtype or compute_dtype(str(dtype).removeprefix("torch.")))  # type: ignore[no-any-return]  # by its name
+
+
+def fit_numbers(state: Any, groups: Groups, row: Row) -> None:
+    """Make all numbers tensors, as those that older versions saved are not.
+
+    Args:
+        state: of the optimizer; it changes.
+        groups: of the optimizer.
+        row: how the state is called.
+    """
+    for group in groups:
+        entries = [(parameter, entry) for parameter in group["params"] if (entry := state.get(parameter))]
+        for key in row.numbers:
+            numbers = [_Number(entry, p, entry[key], None) for p, entry in entries if entry.get(key) is not None]
+            if not all([isinstance(each.value, torch.Tensor) for each in numbers]):
+                _fit_numbers(key, numbers, group)
+
+
+def _fit_numbers(key: str, numbers: Sequence[_Number], group: Mapping[str, Any]) -> None:
+    """Put new tensors into the entries."""
+    values = [each.value for each in numbers]
+    kept = [value.dtype for value in values if isinstance(value, torch.Tensor)]
+    devices = [each.parameter.device for each in numbers] if group.get("capturable") else None
+    dtype = torch.float32 if devices else kept[0] if kept else step_dtype()
+    for each, new in zip(numbers, new_scalars(floats(values), dtype, devices), strict=True):
+        each.entry[key] = new

@@ -1,0 +1,163 @@
+"""A step of a torch optimizer that is like the last one: of all its groups at once, with one look at everything."""
+
+from __future__ import annotations
+
+import itertools
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import torch
+
+from ...backends.kernels.lists import comparable, same_objects
+from ...optimizers.core.fused.joint import Joint
+from .asking import asks_for_state
+from .engine import Engine, alike
+from .scalars import joined
+
+_parameters_of = operator.itemgetter("params")
+_gradient_of = operator.attrgetter("grad")
+
+Ready: TypeAlias = tuple[int, Engine, list[torch.Tensor], Sequence[int]]
+"""A group that makes a step: its index, its engine, the gradients, and their positions in the group."""
+
+
+class Repeat:
+    """A step that is ready to be made again.
+
+    In every step it sees anew which groups there are, with which parameters and values, what the state holds, and which
+    parameters have a gradient. What all this was is kept; if anything else is there, the general step takes over.
+
+    Args:
+        groups: of the optimizer.
+        state: of the optimizer.
+        ready: the groups that made the last step.
+
+    Attributes:
+        sure: whether nothing but this has used the engines since its last step.
+
+    Raises:
+        LookupError: if there is no such step.
+    """
+
+    def __init__(self, groups: Sequence[dict[str, Any]], state: Any, ready: Sequence[Ready]) -> None:
+        self._engines = engines = [engine for _, engine, _, _ in ready]
+        if not comparable():
+            raise LookupError("lists cannot be compared")
+        if any(engine.keys_read != engines[0].keys_read for engine in engines):
+            raise LookupError("other values count in some groups than in others")
+        self._joint = Joint([engine.rule for engine in engines])
+        # Some have one number for all of their parameters.
+        self._numbers = engines[0].numbers if len(engines) == 1 else joined([engine.numbers for engine in engines])
+        # For each of these numbers its place among those that a step counts up; None if it does none of them.
+        counted = {id(cell): place for place, cell in enumerate(self._joint.counted)}
+        self._counted = [_places(counted, scalars.cells) for scalars in self._numbers]
+        self._state = state
+        self._groups = [groups[index] for index, _, _, _ in ready]
+        self._lengths = list(map(len, [*groups, *map(_parameters_of, groups)]))
+        self._entries = [entry for engine in engines for entry in engine.entries]
+        # Where nobody else keeps anything, all there is is read in one go.
+        self._alone = all(engine.alone for engine in engines)
+        starts = [0, *itertools.accumulate(map(len, map(_parameters_of, groups)))]
+        places = [starts[index] + position for index, _, _, present in ready for position in present]
+        everyone = [*itertools.chain.from_iterable(map(_parameters_of, groups))]
+        self._present = [everyone[place] for place in places]
+        self._absent = [everyone[place] for place in sorted(set(range(starts[-1])).difference(places))]
+        self._read = engines[0].read
+        self._values = [engine.values for engine in engines]
+        self._live = [number for number, engine in enumerate(engines) if engine.live]
+        self._objects = self._now(groups)
+        # What the cores hold is seen in every step in the parameters and the state.
+        if not {id(each) for each in self._objects}.issuperset(map(id, self._joint.arrays())):
+            raise LookupError("a core holds other arrays than the state")
+        self.sure = False
+
+    def lasts(self) -> bool:
+        """Whether it may be made again after another step."""
+        return self._joint.lasts()
+
+    def _now(self, groups: Sequence[dict[str, Any]]) -> list[Any]:
+        """All that must be the same objects as before."""
+        if self._alone:
+            contents = itertools.chain.from_iterable(map(dict.values, self._entries))
+        else:
+            contents = itertools.chain.from_iterable(engine.contents() for engine in self._engines)
+        parameters = itertools.chain.from_iterable(map(_parameters_of, groups))
+        return [*groups, *parameters, *self._state.values(), *contents]
+
+    def fits(self, groups: Sequence[dict[str, Any]], state: Any) -> bool:
+        """Whether groups, parameters and what the state holds are the same objects as before."""
+        if state is not self._state:
+            return False
+        try:
+            now = self._now(groups)
+        except KeyError:
+            return False
+        same = same_objects.run(id(now), id(self._objects))
+        return bool(same) and list(map(len, [*groups, *map(_parameters_of, groups)])) == self._lengths
+
+    def step(self, groups: Sequence[dict[str, Any]]) -> bool:
+        """Make the step, once it fits, if all else is as it was but for numbers; whether it was made.
+
+        Args:
+            groups: of the optimizer.
+
+        Raises:
+            ValueError: if a hyperparameter is not allowed; nothing has changed then.
+        """
+        if not self._entries and asks_for_state(groups):
+            return False
+        # Nothing is if this is interrupted.
+        sure, self.sure = self.sure, False
+        values = list(map(self._read, self._groups))
+        followed = bool(self._live) or not alike(values, self._values)
+        if followed and not self._follow(values):
+            return False
+        if self._absent and any([gradient is not None for gradient in map(_gradient_of, self._absent)]):
+            return False
+        gradients = list(map(_gradient_of, self._present))
+        for scalars in self._numbers:
+            scalars.read()
+        # Hundreds of optimizers of one parameter are out of the processor's reach: what is not touched costs nothing.
+        untouched = sure and not followed
+        changed = [] if untouched else [number for number, engine in enumerate(self._engines) if engine.changed]
+        # It refuses all that is no tensor, such as None.
+        step = self._joint.prepared(gradients, changed, sure)
+        if step is None:
+            return False
+        calls: list[Any] = []
+        for scalars, places in zip(self._numbers, self._counted, strict=True):
+            calls += scalars.writing(scalars.after({}) if places is None else places(step.after))
+        step.make(calls)
+        for number in changed:
+            self._engines[number].changed = False
+        self.sure = True
+        return True
+
+    def _follow(self, values: list[Any]) -> bool:
+        """Take over what has changed in groups. False if a group makes no such step any more."""
+        for number, (engine, group) in enumerate(zip(self._engines, self._groups, strict=True)):
+            if number in self._live or not alike(values[number], self._values[number]):
+                # Where one is refused, it is not known what is followed.
+                self._values[number] = None
+                if not engine.follow(group) or engine.needs_tensors(group):
+                    return False
+                self._values[number] = engine.values
+        self._live = [number for number, engine in enumerate(self._engines) if engine.live]
+        return True
+
+
+def _places(known: dict[int, int], cells: Sequence[Any]) -> Callable[[Sequence[Any]], Sequence[Any]] | None:
+    """A function that picks from a sequence what belongs to some cells; None if none of them is known.
+
+    Raises:
+        LookupError: if only some are.
+    """
+    places = [known[id(cell)] for cell in cells if id(cell) in known]
+    if not places:
+        return None
+    if len(places) < len(cells):
+        raise LookupError("some numbers change, and others do not")
+    if places == list(range(places[0], places[0] + len(places))):
+        return operator.itemgetter(slice(places[0], places[0] + len(places)))
+    return operator.itemgetter(*places)

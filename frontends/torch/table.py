@@ -1,0 +1,238 @@
+"""How a class of torch.optim maps to a core optimizer: its arguments, and the names of its state."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+
+from ...backends import HOST, is_number
+from ...optimizers import Optimizer
+from ...optimizers.core.building import STRUCTURE
+from ...optimizers.core.conventions import facts_of
+from ...optimizers.core.hyperparameters import LEARNING_RATE, Flag, Number
+from ...optimizers.core.hyperparameters import hyperparameters as hyperparameters_of
+
+Names = Mapping[str, "str | tuple[str, ...]"]
+
+_NAMED_IN_ERRORS = {"lr": "learning rate", "betas": "beta parameter", "eps": "epsilon value"}
+_NOT_IN_GROUPS = ("name", "convention", "slot_dtype", "jit_compile", "built", "learning_rate")
+
+
+class Row:
+    """A class of torch.optim as it is made from a core class in convention "torch".
+
+    Args:
+        core: the core class.
+        positional: torch's arguments after `params`, with their defaults, in torch's order.
+        keyword: torch's keyword-only arguments with their defaults.
+        hyperparameters: for each group key that changes the formula, the core's attribute, or attributes.
+        slots: for each slot of the core, torch's key.
+        numbers: for each number the core keeps for a parameter, torch's key. A count of steps that is not named here is
+            not stored: a parameter with state has made a step.
+        fixed: group keys that are no arguments, with their values.
+        sparse: whether sparse gradients are taken, by their rows where the rule leaves the others as they are.
+        eager: whether state exists from the start, rather than from a parameter's first gradient.
+        ranges: by the core's attributes, where torch allows less than the core.
+        added_later: hyperparameters that checkpoints of older versions of torch lack; all lack newer flags.
+        tensors_need_capturable: whether torch's multi-tensor functions take tensors for numbers only if capturable.
+    """
+
+    every_slot: ClassVar[set[str]] = set()
+    """The keys of the slots of all classes; what a user's own optimizer calls its slots is not among them."""
+
+    iterations: str | None = None
+    """The key under which the number of calls is stored, or None."""
+
+    own_keys: frozenset[str]
+    """The keys of all that the class keeps in the state. There may be others beside them."""
+
+    builds_on_shapes = True
+    """Whether `build` needs no more of the parameters than shapes, so that stored slots take no memory twice."""
+
+    slot_dtype: str | None = None
+    """The name of the dtype of slots; None is float32 for 16-bit parameters, else the parameter's."""
+
+    def __init__(
+        self,
+        core: type[Optimizer],
+        positional: Mapping[str, Any],
+        keyword: Mapping[str, Any],
+        hyperparameters: Names,
+        slots: Mapping[str, str],
+        numbers: Mapping[str, str],
+        fixed: Mapping[str, Any] | None = None,
+        sparse: bool = False,
+        eager: bool = False,
+        ranges: Mapping[str, Number] | None = None,
+        added_later: Sequence[str] = (),
+        tensors_need_capturable: bool = False,
+    ) -> None:
+        self.core = core
+        self.tensors_need_capturable = tensors_need_capturable
+        self.positional, self.keyword = dict(positional), dict(keyword)
+        self.hyperparameters = dict(hyperparameters)
+        self.keys = {**numbers, **slots}
+        self.slots, self.numbers = frozenset(slots.values()), frozenset(numbers.values())
+        self.own_keys = self.slots | self.numbers
+        self.fixed = dict(fixed or {})
+        self.later = [key for key, value in self.defaults.items() if value is None or isinstance(value, bool)]
+        self.later += [*added_later, *self.fixed]
+        self.sparse = sparse
+        self.eager = eager
+        self.ranges = {**hyperparameters_of(core), "learning_rate": LEARNING_RATE, **(ranges or {})}
+        for name, number in (ranges or {}).items():
+            number.name = name
+
+    def why_not_sparse(self, group: Mapping[str, Any], name: str) -> str | None:
+        """Why the gradients of a group must not be sparse, in torch's words for a class; None if they may be."""
+        if not self.sparse:
+            return f"{name} does not support sparse gradients"
+        if group.get("weight_decay") and "sum" in self.slots:
+            return "weight_decay option is not compatible with sparse gradients"
+        return None
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """What a group holds if nothing else is said."""
+        return {**self.positional, **self.keyword, **self.fixed}
+
+    def signature(self) -> inspect.Signature:
+        """Torch's own signature of the class."""
+        either, only = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+        return inspect.Signature(
+            [
+                inspect.Parameter("params", either),
+                *(inspect.Parameter(name, either, default=value) for name, value in self.positional.items()),
+                *(inspect.Parameter(name, only, default=value) for name, value in self.keyword.items()),
+            ]
+        )
+
+    def state_key(self, record: str) -> str | None:
+        """The key under which a cell's content is stored, or None."""
+        return self.keys.get(record)
+
+    def pieces(self, attributes: Mapping[str, Any]) -> set[str]:
+        """The keys of all that a core with these attributes keeps in the state."""
+        built = self.make(attributes)
+        built.build([torch.zeros(1, device="cpu")])
+        keys = {self.state_key(record.name) for record in built.all_records()}
+        return {key for key in (*keys, self.iterations) if key is not None}
+
+    def attributes(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Values of a group as attributes of the core."""
+        found: dict[str, Any] = {}
+        for key, names in self.hyperparameters.items():
+            if key not in values:
+                continue
+            if isinstance(names, str):
+                found[names] = self._fitting(names, values[key], f"Tensor {key}")
+                continue
+            for place, (name, value) in enumerate(zip(names, _as_many(key, names, values[key]), strict=True)):
+                found[name] = self._fitting(name, value, f"Tensor {key}[{place}]")
+        return found
+
+    def _fitting(self, name: str, value: Any, called_tensor: str) -> Any:
+        if isinstance(value, torch.Tensor):
+            if value.numel() != 1:
+                raise ValueError(f"{called_tensor} must be 1-element")
+            # A device is not waited for: there the tensor itself goes into the formula.
+            return value.reshape(()) if value.ndim else value
+        return bool(value) if isinstance(self.ranges.get(name), Flag) else value
+
+    def check(self, values: Mapping[str, Any]) -> None:
+        """Raise ValueError, in torch's words, if a hyperparameter is not allowed."""
+        for key, names in self.hyperparameters.items():
+            if key not in values:
+                continue
+            value = values[key]
+            if not isinstance(names, tuple):
+                self._check_one(names, value, _NAMED_IN_ERRORS.get(key, f"{key} value"), f"Tensor {key}")
+                continue
+            items = _as_many(key, names, value)
+            for index, (name, item) in enumerate(zip(names, items, strict=True)):
+                called = f"{_NAMED_IN_ERRORS.get(key, key)} at index {index}"
+                self._check_one(name, item, called, f"Tensor {key}[{index}]")
+            if len({isinstance(item, torch.Tensor) for item in items}) > 1:
+                raise ValueError(f"{key} must be either both floats or both Tensors")
+
+    def _check_one(self, name: str, value: Any, called: str, called_tensor: str) -> None:
+        fitting = self._fitting(name, value, called_tensor)
+        rule = self.ranges.get(name)
+        if rule is None:
+            return
+        try:
+            if value is not None or not rule.optional:
+                rule.checked(fitting, self.core.__name__)
+        except ValueError as error:
+            raise ValueError(f"Invalid {called}: {value} ({error})") from None
+
+    def make(self, attributes: Mapping[str, Any]) -> Optimizer:
+        """An unbuilt core optimizer."""
+        return self.core(convention="torch", **attributes)
+
+
+def _as_many(key: str, names: Sequence[str], value: Any) -> Sequence[Any]:
+    """The items of a group's value, as many as there are names."""
+    items: Sequence[Any] = value if type(value) is tuple else _items(value)
+    if len(items) != len(names):
+        raise ValueError(f"Invalid {key}: {value!r} (expected {len(names)} numbers)")
+    return items
+
+
+def _items(values: Any) -> list[Any]:
+    """What stands in anything that has a length and places: lists of any kind, arrays, tensors; else nothing."""
+    try:
+        return [values[place] for place in range(len(values))]
+    except (TypeError, LookupError):
+        return []
+
+
+class OwnRow(Row):
+    """A row made from a core optimizer that a user has: its attributes are the group keys, its cells the state keys.
+
+    Args:
+        template: the optimizer. It is copied, and does not change.
+    """
+
+    builds_on_shapes = False
+
+    def __init__(self, template: Optimizer) -> None:
+        self.template = template.unbuilt_copy()
+        public = {
+            name: value
+            for name, value in vars(self.template).items()
+            if not (name.startswith("_") or name in _NOT_IN_GROUPS or name in STRUCTURE)
+            and (value is None or isinstance(value, (bool, str)) or is_number(value))
+        }
+        rate = float(self.template.learning_rate)
+        hyperparameters = {"lr": "learning_rate", **{name: name for name in public}}
+        # Where no parameter counts its own steps, the number of all of them is what torch calls "step".
+        self.iterations = "iterations" if facts_of(self.template.convention).counts_steps_of_each else "step"
+        self.slot_dtype = self.template.slot_dtype
+        built = self.template.unbuilt_copy()
+        built.build([torch.zeros(1)])
+        records = built.all_records()
+        super().__init__(
+            type(template),
+            {"lr": rate, **public},
+            {},
+            hyperparameters,
+            slots={r.name: r.name for r in records if r.position is not None and r.cell.backend is not HOST},
+            numbers={name: name for name in (self.iterations, *(r.name for r in records if r.cell.backend is HOST))},
+        )
+        self.own_keys = frozenset((self.iterations, *(record.name for record in records)))
+
+    def state_key(self, record: str) -> str | None:
+        """The cell's own name."""
+        return record
+
+    def make(self, attributes: Mapping[str, Any]) -> Optimizer:
+        """A copy of the optimizer with these attributes. A schedule stays until the group has another rate."""
+        rule: Optimizer = self.template.unbuilt_copy()
+        for name, value in attributes.items():
+            if name != "learning_rate" or rule.learning_rate_schedule is None:
+                setattr(rule, name, value)
+        return rule

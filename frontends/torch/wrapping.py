@@ -1,0 +1,57 @@
+"""Any core optimizer as a torch optimizer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ... import optimizers as core
+from ...optimizers.core.conventions import facts_of
+from .adapter import Adapter
+from .table import OwnRow, Row
+
+
+class Wrapped(Adapter):
+    """A core optimizer as a torch optimizer; made by `wrap`."""
+
+    def __init__(self, params: Any, row: OwnRow) -> None:
+        self._own_row = row
+        self._start(params, row.defaults)
+
+    def _row(self) -> Row:
+        return self._own_row
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """As `Adapter`, but clipping by a global norm, which is a group's own, allows one group only."""
+        template = self._own_row.template
+        together = template.clipnorm if facts_of(template.convention).clipnorm_is_global else template.global_clipnorm
+        if together is not None and self.param_groups:
+            raise ValueError(
+                f"{template.name!r} clips by a global norm and would do so in each group apart: use one group, or "
+                "torch.nn.utils.clip_grad_norm_."
+            )
+        super().add_param_group(param_group)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_own_row": self._own_row}
+
+
+def wrap(optimizer: core.Optimizer, params: Any) -> Wrapped:
+    """Any core optimizer, your own included, as a torch.optim.Optimizer.
+
+    Each parameter group runs a copy of the optimizer. Its number-like attributes are the groups' keys ("lr" for
+    `learning_rate`), so that groups and schedulers can change them; its slots and numbers lie in `state` under their
+    own names. What a whole step shares is stored with every parameter. A schedule of the optimizer goes on until a
+    group's "lr" is set to something else; groups show its rate.
+
+    Args:
+        optimizer: it is copied, and does not change.
+        params: as in torch.optim.
+
+    Raises:
+        TypeError: if `optimizer` is no core optimizer.
+        ValueError: as torch.optim does; also for clipping by a global norm with several groups, which it would be
+            computed in apart.
+    """
+    if not isinstance(optimizer, core.Optimizer):
+        raise TypeError(f"wrap takes an optimizer of gradwise.optimizers, received {type(optimizer).__name__}.")
+    return Wrapped(params, OwnRow(optimizer))

@@ -1,0 +1,755 @@
+"""The cells of an optimizer: parameters, slots, step-wide scalars, and how they come to be.
+
+`build` is run once for a set of parameters, on the user's instance (imperative) or on an unbuilt copy whose cells hold
+nothing themselves (functional). Rules create their slots there and find them again by `variable_index`.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from typing import Any, NamedTuple
+
+from ...backends import (
+    FLOATING,
+    HOST,
+    NUMPY,
+    Backend,
+    Variable,
+    backend_of,
+    compute_dtype,
+    describe,
+    handle_of,
+    value_of,
+    values_of,
+)
+from ...schedules.base import LearningRateSchedule
+from .checks import as_list, check_one_backend, check_parameter
+from .insertion import Insertion
+
+STRUCTURE = frozenset((
+    "_iterations", "_rate", "_records", "_parameters", "_index", "_grouped", "_numbers", "_counts", "_shared",
+    "_pristine", "_templates", "fusion", "_handle", "_hashed", "_tree", "_slot_names", "_bare_names", "built",
+    "_building", "_off_when_built", "_arrays", "_loaded", "_taken", "_apart", "_remembered",
+))  # fmt: skip
+"""Attributes that belong to a built instance and not to its configuration."""
+
+_PLAIN = frozenset((float, int, bool, str, bytes, type(None)))
+"""The classes of most attributes, which hold nothing else."""
+_NOT_COPIED = frozenset((
+    "_index", "_templates", "fusion", "_handle", "_hashed", "_tree", "_slot_names", "_bare_names", "_taken", "_apart",
+    "_remembered",
+))  # fmt: skip
+"""Attributes that hold for one object and not for its copy."""
+
+
+class Record(NamedTuple):
+    """A cell an optimizer made: its name, and the parameter it belongs to (None for what a whole step shares)."""
+
+    cell: Variable
+    name: str
+    position: int | None
+
+
+class CellKeeper:
+    """Keeps the cells of one optimizer. The base of `Optimizer`; see there."""
+
+    slot_dtype: Any
+    name: str
+    _excluded: list[Any]
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if "build" in vars(cls):
+            cls.build = _guarded(cls.build)  # type: ignore[method-assign]  # every override gets the same guard
+
+    def _reset_structure(self) -> None:
+        self.cells.iterations = Variable.scalar(0, "iteration")
+        self.cells.rate = Variable.scalar(0.0, "learning_rate")
+        self.cells.records: list[Record] = []
+        # For each name of a cell the parameters that have one.
+        self.cells.taken: dict[str, set[int | None]] = {}
+        self.cells.parameters: list[Variable] = []
+        self.cells.index: dict[int, int] = {}
+        self.cells.grouped: list[list[Variable]] = []
+        self.cells.numbers: list[list[Variable]] = []
+        self.cells.counts: list[list[Variable]] = []
+        self.cells.steps: list[Variable] = []
+        self.cells.shared: list[Variable] = []
+        self._templates: dict[Any, Any] = {}
+        self._handle = handle_of(self)
+        self._pristine: dict[str, Any] | None = None
+        self.built = False
+        self._building = False
+        self._off_when_built: set[str] = set()
+        self._arrays: dict[str, Any] = {}
+        self._hashed = False
+        self.cells.loaded = False
+        self._tree: Any = None
+        self.cells.slot_names: list[str] = []
+        self._bare_names: set[str] = set()
+        self._apart: dict[bool, Any] = {}
+        self._remembered: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in _NOT_COPIED}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._reset_structure()
+        vars(self).update(state)
+        self.cells.loaded = bool(self.cells.parameters)
+        # Parameters are known by identity, and a copy has copies of them.
+        for position, cell in enumerate(self.cells.parameters):
+            self.cells.index[id(cell)] = position
+            self.cells.index[id(cell.array)] = position
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """A copy in memory, where identities are kept: it knows the copies of its parameters and no others."""
+        other = type(self).__new__(type(self))
+        memo[id(self)] = other
+        other.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        other.cells.loaded = False
+        return other
+
+    def relink(self, variables: Sequence[Any]) -> None:
+        """Go on with other arrays in place of the parameters that the optimizer was built for.
+
+        Parameters are known by identity, which some formats do not keep: after joblib an estimator's arrays and its
+        optimizer's are apart. (If they are still equal when the first step after loading is made, that step links them
+        by itself.) State and step count stay as they are; the arrays are not changed.
+
+        Args:
+            variables: one for each parameter, in the order of `build`, of the same library, shapes and dtypes.
+
+        Raises:
+            TypeError, ValueError: if the optimizer is not built, or an array cannot take the place of its parameter;
+                nothing has changed then.
+        """
+        if not self.cells.parameters:
+            raise ValueError(f"Optimizer {self.name!r} is not built: call build(variables) first.")
+        variables = as_list(variables, "variables")
+        reason = self._why_not_linked(variables)
+        if reason is not None:
+            raise ValueError(f"Optimizer {self.name!r} cannot be linked to these variables: {reason}.")
+        self._link_to(variables, self._cells_for(variables))
+
+    def _why_not_linked(self, variables: Sequence[Any]) -> str | None:
+        """Why variables cannot take the places of the parameters, or None."""
+        if len(variables) != len(self.cells.parameters):
+            return f"they are {len(variables)}, and it was built for {len(self.cells.parameters)}"
+        for cell, array in zip(self.cells.parameters, variables, strict=True):
+            held = value_of(array)
+            alike = backend_of(held) is cell.backend and cell.backend.shape(held) == cell.shape
+            if not alike or cell.backend.dtype_name(held) != cell.dtype_name:
+                kind = f"a {cell.backend.name} array of dtype {cell.dtype_name} and shape {cell.shape}"
+                return f"{describe(held)} cannot stand for {cell.name!r}, which is {kind}"
+        return None
+
+    def _link_to(self, variables: Sequence[Any], cells: list[Variable]) -> None:
+        before = list(self.cells.parameters)
+        excluded = {id(known): cell for cell in before for known in (cell, cell.array)}
+        now: list[Variable] = []
+        for old, new, variable in zip(before, cells, variables, strict=True):
+            if new is not variable:
+                new.name, new.constraint = old.name, old.constraint
+            now.append(new)
+        places = {id(old): new for old, new in zip(before, now, strict=True)}
+        given = {id(new): variable for new, variable in zip(now, variables, strict=True)}
+        for keeper in self.all_optimizers():
+            keeper._excluded = [
+                places[id(excluded[id(each)])] if id(each) in excluded else each for each in keeper._excluded
+            ]
+            keeper.cells.parameters = [places.get(id(cell), cell) for cell in keeper.cells.parameters]
+            keeper.cells.grouped = [[places.get(id(cell), cell) for cell in cells] for cells in keeper.cells.grouped]
+            keeper.cells.index = {id(cell): position for position, cell in enumerate(keeper.cells.parameters)}
+            keeper.cells.index |= {id(given[key]): position for key, position in keeper.cells.index.items()}
+            keeper.forget_plan()
+        self.cells.loaded = False
+
+    def _link_if_loaded(self, variables: Sequence[Any]) -> None:
+        """After loading, take variables that equal the parameters for these, if identity was not kept."""
+        if not self.cells.loaded or any(id(variable) in self.cells.index for variable in variables):
+            self.cells.loaded = False
+            return
+        if self._why_not_linked(variables) is None and all(
+            cell.backend.same_values(value_of(array), cell.array)
+            for cell, array in zip(self.cells.parameters, variables, strict=True)
+        ):
+            self._link_to(variables, self._cells_for(variables))
+
+    def forget_plan(self) -> None:
+        """Forget how steps were made with the arrays so far."""
+
+    def _refuse_change(self, name: str) -> None:
+        """Raise if the optimizer was hashed and what would change belongs to its value."""
+        # What `build` makes does not belong to the value.
+        if vars(self).get("_hashed") and not self._building and name not in STRUCTURE:
+            raise RuntimeError(
+                f"{self.name!r} cannot change its {name} any more, because it was hashed, as static arguments of "
+                "jax.jit and keys of dictionaries are: change a copy (copy.copy(optimizer)) instead."
+            )
+
+    # ---------------------------------------------------------------- building
+
+    def build(self, variables: Sequence[Any]) -> None:
+        """Create the slots for these parameters. Later calls do nothing.
+
+        A rule with slots overrides this, calls `super().build(variables)` and creates them.
+
+        Args:
+            variables: NumPy arrays, torch tensors or `Variable`s; inside an override they are always `Variable`s.
+
+        Raises:
+            TypeError: if a parameter cannot be updated in place, or parameters of several libraries are mixed.
+            ValueError: if a parameter appears twice or has an unsupported dtype.
+        """
+
+    def _make_own_slots(self) -> None:
+        """Slots of features that every optimizer has, made before the rule's."""
+
+    def _cells_for(self, variables: Sequence[Any]) -> list[Variable]:
+        """The parameters as cells, checked."""
+        cells: list[Variable] = []
+        backends: list[Backend] = []
+        seen: dict[int, int] = {}
+        for position, array in enumerate(variables):
+            name = array.name if isinstance(array, Variable) else f"variable_{position}"
+            backends.append(check_parameter(array, name))
+            if not isinstance(array, Variable):
+                reason = backends[-1].why_not_variable(array)
+                if reason is not None:
+                    raise TypeError(f"Parameter {name!r}, {describe(array)}, cannot be updated: {reason}.")
+            if id(array) in seen:
+                raise ValueError(
+                    f"Parameter {position} ({name!r}) is the same object as parameter {seen[id(array)]}: "
+                    "give each parameter once."
+                )
+            seen[id(array)] = position
+            cells.append(array if isinstance(array, Variable) else Variable.over(array, name))
+        check_one_backend(backends, [cell.name for cell in cells])
+        return cells
+
+    def _adopt(self, variables: Sequence[Any], cells: list[Variable]) -> None:
+        self.cells.parameters = cells
+        self.cells.index = {id(array): position for position, array in enumerate(variables)}
+        self.cells.index.update({id(cell): position for position, cell in enumerate(cells)})
+        for _, nested in self.nested_optimizers():
+            # An optimizer inside another counts the outer one's steps.
+            nested.cells.iterations = self.cells.iterations
+        self._make_own_slots()
+
+    def _group(self) -> None:
+        """Sort the cells by parameter, arrays and numbers apart, once they are all made."""
+        self.cells.grouped = grouped = [[parameter] for parameter in self.cells.parameters]
+        numbers: list[list[Variable]] = [[] for _ in self.cells.parameters]
+        self.cells.numbers = numbers
+        records = self.all_records()
+        for cell, _, position in records:
+            if position is None:
+                continue
+            if cell.backend is HOST:
+                numbers[position].append(cell)
+            elif cell.dtype_name in FLOATING:
+                # Random keys and flags are for the whole step: within one parameter's all is in the dtype computed in.
+                grouped[position].append(cell)
+        counted = [keeper.cells.steps for keeper in self.all_optimizers() if keeper.cells.steps]
+        self.cells.counts = [list(cells) for cells in zip(*counted, strict=True)]
+        self.cells.shared = [record.cell for record in records if record.position is None]
+
+    def take_in(self, other: CellKeeper, insertion: Insertion) -> None:
+        """Go on with the parameters of another optimizer too, which was made alike and built for further ones.
+
+        Args:
+            other: the optimizer. It is no more to be used.
+            insertion: where its parameters come to stand among the own ones.
+
+        Raises:
+            LookupError: if there is more to it than a list of cells for each name, as where parameters share something;
+                nothing has changed then.
+        """
+        pairs = list(zip(self.all_optimizers(), other.all_optimizers(), strict=True))
+        lists = [each for own, further in pairs for each in _joined_lists(own, further)]
+        for keeper, name, cells, more in lists:
+            vars(keeper)[name] = insertion.joined(cells, more)
+        for own, further in pairs:
+            if not insertion.behind:
+                own.cells.records = _moved(own.cells.records, insertion.known)
+                own.cells.index = {key: insertion.known[at] for key, at in own.cells.index.items()}
+            own.cells.records += _moved(further.cells.records, insertion.further)
+            own.cells.index |= {key: insertion.further[at] for key, at in further.cells.index.items()}
+            own.cells.taken = {}
+            for name in ("_parameters", "_grouped", "_numbers", "_counts"):
+                both = getattr(own, name), getattr(further, name)
+                setattr(own, name, insertion.joined(*both) if any(both) else [])
+            own._templates, own._apart, own._remembered = {}, {}, None
+
+    def as_tree(self, values: Sequence[Any]) -> Any:
+        """Values for all parameters in the tree that `init` was given; a list on the imperative path.
+
+        Args:
+            values: one for each parameter, in the order of `build`.
+        """
+        return list(values) if self._tree is None else self._tree.unflatten(values)
+
+    def step_counters(self) -> set[Variable]:
+        """The cells that count steps."""
+        return {self.cells.iterations, *(cell for keeper in self.all_optimizers() for cell in keeper.cells.steps)}
+
+    def _host_scalars(self) -> list[Variable]:
+        """The learning rate and the scalars a step shares."""
+        return [self.cells.rate, *(cell for cell in self.cells.shared if cell.backend is HOST)]
+
+    def nested_optimizers(self) -> Iterator[tuple[str, CellKeeper]]:
+        """Optimizers that this one keeps as attributes, or in lists or dicts that are attributes."""
+        for name, value in vars(self).items():
+            if type(value) in _PLAIN:
+                continue
+            if isinstance(value, CellKeeper):
+                yield name, value
+            elif name in STRUCTURE:
+                continue
+            elif isinstance(value, (list, tuple)):
+                # Lists of cells are as long as there are parameters.
+                if value and not isinstance(value[0], Variable):
+                    yield from ((f"{name}/{i}", item) for i, item in enumerate(value) if isinstance(item, CellKeeper))
+            elif isinstance(value, dict):
+                yield from ((f"{name}/{key}", item) for key, item in value.items() if isinstance(item, CellKeeper))
+
+    def all_optimizers(self) -> Iterator[CellKeeper]:
+        """This optimizer and those inside it."""
+        yield self
+        for _, nested in self.nested_optimizers():
+            yield from nested.all_optimizers()
+
+    def all_records(self) -> list[Record]:
+        """This optimizer's records and those of the optimizers inside it, under names that are unique."""
+        records = list(self.cells.records)
+        for prefix, nested in self.nested_optimizers():
+            records += [record._replace(name=f"{prefix}/{record.name}") for record in nested.all_records()]
+        return records
+
+    def unbuilt_copy(self) -> Any:
+        """An instance with the same configuration and no cells."""
+        copy = object.__new__(type(self))
+        for name, value in vars(self).items():
+            if name in STRUCTURE or (self._pristine is not None and name not in self._pristine):
+                continue
+            if self._pristine is not None and has_cells(value):
+                value = self._pristine[name]
+            vars(copy)[name] = _unbuilt(value)
+        copy._reset_structure()
+        copy.cells.rate = Variable.scalar(self.cells.rate.value, "learning_rate")
+        copy._arrays = self._arrays
+        return copy
+
+    # ---------------------------------------------------------------- creating slots and scalars
+
+    def add_variable_from_reference(
+        self, reference_variable: Any, name: str = "slot", initializer: Any = "zeros"
+    ) -> Variable:
+        """A slot of a parameter's shape, in the place where the parameter lives.
+
+        Args:
+            reference_variable: the parameter.
+            name: the slot's name, the same for all parameters; the key in functional state.
+            initializer: "zeros", "ones", a number, or an array of the parameter's shape. Default "zeros".
+
+        Returns:
+            The slot, stored in float32 for 16-bit parameters, else in the parameter's dtype, unless `slot_dtype` says
+            otherwise.
+        """
+        return self._slots([self.variable_index(reference_variable)], [name], [initializer])[0][0]
+
+    def _slots(self, indices: Sequence[int], names: Sequence[str], initializers: Sequence[Any]) -> list[list[Variable]]:
+        """Slots of some parameters, for each name a list of them."""
+        parameters = [self.cells.parameters[index] for index in indices]
+        references = values_of(parameters)
+        slots = [
+            self._made(parameters, references, name, initializer)
+            for name, initializer in zip(names, initializers, strict=True)
+        ]
+        return self._recorded(slots, names, indices)
+
+    def _made(
+        self, parameters: Sequence[Variable], references: Sequence[Any], name: str, initializer: Any
+    ) -> list[Variable]:
+        """Slots filled with a number or made of an array, in a dtype that was asked for or the parameter's own."""
+        stored, fill = self._stored_dtype(name), _constant(initializer)
+        kinds = [parameter.dtype_name for parameter in parameters]
+        dtype_for = {kind: stored or compute_dtype(kind) for kind in set(kinds)}
+        dtypes = [dtype_for[kind] for kind in kinds]
+        called = [f"{parameter.name.replace('/', '_')}_{name}" for parameter in parameters]
+        if fill is not None:
+            return Variable.all_full_like(parameters, references, fill, dtypes, called)
+        initial = value_of(initializer)
+        return [
+            _slot_of(initial, parameter, reference, dtype, name, called_so)
+            for parameter, reference, dtype, called_so in zip(parameters, references, dtypes, called, strict=True)
+        ]
+
+    def add_optimizer_variables(
+        self, trainable_variables: Sequence[Any], name: str | Sequence[str], initializer: Any = "zeros"
+    ) -> Any:
+        """Slots for many parameters at once.
+
+        Args:
+            trainable_variables: the parameters.
+            name: one name, or several for several slots of each parameter.
+            initializer: as in `add_variable_from_reference`, one for all or one for each name.
+
+        Returns:
+            A list of slots for one name; for several, a tuple of lists, one for each name.
+
+        Raises:
+            ValueError: if the numbers of names and initializers differ.
+        """
+        names = [name] if isinstance(name, str) else list(name)
+        several = isinstance(initializer, (list, tuple))
+        initializers = list(initializer) if several else [initializer] * len(names)
+        if len(initializers) != len(names):
+            raise ValueError(f"Received {len(names)} slot names {names} and {len(initializers)} initializers.")
+        indices = list(map(self.variable_index, trainable_variables))
+        slots = self._slots(indices, names, initializers)
+        return slots[0] if isinstance(name, str) else tuple(slots)
+
+    def add_array(self, array: Any, name: str, variable: Any = None) -> Variable:
+        """A fresh array of the parameters' library as state: one parameter's, of any shape, or the whole optimizer's.
+
+        Args:
+            array: any; it is put where the parameter lies, unless it has a place already.
+            name: its key in functional state.
+            variable: the parameter it belongs to. Default: the whole optimizer shares it.
+        """
+        if not self._building:
+            raise RuntimeError("add_array works inside build(variables).")
+        position = None if variable is None else self.variable_index(variable)
+        owner = variable if variable is not None else next(iter(self.cells.parameters), None)
+        if owner is not None:
+            array = owner.backend.beside(array, owner.value)
+        return self._recorded_one(Variable.owning(array, name), name, position)
+
+    def add_variable(
+        self, shape: Sequence[int], initializer: Any = "zeros", dtype: str | None = None, name: str = "variable"
+    ) -> Variable:
+        """An array that the whole optimizer shares, of any shape, on the parameters' library.
+
+        Args:
+            shape: its shape.
+            initializer: "zeros", "ones", a number, or an array of that shape. Default "zeros".
+            dtype: the name of a dtype. Default: the first parameter's slot dtype.
+            name: its key in functional state.
+
+        Raises:
+            ValueError: if the initializer is of another library or shape.
+        """
+        if not self._building:
+            raise RuntimeError("add_variable works inside build(variables).")
+        first = self.cells.parameters[0] if self.cells.parameters else None
+        fill, own = _constant(initializer), backend_of(initializer)
+        # Without parameters it is of the initializer's library.
+        backend = first.backend if first is not None else NUMPY if own in (None, HOST) else own
+        kind = dtype or self._stored_dtype(name) or compute_dtype("float32" if first is None else first.dtype_name)
+        if fill is not None:
+            array = backend.full(tuple(shape), fill, kind, None if first is None else first.value)
+        elif own is backend and backend.shape(initializer) == tuple(shape):
+            array = backend.cast(backend.copy(initializer), kind)
+        else:
+            raise ValueError(
+                f'add_variable takes the initializers "zeros", "ones", a number or a {backend.name} array of '
+                f"shape {tuple(shape)}, received {describe(initializer)}."
+            )
+        return self._recorded_one(Variable.owning(array, name), name, None)
+
+    def add_scalar(self, name: str, initial: float, variable: Any = None) -> Variable:
+        """A number kept in double precision on the host: the whole step's, or one parameter's.
+
+        `begin_step` is the place to change it.
+
+        Args:
+            name: its key in functional state.
+            initial: its value before the first step; an int counts.
+            variable: the parameter it belongs to. Default: the whole step shares it.
+        """
+        position = None if variable is None else self.variable_index(variable)
+        return self._recorded_one(Variable.scalar(initial, name), name, position)
+
+    def _scalars_of_each(self, name: str, initial: float) -> list[Variable]:
+        """As `add_scalar`, for each parameter one."""
+        cells = Variable.scalars(initial, name, len(self.cells.parameters))
+        return self._recorded([cells], [name], range(len(cells)))[0]
+
+    def _stored_dtype(self, name: str) -> str | None:
+        """The dtype that was asked for slots of a name."""
+        chosen: str | None = self.slot_dtype.get(name) if isinstance(self.slot_dtype, dict) else self.slot_dtype
+        return chosen
+
+    def _recorded_one(self, cell: Variable, name: str, position: int | None) -> Variable:
+        return self._recorded([[cell]], [name], [position])[0][0]
+
+    def _recorded(
+        self, columns: list[list[Variable]], names: Sequence[str], positions: Sequence[int | None]
+    ) -> list[list[Variable]]:
+        """Keep cells, for each name a list of them, in the order of the parameters; a name that is taken gets a number.
+
+        Args:
+            columns: for each name a cell for each position.
+            names: of the cells.
+            positions: of their parameters; None for what a whole step shares.
+        """
+        if not self.cells.taken:
+            for record in self.cells.records:
+                self.cells.taken.setdefault(record.name, set()).add(record.position)
+        called = [self._unused(name, positions) for name in names]
+        self.cells.records += _records(
+            itertools.chain.from_iterable(zip(*columns, strict=True)),
+            itertools.chain.from_iterable(zip(*called, strict=True)),
+            [position for position in positions for _ in names],
+        )
+        return columns
+
+    def _unused(self, name: str, positions: Sequence[int | None]) -> list[str]:
+        """For each of some positions the name, or if it is taken there the first number of it that is not."""
+        places = self.cells.taken.setdefault(name, set())
+        if places.isdisjoint(positions) and len(set(positions)) == len(positions):
+            places.update(positions)
+            return [name] * len(positions)
+        called = []
+        for position in positions:
+            candidate, number = name, 0
+            while position in self.cells.taken.setdefault(candidate, set()):
+                number += 1
+                candidate = f"{name}_{number}"
+            self.cells.taken[candidate].add(position)
+            called.append(candidate)
+        return called
+
+    # ---------------------------------------------------------------- reading
+
+    @property
+    def variables(self) -> list[Variable]:
+        """All state: step count, learning rate (unless it is a schedule), then slots in the order of their creation."""
+        own = [self.cells.iterations] + ([self.cells.rate] if self._rate_is_state() else [])
+        return own + [record.cell for record in self.all_records()]
+
+    def _rate_is_state(self) -> bool:
+        raise NotImplementedError
+
+    def variable_index(self, variable: Any) -> int:
+        """The position of a parameter among those the optimizer was built for.
+
+        Raises:
+            ValueError: if it is not one of them.
+        """
+        try:
+            return self.cells.index[id(variable)]
+        except KeyError:
+            named = f"{variable.name!r}" if isinstance(variable, Variable) else describe(variable)
+            if not self.cells.parameters:
+                raise ValueError(f"Optimizer {self.name!r} is not built: call build(variables) first.") from None
+            raise ValueError(
+                f"Unknown variable: {named} is not one of the {len(self.cells.parameters)} variables that optimizer "
+                f"{self.name!r} was built for; make a new optimizer for new variables, or call relink(variables) if "
+                "they are the same ones in other arrays, as after joblib."
+            ) from None
+
+
+def _guarded(build: Callable[..., None]) -> Callable[..., None]:
+    """A `build` that is run once, receives cells, and leaves nothing behind if it fails."""
+
+    @functools.wraps(build)
+    def guarded(self: CellKeeper, variables: Sequence[Any]) -> None:
+        if self._building:
+            build(self, variables)
+            return
+        if self.built:
+            return
+        variables = as_list(variables, "variables")
+        cells = self._cells_for(variables)
+        before = snapshot(self)
+        self._pristine = {name: _shallow(value) for name, value in vars(self).items() if name not in STRUCTURE}
+        self.cells.records, self.cells.taken = [], {}
+        self._building = True
+        try:
+            self._adopt(variables, cells)
+            build(self, cells)
+            self._group()
+        except BaseException:
+            restore(self, before)
+            raise
+        self._building = False
+        self.built = True
+
+    return guarded
+
+
+def _records(cells: Iterable[Variable], names: Iterable[str], positions: Iterable[int | None]) -> list[Record]:
+    """A record of each cell."""
+    # Of thousands a call for each takes twice as long.
+    return list(map(functools.partial(tuple.__new__, Record), zip(cells, names, positions, strict=True)))
+
+
+def _moved(records: Sequence[Record], places: Sequence[int]) -> list[Record]:
+    """Records of cells that belong to parameters, which stand in other places now."""
+    cells, names, positions = zip(*records, strict=True) if records else ((), (), ())
+    return _records(cells, names, map(places.__getitem__, positions))
+
+
+def _joined_lists(
+    own: CellKeeper, further: CellKeeper
+) -> list[tuple[CellKeeper, str, list[Variable], list[Variable]]]:
+    """The lists of cells that `build` made, each with that of a further optimizer.
+
+    Raises:
+        LookupError: if it made something else.
+    """
+    counts = len(own.cells.parameters), len(further.cells.parameters)
+    if own._excluded or own._tree is not None or any(record.position is None for record in further.cells.records):
+        raise LookupError("something belongs to no parameter, or to one that was chosen")
+    found = []
+    for name, value in vars(own).items():
+        if name in STRUCTURE or not has_cells(value):
+            continue
+        more = vars(further).get(name)
+        if type(value) is not list or type(more) is not list or (len(value), len(more)) != counts:
+            raise LookupError(f"{name} is no list with one cell for each parameter")
+        found.append((own, name, value, more))
+    return found
+
+
+CellKeeper.build = _guarded(CellKeeper.build)  # type: ignore[method-assign]  # as for every override
+
+
+def snapshot(keeper: CellKeeper) -> dict[str, Any]:
+    """All attributes, with the contents of those that are lists, dicts or sets."""
+    return {name: (value, _shallow(value)) for name, value in vars(keeper).items()}
+
+
+def restore(keeper: CellKeeper, before: dict[str, Any]) -> None:
+    """Undo what was done to attributes since a snapshot."""
+    attributes = vars(keeper)
+    for name in [name for name in attributes if name not in before]:
+        del attributes[name]
+    for name, (value, contents) in before.items():
+        attributes[name] = value
+        if contents is not value:
+            value.clear()
+            value.extend(contents) if isinstance(value, list) else value.update(contents)
+    # Which is known from the records.
+    attributes["_taken"] = {}
+
+
+def _slot_of(initial: Any, parameter: Variable, reference: Any, dtype: str, name: str, called: str) -> Variable:
+    """A slot made of an array."""
+    backend = parameter.backend
+    shape = backend.shape(initial) if backend_of(initial) is backend else None
+    if shape == parameter.shape:
+        return Variable.owning(backend.cast(backend.copy(initial), dtype), called)
+    if shape == ():
+        # An array of no shape is a number that is being traced.
+        return Variable.full_like(reference, initial, dtype, called)
+    raise ValueError(
+        f"Slot {name!r} of {parameter.name!r} takes a {backend.name} array of shape {parameter.shape}, "
+        f"received {describe(initial)}."
+    )
+
+
+def _constant(initializer: Any) -> float | None:
+    """The number an initializer stands for, or None if it is an array."""
+    if isinstance(initializer, str):
+        if initializer not in ("zeros", "ones"):
+            raise ValueError(f'Unknown initializer {initializer!r}: use "zeros", "ones", a number or an array.')
+        return 0.0 if initializer == "zeros" else 1.0
+    return float(initializer) if backend_of(initializer) is HOST else None
+
+
+def _shallow(value: Any) -> Any:
+    return type(value)(value) if type(value) in (list, dict, set) else value
+
+
+def has_cells(value: Any) -> bool:
+    """Whether a container was filled with cells by `build`."""
+    if isinstance(value, Variable):
+        return True
+    if isinstance(value, (list, tuple)):
+        return any(has_cells(item) for item in value)
+    return isinstance(value, dict) and any(has_cells(item) for item in value.values())
+
+
+def _unbuilt(value: Any) -> Any:
+    """A configuration value for an unbuilt copy: containers copied, optimizers unbuilt."""
+    if isinstance(value, CellKeeper):
+        return value.unbuilt_copy()
+    if type(value) in (list, tuple):
+        return type(value)(_unbuilt(item) for item in value)
+    return {key: _unbuilt(item) for key, item in value.items()} if type(value) is dict else value
+
+
+def frozen(value: Any, outer: tuple[int, ...] = (), objects: int = 2) -> Any:
+    """A hashable stand-in for a configuration value, equal if and only if the values are, nested ones included.
+
+    Args:
+        value: what is read: numbers, text, containers and objects of any kind. Functions count by identity, as do cells
+            and arrays that cannot change; arrays of other libraries by their versions where they count these.
+        outer: the identities of what it stands in.
+        objects: how many objects deep to look. One may know all others of a program, as a logger does.
+    """
+    if type(value) in _PLAIN:
+        return (type(value), value)
+    if isinstance(value, CellKeeper):
+        return (type(value), frozen(configuration(value)), frozen(value.cells.rate.array))
+    if isinstance(value, (int, float, str, bytes)):
+        return (type(value), value)
+    if isinstance(value, LearningRateSchedule):
+        return type(value), frozen(vars(value), outer, objects)
+    backend = backend_of(value)
+    if backend is NUMPY:
+        array = NUMPY.to_numpy(value)
+        # An array of objects has no values of its own that could be compared.
+        return Same(value) if array.dtype.hasobject else (array.dtype.str, array.shape, array.tobytes())
+    if isinstance(value, Variable) or callable(value) or backend is not None or isinstance(value, type):
+        return Same(value), getattr(value, "_version", None)
+    if id(value) in outer or (objects == 0 and not isinstance(value, (Mapping, Set, Sequence, deque))):
+        return Same(value)
+    outer = (*outer, id(value))
+    if isinstance(value, Mapping):
+        items = ((key, frozen(item, outer, objects)) for key, item in value.items())
+        return (type(value), *((frozen(key, outer, objects), item) for key, item in items))
+    if isinstance(value, Set):
+        return (type(value), frozenset(frozen(item, outer, objects) for item in value))
+    if isinstance(value, (Sequence, deque)):
+        return (type(value), *(frozen(item, outer, objects) for item in value))
+    # An object of the user's: by what it holds.
+    held = dict(getattr(value, "__dict__", {}))
+    for kind in type(value).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        names = (slots,) if isinstance(slots, str) else slots
+        held |= {name: getattr(value, name) for name in names if name[:2] != "__" and hasattr(value, name)}
+    return Same(value), *((name, frozen(item, outer, objects - 1)) for name, item in held.items())
+
+
+class Same:
+    """An object by identity. It is kept, because an identity is unique only while the object lives."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and other.value is self.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+def configuration(keeper: CellKeeper) -> dict[str, Any]:
+    """The attributes of an optimizer that its user set, as they were before `build` filled containers with cells."""
+    pristine = keeper._pristine
+    return {
+        name: pristine[name] if pristine is not None and has_cells(value) else value
+        for name, value in vars(keeper).items()
+        if name not in STRUCTURE and (pristine is None or name in pristine)
+    }

@@ -1,0 +1,98 @@
+"""Pieces of mathematics that several algorithms share, with what keeps them cheap and free of overflows."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from ...backends import Array, Variable, ops
+from .hyperparameters import in_use
+
+
+class Denominators(Protocol):
+    """What an algorithm says of the denominator of its step; see `adaptive_step`."""
+
+    beta_2: Any
+    epsilon: Any
+    eps_root: Any
+
+    @property
+    def epsilon_is_corrected(self) -> Any:
+        """Whether epsilon is added to the corrected root."""
+
+    @property
+    def rate_comes_last(self) -> Any:
+        """Whether the rate multiplies what was divided, even where the quotient overflows."""
+
+
+def unbiased_weights(beta: Any, step: Any) -> tuple[Any, Any]:
+    r"""The weights of momentum and gradient in a direction that is the momentum without the bias that it has because it
+    began at 0: $1 / (1-\beta^t)$ and none."""
+    return 1 / ops.one_minus_power(beta, step), None
+
+
+def nesterov_weights(beta: Any, step: Any) -> tuple[Any, Any]:
+    r"""The weights of momentum and gradient with which the next step's momentum is foreseen:
+    $\beta / (1-\beta^{t+1})$ and $(1-\beta) / (1-\beta^t)$."""
+    following = ops.one_minus_power(beta, step + 1)
+    return beta / following, (1 - beta) / ops.one_minus_power(beta, step)
+
+
+def adaptive_step(
+    rule: Denominators, learning_rate: Any, momentum: Variable, gradient: Array, weights: tuple[Any, Any],
+    square: Array, correction: Any,
+) -> Array:  # fmt: skip
+    r"""$\eta (a m + b g) / (\sqrt{v / c + \epsilon_r} + \epsilon)$, without a correction for each element.
+
+    Numerator and denominator are multiplied by $\sqrt c$, so that it is
+    $\eta \sqrt c (a m + b g) / (\sqrt{v + c \epsilon_r} + \epsilon \sqrt c)$; an epsilon that is not corrected is added
+    as it is. What is the same for all elements is multiplied last: first, it might make a large momentum overflow.
+
+    Args:
+        rule: has $\epsilon$, as `epsilon`, and $\epsilon_r$, as `eps_root`.
+        learning_rate: $\eta$.
+        momentum: $m$.
+        gradient: $g$.
+        weights: $a$ and $b$; None for a $b$ of 0.
+        square: $v$.
+        correction: $c$.
+    """
+    if in_use(rule.eps_root):
+        square = square + ops.once(ops.multiply, rule.eps_root, correction)
+    floor, corrected = ops.smallest_normal(gradient), rule.epsilon_is_corrected
+    scalars = learning_rate, correction, *weights, rule.epsilon, corrected, floor
+    size, of_momentum, of_gradient, epsilon = ops.once(_size_shares_and_epsilon, *scalars)
+    direction = momentum.value if of_gradient is None else momentum * of_momentum + gradient * of_gradient
+    # Without a memory, the denominator may be epsilon beside a large momentum.
+    size_first = not (rule.rate_comes_last or in_use(rule.beta_2))
+    return scaled_quotient(direction, ops.sqrt(square) + epsilon, size, size_first)
+
+
+def _size_shares_and_epsilon(
+    learning_rate: Any, correction: Any, of_momentum: Any, of_gradient: Any, epsilon: Any, corrected: bool, floor: float
+) -> tuple[Any, Any, Any, Any]:
+    """The size of a step, the shares of momentum and gradient in its direction, the epsilon of its denominator.
+
+    The shares are 1 together, so that a direction never overflows, whatever the rate is. And an epsilon that is in use
+    stays one: beside any root but that of 0, the `floor` is too small to be seen.
+    """
+    root = ops.sqrt(correction)
+    added = epsilon * root if corrected else epsilon
+    if in_use(epsilon):
+        added = ops.maximum(added, floor)
+    if of_gradient is None:
+        return learning_rate * root * of_momentum, None, None, added
+    total = of_momentum + of_gradient
+    return learning_rate * root * total, of_momentum / total, of_gradient / total, added
+
+
+def scaled_quotient(numerator: Array, denominator: Array, factor: Any, factor_first: bool) -> Array:
+    """The quotient times a factor.
+
+    Args:
+        numerator: the numerator.
+        denominator: the denominator.
+        factor: a scalar.
+        factor_first: whether the quotient may overflow where the product does not, so that the factor comes first. It
+            is the same but where something overflows.
+    """
+    return numerator * factor / denominator if factor_first else numerator / denominator * factor

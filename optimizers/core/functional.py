@@ -1,0 +1,501 @@
+"""The functional path: `init` and `step` on trees of arrays. State goes in and comes out; nothing else changes.
+
+A step runs on an unbuilt copy of the optimizer, built once for trees of one structure. Its cells are placeholders: a
+scope gives them the arrays of the step, so one copy serves any number of trees, threads and nested transformations.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from ...backends import (
+    HOST,
+    NUMPY,
+    Array,
+    Backend,
+    BuildScope,
+    DeltaVariable,
+    StepScope,
+    Tree,
+    Variable,
+    backend_of,
+    compiler_graph,
+    compute_dtype,
+    leaves_scopes,
+    ops,
+    taken_apart,
+    value_of,
+)
+from ...backends.losses import owner_unknown
+from .building import configuration, frozen
+from .checks import (
+    check_gradient,
+    check_one_backend,
+    check_parameter,
+    check_some_gradient,
+    checked_count,
+    checked_scalar,
+)
+from .fused.apart import Apart
+from .fused.apart_again import Remembered
+from .fused.attributes import Seen, classes_of, is_ours, settings_of
+from .hyperparameters import LEARNING_RATE
+from .imperative import checked_value, restored
+from .step import UpdateRule
+
+_KEPT_TEMPLATES = 16
+_KEPT_RECORDINGS = 64
+_LOCK = threading.Lock()
+
+
+class _Recorded(NamedTuple):
+    """What was recorded.
+
+    Attributes:
+        apart: the updates.
+        classes: from `classes_of`, as they were then.
+    """
+
+    apart: Apart
+    classes: list[list[Any]]
+
+
+_RECORDED: dict[Any, _Recorded] = {}
+"""What was recorded, for all optimizers of one kind: they are made anew for each of many runs. Their classes belong to
+the kind, with all that they hold: who replaces a method has it recorded."""
+
+
+class OptimizerState(NamedTuple):
+    """The state of a functional optimizer: a tree that both JAX and optree know.
+
+    Attributes:
+        iterations: the number of steps taken, a 0-d integer (int32 under JAX without x64).
+        learning_rate: 0-d; None if the optimizer's rate is a schedule.
+        slots: for each slot name a tree shaped like the parameters (None where a parameter has no such slot).
+        scalars: what a whole step shares, by name.
+    """
+
+    iterations: Any
+    learning_rate: Any
+    slots: dict[str, Any]
+    scalars: dict[str, Any]
+
+
+class FunctionalOptimizer(UpdateRule):
+    """Pure steps on trees. The base of `Optimizer`."""
+
+    @leaves_scopes
+    def init(self, params: Any) -> OptimizerState:
+        """The state before the first step.
+
+        Args:
+            params: any nesting of arrays of one library; with JAX also tracers and ShapeDtypeStructs. What holds no
+                array, such as None or a placeholder of optax, stands in the state where it stands here.
+
+        Returns:
+            Fresh state, in the place of the parameters. It shares no memory with them.
+
+        Raises:
+            TypeError, ValueError: if a leaf is not an array of a supported dtype.
+        """
+        tree = Tree.of(params)
+        backend = _check_leaves(tree)
+        template, scope = self._new_template(tree)
+        key = self._key_of(tree, backend)
+        with _LOCK:
+            before = self._templates.get(key)
+            self._keep_template(key, template)
+        if self._may_run_apart(tree, backend):
+            known = before.fusion.apart.get(False) if before is not None and is_ours(self) else None
+            known = known or self._known_apart(key, deltas=False)
+            if known is not None:
+                template.fusion.apart[False] = known
+                self._remember(tree, known, tree.leaves, deltas=False)
+        like = tree.leaves[0] if tree.leaves else None
+        slots: dict[str, list[Any]] = {name: [None] * len(tree.leaves) for name in template.cells.slot_names}
+        scalars: dict[str, Any] = {}
+        for record in template.all_records():
+            with scope:
+                value = scope.get(record.cell)
+            if backend_of(value) is HOST:
+                value = backend.number(value, like)
+            if record.position is not None:
+                slots[record.name][record.position] = value
+            else:
+                scalars[record.name] = value
+        rate = None if self._schedule is not None else _carried(self.cells.rate.value, backend, like)
+        return OptimizerState(backend.number(0, like), rate, _built(template, tree, slots), scalars)
+
+    def step(
+        self, params: Any, grads: Any, state: OptimizerState, learning_rate: Any = None
+    ) -> tuple[Any, OptimizerState]:
+        """One step: new parameters and new state. The inputs never change.
+
+        Args:
+            params: the tree `init` was given, or one of the same structure, shapes and dtypes.
+            grads: gradients, in a tree of the same structure; None leaves a parameter as it is.
+            state: from `init` or the last step. Of this and of gradients NumPy's arrays are JAX's beside JAX's.
+            learning_rate: used in this step in place of the state's or the schedule's; a number or a traced scalar.
+
+        Returns:
+            The parameters and the state after the step.
+
+        Raises:
+            TypeError, ValueError: if trees, shapes or libraries do not fit.
+
+        Under `jax.jit` donate parameters and state: `jax.jit(optimizer.step, donate_argnums=(0, 2))`. A function of
+        your own should take them in the order in which it returns them, since JAX gives the memory of donated arrays to
+        results of the same shape in order: with state before parameters a step of Adam takes three times as long.
+        """
+        graph = compiler_graph()
+        if graph is not None:
+            return graph.pure_step(self._handle, params, grads, state, learning_rate)  # type: ignore[no-any-return]  # as here
+        if self._remembered is not None:
+            made = self._step_again(self._remembered, params, grads, state, learning_rate, deltas=False)
+            if made is not None:
+                return made
+        return self._stepped(Tree.of(params), grads, state, learning_rate)
+
+    @leaves_scopes
+    def delta(
+        self, params: Any, grads: Any, state: OptimizerState, learning_rate: Any = None
+    ) -> tuple[Any, OptimizerState]:
+        """What `step` would add to the parameters, before it is rounded to them: the sum of the rule's own deltas.
+
+        Args:
+            params: as in `step`; with JAX a leaf may be a ShapeDtypeStruct if the rule does not read its value.
+            grads, state, learning_rate: as in `step`.
+
+        Returns:
+            Deltas, in the dtype that is computed in (float32 for 16-bit parameters) and None where the gradient is
+            None, which may be everywhere; and the state after the step.
+
+        Raises:
+            UnknownValueError: if the rule reads a parameter that has no value.
+            TypeError, ValueError: as `step`.
+        """
+        if self._remembered is not None:
+            made = self._step_again(self._remembered, params, grads, state, learning_rate, deltas=True)
+            if made is not None:
+                return made
+        tree = Tree.of(params)
+        backend = _check_leaves(tree)
+        zeros = backend.zeros_for(tree.leaves, [compute_dtype(backend.dtype_name(leaf)) for leaf in tree.leaves])
+        deltas, state = self._stepped(tree, grads, state, learning_rate, zeros)
+        missing = [gradient is None for gradient in tree.match(grads, "gradients")]
+        leaves = tree.match(deltas, "deltas")
+        return tree.build([None if none else leaf for none, leaf in zip(missing, leaves, strict=True)]), state
+
+    def _step_again(
+        self, remembered: Remembered, params: Any, grads: Any, state: OptimizerState, learning_rate: Any, deltas: bool
+    ) -> tuple[Any, OptimizerState] | None:
+        """What `step` or `delta` gives, if it is like one before."""
+        if type(params) is Tree or type(state) is not OptimizerState:
+            return None
+        leaves, structure = taken_apart(params)
+        ways = remembered.ways((structure, deltas))
+        if not ways:
+            return None
+        if not remembered.seen.still(self):
+            with _LOCK:
+                renewed = remembered.renewed(self)
+            if renewed is None:
+                return None
+            self._remembered = remembered = renewed
+        rate = None if learning_rate is None else _checked_rate(self, learning_rate)
+        for way in ways:
+            made = way.step(self, remembered.seen.values, leaves, structure, grads, state, rate)
+            if made is not None:
+                return made[0], OptimizerState(*made[1])
+        return None
+
+    def _remember(self, tree: Tree, apart: Apart, gradients: Sequence[Any], deltas: bool) -> None:
+        """Remember how a step is made that may be made again, with gradients, or None, of the same dtypes."""
+        way = apart.again(gradients, tree.leaves)
+        if way is None or not apart.serves(self):
+            return
+        with _LOCK:
+            if self._remembered is None or not self._remembered.seen.still(self):
+                self._remembered = Remembered(Seen(self, free=False))
+            self._remembered.add((tree.definition, deltas), way)
+
+    @leaves_scopes
+    def _stepped(
+        self, tree: Tree, grads: Any, state: OptimizerState, learning_rate: Any, zeros: list[Array] | None = None
+    ) -> tuple[Any, OptimizerState]:
+        """A step: for each parameter what its cell holds at the end or, if deltas start as zeros, that of its delta."""
+        backend = _check_leaves(tree)
+        gradients = [value_of(gradient) for gradient in tree.match(grads, "gradients")]
+        for gradient, leaf, name in zip(gradients, tree.leaves, tree.names, strict=True):
+            if gradient is not None:
+                check_gradient(gradient, leaf, backend, backend.shape(leaf), name)
+        gradients = [None if gradient is None else backend.plain(gradient) for gradient in gradients]
+        if zeros is None:
+            check_some_gradient(gradients, tree.names)
+        template = self._template_for(tree, backend)
+        deltas = zeros is not None
+        if deltas not in template.fusion.apart and self._may_run_apart(tree, backend):
+            template.fusion.apart[deltas] = self._apart_for(tree, self._key_of(tree, backend), deltas)
+        cells, values, beside = _state_cells(template, tree, state)
+        first = tree.leaves[0] if tree.leaves else None
+        values = [
+            _as_theirs(value, backend, first if place is None else place)
+            for value, place in zip(values, beside, strict=True)
+        ]
+        rate = None if learning_rate is None else _checked_rate(self, learning_rate)
+        counters = template.step_counters()
+        scope = StepScope(level=backend.level())
+        moved, starts = template.cells.parameters, tree.leaves
+        for parameter, leaf, name in zip(moved, tree.leaves, tree.names, strict=True):
+            # Where deltas are asked for, the value may be unknown.
+            known = zeros is None
+            value = checked_value(parameter, leaf, f"Parameter {name!r}") if known else backend.plain(leaf)
+            scope.hold(parameter, value)
+        if zeros is not None:
+            moved, starts = [parameter.delta for parameter in moved], zeros
+            for cell, zero in zip(moved, zeros, strict=True):
+                scope.hold(cell, zero)
+        for cell, value, place in zip(cells, values, beside, strict=True):
+            what = f"The state's {_key_of_cell(cell, template)}"
+            scope.hold(cell, checked_value(cell, value, what, cell in counters, place))
+        with scope:
+            if self._schedule is not None or state.learning_rate is None:
+                scope.hold(template.cells.rate, self.cells.rate.value)
+            with _arithmetic(backend):
+                template._run(gradients, rate)
+            results = [restored(cell.value, start) for cell, start in zip(moved, starts, strict=True)]
+            turns = [self._turn if cell is template.cells.iterations else 1 for cell in cells]
+            after = [self._after(*each, counters) for each in zip(cells, values, turns, strict=True)]
+        if deltas in template.fusion.apart:
+            self._remember(tree, template.fusion.apart[deltas], gradients, deltas)
+        inputs = {id(array) for array in (*gradients, *tree.leaves)}
+        # State must not be the caller's own array under another name: it would change with it.
+        after = [backend.copy(value) if id(value) in inputs else value for value in after]
+        return tree.build(results), _state_of(template, tree, state, after)
+
+    def _may_run_apart(self, tree: Tree, backend: Backend) -> bool:
+        """Whether there is memory that a pass could take."""
+        if self.jit_compile is False:
+            return False
+        found = False
+        for leaf, name in zip(tree.leaves, tree.names, strict=True):
+            order = backend.order(leaf)
+            if backend.address(leaf, backend.dtype_name(leaf), backend.shape(leaf), order, write=False) is not None:
+                found = True
+            elif (owner := backend.unknown_owner(leaf)) is not None:
+                owner_unknown(name, owner)
+        return found
+
+    def _known_apart(self, key: Any, deltas: bool) -> Apart | None:
+        """What another optimizer like this, but perhaps for its numbers, has recorded for trees with some key."""
+        recorded = _RECORDED.get(self._kind_of(key, deltas)) if is_ours(self) else None
+        return recorded.apart if recorded is not None and recorded.apart.serves(self) else None
+
+    def _apart_for(self, tree: Tree, key: Any, deltas: bool) -> Apart:
+        known = self._known_apart(key, deltas)
+        if known is not None:
+            return known
+        classes = classes_of(self)
+        made = Apart(self._new_template(tree)[0], deltas)
+        # A user's own rule may be another under the same name.
+        if is_ours(self):
+            with _LOCK:
+                while len(_RECORDED) >= _KEPT_RECORDINGS:
+                    del _RECORDED[next(iter(_RECORDED))]
+                _RECORDED[self._kind_of(key, deltas)] = _Recorded(made, classes)
+        return made
+
+    def _kind_of(self, key: Any, deltas: bool) -> Any:
+        # By identities, which are unique as long as what was recorded keeps the objects.
+        classes = tuple(tuple(map(id, values)) for values in classes_of(self))
+        return settings_of(self), classes, deltas, *key[:-1]
+
+    def _after(self, cell: Variable, before: Any, turn: int, counters: set[Variable]) -> Any:
+        """What a cell holds after a step, as state: in the dtype in which it came in."""
+        value = cell.value
+        product = cell.backend is HOST and cell not in counters and cell.name != LEARNING_RATE.name
+        if product and isinstance(value, float) and backend_of(before) is not HOST:
+            # What a file had in single precision goes on in double: rounded in every step, a product would drift.
+            return backend_of(before).number(value, before)  # type: ignore[union-attr]  # it was checked
+        return restored(value, before, turn)
+
+    # ---------------------------------------------------------------- reading and changing state
+
+    def with_learning_rate(self, state: OptimizerState, learning_rate: Any) -> OptimizerState:
+        """The state with another learning rate, in the same dtype and place.
+
+        Args:
+            state: from `init` or `step`.
+            learning_rate: a number, a 0-d array or a traced scalar.
+
+        Raises:
+            ValueError: if the optimizer's rate is a schedule, or the rate is not allowed.
+        """
+        _check_state(state)
+        if state.learning_rate is None:
+            raise ValueError(f"The learning rate of {self.name!r} is a schedule: pass learning_rate= to step instead.")
+        checked_scalar(state.learning_rate, "The state's learning_rate")
+        rate = _checked_rate(self, learning_rate)
+        return state._replace(learning_rate=restored(rate, state.learning_rate))
+
+    def learning_rate_at(self, state: OptimizerState) -> Any:
+        """The learning rate of the next step from this state: a Python float, or a traced scalar."""
+        _check_state(state)
+        count = checked_count(state.iterations, "The state's iterations")
+        held = state.learning_rate
+        rate = None if held is None else checked_scalar(held, "The state's learning_rate")
+        return self.rate_at(count, rate)
+
+    def averages(self, state: OptimizerState) -> Any:
+        """The moving averages of the parameters, a tree shaped like them; for evaluation.
+
+        Raises:
+            ValueError: if the optimizer keeps none (`use_ema=False`).
+        """
+        _check_state(state)
+        if "average" not in state.slots:
+            raise ValueError(f"Optimizer {self.name!r} keeps no averages: make it with use_ema=True.")
+        return state.slots["average"]
+
+    # ---------------------------------------------------------------- templates
+
+    def _with_fixed_slots(self) -> Any:
+        """This, or an optimizer that has the same slots and can be built for any parameter."""
+        return self
+
+    def _template_for(self, tree: Tree, backend: Backend) -> Any:
+        key = self._key_of(tree, backend)
+        with _LOCK:
+            template = self._templates.get(key)
+        if template is None:
+            template, _ = self._new_template(tree)
+            with _LOCK:
+                self._keep_template(key, template)
+        return template
+
+    def _key_of(self, tree: Tree, backend: Backend) -> Any:
+        leaves = tuple((backend.shape(leaf), backend.dtype_name(leaf)) for leaf in tree.leaves)
+        return backend.name, tree.definition, tuple(tree.names), leaves, frozen(configuration(self))
+
+    def _keep_template(self, key: Any, template: Any) -> None:
+        self._templates[key] = template
+        while len(self._templates) > _KEPT_TEMPLATES:
+            del self._templates[next(iter(self._templates))]
+
+    def _new_template(self, tree: Tree) -> tuple[Any, BuildScope]:
+        """An unbuilt copy, built on placeholders; and a scope with the initial values of its cells."""
+        template = self.unbuilt_copy()
+        template._tree = tree.definition
+        cells = [DeltaVariable.placeholder(leaf, name) for leaf, name in zip(tree.leaves, tree.names, strict=True)]
+        scope = BuildScope(zip(cells, tree.leaves, strict=True))
+        with scope:
+            template.build(cells)
+        # A tree without leaves has the slots that a parameter would have: the state's structure tells what it is of.
+        like = template
+        if not cells:
+            like, _ = self._with_fixed_slots()._new_template(Tree(NUMPY.full((1, 1), 0.0, "float32", None)))
+        names = (record.name for record in like.all_records() if record.position is not None)
+        template.cells.slot_names = list(dict.fromkeys(names))
+        template._bare_names = {
+            record.name
+            for record in like.all_records()
+            if record.position is not None and _differs(record.cell, like.cells.parameters[record.position])
+        }
+        return template, scope
+
+
+def _differs(slot: Variable, parameter: Variable) -> bool:
+    return slot.backend is HOST or slot.shape != parameter.shape
+
+
+def _check_leaves(tree: Tree) -> Backend:
+    for leaf, name in zip(tree.leaves, tree.names, strict=True):
+        if isinstance(leaf, Variable):
+            raise TypeError(f"Parameter {name!r} is a Variable; functional parameters are arrays: pass its value.")
+    backends = [check_parameter(leaf, name) for leaf, name in zip(tree.leaves, tree.names, strict=True)]
+    check_one_backend(backends, tree.names)
+    return backends[0] if backends else NUMPY
+
+
+def _checked_rate(optimizer: Any, value: Any) -> Any:
+    return LEARNING_RATE.checked(value_of(value), type(optimizer).__name__)
+
+
+def _carried(rate: Any, backend: Backend, like: Array) -> Array:
+    """A rate as state: a number becomes a 0-d array, a traced scalar stays."""
+    rate = ops.convert_to_number(rate)
+    return backend.number(float(rate), like) if backend_of(rate) is HOST else rate
+
+
+def _arithmetic(backend: Backend) -> Any:
+    # A functional step on torch stays differentiable; NumPy's warnings are silenced as on the imperative path.
+    return NUMPY.arithmetic() if backend is NUMPY else contextlib.nullcontext()
+
+
+def _check_state(state: Any) -> None:
+    parts = (state.slots, state.scalars) if isinstance(state, OptimizerState) else (None,)
+    if not all(isinstance(part, dict) for part in parts):
+        raise TypeError(f"Expected the OptimizerState that init or step returned, received {type(state).__name__}.")
+
+
+def _state_cells(template: Any, tree: Tree, state: OptimizerState) -> tuple[list[Variable], list[Any], list[Any]]:
+    """The template's cells, what the state holds for them, and for slots the parameter they lie beside."""
+    _check_state(state)
+    records = template.all_records()
+    slot_names = set(template.cells.slot_names)
+    scalar_names = {record.name for record in records if record.position is None}
+    if slot_names != set(state.slots) or scalar_names != set(state.scalars):
+        raise ValueError(
+            f"The state has slots {sorted(state.slots)} and scalars {sorted(state.scalars)}; {template.name!r} needs "
+            f"slots {sorted(slot_names)} and scalars {sorted(scalar_names)}: it belongs to another optimizer or to "
+            "other options; make it with init(params)."
+        )
+    leaves = {
+        name: tree.match(slot, f"the state's slot {name!r}", bare=name in template._bare_names)
+        for name, slot in state.slots.items()
+    }
+    cells, values = [template.cells.iterations], [state.iterations]
+    if state.learning_rate is not None:
+        cells.append(template.cells.rate)
+        values.append(state.learning_rate)
+    beside: list[Any] = [None] * len(cells)
+    for record in records:
+        value = state.scalars[record.name] if record.position is None else leaves[record.name][record.position]
+        cells.append(record.cell)
+        values.append(value)
+        beside.append(None if record.position is None else tree.leaves[record.position])
+    return cells, values, beside
+
+
+def _as_theirs(value: Any, backend: Backend, like: Any) -> Any:
+    """What the state holds, in the parameters' library and place if that takes it for its own."""
+    if not backend.takes(value):
+        return value
+    array = backend.plain(value)
+    return array if like is None or backend.traced(like) else backend.beside(array, like)
+
+
+def _key_of_cell(cell: Variable, template: Any) -> str:
+    return "iterations" if cell is template.cells.iterations else repr(cell.name)
+
+
+def _state_of(template: Any, tree: Tree, before: OptimizerState, values: list[Any]) -> OptimizerState:
+    remaining = iter(values)
+    iterations = next(remaining)
+    rate = None if before.learning_rate is None else next(remaining)
+    slots: dict[str, list[Any]] = {name: [None] * len(tree.leaves) for name in before.slots}
+    scalars: dict[str, Any] = {}
+    for record, value in zip(template.all_records(), remaining, strict=True):
+        if record.position is None:
+            scalars[record.name] = value
+        else:
+            slots[record.name][record.position] = value
+    return OptimizerState(iterations, rate, _built(template, tree, slots), scalars)
+
+
+def _built(template: Any, tree: Tree, slots: dict[str, list[Any]]) -> dict[str, Any]:
+    """Slots as trees. What has not its parameter's shape, such as a count, is outside of a box that names the axes."""
+    return {name: tree.build(leaves, bare=name in template._bare_names) for name, leaves in slots.items()}

@@ -1,0 +1,203 @@
+"""Functional steps in one pass: what was given is read where it lies, and what comes out is written to new arrays.
+
+The programs are those of the imperative path, with memory of their own for what they write. So nothing that was given
+changes, whatever overlaps in it; and nothing is moved that a step in place would not move. What no pass can take is
+computed by the library's own functions: what is traced, differentiated or watched, another kind of memory, a rule that
+cannot be recorded.
+
+A template serves any number of threads at once. It is recorded on a second one that nobody runs, because recording
+changes attributes for a moment; what was recorded does not change any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from ....backends import Scope, compute_dtype, is_number, ops
+from ....backends.kernels.compiler import has_numba
+from ..building import configuration, frozen
+from ..prepared import Later, Run, nothing_later
+from .apart_again import Again
+from .attributes import numbers_of
+from .ways import Way, addresses_of, lines_of, read_as, step_values, table_of, written_in_place
+
+
+class _Member(NamedTuple):
+    """A parameter in a group: its way and position, what its cells hold, where that lies, and its gradient likewise."""
+
+    way: Way
+    position: int
+    arrays: list[Any]
+    addresses: list[int]
+    gradient: Any
+    address: int
+
+
+class _Kind(NamedTuple):
+    """What recording asks of gradients."""
+
+    present: Sequence[int]
+    divisor: float | None
+
+
+class Apart:
+    """The recorded updates of a template, and steps that run them.
+
+    Args:
+        rule: a template of the same structure that nobody runs.
+        deltas: whether what is asked for are the parameters' deltas, not their new values.
+    """
+
+    def __init__(self, rule: Any, deltas: bool) -> None:
+        self._rule = rule
+        self._deltas = deltas
+        self._lock = threading.Lock()
+        every = rule.gradient_accumulation_steps
+        divisor = rule.loss_scale_factor if every is None else float(every)
+        with self._recording():
+            self._ways = rule.fusion.ways_of(rule, _Kind((), divisor))
+        self._again: dict[Any, Again | None] = {}
+
+    def _recording(self) -> Scope:
+        """A scope in which the template's parameters collect deltas, if these are asked for."""
+        return Scope((cell.delta, None) for cell in self._rule.cells.parameters if self._deltas)
+
+    def serves(self, rule: Any) -> bool:
+        """Whether it holds for an optimizer that may differ from its own in its numbers."""
+        return bool(self._rule.fusion.free) or frozen(configuration(self._rule)) == frozen(configuration(rule))
+
+    def again(self, gradients: Sequence[Any], leaves: Sequence[Any]) -> Again | None:
+        """The short way of steps like one that was made, if there is one.
+
+        Args:
+            gradients: for each parameter one of the dtype that its gradients have, or None.
+            leaves: the parameters.
+        """
+        rule, kind, backend = self._rule, type(leaves[0]) if leaves else None, self._rule.cells.parameters[0].backend
+        dtypes = {index: backend.dtype_name(each) for index, each in enumerate(gradients) if each is not None}
+        key = tuple(dtypes.items()), kind, tuple(backend.order(leaves[index]) for index in dtypes)
+        if key not in self._again:
+            made = None
+            everywhere = not rule.use_ema or len(dtypes) == len(rule.cells.parameters)
+            if dtypes and everywhere and rule.gradient_accumulation_steps is None and has_numba():
+                with self._lock, contextlib.suppress(LookupError):
+                    with self._recording():
+                        begin = rule.fusion.begin_of(rule, _Kind(tuple(dtypes), rule.loss_scale_factor))
+                    if not rule.has_begin_step() or (begin is not None and not begin.reads_arrays):
+                        orders = dict(zip(dtypes, key[2], strict=True))
+                        ways = {index: self._stored(index, dtype) for index, dtype in dtypes.items()}
+                        made = Again(rule, ways, begin, orders, type(leaves[0]), self._deltas)
+            self._again[key] = made
+        return self._again[key]
+
+    def _stored(self, index: int, gradient: str) -> Way:
+        """How a parameter is updated whose gradients have a dtype, and its slots those that `init` gives them.
+
+        Raises:
+            LookupError: if that is no pass over arrays where they lie.
+        """
+        way: Way | None = self._ways[index]
+        held = [cell.dtype_name for cell in self._rule.cells.grouped[index]]
+        if way is None or not all(written_in_place(each, way.dtype) for each in held):
+            raise LookupError("a parameter has no program that takes it as it is")
+        if self._deltas and held[0] != way.dtype:
+            raise LookupError("deltas have the dtype that is computed in")
+        return way.over((*held, read_as(gradient, way.dtype)))
+
+    def prepare(self, rule: Any, gradients: Any, rate: Any) -> tuple[set[int], Run]:
+        """The positions of the parameters that can be updated in one pass, and what updates them, in their scope.
+
+        Args:
+            rule: the template that runs.
+            gradients: of the step, which has begun.
+            rate: of the step.
+        """
+        backend = rule.cells.parameters[0].backend
+        scalars = [rate, rule.cells.iterations.value, *(cell.value for cell in rule.cells.host_scalars())]
+        if not all(map(is_number, scalars)) or backend.watched():
+            return set(), nothing_later
+        groups: dict[Way, list[_Member]] = {}
+        for index, way in enumerate(self._ways):
+            if way is not None and index in gradients.present:
+                member = _looked_at(rule, index, way, gradients, backend)
+                if member is not None:
+                    groups.setdefault(member.way, []).append(member)
+        if not groups:
+            return set(), nothing_later
+        numbers = {number.name: number.read() for number in numbers_of(rule)}
+        values = step_values(rule, rate, gradients.divisor, numbers)
+
+        def write() -> None:
+            for way, members in groups.items():
+                own = [
+                    [ops.convert_to_number(gradients.factor(each.position)),
+                     *(cell.value for cell in rule.cells.numbers[each.position])]
+                    for each in members
+                ]  # fmt: skip
+                _run(rule, way, members, lines_of(values, own), backend)
+
+        def run(later: Later) -> None:
+            later(write)
+
+        return {each.position for members in groups.values() for each in members}, run
+
+
+def _looked_at(rule: Any, index: int, way: Way, gradients: Any, backend: Any) -> _Member | None:
+    """A parameter with its slots and gradient, if all are plain memory that holds what is computed with."""
+    shape = rule.cells.parameters[index].shape
+    factor = ops.convert_to_number(gradients.factor(index))
+    if factor is not None and not is_number(factor):
+        return None
+    if not all(is_number(cell.value) for cell in rule.cells.numbers[index]):
+        return None
+    arrays, gradient = [cell.value for cell in rule.cells.grouped[index]], gradients.array(index)
+    # Sums are defined in row-major order.
+    order = None if way.adds_up else backend.order(arrays[0])
+    held = list(map(backend.dtype_name, arrays))
+    if compute_dtype(held[0]) != way.dtype or not all(written_in_place(each, way.dtype) for each in held):
+        return None
+    # What is written has the dtype of what was read, which the deltas of parameters of 16 bits have not.
+    sinks = [(held[target], rule.cells.grouped[index][target].sink) for target in way.targets]
+    if any(backend.dtype_name(sink.value) != dtype for dtype, sink in sinks):
+        return None
+    addresses = [
+        backend.address(array, dtype, shape, order, write=False) for array, dtype in zip(arrays, held, strict=True)
+    ]
+    if None in addresses or not backend.of_plain_class(gradient) or not backend.concrete(gradient):
+        return None
+    dtype = read_as(backend.dtype_name(gradient), way.dtype)
+    address = backend.address(gradient, dtype, shape, order, write=False)
+    if address is None:
+        gradient = backend.plain_copy(gradient, dtype, order)
+        address = backend.address(gradient, dtype, shape, order, write=False)
+    way = way.over((*held, dtype))
+    return None if address is None else _Member(way, index, arrays, addresses, gradient, address)
+
+
+def _run(rule: Any, way: Way, members: list[_Member], lines: list[dict[str, Any]], backend: Any) -> None:
+    made = [backend.empties([each.arrays[target] for target in way.targets]) for each in members]
+    if has_numba():
+        rows = [
+            [*each.addresses, *(_address(array, backend) for array in new), each.address]
+            for each, new in zip(members, made, strict=True)
+        ]
+        sizes = [rule.cells.parameters[each.position].size for each in members]
+        way.apart.run(table_of(sizes, way.stored[-1], backend), addresses_of(rows), lines)
+    else:
+        way.apart.run_by_blocks(
+            [[backend.flat_view(array) for array in (*each.arrays, *new, each.gradient)]
+             for each, new in zip(members, made, strict=True)], lines,
+        )  # fmt: skip
+    for each, new in zip(members, made, strict=True):
+        for target, array in zip(way.targets, new, strict=True):
+            rule.cells.grouped[each.position][target].sink.assign(array)
+
+
+def _address(array: Any, backend: Any) -> int:
+    dtype, shape = backend.dtype_name(array), backend.shape(array)
+    address = backend.address(array, dtype, shape, backend.order(array), write=True)
+    assert address is not None
+    return int(address)

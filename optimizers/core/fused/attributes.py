@@ -1,0 +1,290 @@
+"""What an optimizer's attributes are, and whether they are still what they were.
+
+Its numbers, and those of the optimizers inside it, are inputs of the programs that its rule is recorded as: another
+number changes nothing but a scalar. All else is part of what was recorded.
+"""
+
+from __future__ import annotations
+
+import copy
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from ....backends import Variable
+from ....backends.variable import constraints_now
+from ..building import STRUCTURE, CellKeeper, Same, configuration, frozen
+
+_PLAIN = (float, int, str, bool)
+_OURS = f"{'.'.join(__name__.split('.')[:-3])}."
+
+
+class Number(NamedTuple):
+    """A number of an optimizer that a program has as a scalar.
+
+    Attributes:
+        keeper: the optimizer, or one inside it.
+        attribute: its name there.
+        name: in programs.
+    """
+
+    keeper: CellKeeper
+    attribute: str
+    name: str
+
+    def read(self) -> Any:
+        """What it is now."""
+        return self.keeper.cells.rate.array if self.attribute == _RATE else vars(self.keeper)[self.attribute]
+
+    def write(self, value: Any) -> None:
+        """Set it without a look at what it may be."""
+        if self.attribute == _RATE:
+            self.keeper.cells.rate.array = value
+        else:
+            vars(self.keeper)[self.attribute] = value
+
+
+_RATE = "_rate"
+
+
+def numbers_of(rule: CellKeeper) -> list[Number]:
+    """The numbers that programs may have as scalars: floats that are not zero, which may mean that something is off."""
+    found = []
+    for path, keeper in _named(rule, "self"):
+        # The rate of the step is a scalar of its own.
+        names = [name for name, value in vars(keeper).items() if name not in STRUCTURE and _is_in_use(value)]
+        names += [_RATE] if keeper is not rule and _is_in_use(keeper.cells.rate.array) else []
+        found += [Number(keeper, name, f"{path}.{'learning_rate' if name == _RATE else name}") for name in names]
+    return found
+
+
+def _named(keeper: CellKeeper, path: str) -> list[tuple[str, CellKeeper]]:
+    """An optimizer and those inside it, with what leads to them."""
+    inside = [each for name, nested in keeper.nested_optimizers() for each in _named(nested, f"{path}.{name}")]
+    return [(path, keeper), *inside]
+
+
+def _is_in_use(value: Any) -> bool:
+    return type(value) is float and value != 0.0
+
+
+def is_ours(rule: CellKeeper) -> bool:
+    """Whether a rule, with all that is inside it, is of this library's classes alone."""
+    keepers = list(rule.all_optimizers())
+    return all([_is_our_class(type(keeper)) for keeper in keepers]) and not any(
+        "update_step" in vars(keeper) or "begin_step" in vars(keeper) for keeper in keepers
+    )
+
+
+def _is_our_class(kind: type) -> bool:
+    return all([each is object or each.__module__.startswith(_OURS) for each in kind.__mro__])
+
+
+def classes_of(rule: CellKeeper) -> list[list[Any]]:
+    """The classes of an optimizer and of those inside it, each with all that it holds: its methods and values."""
+    kinds = dict.fromkeys(kind for keeper in rule.all_optimizers() for kind in type(keeper).__mro__[:-1])
+    return [[kind, *vars(kind).values()] for kind in kinds]
+
+
+def settings_of(keeper: CellKeeper) -> Any:
+    """All that an optimizer is but for its numbers, of which it tells only which there are; can be hashed."""
+    return type(keeper), tuple((name, _setting(value)) for name, value in configuration(keeper).items())
+
+
+def _setting(value: Any) -> Any:
+    if _is_in_use(value):
+        return "a number"
+    if isinstance(value, CellKeeper):
+        return settings_of(value), _setting(value.cells.rate.array)
+    if type(value) in (list, tuple):
+        return type(value), *map(_setting_inside, value)
+    if type(value) is dict:
+        return dict, *((frozen(key), _setting_inside(item)) for key, item in value.items())
+    return type(value), frozen(value)
+
+
+def _setting_inside(value: Any) -> Any:
+    # A number in a container is none of those that programs have as scalars.
+    return _setting(value) if isinstance(value, CellKeeper) else frozen(value)
+
+
+class Fingerprint:
+    """All attributes a rule may have read, by value; lists of cells by identity."""
+
+    def __init__(self, rule: CellKeeper) -> None:
+        self._rule = rule
+        self._taken = self._now()
+
+    def holds(self) -> bool:
+        """Whether all is as it was."""
+        return bool(self._now() == self._taken)
+
+    def _now(self) -> Any:
+        found = []
+        for keeper in self._rule.all_optimizers():
+            held = [(name, _frozen(value)) for name, value in vars(keeper).items() if name not in STRUCTURE]
+            found.append((keeper.cells.rate.array, held))
+        return found
+
+
+class Seen:
+    """The attributes of a rule as they were when it was recorded.
+
+    Args:
+        rule: the optimizer.
+        free: whether its numbers may be others in the next step.
+
+    Attributes:
+        free: as given; may become False.
+        values: its numbers as they are now, by their names in programs. As long as none changes, it is the same
+            object.
+    """
+
+    __slots__ = ("_classes", "_constraints", "_keepers", "free", "values")
+
+    def __init__(self, rule: CellKeeper, free: bool) -> None:
+        numbers = numbers_of(rule)
+        self._keepers = [
+            _Attributes(keeper, [each for each in numbers if each.keeper is keeper], keeper is rule)
+            for keeper in rule.all_optimizers()
+        ]
+        self.free = free
+        self._classes = _of_classes(rule)
+        self._constraints = constraints_now()
+        self._collect()
+
+    def still(self, rule: CellKeeper) -> bool:
+        """Whether all that was recorded has the same value; numbers may have changed."""
+        if self._constraints is not constraints_now():
+            return False
+        found, changed = [], False
+        for each in self._keepers:
+            values = each.look(rule)
+            if values is None:
+                return False
+            found.append(values)
+            changed = changed or values is not each.values
+        if (changed and not self.free) or (self._classes and _of_classes(rule) != self._classes):
+            return False
+        if changed:
+            for each, values in zip(self._keepers, found, strict=True):
+                each.values = values
+            self._collect()
+        return True
+
+    def renewed(self, rule: CellKeeper) -> Seen | None:
+        """The same for the numbers that the rule has now; None if something else has changed."""
+        other = copy.copy(self)
+        other._keepers = [copy.copy(each) for each in self._keepers]
+        other.free = True
+        if not other.still(rule):
+            return None
+        other.free = self.free
+        return other
+
+    def _collect(self) -> None:
+        pairs = [pair for each in self._keepers for pair in zip(each.names, each.values, strict=True)]
+        self.values: dict[str, Any] = dict(pairs)
+
+
+class _Attributes:
+    """Those of one optimizer.
+
+    Attributes:
+        names: of its numbers in programs.
+        values: these numbers.
+    """
+
+    __slots__ = (
+        "_count", "_keeper", "_lists", "_numbers", "_plain", "_plain_values", "_rate", "_rest", "names", "values",
+    )  # fmt: skip
+
+    def __init__(self, keeper: CellKeeper, numbers: Sequence[Number], outermost: bool) -> None:
+        # What the outermost keeps may not keep that: both would last until the next collection of cycles.
+        self._keeper = None if outermost else keeper
+        attributes = vars(keeper)
+        self._count = len(attributes)
+        free = {each.attribute: each.name for each in numbers}
+        self.names = tuple(free.values())
+        # The rate of the step is read elsewhere; that of an optimizer inside, the last, may be a number like others.
+        self._rate = None if outermost or _RATE in free else keeper.cells.rate.array
+        self._numbers = _several([name for name in free if name != _RATE])
+        self.values = self._read(keeper)
+        held = {name: value for name, value in attributes.items() if name not in STRUCTURE and name not in free}
+        # One look at all plain values together is ten times as fast as one at each.
+        plain = [name for name, value in held.items() if type(value) in _PLAIN or value is None]
+        self._plain = _several([*plain, "built"])
+        self._plain_values = self._plain(attributes)
+        others = {name: value for name, value in held.items() if name not in plain}
+        self._lists = [(name, value, len(value)) for name, value in others.items() if _is_list_of_cells(value)]
+        # What cannot change need not be read again, as long as it is the same object.
+        self._rest = [
+            (name, value if _is_fixed(value) else _CHANGES, _frozen(value))
+            for name, value in others.items()
+            if not _is_list_of_cells(value)
+        ]
+
+    def _read(self, keeper: CellKeeper) -> tuple[Any, ...]:
+        values = self._numbers(vars(keeper))
+        return (*values, keeper.cells.rate.array) if len(values) < len(self.names) else values
+
+    def look(self, outermost: CellKeeper) -> tuple[Any, ...] | None:
+        """The numbers as they are now, `values` itself if they are those; None if something else has changed."""
+        keeper = outermost if self._keeper is None else self._keeper
+        attributes = vars(keeper)
+        if len(attributes) != self._count or self._plain(attributes) != self._plain_values:
+            return None
+        for name, cells, length in self._lists:
+            if attributes[name] is not cells or len(cells) != length:
+                return None
+        for name, same, value in self._rest:
+            if attributes[name] is not same and _frozen(attributes[name]) != value:
+                return None
+        if self._rate is not None and keeper.cells.rate.array != self._rate:
+            return None
+        values = self._read(keeper)
+        if values == self.values:
+            return self.values
+        return values if all([type(value) is float and value != 0.0 for value in values]) else None
+
+
+def _several(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """A function that reads some keys of a dictionary, as a tuple."""
+    if len(names) > 1:
+        return operator.itemgetter(*names)
+    return lambda attributes: tuple([attributes[name] for name in names])
+
+
+def _of_classes(rule: CellKeeper) -> list[Any]:
+    """What the user's own classes hold: methods by identity, values by value."""
+    own = [kind for kind in type(rule).__mro__ if not kind.__module__.startswith(_OURS) and kind is not object]
+    return [frozen(dict(vars(kind))) for kind in own]
+
+
+_CHANGES = object()
+
+
+def _is_fixed(value: Any) -> bool:
+    """Whether neither a value nor anything in it can change."""
+    if type(value) is tuple:
+        return all(map(_is_fixed, value))
+    return type(value) in _PLAIN or value is None
+
+
+def _is_list_of_cells(value: Any) -> bool:
+    return type(value) is list and (not value or isinstance(value[0], Variable))
+
+
+def _frozen(value: Any) -> Any:
+    """A value, where optimizers count by identity: their own attributes are looked at apart."""
+    if type(value) in _PLAIN or value is None:
+        return value
+    if _is_list_of_cells(value):
+        return id(value), len(value)
+    if isinstance(value, CellKeeper):
+        return Same(value)
+    if isinstance(value, (list, tuple)) and any(isinstance(item, CellKeeper) for item in value):
+        return type(value), *map(_frozen, value)
+    if type(value) is dict and any(isinstance(item, CellKeeper) for item in value.values()):
+        return type(value), *((key, _frozen(item)) for key, item in value.items())
+    return frozen(value)

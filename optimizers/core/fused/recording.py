@@ -1,0 +1,359 @@
+"""Recording an optimizer's rule: one parameter's whole update, and `begin_step`, run on symbols.
+
+Besides arrays, step counts and rates, the numbers among an optimizer's attributes are symbols too: they become named
+scalars of the program, so that another number in the next step costs nothing. What a rule does where an attribute is
+zero, None or no float may be another thing: such values are constants, and a change records again.
+
+A rule is recorded four times: twice with its numbers as symbols, once with them as they are, and once with others.
+Unlike programs, and attributes that changed meanwhile, mean that it does what a program cannot: it is then run by whole
+arrays. Where only numbers as they are lead to a program, or to another one, they are its constants.
+
+Parameters that differ in their shapes only have one recording, where the rule is one of this library's. A user's rule
+may do something else for each parameter; it is recorded for all of them, once where that gives a program that is known.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar, overload
+
+from ....backends import HOST, Array, Scope, Variable, compute_dtype
+from ....backends.programs.passes import scalars_alone
+from ....backends.programs.program import Program, Recorder, Scalars, Symbol, Unrecordable, same_with
+from ..building import STRUCTURE, has_cells, restore, snapshot
+from .attributes import Fingerprint, Number, classes_of, is_ours, numbers_of, settings_of
+
+_Recorded = TypeVar("_Recorded")
+
+_second = operator.itemgetter(1)
+_dtype_name_of = operator.attrgetter("dtype_name")
+
+_ANOTHER = 0.8125
+"""What numbers are multiplied by to have others, which are in their range if that reaches to zero."""
+
+
+class BeginProgram(NamedTuple):
+    """`begin_step`, recorded.
+
+    Attributes:
+        programs: what it reads and writes of each parameter with a gradient.
+        results: a program without arrays, for the numbers it gives to host scalars.
+        cells: for each result where it stands: a position among the shared scalars, or a parameter's number and a
+            position among its scalars.
+    """
+
+    programs: tuple[Program, ...]
+    results: Program
+    cells: tuple[tuple[int | None, int], ...]
+
+
+class Recordings(NamedTuple):
+    """What was recorded.
+
+    Attributes:
+        kinds: for each parameter its kind.
+        free: whether the optimizer's numbers are scalars in all programs.
+        updates: for each kind of parameters the program of their updates and None, or None and why there is none.
+    """
+
+    kinds: list[Any]
+    free: bool
+    updates: dict[Any, tuple[Program | None, str | None]]
+
+
+def record_updates(rule: Any, scaled: bool, clipped: bool) -> Recordings:
+    """The programs of all parameters' updates.
+
+    Args:
+        rule: the optimizer.
+        scaled: whether gradients are divided by a number.
+        clipped: whether they are multiplied by one.
+    """
+    shared = is_ours(rule)
+    everyone = range(len(rule.cells.parameters))
+    kinds: list[Any] = kinds_of(rule, everyone) if shared else list(everyone)
+    # Of each kind the first.
+    some: dict[Any, int] = dict(zip(reversed(kinds), reversed(everyone), strict=True))
+    # By identities, which are unique as long as what was recorded keeps the objects.
+    classes = classes_of(rule) if shared else []
+    identities = tuple(tuple(map(id, values)) for values in classes)
+    key = (settings_of(rule), _cells_of(rule), identities, scaled, clipped) if shared else None
+    known = _RECORDED.get(key, ([], {}))[1]
+    found = {kind: known[kind] for kind in some if kind in known}
+    if len(found) == len(some):
+        return Recordings(kinds, True, found)
+    with _Session(rule) as session:
+        for kind, index in sorted(some.items(), key=_second):
+            if kind not in found:
+                found[kind] = session.recorded(functools.partial(record, rule, index, scaled, clipped))
+    found = {kind: session.judged(*each) for kind, each in found.items()}
+    if key is not None and session.free:
+        while len(_RECORDED) >= _OPTIMIZERS and key not in _RECORDED:
+            _RECORDED.pop(next(iter(_RECORDED), None), None)
+        # What a constraint does is its own affair, and what failed may not fail again.
+        lasting = {kind: each for kind, each in found.items() if kind[-1] is None and each[0] is not None}
+        _RECORDED[key] = classes, {**known, **lasting}
+    return Recordings(kinds, session.free, found)
+
+
+_RECORDED: dict[Any, tuple[list[list[Any]], dict[Any, tuple[Program | None, str | None]]]] = {}
+"""What optimizers of this library do that are alike but for their numbers, for each kind of parameters. Their classes
+belong to the kind, with all that they hold: who replaces a method has it recorded."""
+_OPTIMIZERS = 64
+"""How many kinds of optimizers are remembered."""
+
+
+def _cells_of(rule: Any) -> tuple[Any, ...]:
+    """What slots and numbers an optimizer was built with, which its attributes may not tell any more."""
+    names = {(name, position is None): None for _, name, position in rule.all_records()}
+    attributes = [
+        name
+        for keeper in rule.all_optimizers()
+        for name, value in vars(keeper).items()
+        if name not in STRUCTURE and has_cells(value)
+    ]
+    return *names, *attributes
+
+
+def record_begin(
+    rule: Any, present: Sequence[int], scaled: bool, clipped: bool
+) -> tuple[BeginProgram | None, str | None, bool]:
+    """The program of `begin_step` for some parameters, or why there is none; and whether it has numbers as scalars."""
+    with _Session(rule) as session:
+        program, reason = session.recorded(functools.partial(_record_begin, rule, present, scaled, clipped))
+    return *session.judged(program, reason), session.free
+
+
+def kinds_of(rule: Any, positions: Sequence[int]) -> list[Any]:
+    """For some parameters what all have in common for which a rule of this library does the same."""
+    grouped, numbers = rule.cells.grouped, rule.cells.numbers
+    parameters = [rule.cells.parameters[index] for index in positions]
+    # What is in one piece is compared as one: most are the same object.
+    same: dict[Any, Any] = {}
+    kinds = []
+    for index, parameter, decays in zip(positions, parameters, rule.decaying(parameters), strict=True):
+        kind = (
+            tuple(map(_dtype_name_of, grouped[index])),
+            len(numbers[index]),
+            decays,
+            type(parameter),
+            parameter.sink is parameter,
+            parameter.backend.name,
+            # What a constraint looks at is its own affair.
+            None if parameter.constraint is None else index,
+        )
+        kinds.append(same.setdefault(kind, kind))
+    return kinds
+
+
+class _Session:
+    """Recordings of one rule, between which its attributes may not change. Whatever the rule did to them is undone."""
+
+    def __init__(self, rule: Any) -> None:
+        self._rule = rule
+        self.numbers = numbers_of(rule)
+        self.free = True
+        self._changed = False
+        self._known: list[Any] = []
+
+    def __enter__(self) -> _Session:
+        self._before = snapshot(self._rule)
+        self._fingerprint = Fingerprint(self._rule)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._changed = not self._fingerprint.holds()
+        restore(self._rule, self._before)
+
+    def judged(self, made: _Recorded | None, reason: str | None) -> tuple[_Recorded | None, str | None]:
+        """What was recorded, once it is known whether the attributes are as they were."""
+        return (None, "the rule changes an attribute of its optimizer") if self._changed and made else (made, reason)
+
+    def recorded(self, make: Callable[[list[Number]], _Recorded]) -> tuple[_Recorded | None, str | None]:
+        """What is recorded, with numbers as scalars or as constants; or why nothing is."""
+        made, reason = self._tried(make, self.numbers)
+        if made is not None and made in self._known:
+            return made, None
+        plain, why_not = self._tried(make, []) if self.numbers else (made, reason)
+        if made is None and plain is None and reason == why_not:
+            return None, reason
+        if self.numbers and not self._same(made, plain, make):
+            self.free = False
+            made, reason = plain, why_not
+        if made is None:
+            return None, reason
+        again, reason = self._tried(make, [] if made is plain else self.numbers)
+        if reason is None and again != made:
+            return None, "the rule is not the same twice (a random number, a counter)"
+        if reason is None and self.free:
+            self._known.append(made)
+        return (made, None) if reason is None else (None, reason)
+
+    def _same(self, made: Any, plain: Any, make: Callable[[list[Number]], Any]) -> bool:
+        """Whether what has numbers as scalars does the same as what has them as constants, with other numbers too.
+
+        With some numbers a rule that does not look at their values only, but at their types, might by chance do so.
+        """
+        before = [number.read() for number in self.numbers]
+        if made is None or plain is None or not _agree(made, plain, self.numbers):
+            return False
+        try:
+            for number, value in zip(self.numbers, before, strict=True):
+                number.write(value * _ANOTHER)
+            other, _ = self._tried(make, [])
+            return other is not None and _agree(made, other, self.numbers)
+        finally:
+            for number, value in zip(self.numbers, before, strict=True):
+                number.write(value)
+
+    def _tried(
+        self, make: Callable[[list[Number]], _Recorded], numbers: list[Number]
+    ) -> tuple[_Recorded | None, str | None]:
+        try:
+            return make(numbers), None
+        except Unrecordable as reason:
+            return None, f"it cannot be recorded: {reason}"
+        except Exception as error:
+            return None, f"recording it raised {type(error).__name__}: {error}"
+
+
+def _agree(made: Any, plain: Any, numbers: list[Number]) -> bool:
+    """Whether programs with numbers as scalars do, with these as they are now, what programs with constants do."""
+    values = {number.name: number.read() for number in numbers}
+    if isinstance(made, Program):
+        return same_with(made, plain, values)
+    return (
+        made.cells == plain.cells
+        and same_with(made.results, plain.results, values)
+        and all(same_with(one, other, values) for one, other in zip(made.programs, plain.programs, strict=True))
+    )
+
+
+@contextlib.contextmanager
+def _as_scalars(numbers: Sequence[Number], scalars: Scalars) -> Iterator[None]:
+    """Let attributes be scalars of a recording.
+
+    Raises:
+        Unrecordable: if the rule has given one of them another value.
+    """
+    symbols = [scalars.named(number.name) for number in numbers]
+    before = [number.read() for number in numbers]
+    for number, symbol in zip(numbers, symbols, strict=True):
+        number.write(symbol)
+    try:
+        yield
+        if any(number.read() is not symbol for number, symbol in zip(numbers, symbols, strict=True)):
+            raise Unrecordable("the rule changes an attribute of its optimizer")
+    finally:
+        for number, value in zip(numbers, before, strict=True):
+            number.write(value)
+
+
+def record(rule: Any, index: int, scaled: bool, clipped: bool, numbers: Sequence[Number]) -> Program:
+    """Run one parameter's whole update on symbols."""
+    scalars = Scalars()
+    scope, rate = _scope_of_scalars(rule, scalars)
+    recorder, gradient = _add_parameter(rule, index, scope, scalars, "")
+    with _as_scalars(numbers, scalars), scope:
+        divisor = scalars.named("divisor") if scaled else None
+        factor = scalars.named("factor") if clipped else None
+        rule.update_parameter(index, rule.prepared_gradient(index, gradient, divisor, factor), rate)
+    cells = rule.cells.grouped[index]
+    written = {id(cell) for cell, _ in scope.writes()}
+    if written - {id(cell.sink) for cell in cells}:
+        raise Unrecordable("a write to what the whole step shares")
+    return recorder.program(_outputs(cells, scope, written))
+
+
+def _record_begin(
+    rule: Any, present: Sequence[int], scaled: bool, clipped: bool, numbers: Sequence[Number]
+) -> BeginProgram:
+    scalars = Scalars()
+    scope, rate = _scope_of_scalars(rule, scalars)
+    recorded = {index: _add_parameter(rule, index, scope, scalars, f"{index}/") for index in present}
+    factors = {index: scalars.named(f"{index}/factor") if clipped else None for index in present}
+    divisor = scalars.named("divisor") if scaled else None
+    with _as_scalars(numbers, scalars), scope:
+        gradients = _Lazy(present, lambda index: rule.prepared_gradient(index, recorded[index][1], divisor, factors[index]))
+        rule.begin_step(gradients, [rule.cells.parameters[index] for index in present], rate)
+    places: dict[int, tuple[int | None, int]] = {id(cell): (None, k) for k, cell in enumerate(rule.cells.shared)}
+    for index in present:
+        places |= {id(cell): (index, k) for k, cell in enumerate(rule.cells.numbers[index])}
+    results: list[Symbol] = []
+    cells: list[tuple[int | None, int]] = []
+    written = set()
+    for cell, value in scope.writes():
+        written.add(id(cell))
+        if cell.backend is HOST:
+            if id(cell) not in places:
+                raise Unrecordable("a write to the learning rate or the number of steps")
+            value = value if isinstance(value, Symbol) else scalars.constant(value)
+            if not value.is_scalar:
+                raise Unrecordable("an array written in place of a number")
+            results.append(value)
+            cells.append(places[id(cell)])
+    owned = {id(cell) for index in present for cell in rule.cells.grouped[index]}
+    if any(id(cell) not in owned and cell.backend is not HOST for cell, _ in scope.writes()):
+        raise Unrecordable("a write to an array that the whole step shares")
+    programs = tuple(
+        recorded[index][0].program(_outputs(rule.cells.grouped[index], scope, written)) for index in present
+    )
+    place, names, constants, operations = scalars.listed()
+    everything = Program(0, (), (), (), names, constants, operations)
+    return BeginProgram(programs, scalars_alone(everything, [place[symbol.number] for symbol in results]), tuple(cells))
+
+
+def _scope_of_scalars(rule: Any, scalars: Scalars) -> tuple[Scope, Symbol]:
+    """A scope in which what the whole step shares is a symbol; and the symbol of the rate."""
+    scope = Scope()
+    rate = scalars.named("rate")
+    # What a rule reads as its learning_rate is the rate before `decay`.
+    scope.hold(rule.cells.rate, scalars.named("base_rate"))
+    scope.hold(rule.cells.iterations, scalars.named("count"))
+    for position, cell in enumerate(rule.cells.shared):
+        scope.hold(cell, scalars.named(f"shared{position}") if cell.backend is HOST else cell.value)
+    return scope, rate
+
+
+def _add_parameter(rule: Any, index: int, scope: Scope, scalars: Scalars, prefix: str) -> tuple[Recorder, Symbol]:
+    """Let the cells of a parameter hold symbols; its recorder, and the symbol of its gradient."""
+    parameter = rule.cells.parameters[index]
+    name = compute_dtype(parameter.dtype_name)
+    recorder = Recorder(scalars, name, parameter.backend.dtype(name), parameter.shape)
+    for cell in rule.cells.grouped[index]:
+        scope.hold(cell, recorder.array())
+    for position, cell in enumerate(rule.cells.numbers[index]):
+        scope.hold(cell, scalars.named(f"{prefix}number{position}"))
+    gradient = recorder.array()
+    if parameter.sink is not parameter:
+        scope.hold(parameter.sink, recorder.record("fill", [scalars.constant(0.0)]))
+    return recorder, gradient
+
+
+def _outputs(cells: Sequence[Variable], scope: Scope, written: set[int]) -> list[tuple[int, Symbol]]:
+    outputs = [(position, scope.get(cell.sink)) for position, cell in enumerate(cells) if id(cell.sink) in written]
+    if not all(isinstance(value, Symbol) and not value.is_scalar for _, value in outputs):
+        raise Unrecordable("a number written in place of an array")
+    return outputs
+
+
+class _Lazy(Sequence[Array]):
+    """The gradients of parameters, each made when it is read."""
+
+    def __init__(self, indices: Sequence[int], make: Callable[[int], Array]) -> None:
+        self._indices = list(indices)
+        self._make = make
+
+    @overload
+    def __getitem__(self, position: int) -> Array: ...
+    @overload
+    def __getitem__(self, position: slice) -> Sequence[Array]: ...
+    def __getitem__(self, position: int | slice) -> Any:
+        indices = self._indices[position]
+        return list(map(self._make, indices)) if isinstance(indices, list) else self._make(indices)
+
+    def __len__(self) -> int:
+        return len(self._indices)

@@ -1,0 +1,279 @@
+"""Hyperparameters as attributes that check what they are set to, at construction and at any time after; and switches,
+which conventions set.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+from ...backends import HOST, backend_of, describe, number_of_python, ops, shown, value_of
+
+
+class Fixed(NamedTuple):
+    """In a table of conventions: the value an argument has there and cannot change."""
+
+    value: Any
+
+
+NOWHERE = object()
+"""The neutral value of a hyperparameter that no convention lacks."""
+
+
+class Hyperparameter:
+    """An attribute of an optimizer that belongs to its configuration.
+
+    What `build` reads decides which slots there are. If it finds an option off, nothing can switch that on later: there
+    would be no slots for it.
+
+    Args:
+        optional: whether None, meaning off, is allowed.
+        neutral: where some convention lacks it, the value at which it changes nothing. Default: none lacks it, or what
+            lacks it is said elsewhere.
+    """
+
+    def __init__(self, *, optional: bool = False, neutral: Any = NOWHERE) -> None:
+        self.optional = optional
+        self.neutral = neutral
+        self.name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        attributes = instance.__dict__
+        try:
+            value = attributes[self.name]
+        except KeyError:
+            raise AttributeError(
+                f"{type(instance).__name__} has no {self.name!r} yet: call super().__init__() first."
+            ) from None
+        if attributes.get("_building") and self.is_off(value):
+            attributes["_off_when_built"].add(self.name)
+        return value
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        given = value
+        if value is not None or not self.optional:
+            value = self.checked(value, type(instance).__name__)
+        instance._check_convention_has(self, value)
+        if self.name in vars(instance).get("_off_when_built", ()) and not self.is_off(value):
+            raise RuntimeError(
+                f"{type(instance).__name__}: `{self.name}` was off when the optimizer was built, and its slots were "
+                "made without it: set it before the optimizer is built."
+            )
+        instance.__dict__[self.name] = value
+        remember_array(instance, self.name, given)
+
+    def is_off(self, value: Any) -> bool:
+        """Whether the value is the one at which the hyperparameter does nothing."""
+        return value is None if self.optional else value is False or not in_use(value)
+
+    def checked(self, value: Any, owner: str) -> Any:
+        """The value as it is stored.
+
+        Raises:
+            ValueError: if it is not allowed.
+        """
+        raise NotImplementedError
+
+    def refused(self, value: Any, owner: str, allowed: str) -> ValueError:
+        """The error for a value that is not allowed."""
+        nothing = " or None" if self.optional else ""
+        return ValueError(f"{owner}: `{self.name}` must be {allowed}{nothing}, received {describe(value)}.")
+
+
+class Number(Hyperparameter):
+    """A real number in an interval, kept as a Python float.
+
+    NumPy scalars, integers, Python's other real numbers (Fraction, Decimal) and 0-d arrays the host can read are
+    converted. Tracers, tensors being differentiated and
+    device scalars pass unchecked, so that hyperparameters can be differentiated and mapped over.
+
+    Args:
+        interval: such as "[0, 1)"; "inf" for an open end.
+        optional, neutral: see `Hyperparameter`.
+    """
+
+    def __init__(self, interval: str, *, optional: bool = False, neutral: Any = NOWHERE) -> None:
+        super().__init__(optional=optional, neutral=neutral)
+        self.interval = interval
+        low, high = interval[1:-1].split(",")
+        self._low, self._high = float(low), float(high)
+        self._low_open, self._high_open = interval[0] == "(", interval[-1] == ")"
+
+    def checked(self, value: Any, owner: str) -> Any:
+        """A float in the interval, or a traced scalar as it is."""
+        if type(value) is float and self._contains(value):
+            # As nearly all are, also in steps that each have another one.
+            return value
+        number = number_of_python(value)
+        backend = backend_of(number)
+        if backend is None or backend.shape(number) != () or not backend.is_real(number):
+            raise self.refused(value, owner, f"a number in {self.interval}")
+        number = ops.convert_to_number(number)
+        if backend_of(number) is not HOST:
+            return number
+        try:
+            number = float(number)
+        except OverflowError:
+            number = math.inf
+        if not self._contains(number):
+            raise self.refused(value, owner, f"a number in {self.interval}")
+        return number
+
+    def _contains(self, number: float) -> bool:
+        if math.isnan(number) or math.isinf(number):
+            return False
+        above = number > self._low if self._low_open else number >= self._low
+        below = number < self._high if self._high_open else number <= self._high
+        return above and below
+
+
+def remember_array(keeper: Any, name: str, given: Any) -> None:
+    """Keep that a number was given as an array, for `value.py`: the optimizer itself computes with the number."""
+    known = vars(keeper).get("_arrays", {})
+    if type(given) is float and not known:
+        return
+    given = value_of(given)
+    backend = backend_of(given)
+    if backend in (None, HOST) or backend.shape(given) != () or not backend.concrete(given):
+        array = None
+    else:
+        array = backend.traceable(given)
+    if array is not None or name in known:
+        # Copies of an optimizer share the table, so it is never changed.
+        kept = {key: value for key, value in known.items() if key != name}
+        keeper._arrays = kept if array is None else {**kept, name: array}
+
+
+LEARNING_RATE = Number("[0, inf)")
+"""What a learning rate may be, wherever it is given."""
+LEARNING_RATE.name = "learning_rate"
+
+
+class Count(Hyperparameter):
+    """A whole number.
+
+    Args:
+        minimum: the least allowed.
+        optional: whether None is allowed.
+    """
+
+    def __init__(self, minimum: int, *, optional: bool = False) -> None:
+        super().__init__(optional=optional)
+        self.minimum = minimum
+
+    def checked(self, value: Any, owner: str) -> Any:
+        """An int."""
+        number = number_of_python(value)
+        backend = backend_of(number)
+        whole = backend is not None and not isinstance(value, bool) and backend.shape(number) == ()
+        if backend is None or not whole or not backend.dtype_name(number).startswith(("int", "uint")):
+            raise self.refused(value, owner, f"an integer >= {self.minimum}")
+        number = ops.convert_to_number(number)
+        if not isinstance(number, int) or number < self.minimum:
+            raise self.refused(value, owner, f"an integer >= {self.minimum}")
+        return number
+
+
+class Flag(Hyperparameter):
+    """True or False."""
+
+    def checked(self, value: Any, owner: str) -> Any:
+        """A bool."""
+        if not isinstance(value, bool):
+            raise self.refused(value, owner, "True or False")
+        return value
+
+
+class Choice(Hyperparameter):
+    """One of a few names.
+
+    Args:
+        choices: the names.
+        optional: whether None is allowed.
+    """
+
+    def __init__(self, choices: tuple[Any, ...], *, optional: bool = False) -> None:
+        super().__init__(optional=optional)
+        self.choices = choices
+
+    def checked(self, value: Any, owner: str) -> Any:
+        """The name."""
+        if not isinstance(value, (str, bool)) or value not in self.choices:
+            raise self.refused(value, owner, f"one of {', '.join(map(repr, self.choices))}")
+        return value
+
+
+class ChoiceForEach(Choice):
+    """One of a few names for all, or a dict with one of them for each of some keys."""
+
+    def checked(self, value: Any, owner: str) -> Any:
+        """The name, or a dict of names."""
+        if not isinstance(value, dict):
+            return super().checked(value, owner)
+        if not all(isinstance(key, str) for key in value):
+            raise self.refused(value, owner, "a dict with names as keys")
+        return {key: super(ChoiceForEach, self).checked(item, owner) for key, item in value.items()}
+
+
+class Convention(Choice):
+    """The name of a convention the class has; chosen once, because slots and defaults follow from it."""
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        kind = type(instance)
+        if not isinstance(value, str) or value not in kind.conventions:
+            names = ", ".join(map(repr, kind.conventions))
+            raise ValueError(f"{kind.__name__} has no `convention` {shown(value)}; it has {names}.")
+        if vars(instance).setdefault(self.name, value) != value:
+            raise ValueError(f"The convention of {kind.__name__} is chosen when it is made: make a new optimizer.")
+
+
+class Switch:
+    """What a convention decides about a formula. It stands in the class's `conventions`, and cannot be set.
+
+    A subclass whose table has no row for a convention, or says nothing of the switch there, has it from its parent.
+
+    Args:
+        otherwise: what it is where no row says anything.
+    """
+
+    def __init__(self, otherwise: bool) -> None:
+        self.otherwise = otherwise
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._owner = owner
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        convention = instance.convention
+        for kind in type(instance).__mro__:
+            row = vars(kind).get("conventions", {}).get(convention, {})
+            if self.name in row:
+                return row[self.name]
+            if kind is self._owner:
+                break
+        return self.otherwise
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        raise AttributeError(
+            f"{type(instance).__name__}: `{self.name}` follows from the convention: set it in a subclass's table."
+        )
+
+
+def in_use(value: Any) -> bool:
+    """Whether a hyperparameter that is off at 0 is on; a traced one, which cannot be compared, is there to be used."""
+    return not (isinstance(value, float) and value == 0.0)
+
+
+def hyperparameters(cls: type) -> dict[str, Hyperparameter]:
+    """The hyperparameters of a class, the base's first, in the order in which they were written."""
+    found: dict[str, Hyperparameter] = {}
+    for parent in reversed(cls.__mro__):
+        found.update({name: value for name, value in vars(parent).items() if isinstance(value, Hyperparameter)})
+    return found

@@ -1,0 +1,552 @@
+"""The imperative path: `apply` changes the parameters the optimizer was given, in place."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from ...backends import (
+    HOST,
+    NUMPY,
+    Disagreement,
+    Rows,
+    Scope,
+    Variable,
+    backend_of,
+    compiler_graph,
+    describe,
+    leaves_scopes,
+    shown,
+    value_of,
+)
+from ...backends.interruptions import Undisturbed
+from .checks import (
+    as_list,
+    check_array,
+    check_gradient,
+    check_held,
+    check_rows,
+    check_some_gradient,
+    checked_count,
+    checked_scalar,
+    remedy,
+)
+from .hyperparameters import LEARNING_RATE
+from .prepared import InCalls, InScope
+from .step import UpdateRule
+
+
+class ImperativeOptimizer(UpdateRule):
+    """Applies gradients in place and keeps the state in itself. The base of `Optimizer`."""
+
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]]) -> int | None:
+        """One step from pairs of a gradient and its parameter.
+
+        Args:
+            grads_and_vars: such as `zip(grads, variables)`.
+
+        Returns:
+            As `apply`.
+
+        Raises:
+            As `apply`.
+        """
+        pairs = as_list(grads_and_vars, "pairs of a gradient and its variable")
+        if not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
+            raise TypeError("Expected pairs of a gradient and its variable, such as zip(gradients, variables) gives.")
+        return self.apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
+
+    def apply(self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None = None) -> int | None:
+        """One step: change the parameters by their gradients.
+
+        The first call builds the optimizer for the parameters given. Everything is checked before anything is written.
+
+        Args:
+            grads: one gradient for each parameter, of the parameter's library and shape; None to leave it out.
+            trainable_variables: NumPy arrays, torch tensors or `Variable`s, in the order of the gradients. They may be
+                a part of those the optimizer was built for. Default: all of those, in their order.
+
+        Inside of `torch.compile` the step is one operator of the compiled code, which neither a step nor a rate
+        compiles again; the optimizer must be built before.
+
+        Returns:
+            The number of calls made so far; None inside of `torch.compile`, where it is not known. An empty list of
+            gradients does nothing.
+
+        Raises:
+            TypeError, ValueError: if gradients and parameters do not fit; nothing has changed then.
+            RuntimeError: inside of `torch.compile`, if the optimizer is not built.
+        """
+        graph = compiler_graph()
+        if graph is not None:
+            self._apply_in_graph(graph, grads, trainable_variables)
+            return None
+        return self._apply_now(grads, trainable_variables)
+
+    @leaves_scopes
+    def _apply_now(self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None) -> int:
+        step = self._prepared(grads, trainable_variables)
+        if step is not None:
+            step.make()
+        return int(self.cells.iterations.array)
+
+    @leaves_scopes
+    def prepared(
+        self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None = None, rate: Any = None
+    ) -> InCalls | InScope | None:
+        """The first half of `apply`; None if there is nothing to do. Not for users.
+
+        Args:
+            grads, trainable_variables: as of `apply`.
+            rate: of the step. Default: the optimizer's.
+
+        Raises:
+            As `apply`.
+        """
+        return self._prepared(grads, trainable_variables, rate)
+
+    def _prepared(
+        self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None, rate: Any = None
+    ) -> InCalls | InScope | None:
+        lane = self.fusion.lane
+        step = None if lane is None else lane.prepared(self, grads, trainable_variables, rate)
+        return step or self._prepared_otherwise(grads, trainable_variables, rate) or self._prepared_generally(
+            grads, trainable_variables, rate
+        )  # fmt: skip
+
+    def _prepared_otherwise(self, grads: Any, trainable_variables: Any, rate: Any) -> InCalls | None:
+        """A step by another short way than that of the step before, if there is one."""
+        another = self.fusion.another(self, grads, trainable_variables)
+        step = None if another is None else another[1].prepared(self, grads, trainable_variables, rate)
+        if another is not None and step is not None:
+            self.fusion.take(*another)
+        return step
+
+    def _prepared_generally(
+        self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None, rate: Any
+    ) -> InCalls | InScope | None:
+        """A step that finds out everything about what it was given."""
+        gradients = [value_of(gradient) for gradient in as_list(grads, "gradients")]
+        if not gradients:
+            return None
+        variables = self._parameters_given(gradients, trainable_variables)
+        if self.built:
+            if self.cells.loaded:
+                self._link_if_loaded(variables)
+            known = self.cells.index
+            positions = [
+                known[id(variable)] if id(variable) in known else self.variable_index(variable)
+                for variable in variables
+            ]
+            cells = [self.cells.parameters[position] for position in positions]
+        else:
+            cells = self._cells_for(variables)
+            positions = list(range(len(cells)))
+        if self.takes_rows:
+            backend = cells[0].backend
+            gradients = [each if each is None else backend.rows(each) or each for each in gradients]
+        refusal = self._refusal(gradients, cells, positions)
+        if not self.built:
+            self.build(variables)
+            step = None if refusal is not None else self._prepared_otherwise(gradients, variables, rate)
+            if step is not None:
+                return step
+        aligned: list[Any] = [None] * len(self.cells.parameters)
+        for position, gradient in zip(positions, gradients, strict=True):
+            whole = gradient is not None and type(gradient) is not Rows
+            aligned[position] = cells[0].backend.plain(gradient) if whole else gradient
+        pieces: list[Callable[[], None]] = []
+        contexts: list[Callable[[], contextlib.AbstractContextManager[Any]]] = [
+            functools.partial(self._agreement, aligned, refusal), cells[0].backend.arithmetic
+        ]  # fmt: skip
+        with contexts[0](), contexts[1]():
+            with Scope((cell, cell.value) for cell in self.cells.step_scalars()) as scope:
+                self._run(aligned, rate, pieces.append)
+            if refusal is not None:
+                raise refusal.error
+        given = [position for position, gradient in zip(positions, gradients, strict=True) if gradient is not None]
+        return InScope(scope, pieces, contexts, functools.partial(self._begin_next, given))
+
+    def _begin_next(self, given: list[int]) -> None:
+        """Begin the next step with the way that was found for some parameters."""
+        lane = self.fusion.lane
+        if lane is not None:
+            lane.arrange(self, given)
+            self.fusion.take(tuple(given), lane)
+
+    def _apply_in_graph(self, graph: Any, grads: Any, trainable_variables: Any) -> None:
+        """`apply`, read by torch's compiler: written in what that understands."""
+        if not self.built:
+            raise RuntimeError(f"Optimizer {self.name!r} is not built: call build(variables) before torch.compile.")
+        gradients = [value_of(gradient) for gradient in grads]
+        variables = list(self.cells.parameters if trainable_variables is None else trainable_variables)
+        if len(variables) != len(gradients):
+            raise ValueError(f"Received {len(gradients)} gradients for {len(variables)} variables.")
+        positions: list[int] = []
+        given: list[Any] = []
+        arrays: list[Any] = []
+        for gradient, variable in zip(gradients, variables, strict=True):
+            if gradient is not None:
+                position = self._position_in_graph(variable, len(positions))
+                positions.append(position)
+                given.append(gradient)
+                arrays += [cell.array for cell in self.cells.grouped[position]]
+        graph.step_in_place(self._handle, given, arrays, positions)
+
+    def _position_in_graph(self, variable: Any, likely: int) -> int:
+        order = [likely, *range(likely), *range(likely + 1, len(self.cells.parameters))]
+        for position in order:
+            cell = self.cells.parameters[position]
+            if variable is cell or variable is cell.array:
+                return int(position)
+        raise ValueError(f"Optimizer {self.name!r} was not built for one of the variables.")
+
+    @leaves_scopes
+    def step_on(self, gradients: Sequence[Any], arrays: Sequence[Any], positions: Sequence[int]) -> None:
+        """One step as compiled code makes it. Not for users.
+
+        Args:
+            gradients: of the parameters at some positions.
+            arrays: for each of these parameters its array and those of its slots: its own, or copies that the compiled
+                code puts back.
+            positions: at which the parameters were built.
+        """
+        cells = [cell for position in positions for cell in self.cells.grouped[position]]
+        backend = self.cells.parameters[0].backend
+        if all(backend.same_memory(cell.array, array) for cell, array in zip(cells, arrays, strict=True)):
+            self.apply(list(gradients), [self.cells.parameters[position] for position in positions])
+            return
+        aligned: list[Any] = [None] * len(self.cells.parameters)
+        for position, gradient in zip(positions, gradients, strict=True):
+            aligned[position] = gradient
+        place = {id(cell): array for cell, array in zip(cells, arrays, strict=True)}
+        held = [(cell, place.get(id(cell), cell.array)) for group in self.cells.grouped for cell in group]
+        with backend.arithmetic(), Undisturbed() as guard:
+            with Scope([*held, *((cell, cell.value) for cell in self.cells.step_scalars())]) as scope:
+                self._run(aligned)
+            guard.hold()
+            for cell, value in scope.writes():
+                if id(cell) in place:
+                    backend.write(place[id(cell)], value)
+                else:
+                    cell.assign(value)
+
+    def _step_scalars(self) -> list[Variable]:
+        """The numbers on the host that a step may change."""
+        return [self.cells.iterations, *self.cells.host_scalars(), *(cell for cells in self.cells.numbers for cell in cells)]
+
+    def _parameters_given(self, gradients: list[Any], trainable_variables: Iterable[Any] | None) -> list[Any]:
+        if trainable_variables is None:
+            if not self.built:
+                raise ValueError(
+                    f"Optimizer {self.name!r} is not built: pass the variables with the gradients, "
+                    "or call build(variables)."
+                )
+            variables: list[Any] = list(self.cells.parameters)
+        else:
+            variables = as_list(trainable_variables, "variables")
+        if len(variables) != len(gradients):
+            raise ValueError(
+                f"Received {len(gradients)} gradients for {len(variables)} variables: they must match one to one "
+                "(None for a variable without a gradient)."
+            )
+        return variables
+
+    def _refusal(self, gradients: list[Any], cells: list[Variable], positions: list[int]) -> _Refusal | None:
+        """Check what a step was given, and raise; where other processes would wait for this one, later.
+
+        Zeros stand in for gradients that are refused, so that the step goes on as far as it does on the others.
+        """
+        try:
+            self._check(gradients, cells, positions)
+            return None
+        except (TypeError, ValueError) as error:
+            spread = [cell.backend.whereabouts(cell.array) is not None for cell in cells]
+            if not any(spread):
+                raise
+            nothing = all(gradient is None for gradient in gradients)
+            wrong = spread if nothing else [_is_refused(*each) for each in zip(gradients, cells, strict=True)]
+            places = [place for place, refused in enumerate(wrong) if refused]
+            if not places:
+                # Something else is the matter, with what is held.
+                raise
+            for place in places:
+                gradients[place] = cells[place].backend.full_like(cells[place].array, 0.0)
+            return _Refusal(error, positions[places[0]])
+
+    @contextlib.contextmanager
+    def _agreement(self, aligned: Sequence[Any], refusal: _Refusal | None) -> Iterator[None]:
+        """Where processes hold parameters together, all of them make the step, or none does."""
+        cells = self.cells.parameters
+        agreement = cells[0].backend.agreement(
+            [cell.array for cell in cells],
+            [cell.name for cell in cells],
+            [position for position, gradient in enumerate(aligned) if gradient is not None],
+            None if refusal is None else refusal.position,
+        )
+        try:
+            with agreement or contextlib.nullcontext():
+                yield
+        except Disagreement as error:
+            if refusal is None:
+                raise
+            # The others were told.
+            raise type(refusal.error)(f"{refusal.error} {error}") from refusal.error
+
+    def _check(self, gradients: list[Any], cells: list[Variable], positions: list[int]) -> None:
+        if len(set(positions)) != len(positions):
+            repeated = next(cell.name for cell, at in zip(cells, positions, strict=True) if positions.count(at) > 1)
+            raise ValueError(f"Variable {repeated!r} was given twice in one step: add up its gradients.")
+        self._check_held(cells, positions)
+        for gradient, cell in zip(gradients, cells, strict=True):
+            backend = cell.backend
+            if type(gradient) is Rows:
+                check_rows(gradient, cell.array, backend, cell.shape, cell.name)
+                continue
+            if gradient is None or (
+                backend.fits_plainly(gradient, cell.array) and backend.why_no_values(gradient) is None
+            ):
+                continue
+            check_gradient(gradient, cell.array, backend, cell.shape, cell.name)
+            if cell.backend.traced(gradient) or cell.backend.traced(cell.array):
+                raise RuntimeError(
+                    f"The gradient of {cell.name!r} is being traced: inside a transformation use the optimizer's init "
+                    "and step, which return the new values."
+                )
+        missing = [cell.name for cell, gradient in zip(cells, gradients, strict=True) if gradient is None]
+        if missing:
+            check_some_gradient(gradients, missing)
+            warnings.warn(f"Gradients do not exist for variables {missing}: they are left as they are.", stacklevel=8)
+
+    def _check_held(self, cells: Sequence[Variable], positions: Sequence[int]) -> None:
+        """Raise if an array that this step reads or writes was given another kind of memory since it was made."""
+        if not self.built:
+            for cell in cells:
+                check_held(cell, f"Parameter {cell.name!r}", cell.array)
+            return
+        for position in range(len(self.cells.parameters)) if self.use_ema else positions:
+            parameter, *slots = self.cells.grouped[position]
+            check_held(parameter, f"Parameter {parameter.name!r}", parameter.array)
+            for cell in slots:
+                check_held(cell, f"Slot {cell.name!r} of parameter {parameter.name!r}", parameter.array)
+        for cell in self.cells.shared:
+            if cell.backend is not HOST:
+                check_held(cell, f"{cell.name!r}, which all parameters share,", self.cells.parameters[0].array)
+
+    # ---------------------------------------------------------------- stateless
+
+    @leaves_scopes
+    def stateless_apply(
+        self, optimizer_variables: Sequence[Any], grads: Sequence[Any], trainable_variables: Sequence[Any]
+    ) -> tuple[list[Any], list[Any]]:
+        """One step on given values; neither they nor the optimizer change.
+
+        Args:
+            optimizer_variables: values in the order of `variables`.
+            grads: a gradient, or None, for each parameter the optimizer was built for.
+            trainable_variables: values of those parameters.
+
+        Returns:
+            The new values of the parameters, and those of the optimizer's variables.
+
+        Raises:
+            ValueError: if the optimizer is not built, or a length or shape differs.
+            TypeError: if a value is not an array of the right library, or no number where one is expected.
+        """
+        if not self.built:
+            raise ValueError(f"To call stateless_apply, optimizer {self.name!r} must be built: call build(variables).")
+        own, records = self.variables, self.all_records()
+
+        def listed(given: Sequence[Any], what: str, cells: list[Variable]) -> list[Any]:
+            values = [value_of(value) for value in as_list(given, what)]
+            if len(values) != len(cells):
+                raise ValueError(f"Received {len(values)} {what}; optimizer {self.name!r} was built for {len(cells)}.")
+            kinds = [cell.backend for cell in cells]
+            return [kind.plain(each) if kind.takes(each) else each for kind, each in zip(kinds, values, strict=True)]
+
+        state = listed(optimizer_variables, "optimizer variables", own)
+        gradients = listed(grads, "gradients", self.cells.parameters)
+        parameters = listed(trainable_variables, "trainable variables", self.cells.parameters)
+        cells, values = [*self.cells.parameters, *own], [*parameters, *state]
+        beside = [None] * (len(cells) - len(records))
+        beside += [None if record.position is None else parameters[record.position] for record in records]
+        counters = self.step_counters()
+        held = [
+            checked_value(cell, value, f"The value of {cell.name!r}", cell in counters, place)
+            for cell, value, place in zip(cells, values, beside, strict=True)
+        ]
+        for gradient, cell, parameter in zip(gradients, self.cells.parameters, parameters, strict=True):
+            if gradient is not None:
+                check_gradient(gradient, parameter, cell.backend, cell.shape, cell.name)
+        check_some_gradient(gradients, [cell.name for cell in self.cells.parameters])
+        gradients = [
+            None if gradient is None else cell.backend.plain(gradient)
+            for gradient, cell in zip(gradients, self.cells.parameters, strict=True)
+        ]
+        numpy_only = NUMPY.arithmetic() if self.cells.parameters[0].backend is NUMPY else contextlib.nullcontext()
+        with numpy_only, Scope(zip(cells, held, strict=True)):
+            self._run(gradients)
+            turns = [self._turn if cell is self.cells.iterations else 1 for cell in cells]
+            results = [restored(cell.value, *each) for cell, *each in zip(cells, values, turns, strict=True)]
+        return results[: len(parameters)], results[len(parameters) :]
+
+    # ---------------------------------------------------------------- around training
+
+    def scale_loss(self, loss: Any) -> Any:
+        """The loss times `loss_scale_factor`, for a backward pass that would underflow; `apply` divides again."""
+        return loss if self.loss_scale_factor is None else loss * self.loss_scale_factor
+
+    def finalize_variable_values(self, variables: Iterable[Any]) -> None:
+        """Put the moving averages into the parameters, once training is over. Without `use_ema`, do nothing.
+
+        Args:
+            variables: parameters the optimizer was built for, all or some.
+
+        Raises:
+            ValueError: if one of them is unknown.
+        """
+        if not self.use_ema:
+            return
+        indices = [self.variable_index(variable) for variable in as_list(variables, "variables")]
+        for index in indices:
+            parameter = self.cells.parameters[index]
+            parameter.assign(self.cells.averages[index].value)
+
+    # ---------------------------------------------------------------- weights and files
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Set all of `variables` from arrays.
+
+        Args:
+            weights: one array or number for each, of its shape.
+
+        Raises:
+            ValueError: if the optimizer is not built, or a number or shape differs; nothing has changed then.
+        """
+        if not self.built:
+            raise ValueError(f"Optimizer {self.name!r} has no weights to set yet: call build(variables).")
+        cells = self.variables
+        weights = as_list(weights, "weights")
+        if len(weights) != len(cells):
+            raise ValueError(f"Received {len(weights)} weights; optimizer {self.name!r} has {len(cells)} variables.")
+        arrays = [self._fitting_weight(cell, value_of(weight)) for cell, weight in zip(cells, weights, strict=True)]
+        with Undisturbed() as guard:
+            guard.hold()
+            for cell, array in zip(cells, arrays, strict=True):
+                cell.assign(array)
+
+    def _fitting_weight(self, cell: Variable, weight: Any) -> Any:
+        """A weight as the cell's own kind of array."""
+        backend = backend_of(weight)
+        if backend is not None and backend.traced(weight):
+            raise TypeError(
+                f"Variable {cell.name!r} cannot keep a value that is being traced: inside a transformation use the "
+                "optimizer's init and step."
+            )
+        try:
+            array = NUMPY.to_numpy(weight) if backend is None else backend.to_numpy(weight)
+        except (TypeError, ValueError, RuntimeError, BufferError) as error:
+            # Sparse, deleted or meta arrays and ragged lists: every library has its own words and kind of error.
+            raise TypeError(f"Variable {cell.name!r} cannot take {describe(weight)}: {shown(error, str)}") from None
+        if not NUMPY.is_real(array):
+            raise TypeError(
+                f"Variable {cell.name!r} takes real numbers, received {describe(array)}; "
+                f"{remedy(NUMPY.dtype_name(array))}."
+            )
+        if array.shape != cell.shape:
+            raise ValueError(f"Variable {cell.name!r} has shape {cell.shape} and cannot take {describe(array)}.")
+        if cell is self.cells.rate:
+            return LEARNING_RATE.checked(float(array), type(self).__name__)
+        if cell in self.step_counters():
+            checked_count(array, f"Variable {cell.name!r}")
+        return cell.backend.from_numpy(array, cell.dtype_name, cell.value)
+
+    def save_own_variables(self, store: Any) -> None:
+        """Write all of `variables` into a mapping as NumPy arrays, under "0", "1", ..."""
+        for position, cell in enumerate(self.variables):
+            store[str(position)] = cell.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        """Read what `save_own_variables` wrote.
+
+        Args:
+            store: a mapping from "0", "1", ... to arrays.
+
+        Raises:
+            ValueError: if the optimizer is not built, or a number or shape differs; nothing has changed then.
+        """
+        if not hasattr(store, "keys"):
+            raise TypeError(f"Expected a mapping from '0', '1', ... to arrays, received {describe(store)}.")
+        keys = [str(position) for position in range(len(self.variables))]
+        if len(store.keys()) != len(keys) or any(key not in store for key in keys):
+            raise ValueError(
+                f"The store holds {len(store.keys())} variables and optimizer {self.name!r} has {len(keys)}: it comes "
+                "from another kind of optimizer, or this one is not yet built for its parameters."
+            )
+        self.set_weights([store[key] for key in keys])
+
+
+class _Refusal(NamedTuple):
+    """An error that is raised once other processes know of it, and the position of the parameter that it is about."""
+
+    error: Exception
+    position: int
+
+
+def _is_refused(gradient: Any, cell: Variable) -> bool:
+    if gradient is None:
+        return False
+    try:
+        if type(gradient) is Rows:
+            check_rows(gradient, cell.array, cell.backend, cell.shape, cell.name)
+        else:
+            check_gradient(gradient, cell.array, cell.backend, cell.shape, cell.name)
+    except (TypeError, ValueError):
+        return True
+    return False
+
+
+def checked_value(cell: Variable, value: Any, what: str, counts: bool = False, beside: Any = None) -> Any:
+    """What a cell shall hold in a scope, checked: numbers for host scalars, arrays that fit for the others.
+
+    Args:
+        cell: the cell.
+        value: what it shall hold.
+        what: what errors call it.
+        counts: whether it is a number of steps.
+        beside: the parameter's value, for a slot, which must lie in the same place.
+    """
+    if cell.backend is HOST:
+        return checked_count(value, what) if counts else checked_scalar(value, what)
+    check_array(value, cell.backend, cell.shape, what)
+    apart = None if beside is None else cell.backend.why_apart(value, beside)
+    if apart is not None:
+        raise ValueError(f"{what} {apart}: move it first.")
+    return cell.backend.plain(value)
+
+
+def restored(value: Any, like: Any, turn: int = 1) -> Any:
+    """A result in the library and dtype in which it came in; see `Backend.following` for a count's turn."""
+    backend = backend_of(like)
+    if backend is None or backend is HOST:
+        return value
+    if backend_of(value) is HOST:
+        return backend.full_like(like, _held(value, backend.dtype_name(like), turn))
+    return backend.cast(backend.as_array(value), backend.dtype_name(like))
+
+
+def _held(number: Any, dtype: str, turn: int) -> Any:
+    """A number as a dtype can hold it: a count that is larger than the largest goes turns back, with a word."""
+    if not isinstance(number, int) or not dtype.startswith("int"):
+        return number
+    largest = 2 ** (int(dtype[3:]) - 1) - 1
+    if number > largest:
+        warnings.warn(
+            f"The state counts steps in {dtype}, which ends at {largest}: from now on the count stays there. With JAX, "
+            "enable jax_enable_x64 before init to count further.", RuntimeWarning, stacklevel=4,
+        )  # fmt: skip
+        number -= -((largest - number) // turn) * turn
+    return number

@@ -1,0 +1,390 @@
+"""The base class of all optimizers."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any, ClassVar, cast
+
+from ...backends import FLOATING, Variable, describe, is_number, shown
+from ...schedules import registry as schedule_registry
+from .conventions import CONVENTIONS, facts_of
+from .equality import ComparedByValue
+from .functional import FunctionalOptimizer
+from .hyperparameters import (
+    LEARNING_RATE,
+    NOWHERE,
+    Choice,
+    ChoiceForEach,
+    Convention,
+    Count,
+    Fixed,
+    Flag,
+    Hyperparameter,
+    Number,
+    Switch,
+    hyperparameters,
+    remember_array,
+)
+from .imperative import ImperativeOptimizer
+
+_LATER = ("convention", "slot_dtype", "jit_compile", "maximize", "decay")
+"""Configuration that Keras does not know; it stands behind what Keras knows."""
+
+
+class Optimizer(ComparedByValue, ImperativeOptimizer, FunctionalOptimizer):
+    r"""The base of every optimizer: subclass it, create slots in `build`, write the rule in `update_step`.
+
+    Args:
+        learning_rate: a number >= 0, a schedule, or any callable of the step (or of nothing) giving a number. 0.001.
+        weight_decay: >= 0. None is off. Decoupled ("keras"; "optax" where its optimizer of that name has it): before
+            each update the parameter loses `weight_decay * learning_rate` of itself. Coupled ("torch"): the gradient
+            gains `weight_decay` times the parameter.
+        clipnorm: > 0; each gradient is scaled down to this Euclidean norm. In convention "keras2" the norm is that of
+            all gradients together; in "torch" it counts 1e-6 more than it is. None is off.
+        clipvalue: > 0; gradients are limited to [-clipvalue, clipvalue]. None is off.
+        global_clipnorm: > 0; all gradients are scaled down together to this norm. None is off.
+        use_ema: keep an exponential moving average of every parameter.
+        ema_momentum: in [0, 1]; the weight of the past in the average.
+        ema_overwrite_frequency: every how many updates the parameter is set to its average. None is never.
+        loss_scale_factor: > 0; what `scale_loss` multiplies by and `apply` divides gradients by. None is off.
+        gradient_accumulation_steps: >= 2; make one update of the mean gradient for so many `apply` calls. Schedules
+            count calls, the rest counts updates. None is off.
+        name: default: the class's name in snake case.
+        convention: whose formula to follow: "keras" (Keras 3), "keras2" (Keras 2.2), "torch" (torch.optim 2.13) or
+            "optax" (optax 0.2.8). In "torch" each parameter has a step count of its own, of the
+            steps in which it had a gradient.
+        slot_dtype: the dtype in which slots are stored, or a dict of dtypes by slot name, such as
+            {"momentum": "bfloat16"}. Default: float32 for 16-bit parameters, else the parameter's.
+        jit_compile: how imperative steps run. "auto": NumPy arrays and torch CPU tensors in one pass over memory, where
+            Numba is installed and the rule can be recorded; torch tensors on devices by multi-tensor functions;
+            otherwise by whole arrays. False: always by whole arrays. True: an error where it cannot be one pass; on
+            devices by torch's compiler. Functional steps take the pass unless it is False, to new arrays, where nothing
+            is traced or differentiated; otherwise they run by whole arrays.
+        maximize: climb the gradient; in convention "torch".
+        **older: `lr` for `learning_rate`; `decay`, which divides the rate by 1 + `decay` * the number of `apply` calls.
+
+    Raises:
+        ValueError: if an argument is unknown, out of its range, or has no meaning in the convention; the value at which
+            it changes nothing is allowed everywhere.
+
+    NaN and infinity in a gradient are not searched for: they go through the formula to the same element of the
+    parameter and of its slots, and to no other. NaN makes the element NaN; an infinity makes it infinite in SGD (NaN
+    where its weight is 0) and NaN in all others, where it is divided by its own size. `clipvalue` limits an infinity.
+    Clipping by norms spreads: with `clipnorm` an infinite norm leaves NaN where the gradient was infinite and 0 in the
+    rest of that gradient, and a NaN norm makes all of that gradient NaN. With a global norm the same holds of all
+    gradients together; in conventions "keras" and "keras2" an infinite norm, too, makes every gradient NaN.
+
+    An infinite element of a parameter stays infinite, but for weight decay: coupled, it makes it NaN, as an infinite
+    gradient does; decoupled, only in convention "optax", and elsewhere where it leaves nothing of it.
+
+    A finite gradient makes no NaN, however large or small it is, as long as epsilon is not 0. Where a mean of squares
+    overflows, it stays infinite, and the element stays where it is from then on; a sum of squares does as much.
+
+    Two optimizers are equal, and hash alike, if they are of one class and were made with equal arguments, whatever they
+    have learned. So one may be a static argument of `jax.jit`; after it was hashed, it refuses changes. One that is
+    made once JAX is imported is also a node of JAX's trees, with its numbers (rate, betas, ...) for leaves: as an
+    argument that is not static, other numbers compile nothing anew, and it can be mapped over and differentiated. A
+    step takes its rate from the state, in which `init` puts the optimizer's.
+
+    Example:
+        >>> import numpy as np
+        >>> from gradwise.backends import ops
+        >>> from gradwise.optimizers import Optimizer
+        >>> class SignDescent(Optimizer):
+        ...     def update_step(self, gradient, variable, learning_rate):
+        ...         self.assign_sub(variable, learning_rate * ops.sign(gradient))
+        >>> weights = np.array([1.0, 2.0])
+        >>> SignDescent(0.5).apply([np.array([3.0, -3.0])], [weights])
+        1
+        >>> weights
+        array([0.5, 2.5])
+    """
+
+    conventions: ClassVar[dict[str, dict[str, Any]]] = {"keras": {}, "keras2": {}}
+    """For each convention the algorithm has: the arguments that exist in it, with the value that None stands for; and
+    the `Switch`es of its formula, with what they are there."""
+
+    weight_decay_forms: ClassVar[dict[str, str]] = {
+        name: facts.weight_decay for name, facts in CONVENTIONS.items() if facts.weight_decay is not None
+    }
+    """What weight decay does in the conventions that have it: "decoupled", on the parameter; "coupled", through the
+    gradient."""
+
+    decoupled_weight_decay = Switch(False)
+    """Whether weight decay is decoupled even where the convention couples it; some algorithms let users say so."""
+
+    convention = Convention(tuple(CONVENTIONS))
+    maximize = Flag()
+    weight_decay = Number("[0, inf)", optional=True)
+    clipnorm = Number("(0, inf)", optional=True)
+    global_clipnorm = Number("(0, inf)", optional=True)
+    clipvalue = Number("(0, inf)", optional=True)
+    use_ema = Flag()
+    ema_momentum = Number("[0, 1]")
+    ema_overwrite_frequency = Count(1, optional=True)
+    loss_scale_factor = Number("(0, inf)", optional=True)
+    gradient_accumulation_steps = Count(2, optional=True)
+    slot_dtype = ChoiceForEach(FLOATING, optional=True)
+    jit_compile = Choice(("auto", True, False))
+    decay = Number("[0, inf)")
+
+    def __new__(cls, *arguments: Any, **keywords: Any) -> Any:
+        """Refuse a rate under both of its names, which `__init__` could not tell from a default."""
+        if "lr" in keywords:
+            given = inspect.signature(cls).bind_partial(*arguments, **keywords).arguments
+            if "learning_rate" in given:
+                raise ValueError(f"{cls.__name__}: give `learning_rate` or its older name `lr`, not both.")
+        return super().__new__(cls)
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        name: str | None = None,
+        *,
+        convention: str = "keras",
+        slot_dtype: str | dict[str, str] | None = None,
+        jit_compile: bool | str = "auto",
+        maximize: bool = False,
+        **older: Any,
+    ) -> None:
+        self._reset_structure()
+        self._schedule: Callable[..., Any] | None = None
+        self._excluded: list[Any] = []
+        self._excluded_names: tuple[str, ...] = ()
+        self.convention = convention
+        if name is not None and not isinstance(name, str):
+            raise ValueError(f"{type(self).__name__}: `name` must be a string or None, received {describe(name)}.")
+        self.name = name or _snake_case(type(self).__name__)
+        self.weight_decay = weight_decay
+        self.clipnorm = clipnorm
+        self.clipvalue = clipvalue
+        self.global_clipnorm = global_clipnorm
+        self.use_ema = use_ema
+        self.ema_momentum = ema_momentum
+        self.ema_overwrite_frequency = ema_overwrite_frequency
+        self.loss_scale_factor = loss_scale_factor
+        self.gradient_accumulation_steps = gradient_accumulation_steps
+        self.slot_dtype = slot_dtype
+        self.jit_compile = jit_compile
+        self.maximize = maximize
+        self._check_combinations()
+        decay = older.pop("decay", None)
+        self.decay = 0.0 if decay is None else decay
+        rate = older.pop("lr", None)
+        if older:
+            given = ", ".join(f"{shown(name, str)}={shown(value)}" for name, value in older.items())
+            raise ValueError(f"Argument(s) not recognized by {type(self).__name__}: {given}.")
+        self.learning_rate = learning_rate if rate is None else rate
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        # Algorithms pass the common arguments on; help() and editors should still show them all.
+        cls.__signature__ = _merged_signature(cls)  # type: ignore[attr-defined]  # read by inspect.signature
+
+    # ---------------------------------------------------------------- conventions
+
+    def _resolve(self, **arguments: Any) -> None:
+        """Set hyperparameters; None takes the convention's own value."""
+        for name, value in arguments.items():
+            setattr(self, name, self._own_value(name) if value is None else value)
+
+    def _own_value(self, name: str) -> Any:
+        """The convention's own value of an argument, `Fixed` or not."""
+        # A subclass may have put something plain in a hyperparameter's place.
+        declared = (vars(kind).get(name) for kind in type(self).__mro__)
+        neutral = next((each.neutral for each in declared if isinstance(each, Hyperparameter)), NOWHERE)
+        own = type(self).conventions[self.convention].get(name, None if neutral is NOWHERE else neutral)
+        return own.value if isinstance(own, Fixed) else own
+
+    def _check_convention_has(self, hyperparameter: Hyperparameter, value: Any) -> None:
+        """Refuse a value that means something in other conventions only."""
+        convention, kind, name = vars(self).get("convention"), type(self), hyperparameter.name
+        if convention is None:
+            return
+        if name == "weight_decay":
+            having, nothing = [other for other in kind.conventions if other in kind.weight_decay_forms], None
+        elif name == "maximize":
+            having, nothing = [other for other, facts in CONVENTIONS.items() if facts.has_maximize], False
+        elif hyperparameter.neutral is not NOWHERE or any([name in row for row in kind.conventions.values()]):
+            rows = kind.conventions.items()
+            having = [other for other, row in rows if name in row and not isinstance(row[name], Fixed)]
+            nothing = self._own_value(name)
+        else:
+            return
+        same = value is nothing or (is_number(value) and value == nothing)
+        if convention not in having and not same:
+            where = f"it exists in {', '.join(map(repr, having))}" if having else f"it is always {nothing!r}"
+            raise ValueError(
+                f"{kind.__name__}: `{name}` does not exist in convention {convention!r}, received {value!r}; {where}."
+            )
+
+    def _check_combinations(self) -> None:
+        clips = {name: getattr(self, name) for name in ("clipnorm", "clipvalue", "global_clipnorm")}
+        given = {name: value for name, value in clips.items() if value is not None}
+        owner = type(self).__name__
+        if facts_of(self.convention).clipnorm_is_global:
+            if self.global_clipnorm is not None:
+                raise ValueError(
+                    f'{owner}: convention "{self.convention}" has no `global_clipnorm`; its `clipnorm` is the global '
+                    "norm."
+                )
+        elif len(given) > 1:
+            raise ValueError(
+                f"{owner}: only one of `clipnorm`, `clipvalue` and `global_clipnorm` can be set, received {given}."
+            )
+
+    def _decay_is_coupled(self) -> bool:
+        coupled = type(self).weight_decay_forms.get(self.convention) == "coupled"
+        return coupled and not self.decoupled_weight_decay
+
+    # ---------------------------------------------------------------- learning rate
+
+    @property
+    def learning_rate(self) -> Any:
+        """The learning rate of the next imperative step, before `decay`: a float.
+
+        Set it to a number, a schedule or a callable at any time. It concerns the imperative path (`apply`) and the
+        `init` of new functional state; existing functional state carries its own: see `with_learning_rate`.
+        """
+        return self.base_rate_at(self.cells.iterations.value, self.cells.rate.value)
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        if callable(value) and not isinstance(value, Variable):
+            self._schedule = value if hasattr(value, "get_config") else _called_with_step(value, type(self).__name__)
+            return
+        if isinstance(value, dict):
+            self.learning_rate = schedule_registry.deserialize(value)
+            return
+        if value is None or isinstance(value, str):
+            raise ValueError(
+                f"{type(self).__name__}: `learning_rate` must be a number in [0, inf), a schedule or a callable of the "
+                f"step, received {shown(value)}."
+            )
+        rate = LEARNING_RATE.checked(value.value if isinstance(value, Variable) else value, type(self).__name__)
+        self._schedule = None
+        self.cells.rate = Variable.scalar(rate, "learning_rate")
+        remember_array(self, "learning_rate", value)
+
+    @property
+    def learning_rate_schedule(self) -> Callable[..., Any] | None:
+        """The schedule or callable the rate comes from, or None if it is a number."""
+        return getattr(self._schedule, "__wrapped__", self._schedule)
+
+    # ---------------------------------------------------------------- writing to cells
+
+    def assign(self, variable: Variable, value: Any) -> None:
+        """Make a parameter or slot hold `value`."""
+        variable.assign(value)
+
+    def assign_add(self, variable: Variable, value: Any) -> None:
+        """Add `value` to a parameter or slot."""
+        variable.assign_add(value)
+
+    def assign_sub(self, variable: Variable, value: Any) -> None:
+        """Subtract `value` from a parameter or slot."""
+        variable.assign_sub(value)
+
+    # ---------------------------------------------------------------- configuration
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this optimizer again, as plain values.
+
+        Raises:
+            TypeError: if the learning rate is a plain function, which cannot be written down.
+        """
+        schedule = self.learning_rate_schedule
+        rate = self.cells.rate.value if schedule is None else schedule_registry.serialize(cast(Any, schedule))
+        config: dict[str, Any] = {"name": self.name, "learning_rate": rate}
+        for name in sorted(hyperparameters(type(self)), key=_LATER.__contains__):
+            config[name] = getattr(self, name)
+        return config
+
+    @classmethod
+    def from_config(cls, config: Any, custom_objects: dict[str, Any] | None = None) -> Any:
+        """An optimizer from what `get_config` gave; `config` does not change.
+
+        Args:
+            config: the arguments.
+            custom_objects: classes of schedules by name, for those that are not gradwise's own.
+
+        Raises:
+            TypeError: if `config` is no dictionary of arguments by name.
+            ValueError: as the constructor.
+        """
+        if not isinstance(config, dict) or not all(isinstance(name, str) for name in config):
+            raise TypeError(f"{cls.__name__}: expected a dictionary of arguments by name, received {describe(config)}.")
+        config = copy.copy(config)
+        if isinstance(config.get("learning_rate"), dict):
+            config["learning_rate"] = schedule_registry.deserialize(config["learning_rate"], custom_objects)
+        return cls(**config)
+
+    def __repr__(self) -> str:
+        rate = self.learning_rate_schedule if self._schedule is not None else self.cells.rate.value
+        return f"<{type(self).__name__} {self.name!r}, learning_rate={rate!r}, convention={self.convention!r}>"
+
+
+def _signature_of_init(cls: type) -> inspect.Signature:
+    parameters = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]  # of the class itself
+    return inspect.Signature(list(parameters)[1:])
+
+
+def _merged_signature(cls: type) -> inspect.Signature:
+    """The constructor's signature, with the parent's arguments where it passes `*` and `**` on."""
+    own = list(_signature_of_init(cls).parameters.values())
+    kinds = {parameter.kind for parameter in own}
+    if inspect.Parameter.VAR_KEYWORD not in kinds:
+        return inspect.Signature(own)
+    named = [p for p in own if p.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)]
+    names = {parameter.name for parameter in named}
+    inherited = [p for p in inspect.signature(cls.__mro__[1]).parameters.values() if p.name not in names]
+    if inspect.Parameter.VAR_POSITIONAL not in kinds:
+        keyword_only = inspect.Parameter.KEYWORD_ONLY
+        inherited = [
+            p.replace(kind=keyword_only) if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD else p for p in inherited
+        ]
+    return inspect.Signature(sorted([*named, *inherited], key=lambda parameter: parameter.kind))
+
+
+Optimizer.__signature__ = _signature_of_init(Optimizer)  # type: ignore[attr-defined]  # read by inspect.signature
+
+
+def _called_with_step(function: Callable[..., Any], owner: str) -> Callable[[Any], Any]:
+    """A callable of the step from one of the step or of nothing."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        # Some callables written in C have no signature: they are called with the step.
+        return function
+    try:
+        signature.bind(0)
+    except TypeError:
+        try:
+            signature.bind()
+        except TypeError:
+            raise ValueError(
+                f"{owner}: `learning_rate` must be a callable of the step or of nothing, received {describe(function)}."
+            ) from None
+
+        def without_step(step: Any) -> Any:
+            return function()
+
+        without_step.__wrapped__ = function  # type: ignore[attr-defined]  # what the user gave, for get_config
+        return without_step
+    return function
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

@@ -1,0 +1,542 @@
+"""One step on what the cells hold now: the path every way of running an optimizer shares.
+
+Gradients are unscaled, accumulated, clipped; then for each parameter, in one scope and with one rounding at its end:
+weight decay, `update_step`, constraint, moving average. Nothing here knows whether the cells hold the user's arrays, a
+functional state or tracers.
+
+A step in place changes all or nothing. What was given is checked before, so the rules of this library do not fail, and
+write parameter by parameter: no more than one is held twice. A user's own code may fail for the last parameter: a rule,
+a constraint, an array whose class has operators of its own. Where such code takes part, what parameters and slots shall
+hold is computed for all of them first and written then, for which memory as large as they are is needed for a moment;
+passes over memory, which cannot fail, come after it. From the first write on handlers of signals wait for the end.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, overload
+
+from ...backends import (
+    HOST,
+    Array,
+    Disagreement,
+    Rows,
+    Scope,
+    Variable,
+    backend_of,
+    commit,
+    compute_dtype,
+    describe,
+    ops,
+    shown,
+)
+from ...backends.programs.program import Program
+from ...schedules.base import as_float
+from .building import CellKeeper
+from .checks import as_list
+from .clipping import global_norm, global_norm_factor, norm_factor, norms
+from .conventions import facts_of
+from .fused.plan import Fusion
+from .fused.report import ExecutionReport
+from .hyperparameters import LEARNING_RATE, in_use
+from .insertion import Insertion
+from .prepared import Later, Run, at_once
+
+_OURS = f"{__name__.partition('.')[0]}."
+_ROOM = 2**16
+"""Rules look ahead of their step, where there must still be numbers."""
+
+
+class UpdateRule(CellKeeper):
+    """Runs steps. The base of `Optimizer`; see there for the meaning of the attributes."""
+
+    takes_rows = False
+    """Whether gradients may be sparse. What front ends say, where their framework takes such; the core takes none."""
+
+    convention: str
+    jit_compile: Any
+    weight_decay: float | None
+    maximize: bool
+    clipnorm: float | None
+    clipvalue: float | None
+    global_clipnorm: float | None
+    use_ema: bool
+    ema_momentum: float
+    ema_overwrite_frequency: int | None
+    loss_scale_factor: float | None
+    gradient_accumulation_steps: int | None
+    decay: float
+    _schedule: Callable[..., Any] | None
+    _excluded: list[Any]
+    _excluded_names: tuple[str, ...]
+
+    def _reset_structure(self) -> None:
+        super()._reset_structure()
+        self.fusion = Fusion()
+
+    def forget_plan(self) -> None:
+        self.fusion = Fusion()
+
+    def take_in(self, other: CellKeeper, insertion: Insertion) -> None:
+        """See `CellKeeper.take_in`. What is known of the own parameters is not found out again."""
+        lasts = self.fusion.lasts(self)
+        super().take_in(other, insertion)
+        if lasts:
+            self.fusion.grow(self, insertion)
+        else:
+            self.forget_plan()
+
+    # ---------------------------------------------------------------- what a rule writes
+
+    def begin_step(self, gradients: Sequence[Array], variables: Sequence[Variable], learning_rate: Any) -> None:
+        """What a whole step needs once, before the first `update_step`. The default does nothing.
+
+        Args:
+            gradients: the gradients as `update_step` will receive them; each is computed when it is read.
+            variables: the parameters that have a gradient in this step.
+            learning_rate: a Python float, or a traced scalar.
+        """
+
+    def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
+        """The update rule for one parameter, written with `ops`, operators and `assign`, `assign_add`, `assign_sub`.
+
+        Args:
+            gradient: unscaled, clipped, in float32 for 16-bit parameters.
+            variable: the parameter; commit the step with `assign_sub(variable, delta)`.
+            learning_rate: a Python float, or a traced scalar.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define update_step(gradient, variable, learning_rate).")
+
+    def step_of(self, variable: Variable) -> Any:
+        """The number of this update for a parameter, from 1: a Python int, or a traced integer.
+
+        In convention "torch" the updates in which the parameter had a gradient count, elsewhere all updates.
+        """
+        count = self.cells.steps[self.variable_index(variable)].value if self.cells.steps else self.iterations
+        return ops.once(_following, count, _ROOM)
+
+    @property
+    def iterations(self) -> Any:
+        """The number of updates made so far: `apply` calls divided by `gradient_accumulation_steps`, rounded down."""
+        count = self.cells.iterations.value
+        every = self.gradient_accumulation_steps
+        return count if every is None else ops.once(operator.floordiv, count, every)
+
+    @property
+    def _turn(self) -> int:
+        """The number of calls after which all that happens every so many steps has come round."""
+        return (self.gradient_accumulation_steps or 1) * (self.ema_overwrite_frequency or 1)
+
+    # ---------------------------------------------------------------- slots of the base
+
+    def _make_own_slots(self) -> None:
+        self.cells.averages: list[Variable] = []
+        self.cells.accumulators: list[Variable] = []
+        if self.use_ema:
+            self.cells.averages = self.add_optimizer_variables(self.cells.parameters, "average")
+        if self.gradient_accumulation_steps is not None:
+            self.cells.accumulators = self.add_optimizer_variables(self.cells.parameters, "gradient_accumulator")
+        if facts_of(self.convention).counts_steps_of_each:
+            self.cells.steps = self._scalars_of_each("step", 0)
+
+    def _rate_is_state(self) -> bool:
+        return self._schedule is None
+
+    # ---------------------------------------------------------------- the step
+
+    def rate_at(self, count: Any, rate: Any) -> Any:
+        """The learning rate that holds at a count of `apply` calls, given the settable one."""
+        rate = self.base_rate_at(count, rate)
+        return rate / (1.0 + self.decay * as_float(count)) if in_use(self.decay) else rate
+
+    @property
+    def rate_follows_steps(self) -> bool:
+        """Whether the learning rate of a step depends on how many were made, or is what a user's code gives."""
+        return self._schedule is not None or in_use(self.decay)
+
+    def base_rate_at(self, count: Any, rate: Any) -> Any:
+        """The rate before `decay`, which a schedule or callable may give."""
+        return rate if self._schedule is None else LEARNING_RATE.checked(self._schedule(count), type(self).__name__)
+
+    def _run(self, gradients: Sequence[Any], rate: Any = None, later: Later = at_once) -> None:
+        """One step for the parameters whose gradient is not None; `gradients` stand in the order of the parameters.
+
+        Args:
+            gradients: one for each parameter, or None.
+            rate: of this step. Default: the optimizer's.
+            later: by a step in place, takes all that writes, piece by piece in their order. When all that may fail has
+                been done, they may be called, in the scopes of this. Default: each is called at once.
+        """
+        count = self.cells.iterations.value
+        if rate is None:
+            rate = self.rate_at(count, self.cells.rate.value)
+        every = self.gradient_accumulation_steps
+        if every is None:
+            self._update(_Gradients(self, gradients, self.loss_scale_factor), rate, later)
+        else:
+            ops.cond(
+                ops.once(_following, count, 0, self._turn) % every == 0,
+                lambda: self._update_from_accumulators(gradients, rate, later),
+                lambda: self._accumulate(gradients, later),
+            )
+        later(lambda: self.cells.iterations.assign(ops.once(_following, count, 0, self._turn)))
+
+    def _accumulate(self, gradients: Sequence[Any], later: Later) -> None:
+        incoming = _Gradients(self, gradients, self.loss_scale_factor)
+
+        def write() -> None:
+            for index in incoming.present:
+                with self.parameter_scope(index) as scope:
+                    self.cells.accumulators[index].assign_add(self._share(incoming.unscaled(index)))
+                commit(scope)
+
+        later(write)
+
+    def _share(self, gradient: Array) -> Array:
+        """What a gradient of a window adds to what is accumulated: its share in the mean or all of it, of which the
+        update takes the mean."""
+        every = self.gradient_accumulation_steps
+        shares = every is not None and facts_of(self.convention).gathers_shares
+        return gradient / float(every) if every is not None and shares else gradient
+
+    def _update_from_accumulators(self, gradients: Sequence[Any], rate: Any, later: Later) -> None:
+        # The last gradients of a window go straight into the update: if that fails, the accumulators are as they were.
+        # A parameter without a gradient on the last call keeps what it has for the next window: nothing is lost.
+        summed = _Sums(self, gradients)
+        self._update(summed, rate, later)
+
+        def write() -> None:
+            for index in summed.present:
+                self.cells.accumulators[index].assign(0.0)
+
+        later(write)
+
+    def _update(self, gradients: _Gradients, rate: Any, later: Later) -> None:
+        gradients.clip()
+        fused, run = self.fusion.prepare(self, gradients, rate)
+        alone = [
+            index
+            for index in range(len(self.cells.parameters))
+            if index not in fused and (index in gradients.present or self.use_ema)
+        ]
+        self._update_held(run, alone, gradients, rate, later)
+        if not self.cells.counts:
+            return
+
+        def count() -> None:
+            for index in gradients.present:
+                for steps in self.cells.counts[index]:
+                    steps.assign(ops.once(_following, steps.value))
+
+        later(count)
+
+    def _update_held(
+        self,
+        run: Run,
+        alone: Sequence[int],
+        gradients: _Gradients,
+        rate: Any,
+        later: Later,
+    ) -> None:
+        """Update what `run` does in one pass and the others; what may fail at once, and what only writes later."""
+        if later is not at_once and any(self._may_fail(index, gradients) for index in alone):
+            arrays = [*self.cells.shared, *(cell for index in alone for cell in self.cells.grouped[index])]
+            with Scope((cell, cell.value) for cell in arrays if cell.backend is not HOST) as pending:
+                self._update_alone(alone, gradients, rate)
+            run(later)
+            later(lambda: commit(pending))
+        else:
+            run(later)
+            later(lambda: self._update_alone(alone, gradients, rate))
+
+    def _explain(self, index: int, error: Exception) -> None:
+        """Where processes hold a parameter together, its library's words for what it cannot do need others beside."""
+        parameter = self.cells.parameters[index]
+        where = parameter.backend.whereabouts(parameter.value)
+        if where is not None and not isinstance(error, Disagreement):
+            raise RuntimeError(
+                f"{type(self).__name__} cannot update parameter {parameter.name!r}, {where}: {shown(error, str)}. "
+                "Gather it, or give it to an optimizer whose rule looks at each element alone."
+            ) from error
+
+    def _update_alone(self, alone: Sequence[int], gradients: _Gradients, rate: Any) -> None:
+        """Update parameters one after another by whole arrays."""
+        for index in alone:
+            try:
+                with self.parameter_scope(index) as scope:
+                    gradient = gradients.prepared(index) if index in gradients.present else None
+                    self.update_parameter(index, gradient, rate)
+            except Exception as error:
+                self._explain(index, error)
+                raise
+            commit(scope)
+
+    def _may_fail(self, index: int, gradients: _Gradients) -> bool:
+        """Whether code that is not gradwise's own takes part in a parameter's update by whole arrays."""
+        cell = self.cells.parameters[index]
+        arrays = [cell.array, *([gradients.array(index)] if index in gradients.present else [])]
+        kinds = (kind for keeper in self.all_optimizers() for kind in type(keeper).__mro__ if kind is not object)
+        return (
+            cell.constraint is not None
+            or "update_step" in vars(self)
+            or not all(map(cell.backend.computes_itself, arrays))
+            or not all(kind.__module__.startswith(_OURS) for kind in kinds)
+        )
+
+    def has_begin_step(self) -> bool:
+        return type(self).begin_step is not UpdateRule.begin_step
+
+    def clip_factors(self, arrays: Sequence[Any], squares: Sequence[Any] | None = None) -> dict[int, Any]:
+        """What the gradients that are not None are multiplied by, so that their norms keep to the limits.
+
+        Args:
+            arrays: a gradient, or None, for each parameter.
+            squares: of each gradient the sum of its squares, where that is known.
+        """
+        gradients = _Gradients(self, arrays, self.loss_scale_factor)
+        gradients.clip(squares)
+        factors = [gradients.factor(index) for index in gradients.present]
+        # A factor of all is one object.
+        numbers = {key: ops.convert_to_number(each) for key, each in {id(each): each for each in factors}.items()}
+        return {index: numbers[id(each)] for index, each in zip(gradients.present, factors, strict=True)}
+
+    def update_parameter(self, index: int, gradient: Array | None, rate: Any) -> None:
+        """All that happens to one parameter, on what its cells hold in this scope."""
+        variable = self.cells.parameters[index]
+        if gradient is not None:
+            rate = ops.once(ops.cast, rate, gradient.dtype)
+            if not self._decay_is_coupled() and self._decays(variable):
+                self._decay(variable, ops.once(ops.multiply, self.weight_decay, rate))
+            self.update_step(gradient, variable, rate)
+            if variable.constraint is not None:
+                variable.assign(variable.constraint(variable.value))
+        if self.use_ema:
+            self._average(variable, self.cells.averages[index])
+
+    def _decay(self, variable: Variable, share: Any) -> None:
+        """Take a share off a parameter: more than all of it, if rate and decay are so large."""
+        if facts_of(self.convention).subtracts_decay or variable.sink is not variable:
+            variable.assign_sub(variable * share)
+            return
+        kept = variable - variable * share
+        # Of an infinite parameter, or a share that overflows, a difference is none, or infinite where a product is not.
+        product = variable * ops.once(ops.subtract, 1, share)
+        variable.assign(ops.where(ops.less(ops.absolute(kept), math.inf), kept, product))
+
+    def prepared_gradient(self, index: int, gradient: Array, divisor: Any, factor: Any) -> Array:
+        """A gradient unscaled, clipped, turned round to maximize, and with coupled weight decay in it."""
+        if divisor is not None:
+            gradient = ops.divide(gradient, divisor)
+        if factor is not None:
+            gradient = gradient * ops.cast(factor, gradient.dtype)
+        if self.clipvalue is not None:
+            gradient = ops.clip(gradient, -self.clipvalue, self.clipvalue)
+        if self.maximize:
+            gradient = -gradient
+        variable = self.cells.parameters[index]
+        if self._decay_is_coupled() and self._decays(variable):
+            gradient = gradient + ops.cast(variable, gradient.dtype) * self.weight_decay
+        return gradient
+
+    def _average(self, variable: Variable, average: Variable) -> None:
+        momentum = ops.once(self._ema_momentum_after, self.iterations, average.dtype)
+        average.assign(ops.moving_average(average, variable, momentum))
+        every = self.ema_overwrite_frequency
+        if every is not None:
+            following = ops.once(_following, self.iterations, 0, every)
+            ops.cond(following % every == 0, lambda: variable.assign(average.value), _nothing)
+
+    def _ema_momentum_after(self, iterations: Any, dtype: Any) -> Any:
+        # The first update copies the parameter, so that the average does not start at zero.
+        return ops.cast(ops.where(iterations > 0, self.ema_momentum, 0.0), dtype)
+
+    def parameter_scope(self, index: int) -> Scope:
+        """A scope in which one parameter and its slots hold arrays of the dtype that is computed in."""
+        parameter = self.cells.parameters[index]
+        backend, dtype = parameter.backend, compute_dtype(parameter.dtype_name)
+        scope = Scope()
+        for cell in self.cells.grouped[index]:
+            cell.hold_in(scope, dtype)
+        for cell in (*self.cells.host_scalars(), *self.cells.numbers[index]):
+            value = cell.value
+            if backend_of(value) is not HOST and "float" in backend.dtype_name(value):
+                # A traced scalar must not widen the arrays it meets.
+                scope.hold(cell, backend.cast(value, dtype))
+        return scope
+
+    def execution_report(self) -> ExecutionReport:
+        """How each group of parameters was updated in the last imperative step, and why not in one pass if not."""
+        return self.fusion.report(self)
+
+    def program_of(self, variable: Any) -> Program | None:
+        """The program that a parameter's update was recorded as: it can be printed, compared, hashed and counted.
+
+        None before the first imperative step, and for updates by whole arrays; `execution_report` says why.
+
+        Args:
+            variable: a parameter that the optimizer was built for.
+
+        Raises:
+            ValueError: if it is unknown.
+        """
+        return self.fusion.program_of(self.variable_index(variable))
+
+    # ---------------------------------------------------------------- weight decay
+
+    def exclude_from_weight_decay(
+        self, var_list: Sequence[Any] | None = None, var_names: Sequence[str] | None = None
+    ) -> None:
+        """Leave parameters out of weight decay. Each call replaces the last; it may come before or after `build`.
+
+        Args:
+            var_list: parameters, by identity (imperative path only: functional parameters have no identity).
+            var_names: regular expressions, searched in the parameter's name; on the functional path that is its key
+                path, such as "layer1/kernel".
+
+        Raises:
+            TypeError: if `var_list` is a single array, or `var_names` no list of strings.
+            ValueError: if an expression is not a regular one.
+        """
+        if isinstance(var_names, str):
+            raise TypeError(f"var_names must be a list of regular expressions, received the string {shown(var_names)}.")
+        excluded = [] if var_list is None else as_list(var_list, "variables in var_list")
+        names = [] if var_names is None else as_list(var_names, "regular expressions in var_names")
+        for expression in names:
+            if not isinstance(expression, str):
+                raise TypeError(f"var_names must be a list of strings, received {describe(expression)} in it.")
+            try:
+                re.compile(expression)
+            except re.error as error:
+                raise ValueError(
+                    f"var_names holds {shown(expression)}, which is no regular expression: {error}."
+                ) from None
+        self._refuse_change("exclusions from weight decay")
+        self._excluded = excluded
+        self._excluded_names = tuple(names)
+
+    def _decay_is_coupled(self) -> bool:
+        """Whether weight decay goes through the gradient, rather than straight to the parameter."""
+        raise NotImplementedError
+
+    def decaying(self, variables: Sequence[Variable]) -> list[bool]:
+        """For each of some parameters whether it decays."""
+        if self.weight_decay is None or not in_use(self.weight_decay):
+            return [False] * len(variables)
+        return list(map(self._decays, variables))
+
+    def _decays(self, variable: Variable) -> bool:
+        if self.weight_decay is None or not in_use(self.weight_decay):
+            return False
+        if any(excluded is variable or excluded is variable.array for excluded in self._excluded):
+            return False
+        return not any(re.search(expression, variable.name) for expression in self._excluded_names)
+
+
+class _Gradients(Sequence[Array]):
+    """The gradients of one update. They are read where they lie, and unscaled and clipped one at a time.
+
+    Args:
+        rule: whose gradients they are.
+        arrays: one for each parameter, or None.
+        divisor: what every gradient is divided by, or None.
+    """
+
+    def __init__(self, rule: UpdateRule, arrays: Sequence[Any], divisor: Any) -> None:
+        self._rule = rule
+        self.arrays = list(arrays)
+        self.divisor = divisor
+        self._factors: dict[int, Any] = {}
+        self.present = {index: None for index, array in enumerate(arrays) if array is not None}
+
+    def clip(self, squares: Sequence[Any] | None = None) -> None:
+        """Find the factors that norms give, in one read of all gradients.
+
+        Args:
+            squares: of each gradient the sum of its squares, where that is known.
+        """
+        rule = self._rule
+        limit, each = rule.global_clipnorm, rule.clipnorm
+        if limit is None and each is None:
+            return
+        facts = facts_of(rule.convention)
+        if facts.clipnorm_is_global:
+            limit = each
+        sums = ops.sums_of_squares(self.array(index) for index in self.present) if squares is None else squares
+        if limit is not None:
+            norm = global_norm(sums, self.divisor)
+            self._factors = dict.fromkeys(self.present, global_norm_factor(norm, limit, facts))
+        elif each is not None:
+            own = (norm_factor(norm, each, facts) for norm in norms(sums, self.divisor))
+            self._factors = dict(zip(self.present, own, strict=True))
+
+    def array(self, index: int) -> Array:
+        """The gradient as it came; whole, if it came as some rows."""
+        if type(self.arrays[index]) is Rows:
+            self.arrays[index] = self.arrays[index].whole()
+        return self.arrays[index]
+
+    def rows(self, index: int) -> Rows | None:
+        """The rows of which the gradient came, until it is needed whole; None if it is whole."""
+        gradient = self.arrays[index]
+        return gradient if type(gradient) is Rows else None
+
+    def factor(self, index: int) -> Any:
+        """What the gradient is multiplied by so that its norm keeps to the limits, or None."""
+        return self._factors.get(index)
+
+    def wide(self, index: int) -> Array:
+        """The gradient as it came, in the dtype that is computed in."""
+        parameter = self._rule.cells.parameters[index]
+        return parameter.backend.cast(self.array(index), compute_dtype(parameter.dtype_name))
+
+    def unscaled(self, index: int) -> Array:
+        """The gradient in the dtype that is computed in, divided by the divisor."""
+        gradient = self.wide(index)
+        return gradient if self.divisor is None else ops.divide(gradient, self.divisor)
+
+    def prepared(self, index: int) -> Array:
+        """The gradient as `update_step` receives it."""
+        return self._rule.prepared_gradient(index, self.wide(index), self.divisor, self.factor(index))
+
+    @overload
+    def __getitem__(self, position: int) -> Array: ...
+    @overload
+    def __getitem__(self, position: slice) -> Sequence[Array]: ...
+    def __getitem__(self, position: int | slice) -> Any:
+        indices = list(self.present)[position]
+        return [self.prepared(i) for i in indices] if isinstance(indices, list) else self.prepared(indices)
+
+    def __len__(self) -> int:
+        return len(self.present)
+
+
+class _Sums(_Gradients):
+    """The gradients of a window, as the mean of what was accumulated and what came last."""
+
+    def __init__(self, rule: UpdateRule, arrays: Sequence[Any]) -> None:
+        shares = facts_of(rule.convention).gathers_shares
+        super().__init__(rule, arrays, 1.0 if shares else float(rule.gradient_accumulation_steps or 1))
+        self._last = _Gradients(rule, arrays, rule.loss_scale_factor)
+
+    def array(self, index: int) -> Array:
+        """The sum over the window, of shares or of whole gradients."""
+        parameter = self._rule.cells.parameters[index]
+        accumulator = self._rule.cells.accumulators[index].value
+        gradient = self._rule._share(self._last.unscaled(index))
+        return parameter.backend.cast(accumulator, parameter.backend.dtype_name(gradient)) + gradient
+
+    def rows(self, index: int) -> None:
+        """Sums are whole."""
+
+
+def _following(count: Any, room: int = 0, turn: int = 1) -> Any:
+    """The count after a count."""
+    backend = backend_of(count)
+    return count + 1 if backend is None else backend.following(count, room, turn)
+
+
+def _nothing() -> None:
+    """The branch in which a step does nothing."""
