@@ -99,6 +99,7 @@ class Variable:
 
     name: str
     array: Any
+    """Its own array, whatever it holds in scopes; None for a placeholder. For those who make steps; see `value`."""
     _constraint: Callable[[Array], Array] | None = None
 
     def __init__(
@@ -223,6 +224,10 @@ class Variable:
         cell = cls.over(array, name)
         cell.array = None
         return cell
+
+    def take_over(self, array: Array) -> None:
+        """Go on with another array of the same shape and library; the cell's dtype becomes that of the array."""
+        self.array, self._dtype_name = array, self._backend.dtype_name(array)
 
     # ---------------------------------------------------------------- reading
 

@@ -105,6 +105,30 @@ def slots_of(algorithm: Algorithm, condition: Condition = CONSTANT) -> tuple[int
     return group.bytes_per_parameter, slots
 
 
+def _players(stack: ExitStack, group: Sequence[str], case: Case, copied: int) -> dict[str, Any]:
+    """Those who play together: contenders, and what they are measured by.
+
+    Args:
+        stack: clears them.
+        group: the names of the contenders.
+        case: what is measured.
+        copied: how many elements the model has, if memory's own speed is measured too; else 0.
+    """
+    players: dict[str, Any] = {name: _player(stack, name, case) for name in group}
+    if copied:
+        copy = Copy(min(2 * copied, _COPIED))
+        stack.callback(copy.clear)
+        players[_COPY] = copy
+        if case.row.name != "Adam" and "numpy" in group:
+            players[_YARDSTICK] = _player(stack, "numpy", case.instead(algorithm="adam"))
+    for name in group:
+        if case.situation.event is not None:
+            players[_first(name)] = _FirstSteps(_player(stack, name, case))
+        if case.situation.bytes_differ and KINDS[name].own:
+            players[_plain(name)] = _player(stack, name, case.instead(condition="constant"))
+    return players
+
+
 def measure(
     case: Case,
     names: Sequence[str],
@@ -138,18 +162,7 @@ def measure(
     aside = 2 * _FLOAT32 * _COPIED + (5 * _FLOAT32 * elements if row.name != "Adam" else 0) if large else 0
     for group in [] if situation.fresh else groups(names, case, size, MEMORY - aside):
         with ExitStack() as stack:
-            players = {name: _player(stack, name, case) for name in group}
-            if large:
-                copy = Copy(min(2 * elements, _COPIED))
-                stack.callback(copy.clear)
-                players[_COPY] = copy
-                if row.name != "Adam" and "numpy" in group:
-                    players[_YARDSTICK] = _player(stack, "numpy", case.instead(algorithm="adam"))
-            for name in group:
-                if situation.event is not None:
-                    players[_first(name)] = _FirstSteps(_player(stack, name, case))
-                if situation.bytes_differ and KINDS[name].own:
-                    players[_plain(name)] = _player(stack, name, case.instead(condition="constant"))
+            players = _players(stack, group, case, elements if large else 0)
             if situation.event is not None:
                 # What is there already need not be looked through after every event.
                 gc.collect()

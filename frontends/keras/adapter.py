@@ -12,7 +12,7 @@ import keras
 
 from ...backends import HOST, compiler_graph, compute_dtype, leaves_scopes
 from ...optimizers import Optimizer
-from ...optimizers.core.building import Record
+from ...optimizers.core.cells import Record
 from ...optimizers.core.hyperparameters import LEARNING_RATE
 from .host import in_order, in_stateless_scope, model_starting_to_train, outside_of_compiler
 from .linking import Link
@@ -160,7 +160,8 @@ class Adapter(keras.optimizers.Optimizer):
         """A Keras Variable for a cell of the core, which may belong to one of the model's."""
         dtype = record.cell.dtype_name
         if record.cell.backend is HOST:
-            kinds = {compute_dtype(cell.dtype_name) for cell in self.core.cells.parameters[:1]} or {keras.config.floatx()}
+            parameters = self.core.cells.parameters[:1]
+            kinds = {compute_dtype(cell.dtype_name) for cell in parameters} or {keras.config.floatx()}
             dtype = "int" if isinstance(initial, int) else kinds.pop()
             if reference is None:
                 # Keras's Nadam gives its product no name.

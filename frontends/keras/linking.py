@@ -14,7 +14,7 @@ import keras
 from ...backends import HOST, BuildScope, StepScope, Variable, commit, ops
 from ...backends.interruptions import Undisturbed
 from ...optimizers import Optimizer
-from ...optimizers.core.building import Record
+from ...optimizers.core.cells import Record
 from ...optimizers.core.prepared import make
 from .host import LentScope, get_stateless_scope, held_in_scope
 from .schedules import plain

@@ -79,11 +79,11 @@ class TransformationOptimizer(Optimizer):
         # Typed random keys are kept as the integers that they stand for, flags as 0 and 1.
         self.keys = {i: jax.random.key_impl(leaf) for i, leaf in enumerate(leaves) if _is_key(leaf)}
         self.flags = {i for i, leaf in enumerate(leaves) if leaf.dtype == bool}
-        self.cells = []
+        self.leaves = []
         for leaf, (name, index) in zip(leaves, _owners(self.transformation, state, params), strict=True):
             # Nothing may be the caller's own array, or twice in a state, or it could not be donated.
             fresh = leaf if isinstance(leaf, jax.ShapeDtypeStruct) else jax.numpy.array(_plain(leaf))
-            self.cells.append(self.add_array(fresh, name, None if index is None else variables[index]))
+            self.leaves.append(self.add_array(fresh, name, None if index is None else variables[index]))
 
     def _with_fixed_slots(self) -> Any:
         """With a transformation for any tree, which repeats it where this one's does."""
@@ -112,12 +112,12 @@ class TransformationOptimizer(Optimizer):
 
     def begin_step(self, gradients: Sequence[Array], variables: Sequence[Variable], learning_rate: Any) -> None:
         """Run the transformation on the whole list of gradients."""
-        if len(variables) != len(self._parameters):
+        if len(variables) != len(self.cells.parameters):
             raise ValueError(
                 f"{self.name!r} runs an optax transformation, which needs a gradient for each of the "
-                f"{len(self._parameters)} parameters; {len(variables)} have one."
+                f"{len(self.cells.parameters)} parameters; {len(variables)} have one."
             )
-        values = [cell.value for cell in self.cells]
+        values = [cell.value for cell in self.leaves]
         for position, kind in self.keys.items():
             values[position] = jax.random.wrap_key_data(values[position], impl=kind)
         for position in self.flags:
@@ -126,7 +126,7 @@ class TransformationOptimizer(Optimizer):
         given, beside = self.as_tree(gradients), self.as_tree([_wide(cell) for cell in variables])
         tree, state = self.transformation.update(given, state, beside, **_HANDED_OVER.extra_args)
         updates = jax.tree.leaves(tree)
-        for cell, leaf in zip(self.cells, jax.tree.leaves(state), strict=True):
+        for cell, leaf in zip(self.leaves, jax.tree.leaves(state), strict=True):
             self.assign(cell, _plain(_as_array(leaf)))
         _HANDED_OVER.updates = {self.variable_index(cell): u for cell, u in zip(variables, updates, strict=True)}
 

@@ -15,7 +15,7 @@ import optax  # type: ignore[import-untyped]  # it shows mypy no types
 
 from ... import optimizers
 from ...backends import backend_of, describe, is_number, number_of_python, ops
-from ...optimizers.core.building import frozen
+from ...optimizers.core.configuration import frozen
 from ...optimizers.core.functional import OptimizerState
 from .transformation import Rule, Transformation, number_of, run
 from .trees import Leaves

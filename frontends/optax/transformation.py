@@ -14,7 +14,7 @@ import jax
 import optax  # type: ignore[import-untyped]  # it shows mypy no types
 
 from ...backends import HOST, SIXTEEN_BIT, UnknownValueError, backend_of, is_number, number_of_python, ops
-from ...optimizers.core.building import frozen
+from ...optimizers.core.configuration import frozen
 from ...optimizers.core.functional import OptimizerState
 from ...optimizers.core.optimizer import Optimizer
 from .optimizer import TransformationOptimizer

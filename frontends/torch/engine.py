@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import is_fake
 
 from ...backends import Variable
 from ...backends.scope import Mode
-from ...optimizers.core.hyperparameters import LEARNING_RATE
+from ...optimizers.core.hyperparameters import exchange
 from ...optimizers.core.insertion import Insertion
 from ...optimizers.core.optimizer import Optimizer
 from ...optimizers.core.prepared import Alone, Beside, Prepared
@@ -81,8 +81,9 @@ class Engine:
         self.read = operator.itemgetter(*self.keys_read)
         self.live = False
         self.values: Any = None
-        # Whether attributes of the core may have changed since a step of all groups at once; the rate is none.
-        self.changed = True
+        # Whether attributes of the core may have changed since a step of all groups at once; the rate is none. And
+        # whether numbers have been exchanged for others, from which nothing follows but scalars.
+        self.changed, self.renumbered = True, False
         self.follow(group)
 
     def _arrange(self, own: list[int], places: dict[int, int]) -> None:
@@ -284,32 +285,42 @@ class Engine:
     def follow(self, group: Mapping[str, Any]) -> bool:
         """Take over the group's hyperparameters that have changed. False if they need slots that were not made."""
         rule, now = self._rule, self.read(group)
-        values = [None] * len(now) if self.values is None or self.live else list(self.values)
+        anew = self.values is None or self.live
+        values = [None] * len(now) if anew else list(self.values)
         # If some of them are refused, all will be taken over that are there then.
         self.values = None
         changed, live = {}, False
-        for place, (key, new, old) in enumerate(zip(self.keys_read, now, values, strict=True)):
-            if old is None or not (new is old or alike(new, old)):
-                changed[key] = values[place] = new
-                if type(new) is not float:
-                    values[place] = kept(new)
-                    # What a tensor or an array holds may change at any time: it is read in every step.
-                    live = live or not _shows_changes(new)
+        for place, new in enumerate(now):
+            old = values[place]
+            if new is old and old is not None:
+                continue
+            if type(new) is float and type(old) is float:
+                if new != old:
+                    changed[self.keys_read[place]] = values[place] = new
+            elif old is None or not alike(new, old):
+                changed[self.keys_read[place]], values[place] = new, kept(new)
+                # What a tensor or an array holds may change at any time: it is read in every step.
+                live = live or not _shows_changes(new)
+        more = anew or not changed.keys() <= self._row.hyperparameters.keys()
+        self.changed = self.changed or more
         for name, value in self._row.attributes(changed).items():
             if name == "learning_rate":
                 if self._shown is None or value != self._shown:
                     self._shown = None
-                    rule._schedule = None
-                    # In the same cell, which compiled code holds.
-                    rule.cells.rate.array = LEARNING_RATE.checked(value, type(rule).__name__)
-            elif vars(rule).get(name) is not value:
-                if name in rule._off_when_built and value:
+                    rule.write_learning_rate(value)
+            elif vars(rule).get(name) is value:
+                continue
+            elif exchange(rule, name, value):
+                self.renumbered = True
+            else:
+                if rule.lacks_slots_for(name, value):
                     return False
-                self.changed = True
+                self.changed = more = True
                 setattr(rule, name, value)
-        takes_rows = self._row.why_not_sparse(group, type(rule).__name__) is None
-        if takes_rows is not rule.takes_rows:
-            self.changed, rule.takes_rows = True, takes_rows
+        if more:
+            takes_rows = self._row.why_not_sparse(group, type(rule).__name__) is None
+            if takes_rows is not rule.takes_rows:
+                self.changed, rule.takes_rows = True, takes_rows
         self.live, self.values = live, tuple(values)
         return True
 

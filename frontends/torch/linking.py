@@ -313,8 +313,7 @@ class Linker:
                 f"The state {key!r} of parameter {name!r} lies on {array.device}, the parameter on {parameter.device}: "
                 "move it first."
             )
-        cell.array = array
-        cell._dtype_name = cell.backend.dtype_name(array)
+        cell.take_over(array)
 
     # ---------------------------------------------------------------- numbers
 
@@ -323,7 +322,8 @@ class Linker:
         shared = [column for column in numbers if column.shared]
         if self._row.iterations is not None:
             everyone = range(len(self._views))
-            shared.insert(0, _Column(self._row.iterations, self._row.iterations, [rule.cells.iterations], everyone, True))
+            key = self._row.iterations
+            shared.insert(0, _Column(key, key, [rule.cells.iterations], everyone, True))
         taken = {column.name for column in shared}
         own = [column for column in numbers if column.name not in taken]
         for column in own:

@@ -53,13 +53,7 @@ def loaded_state(state_dict: Mapping[str, Any], groups: Groups, row: Row) -> dic
     saved_groups = state_dict["param_groups"]
     if [len(group["params"]) for group in saved_groups] != [len(group["params"]) for group in groups]:
         return None
-    for number, group in enumerate(saved_groups):
-        missing = [key for key in row.defaults if key not in group and key not in row.later]
-        if missing:
-            raise ValueError(
-                f"The loaded parameter group {number} has no {', '.join(map(repr, missing))}: it is the state of an "
-                f"optimizer of another class than {row.core.__name__}."
-            )
+    _refuse_other_groups(saved_groups, row)
     own = dict(_indices(saved_groups, groups))
     elsewhere = row.every_slot.difference(row.keys.values())
     state: dict[Any, Any] = defaultdict(dict)
@@ -109,6 +103,16 @@ def loaded_state(state_dict: Mapping[str, Any], groups: Groups, row: Row) -> dic
                 )
         _fit_numbers(key, several, saved_groups[number])
     return state
+
+
+def _refuse_other_groups(saved_groups: Groups, row: Row) -> None:
+    for number, group in enumerate(saved_groups):
+        missing = [key for key in row.defaults if key not in group and key not in row.later]
+        if missing:
+            raise ValueError(
+                f"The loaded parameter group {number} has no {', '.join(map(repr, missing))}: it is the state of an "
+                f"optimizer of another class than {row.core.__name__}."
+            )
 
 
 def _indices(saved_groups: Groups, groups: Groups) -> list[tuple[Any, tuple[torch.Tensor, int]]]:

@@ -119,10 +119,13 @@ class Repeat:
         for scalars in self._numbers:
             scalars.read()
         # Hundreds of optimizers of one parameter are out of the processor's reach: what is not touched costs nothing.
-        untouched = sure and not followed
-        changed = [] if untouched else [number for number, engine in enumerate(self._engines) if engine.changed]
+        changed: list[int] = []
+        renumbered: list[int] = []
+        if followed or not sure:
+            changed = [number for number, engine in enumerate(self._engines) if engine.changed]
+            renumbered = [number for number, engine in enumerate(self._engines) if engine.renumbered]
         # It refuses all that is no tensor, such as None.
-        step = self._joint.prepared(gradients, changed, sure)
+        step = self._joint.prepared(gradients, changed, renumbered, sure)
         if step is None:
             return False
         calls: list[Any] = []
@@ -131,6 +134,8 @@ class Repeat:
         step.make(calls)
         for number in changed:
             self._engines[number].changed = False
+        for number in renumbered:
+            self._engines[number].renumbered = False
         self.sure = True
         return True
 
@@ -140,10 +145,11 @@ class Repeat:
             if number in self._live or not alike(values[number], self._values[number]):
                 # Where one is refused, it is not known what is followed.
                 self._values[number] = None
-                if not engine.follow(group) or engine.needs_tensors(group):
+                if not engine.follow(group) or ((engine.live or engine.changed) and engine.needs_tensors(group)):
                     return False
                 self._values[number] = engine.values
-        self._live = [number for number, engine in enumerate(self._engines) if engine.live]
+                if engine.live or self._live:
+                    self._live = [place for place, each in enumerate(self._engines) if each.live]
         return True
 
 

@@ -10,7 +10,7 @@ import torch
 
 from ...backends import HOST, is_number
 from ...optimizers import Optimizer
-from ...optimizers.core.building import STRUCTURE
+from ...optimizers.core.configuration import STRUCTURE
 from ...optimizers.core.conventions import facts_of
 from ...optimizers.core.hyperparameters import LEARNING_RATE, Flag, Number
 from ...optimizers.core.hyperparameters import hyperparameters as hyperparameters_of
@@ -124,8 +124,9 @@ class Row:
     def attributes(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Values of a group as attributes of the core."""
         found: dict[str, Any] = {}
-        for key, names in self.hyperparameters.items():
-            if key not in values:
+        for key in values:
+            names = self.hyperparameters.get(key)
+            if names is None:
                 continue
             if isinstance(names, str):
                 found[names] = self._fitting(names, values[key], f"Tensor {key}")

@@ -1,4 +1,4 @@
-"""The cells of an optimizer: parameters, slots, step-wide scalars, and how they come to be.
+"""How the cells of an optimizer come to be: parameters, slots, step-wide scalars.
 
 `build` is run once for a set of parameters, on the user's instance (imperative) or on an unbuilt copy whose cells hold
 nothing themselves (functional). Rules create their slots there and find them again by `variable_index`.
@@ -9,9 +9,8 @@ from __future__ import annotations
 import copy
 import functools
 import itertools
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from ...backends import (
     FLOATING,
@@ -26,39 +25,22 @@ from ...backends import (
     value_of,
     values_of,
 )
-from ...schedules.base import LearningRateSchedule
+from .cells import Cells, Record
 from .checks import as_list, check_one_backend, check_parameter
+from .configuration import STRUCTURE, has_cells, restore, shallow, snapshot
 from .insertion import Insertion
+from .rule import Rule
 
-STRUCTURE = frozenset((
-    "_iterations", "_rate", "_records", "_parameters", "_index", "_grouped", "_numbers", "_counts", "_shared",
-    "_pristine", "_templates", "fusion", "_handle", "_hashed", "_tree", "_slot_names", "_bare_names", "built",
-    "_building", "_off_when_built", "_arrays", "_loaded", "_taken", "_apart", "_remembered",
-))  # fmt: skip
-"""Attributes that belong to a built instance and not to its configuration."""
-
-_PLAIN = frozenset((float, int, bool, str, bytes, type(None)))
-"""The classes of most attributes, which hold nothing else."""
-_NOT_COPIED = frozenset((
-    "_index", "_templates", "fusion", "_handle", "_hashed", "_tree", "_slot_names", "_bare_names", "_taken", "_apart",
-    "_remembered",
-))  # fmt: skip
+_OF_EACH = ("parameters", "grouped", "numbers", "counts", "steps", "averages", "accumulators")
+"""The cells of which there are as many as parameters, or none."""
+_NOT_COPIED = frozenset(("_templates", "fusion", "_handle", "_hashed", "_tree", "_bare_names", "_remembered"))
 """Attributes that hold for one object and not for its copy."""
 
 
-class Record(NamedTuple):
-    """A cell an optimizer made: its name, and the parameter it belongs to (None for what a whole step shares)."""
-
-    cell: Variable
-    name: str
-    position: int | None
-
-
-class CellKeeper:
+class CellKeeper(Rule):
     """Keeps the cells of one optimizer. The base of `Optimizer`; see there."""
 
     slot_dtype: Any
-    name: str
     _excluded: list[Any]
 
     def __init_subclass__(cls, **keywords: Any) -> None:
@@ -67,18 +49,7 @@ class CellKeeper:
             cls.build = _guarded(cls.build)  # type: ignore[method-assign]  # every override gets the same guard
 
     def _reset_structure(self) -> None:
-        self.cells.iterations = Variable.scalar(0, "iteration")
-        self.cells.rate = Variable.scalar(0.0, "learning_rate")
-        self.cells.records: list[Record] = []
-        # For each name of a cell the parameters that have one.
-        self.cells.taken: dict[str, set[int | None]] = {}
-        self.cells.parameters: list[Variable] = []
-        self.cells.index: dict[int, int] = {}
-        self.cells.grouped: list[list[Variable]] = []
-        self.cells.numbers: list[list[Variable]] = []
-        self.cells.counts: list[list[Variable]] = []
-        self.cells.steps: list[Variable] = []
-        self.cells.shared: list[Variable] = []
+        self.cells = Cells()
         self._templates: dict[Any, Any] = {}
         self._handle = handle_of(self)
         self._pristine: dict[str, Any] | None = None
@@ -87,24 +58,18 @@ class CellKeeper:
         self._off_when_built: set[str] = set()
         self._arrays: dict[str, Any] = {}
         self._hashed = False
-        self.cells.loaded = False
         self._tree: Any = None
-        self.cells.slot_names: list[str] = []
         self._bare_names: set[str] = set()
-        self._apart: dict[bool, Any] = {}
         self._remembered: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in _NOT_COPIED}
+        state = {name: value for name, value in vars(self).items() if name not in _NOT_COPIED}
+        return {**state, "cells": self.cells.copied()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._reset_structure()
         vars(self).update(state)
         self.cells.loaded = bool(self.cells.parameters)
-        # Parameters are known by identity, and a copy has copies of them.
-        for position, cell in enumerate(self.cells.parameters):
-            self.cells.index[id(cell)] = position
-            self.cells.index[id(cell.array)] = position
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """A copy in memory, where identities are kept: it knows the copies of its parameters and no others."""
@@ -113,72 +78,6 @@ class CellKeeper:
         other.__setstate__(copy.deepcopy(self.__getstate__(), memo))
         other.cells.loaded = False
         return other
-
-    def relink(self, variables: Sequence[Any]) -> None:
-        """Go on with other arrays in place of the parameters that the optimizer was built for.
-
-        Parameters are known by identity, which some formats do not keep: after joblib an estimator's arrays and its
-        optimizer's are apart. (If they are still equal when the first step after loading is made, that step links them
-        by itself.) State and step count stay as they are; the arrays are not changed.
-
-        Args:
-            variables: one for each parameter, in the order of `build`, of the same library, shapes and dtypes.
-
-        Raises:
-            TypeError, ValueError: if the optimizer is not built, or an array cannot take the place of its parameter;
-                nothing has changed then.
-        """
-        if not self.cells.parameters:
-            raise ValueError(f"Optimizer {self.name!r} is not built: call build(variables) first.")
-        variables = as_list(variables, "variables")
-        reason = self._why_not_linked(variables)
-        if reason is not None:
-            raise ValueError(f"Optimizer {self.name!r} cannot be linked to these variables: {reason}.")
-        self._link_to(variables, self._cells_for(variables))
-
-    def _why_not_linked(self, variables: Sequence[Any]) -> str | None:
-        """Why variables cannot take the places of the parameters, or None."""
-        if len(variables) != len(self.cells.parameters):
-            return f"they are {len(variables)}, and it was built for {len(self.cells.parameters)}"
-        for cell, array in zip(self.cells.parameters, variables, strict=True):
-            held = value_of(array)
-            alike = backend_of(held) is cell.backend and cell.backend.shape(held) == cell.shape
-            if not alike or cell.backend.dtype_name(held) != cell.dtype_name:
-                kind = f"a {cell.backend.name} array of dtype {cell.dtype_name} and shape {cell.shape}"
-                return f"{describe(held)} cannot stand for {cell.name!r}, which is {kind}"
-        return None
-
-    def _link_to(self, variables: Sequence[Any], cells: list[Variable]) -> None:
-        before = list(self.cells.parameters)
-        excluded = {id(known): cell for cell in before for known in (cell, cell.array)}
-        now: list[Variable] = []
-        for old, new, variable in zip(before, cells, variables, strict=True):
-            if new is not variable:
-                new.name, new.constraint = old.name, old.constraint
-            now.append(new)
-        places = {id(old): new for old, new in zip(before, now, strict=True)}
-        given = {id(new): variable for new, variable in zip(now, variables, strict=True)}
-        for keeper in self.all_optimizers():
-            keeper._excluded = [
-                places[id(excluded[id(each)])] if id(each) in excluded else each for each in keeper._excluded
-            ]
-            keeper.cells.parameters = [places.get(id(cell), cell) for cell in keeper.cells.parameters]
-            keeper.cells.grouped = [[places.get(id(cell), cell) for cell in cells] for cells in keeper.cells.grouped]
-            keeper.cells.index = {id(cell): position for position, cell in enumerate(keeper.cells.parameters)}
-            keeper.cells.index |= {id(given[key]): position for key, position in keeper.cells.index.items()}
-            keeper.forget_plan()
-        self.cells.loaded = False
-
-    def _link_if_loaded(self, variables: Sequence[Any]) -> None:
-        """After loading, take variables that equal the parameters for these, if identity was not kept."""
-        if not self.cells.loaded or any(id(variable) in self.cells.index for variable in variables):
-            self.cells.loaded = False
-            return
-        if self._why_not_linked(variables) is None and all(
-            cell.backend.same_values(value_of(array), cell.array)
-            for cell, array in zip(self.cells.parameters, variables, strict=True)
-        ):
-            self._link_to(variables, self._cells_for(variables))
 
     def forget_plan(self) -> None:
         """Forget how steps were made with the arrays so far."""
@@ -281,10 +180,10 @@ class CellKeeper:
             own.cells.records += _moved(further.cells.records, insertion.further)
             own.cells.index |= {key: insertion.further[at] for key, at in further.cells.index.items()}
             own.cells.taken = {}
-            for name in ("_parameters", "_grouped", "_numbers", "_counts"):
-                both = getattr(own, name), getattr(further, name)
-                setattr(own, name, insertion.joined(*both) if any(both) else [])
-            own._templates, own._apart, own._remembered = {}, {}, None
+            for name in _OF_EACH:
+                both = getattr(own.cells, name), getattr(further.cells, name)
+                setattr(own.cells, name, insertion.joined(*both) if any(both) else [])
+            own._templates, own._remembered = {}, None
 
     def as_tree(self, values: Sequence[Any]) -> Any:
         """Values for all parameters in the tree that `init` was given; a list on the imperative path.
@@ -297,32 +196,6 @@ class CellKeeper:
     def step_counters(self) -> set[Variable]:
         """The cells that count steps."""
         return {self.cells.iterations, *(cell for keeper in self.all_optimizers() for cell in keeper.cells.steps)}
-
-    def _host_scalars(self) -> list[Variable]:
-        """The learning rate and the scalars a step shares."""
-        return [self.cells.rate, *(cell for cell in self.cells.shared if cell.backend is HOST)]
-
-    def nested_optimizers(self) -> Iterator[tuple[str, CellKeeper]]:
-        """Optimizers that this one keeps as attributes, or in lists or dicts that are attributes."""
-        for name, value in vars(self).items():
-            if type(value) in _PLAIN:
-                continue
-            if isinstance(value, CellKeeper):
-                yield name, value
-            elif name in STRUCTURE:
-                continue
-            elif isinstance(value, (list, tuple)):
-                # Lists of cells are as long as there are parameters.
-                if value and not isinstance(value[0], Variable):
-                    yield from ((f"{name}/{i}", item) for i, item in enumerate(value) if isinstance(item, CellKeeper))
-            elif isinstance(value, dict):
-                yield from ((f"{name}/{key}", item) for key, item in value.items() if isinstance(item, CellKeeper))
-
-    def all_optimizers(self) -> Iterator[CellKeeper]:
-        """This optimizer and those inside it."""
-        yield self
-        for _, nested in self.nested_optimizers():
-            yield from nested.all_optimizers()
 
     def all_records(self) -> list[Record]:
         """This optimizer's records and those of the optimizers inside it, under names that are unique."""
@@ -538,7 +411,10 @@ class CellKeeper:
         raise NotImplementedError
 
     def variable_index(self, variable: Any) -> int:
-        """The position of a parameter among those the optimizer was built for.
+        """The position of a parameter among those that the optimizer was built for.
+
+        Args:
+            variable: the parameter: what `build` was given for it, or its cell.
 
         Raises:
             ValueError: if it is not one of them.
@@ -555,6 +431,10 @@ class CellKeeper:
                 "they are the same ones in other arrays, as after joblib."
             ) from None
 
+    def _get_variable_index(self, variable: Any) -> int:
+        """`variable_index` under Keras's name."""
+        return self.variable_index(variable)
+
 
 def _guarded(build: Callable[..., None]) -> Callable[..., None]:
     """A `build` that is run once, receives cells, and leaves nothing behind if it fails."""
@@ -569,7 +449,7 @@ def _guarded(build: Callable[..., None]) -> Callable[..., None]:
         variables = as_list(variables, "variables")
         cells = self._cells_for(variables)
         before = snapshot(self)
-        self._pristine = {name: _shallow(value) for name, value in vars(self).items() if name not in STRUCTURE}
+        self._pristine = {name: shallow(value) for name, value in vars(self).items() if name not in STRUCTURE}
         self.cells.records, self.cells.taken = [], {}
         self._building = True
         try:
@@ -622,25 +502,6 @@ def _joined_lists(
 CellKeeper.build = _guarded(CellKeeper.build)  # type: ignore[method-assign]  # as for every override
 
 
-def snapshot(keeper: CellKeeper) -> dict[str, Any]:
-    """All attributes, with the contents of those that are lists, dicts or sets."""
-    return {name: (value, _shallow(value)) for name, value in vars(keeper).items()}
-
-
-def restore(keeper: CellKeeper, before: dict[str, Any]) -> None:
-    """Undo what was done to attributes since a snapshot."""
-    attributes = vars(keeper)
-    for name in [name for name in attributes if name not in before]:
-        del attributes[name]
-    for name, (value, contents) in before.items():
-        attributes[name] = value
-        if contents is not value:
-            value.clear()
-            value.extend(contents) if isinstance(value, list) else value.update(contents)
-    # Which is known from the records.
-    attributes["_taken"] = {}
-
-
 def _slot_of(initial: Any, parameter: Variable, reference: Any, dtype: str, name: str, called: str) -> Variable:
     """A slot made of an array."""
     backend = parameter.backend
@@ -665,19 +526,6 @@ def _constant(initializer: Any) -> float | None:
     return float(initializer) if backend_of(initializer) is HOST else None
 
 
-def _shallow(value: Any) -> Any:
-    return type(value)(value) if type(value) in (list, dict, set) else value
-
-
-def has_cells(value: Any) -> bool:
-    """Whether a container was filled with cells by `build`."""
-    if isinstance(value, Variable):
-        return True
-    if isinstance(value, (list, tuple)):
-        return any(has_cells(item) for item in value)
-    return isinstance(value, dict) and any(has_cells(item) for item in value.values())
-
-
 def _unbuilt(value: Any) -> Any:
     """A configuration value for an unbuilt copy: containers copied, optimizers unbuilt."""
     if isinstance(value, CellKeeper):
@@ -685,71 +533,3 @@ def _unbuilt(value: Any) -> Any:
     if type(value) in (list, tuple):
         return type(value)(_unbuilt(item) for item in value)
     return {key: _unbuilt(item) for key, item in value.items()} if type(value) is dict else value
-
-
-def frozen(value: Any, outer: tuple[int, ...] = (), objects: int = 2) -> Any:
-    """A hashable stand-in for a configuration value, equal if and only if the values are, nested ones included.
-
-    Args:
-        value: what is read: numbers, text, containers and objects of any kind. Functions count by identity, as do cells
-            and arrays that cannot change; arrays of other libraries by their versions where they count these.
-        outer: the identities of what it stands in.
-        objects: how many objects deep to look. One may know all others of a program, as a logger does.
-    """
-    if type(value) in _PLAIN:
-        return (type(value), value)
-    if isinstance(value, CellKeeper):
-        return (type(value), frozen(configuration(value)), frozen(value.cells.rate.array))
-    if isinstance(value, (int, float, str, bytes)):
-        return (type(value), value)
-    if isinstance(value, LearningRateSchedule):
-        return type(value), frozen(vars(value), outer, objects)
-    backend = backend_of(value)
-    if backend is NUMPY:
-        array = NUMPY.to_numpy(value)
-        # An array of objects has no values of its own that could be compared.
-        return Same(value) if array.dtype.hasobject else (array.dtype.str, array.shape, array.tobytes())
-    if isinstance(value, Variable) or callable(value) or backend is not None or isinstance(value, type):
-        return Same(value), getattr(value, "_version", None)
-    if id(value) in outer or (objects == 0 and not isinstance(value, (Mapping, Set, Sequence, deque))):
-        return Same(value)
-    outer = (*outer, id(value))
-    if isinstance(value, Mapping):
-        items = ((key, frozen(item, outer, objects)) for key, item in value.items())
-        return (type(value), *((frozen(key, outer, objects), item) for key, item in items))
-    if isinstance(value, Set):
-        return (type(value), frozenset(frozen(item, outer, objects) for item in value))
-    if isinstance(value, (Sequence, deque)):
-        return (type(value), *(frozen(item, outer, objects) for item in value))
-    # An object of the user's: by what it holds.
-    held = dict(getattr(value, "__dict__", {}))
-    for kind in type(value).__mro__:
-        slots = vars(kind).get("__slots__", ())
-        names = (slots,) if isinstance(slots, str) else slots
-        held |= {name: getattr(value, name) for name in names if name[:2] != "__" and hasattr(value, name)}
-    return Same(value), *((name, frozen(item, outer, objects - 1)) for name, item in held.items())
-
-
-class Same:
-    """An object by identity. It is kept, because an identity is unique only while the object lives."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Same) and other.value is self.value
-
-    def __hash__(self) -> int:
-        return id(self.value)
-
-
-def configuration(keeper: CellKeeper) -> dict[str, Any]:
-    """The attributes of an optimizer that its user set, as they were before `build` filled containers with cells."""
-    pristine = keeper._pristine
-    return {
-        name: pristine[name] if pristine is not None and has_cells(value) else value
-        for name, value in vars(keeper).items()
-        if name not in STRUCTURE and (pristine is None or name in pristine)
-    }

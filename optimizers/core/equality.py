@@ -12,7 +12,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...backends import HOST, Variable, backend_of, is_number, ops, register_node
-from .building import CellKeeper, frozen
+from .building import CellKeeper
+from .cells import Cells
+from .configuration import frozen
 from .hyperparameters import Number, hyperparameters, remember_array
 
 _RATE = "learning_rate"
@@ -42,6 +44,8 @@ class ComparedByValue(CellKeeper):
     def __setattr__(self, name: str, value: Any) -> None:
         if name[0] != "_":
             self._refuse_change(name)
+        if name == "cells" and not isinstance(value, Cells):
+            raise AttributeError(f"{type(self).__name__}: optimizers keep their state in `cells`: choose another name.")
         object.__setattr__(self, name, value)
 
 

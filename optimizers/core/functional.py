@@ -18,6 +18,7 @@ from ...backends import (
     Backend,
     BuildScope,
     DeltaVariable,
+    Scope,
     StepScope,
     Tree,
     Variable,
@@ -30,7 +31,6 @@ from ...backends import (
     value_of,
 )
 from ...backends.losses import owner_unknown
-from .building import configuration, frozen
 from .checks import (
     check_gradient,
     check_one_backend,
@@ -39,11 +39,12 @@ from .checks import (
     checked_count,
     checked_scalar,
 )
+from .configuration import configuration, frozen
 from .fused.apart import Apart
 from .fused.apart_again import Remembered
 from .fused.attributes import Seen, classes_of, is_ours, settings_of
 from .hyperparameters import LEARNING_RATE
-from .imperative import checked_value, restored
+from .stateless import checked_value, restored
 from .step import UpdateRule
 
 _KEPT_TEMPLATES = 16
@@ -228,11 +229,7 @@ class FunctionalOptimizer(UpdateRule):
     ) -> tuple[Any, OptimizerState]:
         """A step: for each parameter what its cell holds at the end or, if deltas start as zeros, that of its delta."""
         backend = _check_leaves(tree)
-        gradients = [value_of(gradient) for gradient in tree.match(grads, "gradients")]
-        for gradient, leaf, name in zip(gradients, tree.leaves, tree.names, strict=True):
-            if gradient is not None:
-                check_gradient(gradient, leaf, backend, backend.shape(leaf), name)
-        gradients = [None if gradient is None else backend.plain(gradient) for gradient in gradients]
+        gradients = _checked_gradients(tree, grads, backend)
         if zeros is None:
             check_some_gradient(gradients, tree.names)
         template = self._template_for(tree, backend)
@@ -248,16 +245,7 @@ class FunctionalOptimizer(UpdateRule):
         rate = None if learning_rate is None else _checked_rate(self, learning_rate)
         counters = template.step_counters()
         scope = StepScope(level=backend.level())
-        moved, starts = template.cells.parameters, tree.leaves
-        for parameter, leaf, name in zip(moved, tree.leaves, tree.names, strict=True):
-            # Where deltas are asked for, the value may be unknown.
-            known = zeros is None
-            value = checked_value(parameter, leaf, f"Parameter {name!r}") if known else backend.plain(leaf)
-            scope.hold(parameter, value)
-        if zeros is not None:
-            moved, starts = [parameter.delta for parameter in moved], zeros
-            for cell, zero in zip(moved, zeros, strict=True):
-                scope.hold(cell, zero)
+        moved, starts = _held_parameters(scope, template, tree, backend, zeros)
         for cell, value, place in zip(cells, values, beside, strict=True):
             what = f"The state's {_key_of_cell(cell, template)}"
             scope.hold(cell, checked_value(cell, value, what, cell in counters, place))
@@ -409,6 +397,32 @@ class FunctionalOptimizer(UpdateRule):
 
 def _differs(slot: Variable, parameter: Variable) -> bool:
     return slot.backend is HOST or slot.shape != parameter.shape
+
+
+def _checked_gradients(tree: Tree, grads: Any, backend: Backend) -> list[Any]:
+    """The gradients of a step, or None, in the order of the parameters."""
+    gradients = [value_of(gradient) for gradient in tree.match(grads, "gradients")]
+    for gradient, leaf, name in zip(gradients, tree.leaves, tree.names, strict=True):
+        if gradient is not None:
+            check_gradient(gradient, leaf, backend, backend.shape(leaf), name)
+    return [None if gradient is None else backend.plain(gradient) for gradient in gradients]
+
+
+def _held_parameters(
+    scope: Scope, template: Any, tree: Tree, backend: Backend, zeros: list[Array] | None
+) -> tuple[list[Variable], Sequence[Array]]:
+    """Have a scope hold the parameters; the cells that a step changes, and with what each starts."""
+    parameters = template.cells.parameters
+    for parameter, leaf, name in zip(parameters, tree.leaves, tree.names, strict=True):
+        # Where deltas are asked for, the value may be unknown.
+        known = zeros is None
+        scope.hold(parameter, checked_value(parameter, leaf, f"Parameter {name!r}") if known else backend.plain(leaf))
+    if zeros is None:
+        return parameters, tree.leaves
+    deltas = [parameter.delta for parameter in parameters]
+    for cell, zero in zip(deltas, zeros, strict=True):
+        scope.hold(cell, zero)
+    return deltas, zeros
 
 
 def _check_leaves(tree: Tree) -> Backend:

@@ -106,7 +106,7 @@ class Number(Hyperparameter):
 
     def checked(self, value: Any, owner: str) -> Any:
         """A float in the interval, or a traced scalar as it is."""
-        if type(value) is float and self._contains(value):
+        if type(value) is float and self.contains(value):
             # As nearly all are, also in steps that each have another one.
             return value
         number = number_of_python(value)
@@ -120,11 +120,12 @@ class Number(Hyperparameter):
             number = float(number)
         except OverflowError:
             number = math.inf
-        if not self._contains(number):
+        if not self.contains(number):
             raise self.refused(value, owner, f"a number in {self.interval}")
         return number
 
-    def _contains(self, number: float) -> bool:
+    def contains(self, number: float) -> bool:
+        """Whether a float lies in the interval."""
         if math.isnan(number) or math.isinf(number):
             return False
         above = number > self._low if self._low_open else number >= self._low
@@ -147,6 +148,24 @@ def remember_array(keeper: Any, name: str, given: Any) -> None:
         # Copies of an optimizer share the table, so it is never changed.
         kept = {key: value for key, value in known.items() if key != name}
         keeper._arrays = kept if array is None else {**kept, name: array}
+
+
+def exchange(keeper: Any, name: str, value: Any) -> bool:
+    """Set a number that is in use to another that is, from which nothing follows but scalars; whether this was done.
+
+    Args:
+        keeper: an optimizer.
+        name: of its hyperparameter.
+        value: the new number. If it is not allowed, or anything else might follow, nothing has changed.
+    """
+    attributes = vars(keeper)
+    before, kind = attributes.get(name), getattr(type(keeper), name, None)
+    if type(value) is not float or type(before) is not float or not (value and before):
+        return False
+    if type(kind) is not Number or not kind.contains(value) or attributes["_arrays"] or attributes["_hashed"]:
+        return False
+    attributes[name] = value
+    return True
 
 
 LEARNING_RATE = Number("[0, inf)")

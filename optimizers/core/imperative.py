@@ -10,31 +10,22 @@ from typing import Any, NamedTuple
 
 from ...backends import (
     HOST,
-    NUMPY,
     Disagreement,
     Rows,
     Scope,
     Variable,
-    backend_of,
     compiler_graph,
-    describe,
     leaves_scopes,
-    shown,
     value_of,
 )
 from ...backends.interruptions import Undisturbed
 from .checks import (
     as_list,
-    check_array,
     check_gradient,
     check_held,
     check_rows,
     check_some_gradient,
-    checked_count,
-    checked_scalar,
-    remedy,
 )
-from .hyperparameters import LEARNING_RATE
 from .prepared import InCalls, InScope
 from .step import UpdateRule
 
@@ -234,10 +225,6 @@ class ImperativeOptimizer(UpdateRule):
                 else:
                     cell.assign(value)
 
-    def _step_scalars(self) -> list[Variable]:
-        """The numbers on the host that a step may change."""
-        return [self.cells.iterations, *self.cells.host_scalars(), *(cell for cells in self.cells.numbers for cell in cells)]
-
     def _parameters_given(self, gradients: list[Any], trainable_variables: Iterable[Any] | None) -> list[Any]:
         if trainable_variables is None:
             if not self.built:
@@ -336,63 +323,6 @@ class ImperativeOptimizer(UpdateRule):
             if cell.backend is not HOST:
                 check_held(cell, f"{cell.name!r}, which all parameters share,", self.cells.parameters[0].array)
 
-    # ---------------------------------------------------------------- stateless
-
-    @leaves_scopes
-    def stateless_apply(
-        self, optimizer_variables: Sequence[Any], grads: Sequence[Any], trainable_variables: Sequence[Any]
-    ) -> tuple[list[Any], list[Any]]:
-        """One step on given values; neither they nor the optimizer change.
-
-        Args:
-            optimizer_variables: values in the order of `variables`.
-            grads: a gradient, or None, for each parameter the optimizer was built for.
-            trainable_variables: values of those parameters.
-
-        Returns:
-            The new values of the parameters, and those of the optimizer's variables.
-
-        Raises:
-            ValueError: if the optimizer is not built, or a length or shape differs.
-            TypeError: if a value is not an array of the right library, or no number where one is expected.
-        """
-        if not self.built:
-            raise ValueError(f"To call stateless_apply, optimizer {self.name!r} must be built: call build(variables).")
-        own, records = self.variables, self.all_records()
-
-        def listed(given: Sequence[Any], what: str, cells: list[Variable]) -> list[Any]:
-            values = [value_of(value) for value in as_list(given, what)]
-            if len(values) != len(cells):
-                raise ValueError(f"Received {len(values)} {what}; optimizer {self.name!r} was built for {len(cells)}.")
-            kinds = [cell.backend for cell in cells]
-            return [kind.plain(each) if kind.takes(each) else each for kind, each in zip(kinds, values, strict=True)]
-
-        state = listed(optimizer_variables, "optimizer variables", own)
-        gradients = listed(grads, "gradients", self.cells.parameters)
-        parameters = listed(trainable_variables, "trainable variables", self.cells.parameters)
-        cells, values = [*self.cells.parameters, *own], [*parameters, *state]
-        beside = [None] * (len(cells) - len(records))
-        beside += [None if record.position is None else parameters[record.position] for record in records]
-        counters = self.step_counters()
-        held = [
-            checked_value(cell, value, f"The value of {cell.name!r}", cell in counters, place)
-            for cell, value, place in zip(cells, values, beside, strict=True)
-        ]
-        for gradient, cell, parameter in zip(gradients, self.cells.parameters, parameters, strict=True):
-            if gradient is not None:
-                check_gradient(gradient, parameter, cell.backend, cell.shape, cell.name)
-        check_some_gradient(gradients, [cell.name for cell in self.cells.parameters])
-        gradients = [
-            None if gradient is None else cell.backend.plain(gradient)
-            for gradient, cell in zip(gradients, self.cells.parameters, strict=True)
-        ]
-        numpy_only = NUMPY.arithmetic() if self.cells.parameters[0].backend is NUMPY else contextlib.nullcontext()
-        with numpy_only, Scope(zip(cells, held, strict=True)):
-            self._run(gradients)
-            turns = [self._turn if cell is self.cells.iterations else 1 for cell in cells]
-            results = [restored(cell.value, *each) for cell, *each in zip(cells, values, turns, strict=True)]
-        return results[: len(parameters)], results[len(parameters) :]
-
     # ---------------------------------------------------------------- around training
 
     def scale_loss(self, loss: Any) -> Any:
@@ -415,80 +345,6 @@ class ImperativeOptimizer(UpdateRule):
             parameter = self.cells.parameters[index]
             parameter.assign(self.cells.averages[index].value)
 
-    # ---------------------------------------------------------------- weights and files
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Set all of `variables` from arrays.
-
-        Args:
-            weights: one array or number for each, of its shape.
-
-        Raises:
-            ValueError: if the optimizer is not built, or a number or shape differs; nothing has changed then.
-        """
-        if not self.built:
-            raise ValueError(f"Optimizer {self.name!r} has no weights to set yet: call build(variables).")
-        cells = self.variables
-        weights = as_list(weights, "weights")
-        if len(weights) != len(cells):
-            raise ValueError(f"Received {len(weights)} weights; optimizer {self.name!r} has {len(cells)} variables.")
-        arrays = [self._fitting_weight(cell, value_of(weight)) for cell, weight in zip(cells, weights, strict=True)]
-        with Undisturbed() as guard:
-            guard.hold()
-            for cell, array in zip(cells, arrays, strict=True):
-                cell.assign(array)
-
-    def _fitting_weight(self, cell: Variable, weight: Any) -> Any:
-        """A weight as the cell's own kind of array."""
-        backend = backend_of(weight)
-        if backend is not None and backend.traced(weight):
-            raise TypeError(
-                f"Variable {cell.name!r} cannot keep a value that is being traced: inside a transformation use the "
-                "optimizer's init and step."
-            )
-        try:
-            array = NUMPY.to_numpy(weight) if backend is None else backend.to_numpy(weight)
-        except (TypeError, ValueError, RuntimeError, BufferError) as error:
-            # Sparse, deleted or meta arrays and ragged lists: every library has its own words and kind of error.
-            raise TypeError(f"Variable {cell.name!r} cannot take {describe(weight)}: {shown(error, str)}") from None
-        if not NUMPY.is_real(array):
-            raise TypeError(
-                f"Variable {cell.name!r} takes real numbers, received {describe(array)}; "
-                f"{remedy(NUMPY.dtype_name(array))}."
-            )
-        if array.shape != cell.shape:
-            raise ValueError(f"Variable {cell.name!r} has shape {cell.shape} and cannot take {describe(array)}.")
-        if cell is self.cells.rate:
-            return LEARNING_RATE.checked(float(array), type(self).__name__)
-        if cell in self.step_counters():
-            checked_count(array, f"Variable {cell.name!r}")
-        return cell.backend.from_numpy(array, cell.dtype_name, cell.value)
-
-    def save_own_variables(self, store: Any) -> None:
-        """Write all of `variables` into a mapping as NumPy arrays, under "0", "1", ..."""
-        for position, cell in enumerate(self.variables):
-            store[str(position)] = cell.numpy()
-
-    def load_own_variables(self, store: Any) -> None:
-        """Read what `save_own_variables` wrote.
-
-        Args:
-            store: a mapping from "0", "1", ... to arrays.
-
-        Raises:
-            ValueError: if the optimizer is not built, or a number or shape differs; nothing has changed then.
-        """
-        if not hasattr(store, "keys"):
-            raise TypeError(f"Expected a mapping from '0', '1', ... to arrays, received {describe(store)}.")
-        keys = [str(position) for position in range(len(self.variables))]
-        if len(store.keys()) != len(keys) or any(key not in store for key in keys):
-            raise ValueError(
-                f"The store holds {len(store.keys())} variables and optimizer {self.name!r} has {len(keys)}: it comes "
-                "from another kind of optimizer, or this one is not yet built for its parameters."
-            )
-        self.set_weights([store[key] for key in keys])
-
-
 class _Refusal(NamedTuple):
     """An error that is raised once other processes know of it, and the position of the parameter that it is about."""
 
@@ -507,46 +363,3 @@ def _is_refused(gradient: Any, cell: Variable) -> bool:
     except (TypeError, ValueError):
         return True
     return False
-
-
-def checked_value(cell: Variable, value: Any, what: str, counts: bool = False, beside: Any = None) -> Any:
-    """What a cell shall hold in a scope, checked: numbers for host scalars, arrays that fit for the others.
-
-    Args:
-        cell: the cell.
-        value: what it shall hold.
-        what: what errors call it.
-        counts: whether it is a number of steps.
-        beside: the parameter's value, for a slot, which must lie in the same place.
-    """
-    if cell.backend is HOST:
-        return checked_count(value, what) if counts else checked_scalar(value, what)
-    check_array(value, cell.backend, cell.shape, what)
-    apart = None if beside is None else cell.backend.why_apart(value, beside)
-    if apart is not None:
-        raise ValueError(f"{what} {apart}: move it first.")
-    return cell.backend.plain(value)
-
-
-def restored(value: Any, like: Any, turn: int = 1) -> Any:
-    """A result in the library and dtype in which it came in; see `Backend.following` for a count's turn."""
-    backend = backend_of(like)
-    if backend is None or backend is HOST:
-        return value
-    if backend_of(value) is HOST:
-        return backend.full_like(like, _held(value, backend.dtype_name(like), turn))
-    return backend.cast(backend.as_array(value), backend.dtype_name(like))
-
-
-def _held(number: Any, dtype: str, turn: int) -> Any:
-    """A number as a dtype can hold it: a count that is larger than the largest goes turns back, with a word."""
-    if not isinstance(number, int) or not dtype.startswith("int"):
-        return number
-    largest = 2 ** (int(dtype[3:]) - 1) - 1
-    if number > largest:
-        warnings.warn(
-            f"The state counts steps in {dtype}, which ends at {largest}: from now on the count stays there. With JAX, "
-            "enable jax_enable_x64 before init to count further.", RuntimeWarning, stacklevel=4,
-        )  # fmt: skip
-        number -= -((largest - number) // turn) * turn
-    return number

@@ -29,12 +29,14 @@ from .hyperparameters import (
     remember_array,
 )
 from .imperative import ImperativeOptimizer
+from .saving import SavedOptimizer
+from .stateless import StatelessOptimizer
 
 _LATER = ("convention", "slot_dtype", "jit_compile", "maximize", "decay")
 """Configuration that Keras does not know; it stands behind what Keras knows."""
 
 
-class Optimizer(ComparedByValue, ImperativeOptimizer, FunctionalOptimizer):
+class Optimizer(ComparedByValue, ImperativeOptimizer, StatelessOptimizer, SavedOptimizer, FunctionalOptimizer):
     r"""The base of every optimizer: subclass it, create slots in `build`, write the rule in `update_step`.
 
     Args:
@@ -277,6 +279,23 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, FunctionalOptimizer):
         self._schedule = None
         self.cells.rate = Variable.scalar(rate, "learning_rate")
         remember_array(self, "learning_rate", value)
+
+    def write_learning_rate(self, value: Any) -> None:
+        """Set the rate to a number in the cell that has it, which compiled code holds.
+
+        Args:
+            value: a number >= 0, or what stands for one while it is traced.
+
+        Raises:
+            ValueError: if it is none.
+        """
+        rate = LEARNING_RATE.checked(value, type(self).__name__)
+        self._schedule = None
+        self.cells.rate.array = rate
+
+    def lacks_slots_for(self, name: str, value: Any) -> bool:
+        """Whether an optimizer that is built has no slots for another value of a hyperparameter."""
+        return bool(value) and name in self._off_when_built
 
     @property
     def learning_rate_schedule(self) -> Callable[..., Any] | None:

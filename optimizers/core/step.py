@@ -44,31 +44,26 @@ from .fused.report import ExecutionReport
 from .hyperparameters import LEARNING_RATE, in_use
 from .insertion import Insertion
 from .prepared import Later, Run, at_once
+from .relinking import Relinked
 
 _OURS = f"{__name__.partition('.')[0]}."
 _ROOM = 2**16
 """Rules look ahead of their step, where there must still be numbers."""
 
 
-class UpdateRule(CellKeeper):
+class UpdateRule(Relinked):
     """Runs steps. The base of `Optimizer`; see there for the meaning of the attributes."""
 
     takes_rows = False
     """Whether gradients may be sparse. What front ends say, where their framework takes such; the core takes none."""
 
+    fusion: Fusion
     convention: str
-    jit_compile: Any
     weight_decay: float | None
     maximize: bool
-    clipnorm: float | None
     clipvalue: float | None
-    global_clipnorm: float | None
-    use_ema: bool
     ema_momentum: float
     ema_overwrite_frequency: int | None
-    loss_scale_factor: float | None
-    gradient_accumulation_steps: int | None
-    decay: float
     _schedule: Callable[..., Any] | None
     _excluded: list[Any]
     _excluded_names: tuple[str, ...]
@@ -133,8 +128,8 @@ class UpdateRule(CellKeeper):
     # ---------------------------------------------------------------- slots of the base
 
     def _make_own_slots(self) -> None:
-        self.cells.averages: list[Variable] = []
-        self.cells.accumulators: list[Variable] = []
+        self.cells.averages = []
+        self.cells.accumulators = []
         if self.use_ema:
             self.cells.averages = self.add_optimizer_variables(self.cells.parameters, "average")
         if self.gradient_accumulation_steps is not None:

@@ -16,10 +16,11 @@ import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ....backends import Scope, compute_dtype, is_number, ops
+from ....backends import DeltaVariable, Scope, compute_dtype, is_number, ops
 from ....backends.kernels.compiler import has_numba
-from ..building import configuration, frozen
+from ..configuration import configuration, frozen
 from ..prepared import Later, Run, nothing_later
+from ..rule import Rule
 from .apart_again import Again
 from .attributes import numbers_of
 from .ways import Way, addresses_of, lines_of, read_as, step_values, table_of, written_in_place
@@ -51,7 +52,7 @@ class Apart:
         deltas: whether what is asked for are the parameters' deltas, not their new values.
     """
 
-    def __init__(self, rule: Any, deltas: bool) -> None:
+    def __init__(self, rule: Rule, deltas: bool) -> None:
         self._rule = rule
         self._deltas = deltas
         self._lock = threading.Lock()
@@ -63,9 +64,10 @@ class Apart:
 
     def _recording(self) -> Scope:
         """A scope in which the template's parameters collect deltas, if these are asked for."""
-        return Scope((cell.delta, None) for cell in self._rule.cells.parameters if self._deltas)
+        parameters = self._rule.cells.parameters if self._deltas else []
+        return Scope((cell.delta, None) for cell in parameters if isinstance(cell, DeltaVariable))
 
-    def serves(self, rule: Any) -> bool:
+    def serves(self, rule: Rule) -> bool:
         """Whether it holds for an optimizer that may differ from its own in its numbers."""
         return bool(self._rule.fusion.free) or frozen(configuration(self._rule)) == frozen(configuration(rule))
 
@@ -107,7 +109,7 @@ class Apart:
             raise LookupError("deltas have the dtype that is computed in")
         return way.over((*held, read_as(gradient, way.dtype)))
 
-    def prepare(self, rule: Any, gradients: Any, rate: Any) -> tuple[set[int], Run]:
+    def prepare(self, rule: Rule, gradients: Any, rate: Any) -> tuple[set[int], Run]:
         """The positions of the parameters that can be updated in one pass, and what updates them, in their scope.
 
         Args:
@@ -145,7 +147,7 @@ class Apart:
         return {each.position for members in groups.values() for each in members}, run
 
 
-def _looked_at(rule: Any, index: int, way: Way, gradients: Any, backend: Any) -> _Member | None:
+def _looked_at(rule: Rule, index: int, way: Way, gradients: Any, backend: Any) -> _Member | None:
     """A parameter with its slots and gradient, if all are plain memory that holds what is computed with."""
     shape = rule.cells.parameters[index].shape
     factor = ops.convert_to_number(gradients.factor(index))
@@ -177,7 +179,7 @@ def _looked_at(rule: Any, index: int, way: Way, gradients: Any, backend: Any) ->
     return None if address is None else _Member(way, index, arrays, addresses, gradient, address)
 
 
-def _run(rule: Any, way: Way, members: list[_Member], lines: list[dict[str, Any]], backend: Any) -> None:
+def _run(rule: Rule, way: Way, members: list[_Member], lines: list[dict[str, Any]], backend: Any) -> None:
     made = [backend.empties([each.arrays[target] for target in way.targets]) for each in members]
     if has_numba():
         rows = [

@@ -13,8 +13,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ....backends import HOST, Backend, Order, Scope, leaves_scopes
+from ..cells import Record
+from ..rule import Rule
 from .attributes import Seen, is_ours
-from .ways import Begin, Way, lines_of, named_values, table_of
+from .ways import Begin, Way, lines_with, named_values, table_of
 
 if TYPE_CHECKING:  # Numba is imported when there is a first table.
     from ....backends.kernels.table import Table
@@ -68,7 +70,7 @@ class Again:
     """
 
     def __init__(
-        self, rule: Any, ways: dict[int, Way], begin: Begin | None, orders: dict[int, Order], kind: type,
+        self, rule: Rule, ways: dict[int, Way], begin: Begin | None, orders: dict[int, Order], kind: type,
         deltas: bool,
     ) -> None:  # fmt: skip
         self._rule = rule
@@ -86,18 +88,14 @@ class Again:
                 raise LookupError("a parameter is not updated")
             self._empty += self._absent
 
-    def _arrange(self, rule: Any) -> None:
+    def _arrange(self, rule: Rule) -> None:
         """Find out where among the leaves of all trees, and among the numbers of a step, each cell's value stands."""
         records = rule.all_records()
         self._slots: list[str] = list(rule.cells.slot_names)
         self._scalars = [record.name for record in records if record.position is None]
         self._shared = [record.cell for record in records if record.position is None]
         own = [record for record in records if record.position is not None and record.cell.backend is HOST]
-        arrays = {id(cell) for cells in rule.cells.grouped for cell in cells}
-        if any(cell.backend is not HOST for cell in self._shared):
-            raise LookupError("the step shares an array")
-        if not all(id(record.cell) in arrays for record in records if record.cell.backend is not HOST):
-            raise LookupError("it has an array that is no slot")
+        _refuse_other_arrays(rule, records)
         self._place = {id(cell): index for index, cell in enumerate(rule.cells.parameters)}
         for record in records:
             if record.position is not None:
@@ -111,7 +109,7 @@ class Again:
         if rule.cells.counts:
             self._counts += [self._number_of[id(cell)] for index in self.present for cell in rule.cells.counts[index]]
 
-    def _plan(self, rule: Any, ways: dict[int, Way], orders: dict[int, Order]) -> None:
+    def _plan(self, rule: Rule, ways: dict[int, Way], orders: dict[int, Order]) -> None:
         """Find out what kernels take and write."""
         grouped: dict[Way, list[int]] = {}
         for index in self.present:
@@ -156,7 +154,7 @@ class Again:
         return bool(self._rule.fusion.free)
 
     def step(
-        self, optimizer: Any, own: dict[str, Any], leaves: list[Any], structure: Any, grads: Any, state: Any,
+        self, optimizer: Rule, own: dict[str, Any], leaves: list[Any], structure: Any, grads: Any, state: Any,
         learning_rate: Any,
     ) -> tuple[Any, tuple[Any, ...]] | None:  # fmt: skip
         """The new parameters, and the parts of the new state; None if it is another step.
@@ -214,8 +212,8 @@ class Again:
         return values, given
 
     def advance(
-        self, optimizer: Any, own: dict[str, Any], values: list[Any], given: list[Any], gradients: list[Any], base: Any,
-        learning_rate: Any,
+        self, optimizer: Rule, own: dict[str, Any], values: list[Any], given: list[Any], gradients: list[Any],
+        base: Any, learning_rate: Any,
     ) -> list[Any] | None:  # fmt: skip
         """Put new arrays into the places of those that a step changes; the numbers after it; None if it is another.
 
@@ -246,12 +244,9 @@ class Again:
             made = backend.empties([values[place] for place in self._written])
         except Exception:
             return None
-        everything, found = values + made, []
-        for part in self._parts:
-            addresses = part.look(part.row(everything), [gradients[index] for index in part.indices])
-            if addresses is None:
-                return None
-            found.append(addresses)
+        found = self._found(values + made, gradients)
+        if found is None:
+            return None
         factors = self._factors(optimizer, gradients) if self._clipped else {}
         if factors is None:
             return None
@@ -264,11 +259,21 @@ class Again:
             now = found_now
             line = named_values(rate, base, now[0], now[shared], optimizer.loss_scale_factor, own)
         for part, addresses in zip(self._parts, found, strict=True):
-            lines = [line] if not factors and not part.numbers else self._lines(part, line, now, factors)
-            part.run(part.table, addresses, lines)
+            own_numbers = [[now[number] for number in column] for column in part.numbers]
+            part.run(part.table, addresses, lines_with(line, part.indices, own_numbers, factors))
         for place, array in zip(self._written, made, strict=True):
             values[place] = array
         return self._after(given, numbers, now)
+
+    def _found(self, everything: list[Any], gradients: list[Any]) -> list[Any] | None:
+        """For each kernel where all arrays lie; None if one is not what it should be."""
+        found = []
+        for part in self._parts:
+            addresses = part.look(part.row(everything), [gradients[index] for index in part.indices])
+            if addresses is None:
+                return None
+            found.append(addresses)
+        return found
 
     def _are_usual(self, numbers: list[Any]) -> bool:
         """Whether counts count, and all can be computed with; of others the general step tells what is wrong."""
@@ -278,7 +283,7 @@ class Again:
             and all([type(numbers[k]) is int and numbers[k] >= 0 for k in self._counters])
         )
 
-    def _factors(self, optimizer: Any, gradients: list[Any]) -> dict[int, Any] | None:
+    def _factors(self, optimizer: Rule, gradients: list[Any]) -> dict[int, Any] | None:
         """What gradients that are clipped are multiplied by; None if that lies on a device."""
         with self._backend.arithmetic():
             factors: dict[int, Any] = optimizer.clip_factors(gradients)
@@ -294,15 +299,6 @@ class Again:
             for cell, value in begin.run(self._rule, line, [factors.get(index) for index in self.present], []):
                 now[self._number_of[id(cell)]] = value
         return now if all(type(each) in _NUMBERS for each in now) else None
-
-    def _lines(
-        self, part: _Part, line: dict[str, Any], now: list[Any], factors: dict[int, Any]
-    ) -> list[dict[str, Any]]:
-        """This step's scalars, for all parameters of a part or for each."""
-        own = [[now[number] for number in column] for column in part.numbers]
-        if not factors and all(column.count(column[0]) == len(column) for column in own):
-            return lines_of(line, [[None, *(column[0] for column in own)]])
-        return lines_of(line, list(zip(map(factors.get, part.indices), *own, strict=True)))
 
     def _part_from(self, values: list[Any], callers: list[Any]) -> None:
         """Copy what is passed on if it is an array of the caller's."""
@@ -347,6 +343,16 @@ class Again:
         return after if type(given) in _NUMBERS else self._backend.number(after, given)
 
 
+def _refuse_other_arrays(rule: Rule, records: Sequence[Record]) -> None:
+    """Raise if there are other arrays than parameters and their slots."""
+    arrays = {id(cell) for cells in rule.cells.grouped for cell in cells}
+    others = [record for record in records if record.cell.backend is not HOST and id(record.cell) not in arrays]
+    if any(record.position is None for record in others):
+        raise LookupError("the step shares an array")
+    if others:
+        raise LookupError("it has an array that is no slot")
+
+
 def picked(positions: list[int]) -> Callable[[Sequence[Any]], list[Any]]:
     """A function of a sequence that gives what stands in it at some positions."""
     if len(positions) > 1:
@@ -378,7 +384,7 @@ class Remembered:
                 del self._ways[next(iter(self._ways))]
             self._ways[structure] = (way, *known)[:_KEPT_ALIKE]
 
-    def renewed(self, rule: Any) -> Remembered | None:
+    def renewed(self, rule: Rule) -> Remembered | None:
         """The same for the numbers that the optimizer has now, if nothing else has changed and no way depends on them.
 
         What slots a rule of the user's makes may depend on its numbers.

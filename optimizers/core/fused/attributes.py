@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ....backends import Variable
 from ....backends.variable import constraints_now
-from ..building import STRUCTURE, CellKeeper, Same, configuration, frozen
+from ..configuration import STRUCTURE, Configured, Same, configuration, frozen
 
 _PLAIN = (float, int, str, bool)
 _OURS = f"{'.'.join(__name__.split('.')[:-3])}."
@@ -28,7 +28,7 @@ class Number(NamedTuple):
         name: in programs.
     """
 
-    keeper: CellKeeper
+    keeper: Configured
     attribute: str
     name: str
 
@@ -44,10 +44,11 @@ class Number(NamedTuple):
             vars(self.keeper)[self.attribute] = value
 
 
-_RATE = "_rate"
+_RATE = "rate"
+"""Stands for the learning rate, which is no attribute but a cell."""
 
 
-def numbers_of(rule: CellKeeper) -> list[Number]:
+def numbers_of(rule: Configured) -> list[Number]:
     """The numbers that programs may have as scalars: floats that are not zero, which may mean that something is off."""
     found = []
     for path, keeper in _named(rule, "self"):
@@ -58,7 +59,7 @@ def numbers_of(rule: CellKeeper) -> list[Number]:
     return found
 
 
-def _named(keeper: CellKeeper, path: str) -> list[tuple[str, CellKeeper]]:
+def _named(keeper: Configured, path: str) -> list[tuple[str, Configured]]:
     """An optimizer and those inside it, with what leads to them."""
     inside = [each for name, nested in keeper.nested_optimizers() for each in _named(nested, f"{path}.{name}")]
     return [(path, keeper), *inside]
@@ -68,7 +69,7 @@ def _is_in_use(value: Any) -> bool:
     return type(value) is float and value != 0.0
 
 
-def is_ours(rule: CellKeeper) -> bool:
+def is_ours(rule: Configured) -> bool:
     """Whether a rule, with all that is inside it, is of this library's classes alone."""
     keepers = list(rule.all_optimizers())
     return all([_is_our_class(type(keeper)) for keeper in keepers]) and not any(
@@ -80,13 +81,13 @@ def _is_our_class(kind: type) -> bool:
     return all([each is object or each.__module__.startswith(_OURS) for each in kind.__mro__])
 
 
-def classes_of(rule: CellKeeper) -> list[list[Any]]:
+def classes_of(rule: Configured) -> list[list[Any]]:
     """The classes of an optimizer and of those inside it, each with all that it holds: its methods and values."""
     kinds = dict.fromkeys(kind for keeper in rule.all_optimizers() for kind in type(keeper).__mro__[:-1])
     return [[kind, *vars(kind).values()] for kind in kinds]
 
 
-def settings_of(keeper: CellKeeper) -> Any:
+def settings_of(keeper: Configured) -> Any:
     """All that an optimizer is but for its numbers, of which it tells only which there are; can be hashed."""
     return type(keeper), tuple((name, _setting(value)) for name, value in configuration(keeper).items())
 
@@ -94,7 +95,7 @@ def settings_of(keeper: CellKeeper) -> Any:
 def _setting(value: Any) -> Any:
     if _is_in_use(value):
         return "a number"
-    if isinstance(value, CellKeeper):
+    if isinstance(value, Configured):
         return settings_of(value), _setting(value.cells.rate.array)
     if type(value) in (list, tuple):
         return type(value), *map(_setting_inside, value)
@@ -105,13 +106,13 @@ def _setting(value: Any) -> Any:
 
 def _setting_inside(value: Any) -> Any:
     # A number in a container is none of those that programs have as scalars.
-    return _setting(value) if isinstance(value, CellKeeper) else frozen(value)
+    return _setting(value) if isinstance(value, Configured) else frozen(value)
 
 
 class Fingerprint:
     """All attributes a rule may have read, by value; lists of cells by identity."""
 
-    def __init__(self, rule: CellKeeper) -> None:
+    def __init__(self, rule: Configured) -> None:
         self._rule = rule
         self._taken = self._now()
 
@@ -142,7 +143,7 @@ class Seen:
 
     __slots__ = ("_classes", "_constraints", "_keepers", "free", "values")
 
-    def __init__(self, rule: CellKeeper, free: bool) -> None:
+    def __init__(self, rule: Configured, free: bool) -> None:
         numbers = numbers_of(rule)
         self._keepers = [
             _Attributes(keeper, [each for each in numbers if each.keeper is keeper], keeper is rule)
@@ -153,7 +154,7 @@ class Seen:
         self._constraints = constraints_now()
         self._collect()
 
-    def still(self, rule: CellKeeper) -> bool:
+    def still(self, rule: Configured) -> bool:
         """Whether all that was recorded has the same value; numbers may have changed."""
         if self._constraints is not constraints_now():
             return False
@@ -172,7 +173,18 @@ class Seen:
             self._collect()
         return True
 
-    def renewed(self, rule: CellKeeper) -> Seen | None:
+    def reread(self, rule: Configured) -> bool:
+        """Read the numbers again, of which it is known that nothing else has changed; whether they may be others."""
+        found = [each.read(rule) for each in self._keepers]
+        changed = False
+        for each, values in zip(self._keepers, found, strict=True):
+            if values != each.values:
+                each.values, changed = values, True
+        if changed:
+            self._collect()
+        return self.free or not changed
+
+    def renewed(self, rule: Configured) -> Seen | None:
         """The same for the numbers that the rule has now; None if something else has changed."""
         other = copy.copy(self)
         other._keepers = [copy.copy(each) for each in self._keepers]
@@ -199,7 +211,7 @@ class _Attributes:
         "_count", "_keeper", "_lists", "_numbers", "_plain", "_plain_values", "_rate", "_rest", "names", "values",
     )  # fmt: skip
 
-    def __init__(self, keeper: CellKeeper, numbers: Sequence[Number], outermost: bool) -> None:
+    def __init__(self, keeper: Configured, numbers: Sequence[Number], outermost: bool) -> None:
         # What the outermost keeps may not keep that: both would last until the next collection of cycles.
         self._keeper = None if outermost else keeper
         attributes = vars(keeper)
@@ -224,11 +236,15 @@ class _Attributes:
             if not _is_list_of_cells(value)
         ]
 
-    def _read(self, keeper: CellKeeper) -> tuple[Any, ...]:
+    def _read(self, keeper: Configured) -> tuple[Any, ...]:
         values = self._numbers(vars(keeper))
         return (*values, keeper.cells.rate.array) if len(values) < len(self.names) else values
 
-    def look(self, outermost: CellKeeper) -> tuple[Any, ...] | None:
+    def read(self, outermost: Configured) -> tuple[Any, ...]:
+        """The numbers as they are now."""
+        return self._read(outermost if self._keeper is None else self._keeper)
+
+    def look(self, outermost: Configured) -> tuple[Any, ...] | None:
         """The numbers as they are now, `values` itself if they are those; None if something else has changed."""
         keeper = outermost if self._keeper is None else self._keeper
         attributes = vars(keeper)
@@ -255,7 +271,7 @@ def _several(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
     return lambda attributes: tuple([attributes[name] for name in names])
 
 
-def _of_classes(rule: CellKeeper) -> list[Any]:
+def _of_classes(rule: Configured) -> list[Any]:
     """What the user's own classes hold: methods by identity, values by value."""
     own = [kind for kind in type(rule).__mro__ if not kind.__module__.startswith(_OURS) and kind is not object]
     return [frozen(dict(vars(kind))) for kind in own]
@@ -281,10 +297,10 @@ def _frozen(value: Any) -> Any:
         return value
     if _is_list_of_cells(value):
         return id(value), len(value)
-    if isinstance(value, CellKeeper):
+    if isinstance(value, Configured):
         return Same(value)
-    if isinstance(value, (list, tuple)) and any(isinstance(item, CellKeeper) for item in value):
+    if isinstance(value, (list, tuple)) and any(isinstance(item, Configured) for item in value):
         return type(value), *map(_frozen, value)
-    if type(value) is dict and any(isinstance(item, CellKeeper) for item in value.values()):
+    if type(value) is dict and any(isinstance(item, Configured) for item in value.values()):
         return type(value), *((key, _frozen(item)) for key, item in value.items())
     return frozen(value)

@@ -13,10 +13,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ....backends import HOST, Order, Variable, any_scope
-from ....backends.kernels.intervals import joined
+from ....backends.kernels.intervals import Intervals, joined
 from ..prepared import InCalls
+from ..rule import Rule
 from .attributes import is_ours
-from .lane import Lane, seen_anew
+from .lane import Lane
+from .memory import Memory
 from .ways import Way, before_gradients, named_values, table_of
 
 _NUMBERS = (float, int)
@@ -124,7 +126,7 @@ class Joint:
         LookupError: if they have no such step.
     """
 
-    def __init__(self, rules: Sequence[Any]) -> None:
+    def __init__(self, rules: Sequence[Rule]) -> None:
         lanes = lanes_of(rules)
         if None in lanes:
             raise LookupError("some have no short way whose passes only write")
@@ -143,22 +145,10 @@ class Joint:
         # Those whose rate is not the one that is set.
         self._scheduled: set[int] = set()
         self._follow(range(len(rules)))
-        seen = [lane.memory for lane in self._lanes if lane.memory is not None]
-        if len(seen) < len(self._lanes):
-            raise LookupError("some memory was not seen yet")
-        memory = joined(seen)
-        if memory is None:
-            raise LookupError("they write to the same memory")
-        self._memory = memory
-        groups: dict[Any, list[tuple[int, Any, list[int]]]] = {}
-        first = 0
-        for member, lane in enumerate(self._lanes):
-            for part, places in lane.placed():
-                # Rows are those of one parameter.
-                key = *_key(part.way), len(groups) if part.table.partial else None
-                groups.setdefault(key, []).append((member, part, [first + place for place in places]))
-            first += lane.count
-        self._launches = [self._launch(parts, first) for parts in groups.values()]
+        memory = _memory_of(self._lanes)
+        gradients = sum(lane.count for lane in self._lanes)
+        self._launches = [self._launch(parts, gradients) for parts in _by_program(self._lanes)]
+        self._memory = Memory(self._launches, memory)
         self._held = [list(map(_array_of, launch.cells)) for launch in self._launches]
         self.counted = [cell for lane, rule in zip(self._lanes, rules, strict=True) for cell in lane.counted(rule)]
 
@@ -172,11 +162,7 @@ class Joint:
         shapes = [cell.shape for cell in cells[:: columns - 1]]
         table, look = parts[0].table, parts[0].look
         if len(parts) > 1:
-            orders = [order for part in parts for order in part.orders]
-            sizes = [size for part in parts for size in part.table.sizes.tolist()]
-            few = len(sizes) <= _FEW
-            look = (_look if few else _look.__wrapped__)(self._backend, tuple(shapes), tuple(orders), way.stored)
-            table = (_shared_table if few else table_of)(tuple(sizes), way.stored[-1], self._backend)
+            table, look = self._table_and_look(parts, shapes, way)
         # Of no gradient is it known yet that it does not lie in what another optimizer writes.
         before = before_gradients([part.before for part in parts])
         places = [place for _, _, own in members for place in own]
@@ -191,6 +177,15 @@ class Joint:
             None if len(targets) == len(cells) else targets, table, before, look,
             way.stored, writing.leaves_still if table.partial else None,
         )  # fmt: skip
+
+    def _table_and_look(self, parts: list[Any], shapes: list[Any], way: Way) -> tuple[Any, Any]:
+        """The work on the parameters of several parts, and what tells where their arrays lie."""
+        orders = [order for part in parts for order in part.orders]
+        sizes = [size for part in parts for size in part.table.sizes.tolist()]
+        few = len(sizes) <= _FEW
+        table = (_shared_table if few else table_of)(tuple(sizes), way.stored[-1], self._backend)
+        look = (_look if few else _look.__wrapped__)(self._backend, tuple(shapes), tuple(orders), way.stored)
+        return table, look
 
     def holds(self) -> bool:
         """Whether the short ways of the optimizers are those that they had."""
@@ -208,77 +203,121 @@ class Joint:
         """Take over the numbers that some of the optimizers have now."""
         for member in members:
             rule = self._rules[member]
-            numbers = self._lanes[member].numbers
-            self._numbers[member] = _same_numbers(tuple(numbers), tuple(numbers.values()))
+            self._renumber(member)
             self._rates[member] = rule.cells.rate
             self._scheduled.discard(member)
             if rule.rate_follows_steps:
                 self._scheduled.add(member)
 
-    def prepared(self, gradients: list[Any], changed: Sequence[int], sure: bool) -> InCalls | None:
+    def _renumber(self, member: int) -> None:
+        numbers = self._lanes[member].numbers
+        if len(self._rules) > 1:
+            numbers = _same_numbers(tuple(numbers), tuple(numbers.values()))
+        self._numbers[member] = numbers
+
+    def prepared(
+        self, gradients: list[Any], changed: Sequence[int], renumbered: Sequence[int], sure: bool
+    ) -> InCalls | None:
         """One step of each, but for what it writes, if all are like the last ones.
 
         Args:
             gradients: of all, in the order of the optimizers and their parameters.
             changed: the optimizers whose attributes may have changed since the last step.
+            renumbered: those of which only numbers may have, which were in use and are.
             sure: whether it is known that nothing else has used the optimizers since then, and that they hold the same
                 arrays. Where these lie is looked at in any case.
 
         Raises:
             What a schedule of one of them raises; nothing has changed then.
         """
-        if any_scope():
+        if any_scope() or not self._is_known(changed, renumbered, sure):
             return None
-        if not sure:
-            if not self.holds():
-                return None
-            self._held = [list(map(_array_of, launch.cells)) for launch in self._launches]
-        if changed:
-            if not all([self._lanes[member].is_as_seen(self._rules[member]) for member in changed]):
-                return None
-            self._follow(changed)
-        rates = base_rates = list(map(_array_of, self._rates))
-        if self._scheduled:
-            rates = list(rates)
-            for member in self._scheduled:
-                # A schedule is code of the user's: the last that runs before memory is looked at.
-                rates[member] = self._rules[member].rate_at(self._counts[member].array, base_rates[member])
-        found: list[Any] = []
-        kept, written = [], []
-        moved: list[int] = []
-        for launch, held in zip(self._launches, self._held, strict=True):
-            given = gradients if launch.places is None else [gradients[place] for place in launch.places]
-            addresses = launch.look(held, given)
-            if addresses is None:
-                return None
-            if not launch.table.still_apart(addresses, launch.before, self._memory):
-                moved.append(len(found))
-            kept.append((held, given))
-            found.append(addresses)
-            if self._backend.counts_writes:
-                written += held if launch.targets is None else [held[target] for target in launch.targets]
-        if moved:
-            memory = seen_anew(self._launches, kept, found, moved, self._memory)
-            if memory is None:
-                return None
-            self._memory = memory
-        for rate in rates:
-            if type(rate) not in _NUMBERS:
-                return None
-        values = [
-            named_values(rate, base_rate, count.array, list(map(_array_of, shared)), None, numbers)
-            for rate, base_rate, count, shared, numbers in zip(
-                rates, base_rates, self._counts, self._shared, self._numbers, strict=True
-            )
+        rates = self._rates_now()
+        kept = [
+            (held, gradients if launch.places is None else [gradients[place] for place in launch.places])
+            for launch, held in zip(self._launches, self._held, strict=True)
         ]
-        calls = []
-        for launch, addresses in zip(self._launches, found, strict=True):
+        found = self._memory.look(kept)
+        if found is None or not all([type(rate) in _NUMBERS for rate in rates]):
+            return None
+        values = self._values_now(rates)
+        calls: list[Any] = []
+        written: list[Any] = []
+        for launch, held, addresses in zip(self._launches, self._held, found, strict=True):
             lines = _lines(launch.shares, values)
             if launch.still is not None and not launch.still(lines[0]):
                 return None
             calls.append(launch.table.writing(launch.kernels, addresses, lines))
+            if self._backend.counts_writes:
+                written += held if launch.targets is None else [held[target] for target in launch.targets]
         after = [cell.array + 1 for cell in self.counted]
         return InCalls(self._backend, written, calls, self.counted, after, (kept, found))
+
+    def _is_known(self, changed: Sequence[int], renumbered: Sequence[int], sure: bool) -> bool:
+        """Whether optimizers are what they were but for their numbers, which are taken over. See `prepared`."""
+        if not sure:
+            if not self.holds():
+                return False
+            self._held = [list(map(_array_of, launch.cells)) for launch in self._launches]
+        if changed:
+            if not all([self._lanes[member].is_as_seen(self._rules[member]) for member in changed]):
+                return False
+            self._follow(changed)
+        for member in renumbered:
+            if not self._lanes[member].reread(self._rules[member]):
+                return False
+            self._renumber(member)
+        return True
+
+    def _values_now(self, rates: list[Any]) -> list[dict[str, Any]]:
+        """This step's scalars of each optimizer; the same object for those that have the same as the one before."""
+        values: list[dict[str, Any]] = []
+        last: Any = None
+        for rate, base_rate, count, shared, numbers in zip(
+            rates, self._rates, self._counts, self._shared, self._numbers, strict=True
+        ):
+            now = rate, base_rate.array, count.array, [cell.array for cell in shared], numbers
+            # Rates, or shared numbers, that are equal may differ in the sign of a zero.
+            same = last is not None and now == last and rate and not shared
+            values.append(values[-1] if same else named_values(rate, now[1], now[2], now[3], None, numbers))
+            last = now
+        return values
+
+    def _rates_now(self) -> list[Any]:
+        """The rate of each optimizer."""
+        rates = list(map(_array_of, self._rates))
+        for member in self._scheduled:
+            # A schedule is code of the user's: the last that runs before memory is looked at.
+            rates[member] = self._rules[member].rate_at(self._counts[member].array, rates[member])
+        return rates
+
+
+def _memory_of(lanes: Sequence[Lane]) -> Intervals:
+    """What all of them write.
+
+    Raises:
+        LookupError: if some of it was not seen yet, or two write to the same.
+    """
+    seen = [lane.memory.seen for lane in lanes if lane.memory.seen is not None]
+    if len(seen) < len(lanes):
+        raise LookupError("some memory was not seen yet")
+    memory = joined(seen)
+    if memory is None:
+        raise LookupError("they write to the same memory")
+    return memory
+
+
+def _by_program(lanes: Sequence[Lane]) -> list[list[tuple[int, Any, list[int]]]]:
+    """The parts of all that one kernel can run together, each with the number of its lane and where gradients stand."""
+    groups: dict[Any, list[tuple[int, Any, list[int]]]] = {}
+    first = 0
+    for member, lane in enumerate(lanes):
+        for part, places in lane.placed():
+            # Rows are those of one parameter.
+            key = *_key(part.way), len(groups) if part.table.partial else None
+            groups.setdefault(key, []).append((member, part, [first + place for place in places]))
+        first += lane.count
+    return list(groups.values())
 
 
 def _lines(shares: list[_Share], members: list[dict[str, Any]]) -> list[tuple[float, ...]]:
@@ -286,29 +325,36 @@ def _lines(shares: list[_Share], members: list[dict[str, Any]]) -> list[tuple[fl
 
     Args:
         shares: of the optimizers in the launch.
-        members: for each optimizer its scalars by name, to which those of a parameter are added.
+        members: for each optimizer its scalars by name, to which those of a parameter are added; the same object for
+            those that have the same.
     """
     rows: list[tuple[float, ...]] = []
-    evaluated, last = 0, None
+    evaluated: int = 0
+    last: Any = None
     for member, evaluate, size, names, numbers in shares:
         values = members[member]
-        own = [list(map(_array_of, cells)) for cells in numbers]
-        if size > 1 and not all([each.count(each[0]) == size for each in own]):
-            for each in zip(*own, strict=True):
-                values.update(zip(names, each, strict=True))
-                rows.append(evaluate(values))
-            evaluated, last = evaluated + size, None
-            continue
-        for name, (first, *_) in zip(names, own, strict=True):
-            values[name] = first
-        # Most have the numbers of the one before. Rates that are equal may differ in the sign of a zero.
-        if last is None or last is values or values != last or not values["rate"]:
-            row, evaluated, last = evaluate(values), evaluated + 1, values
+        if size == 1:
+            firsts = [cells[0].array for cells in numbers]
+        else:
+            own = [list(map(_array_of, cells)) for cells in numbers]
+            firsts = [each[0] for each in own]
+            if not all([each.count(each[0]) == size for each in own]):
+                rows += [evaluate({**values, **dict(zip(names, each, strict=True))}) for each in zip(*own, strict=True)]
+                evaluated, last = evaluated + size, None
+                continue
+        # Most have the numbers of the one before. Those that are equal may differ in the sign of a zero.
+        if last is None or last[0] is not values or last[1] != firsts or 0 in firsts:
+            line = values
+            if names:
+                line = values.copy()
+                line.update(zip(names, firsts, strict=True))
+            row = evaluate(line)
+            evaluated, last = evaluated + 1, (values, firsts)
         rows += [row] * size
     return rows[:1] if evaluated == 1 else rows
 
 
-def lanes_of(rules: Sequence[Any]) -> list[Lane | None]:
+def lanes_of(rules: Sequence[Rule]) -> list[Lane | None]:
     """For each optimizer its short way, if all passes of that only write and look at no norm."""
     lanes = [rule.fusion.lane for rule in rules]
     return [lane if lane is not None and lane.only_writes else None for lane in lanes]

@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ....backends import Order, Scope, Variable, any_scope
-from ....backends.kernels.intervals import Intervals, written_apart, written_beside
 from ..checks import check_gradient
 from ..insertion import Insertion
 from ..prepared import InCalls
+from ..rule import Rule
 from .attributes import Seen
-from .ways import Begin, InTable, Together, Way, calls_of, lines_of, read_as, squares_of, step_values
+from .memory import Memory
+from .ways import Begin, InTable, Together, Way, calls_of, lines_with, read_as, squares_of, step_values
 
 if TYPE_CHECKING:  # Numba is imported when there is a first table.
     from ....backends.kernels.table import Table
@@ -67,11 +68,11 @@ class Lane:
 
     Attributes:
         present: as given.
-        memory: of the parameters and their slots, as it was seen in the last step; None before the first.
+        memory: of the parameters and their slots.
     """
 
     def __init__(
-        self, rule: Any, present: list[int],
+        self, rule: Rule, present: list[int],
         parts: list[tuple[Way, list[int], Table, Callable[..., Any], list[Order], bool]],
         seen: Seen, begin: Begin | None, told: Together | None,
     ) -> None:  # fmt: skip
@@ -81,7 +82,6 @@ class Lane:
         self._begin = begin
         self._scaled = rule.loss_scale_factor is not None
         self._clipped = rule.clipnorm is not None or rule.global_clipnorm is not None
-        self.memory: Intervals | None = None
         self._backend = rule.cells.parameters[0].backend
         cells = rule.cells.parameters
         self._agreement = self._backend.agreement(
@@ -97,14 +97,18 @@ class Lane:
             for way, indices, table, look, orders, spread in parts
             for columns in (len(rule.cells.grouped[indices[0]]),)
         ]  # fmt: skip
+        self.memory = Memory(self.parts, None)
         self._set_up(rule)
 
-    def _set_up(self, rule: Any) -> None:
+    def _set_up(self, rule: Rule) -> None:
         self._rows = [number for number, part in enumerate(self.parts) if part.table.partial]
-        self._counts = [count for index in self.present for count in rule.cells.counts[index]] if rule.cells.counts else []
+        # Nothing is read before it is known what is written.
+        self._at_once = self._told is None and all([part.way.single_pass is not None for part in self.parts])
+        counts = rule.cells.counts
+        self._counts = [count for index in self.present for count in counts[index]] if counts else []
         self.arrange(rule, self.present)
 
-    def arrange(self, rule: Any, order: list[int]) -> None:
+    def arrange(self, rule: Rule, order: list[int]) -> None:
         """Expect the parameters in this order, the positions at which they were built."""
         self._order = order
         self._in_order = order == list(range(len(rule.cells.parameters)))
@@ -116,7 +120,7 @@ class Lane:
         ]
         self._cells = [rule.cells.parameters[index] for index in order]
 
-    def with_further(self, rule: Any, other: Lane, insertion: Insertion) -> Lane | None:
+    def with_further(self, rule: Rule, other: Lane, insertion: Insertion) -> Lane | None:
         """This and the short way of further parameters in one, where what is known of memory stays known; or None.
 
         Args:
@@ -125,18 +129,19 @@ class Lane:
             insertion: where they stand now among those that were known.
         """
         others = [each for lane in (self, other) for each in (lane._begin, lane._told, lane._agreement)]
-        if self.memory is None or any(each is not None for each in others):
+        if self.memory.seen is None or any(each is not None for each in others):
             return None
         if len(self.parts) + len(other.parts) > _PARTS:
             return None
         both = copy.copy(self)
         both.parts = [*[part._replace(indices=insertion.moved(part.indices)) for part in self.parts], *other.parts]
+        both.memory = Memory(both.parts, self.memory.seen)
         both.present = sorted([*insertion.moved(self.present), *other.present])
         both._seen = other._seen
         both._set_up(rule)
         return both
 
-    def prepared(self, rule: Any, gradients: Any, variables: Any, rate: Any = None) -> InCalls | None:
+    def prepared(self, rule: Rule, gradients: Any, variables: Any, rate: Any = None) -> InCalls | None:
         """The step but for what it writes, if it is like the last one.
 
         Args:
@@ -154,22 +159,48 @@ class Lane:
         with self._agreement:
             return self._looked_at(rule, gradients, variables, rate)
 
-    def _looked_at(self, rule: Any, gradients: Any, variables: Any, rate: Any) -> InCalls | None:
+    def _looked_at(self, rule: Rule, gradients: Any, variables: Any, rate: Any) -> InCalls | None:
         if any_scope() or (variables is not None and (type(variables) not in _LISTS or not self._are_known(variables))):
             return None
         if not self.is_expected(rule, gradients, in_order=variables is None):
             return None
-        divisor = rule.loss_scale_factor
         # A schedule is code of the user's: the last that runs before memory is looked at.
         if rate is None:
             rate = rule.rate_at(rule.cells.iterations.array, rule.cells.rate.array)
-        addresses: list[Any] = []
         written: list[Any] = []
-        kept: list[Any] = []
-        memory = self.memory
-        moved: list[int] = []
+        kept = self._held(gradients, written)
+        addresses = None if kept is None else self.memory.look(kept, self._brought)
+        if addresses is None:
+            return None
+        factors = self._factors(rule, gradients, addresses) if self._clipped else {}
+        if type(rate) not in _NUMBERS or (factors and any(type(each) not in _NUMBERS for each in factors.values())):
+            return None
+        lines, pending = self._scalars_now(rule, rate, factors)
+        if self._rows and not all(self.parts[k].way.leaves_still(line) for k in self._rows for line in lines[k]):
+            return None
+        work = zip(self.parts, addresses, lines, strict=True)
+        if self._at_once:
+            calls = [part.way.ready(part.table, found, own) for part, found, own in work]
+        else:
+            running = [part.way.passes(InTable(part.table, found), own) for part, found, own in work]
+            calls = calls_of(running, self._told)
+        cells = self.counted(rule)
+        after = [cell.array + 1 for cell in cells]
+        if pending:
+            cells += [cell for cell, _ in pending]
+            after += [value for _, value in pending]
+        return InCalls(self._backend, written, calls, cells, after, (kept, addresses))
+
+    def _held(self, gradients: Any, written: list[Any]) -> list[tuple[Any, Any]] | None:
+        """For each kernel what parameters and slots hold, and the gradients; None if some lie elsewhere.
+
+        Args:
+            gradients: of the step.
+            written: takes what will be written, where somebody counts that.
+        """
+        kept: list[tuple[Any, Any]] = []
         for part, places in zip(self.parts, self._places, strict=True):
-            held = list(map(_array_of, part.cells))
+            held: Sequence[Any] = list(map(_array_of, part.cells))
             given = gradients if places is None else [gradients[place] for place in places]
             if self._backend.counts_writes:
                 written += part.written(held)
@@ -179,52 +210,27 @@ class Lane:
                     return None
                 held, given = here
             if part.otherwise:
-                given = self._brought(part, held, given, part.otherwise)
-            found = part.look(held, given, memory is None)
-            if found is None:
-                # Some may have come as no kernel reads them: what came so once will come so again.
-                given = self._brought(part, held, given, range(len(given)))
-                found = part.look(held, given, memory is None)
-                if found is None:
-                    return None
+                given = self._plainly(part, held, given, part.otherwise)
             kept.append((held, given))
-            if memory is None or not part.table.still_apart(found, part.before, memory):
-                moved.append(len(addresses))
-            addresses.append(found)
-        if moved:
-            self.memory = seen_anew(self.parts, kept, addresses, () if memory is None else moved, memory)
-            if self.memory is None:
-                return None
-        factors = self._factors(rule, gradients, addresses) if self._clipped else {}
-        if type(rate) not in _NUMBERS or (factors and any(type(each) not in _NUMBERS for each in factors.values())):
-            return None
-        pending: list[Any] = []
-        if self._begin is None:
-            values = step_values(rule, rate, divisor, self._seen.values)
-            lines = [self._lines(part, values, factors) for part in self.parts]
-        else:
-            with Scope((cell, cell.value) for cell in self._scalars(rule)) as scope:
-                values = step_values(rule, rate, divisor, self._seen.values)
-                for cell, value in self._begin.run(rule, values, [factors.get(index) for index in self.present], []):
-                    cell.assign(value)
-                values = step_values(rule, rate, divisor, self._seen.values)
-                lines = [self._lines(part, values, factors) for part in self.parts]
-            pending = list(scope.writes())
-        if not all(self.parts[number].way.leaves_still(line) for number in self._rows for line in lines[number]):
-            return None
-        running = [
-            part.way.passes(InTable(part.table, found), own)
-            for part, found, own in zip(self.parts, addresses, lines, strict=True)
-        ]
-        calls = calls_of(running, self._told)
-        cells = self.counted(rule)
-        after = [cell.array + 1 for cell in cells]
-        if pending:
-            cells += [cell for cell, _ in pending]
-            after += [value for _, value in pending]
-        return InCalls(self._backend, written, calls, cells, after, (kept, addresses))
+        return kept
 
-    def is_expected(self, rule: Any, gradients: Any, in_order: bool) -> bool:
+    def _scalars_now(
+        self, rule: Rule, rate: Any, factors: dict[int, Any]
+    ) -> tuple[list[list[dict[str, Any]]], list[tuple[Variable, Any]]]:
+        """This step's scalars for each kernel, and the numbers that `begin_step` gives cells."""
+        divisor, numbers = rule.loss_scale_factor, self._seen.values
+        if self._begin is None:
+            values = step_values(rule, rate, divisor, numbers)
+            return [self._lines(part, values, factors) for part in self.parts], []
+        with Scope((cell, cell.value) for cell in self._scalars(rule)) as scope:
+            values = step_values(rule, rate, divisor, numbers)
+            for cell, value in self._begin.run(rule, values, [factors.get(index) for index in self.present], []):
+                cell.assign(value)
+            values = step_values(rule, rate, divisor, numbers)
+            lines = [self._lines(part, values, factors) for part in self.parts]
+        return lines, list(scope.writes())
+
+    def is_expected(self, rule: Rule, gradients: Any, in_order: bool) -> bool:
         """Whether a step has as many gradients as the last one, and the optimizer is what it was.
 
         Args:
@@ -236,9 +242,13 @@ class Lane:
             return False
         return self.is_as_seen(rule)
 
-    def is_as_seen(self, rule: Any) -> bool:
+    def is_as_seen(self, rule: Rule) -> bool:
         """Whether the optimizer is what it was; numbers may have changed."""
         return (rule.loss_scale_factor is not None) is self._scaled and self._seen.still(rule)
+
+    def reread(self, rule: Rule) -> bool:
+        """Take over the optimizer's numbers, of which it is known that nothing else has changed; whether it may be."""
+        return self._seen.reread(rule)
 
     @property
     def only_writes(self) -> bool:
@@ -264,7 +274,7 @@ class Lane:
         """Those of the optimizer, by their names in programs, as they were when it was looked at last."""
         return self._seen.values
 
-    def counted(self, rule: Any) -> list[Variable]:
+    def counted(self, rule: Rule) -> list[Variable]:
         """The numbers of steps that a step counts up."""
         return [*self._counts, rule.cells.iterations]
 
@@ -275,7 +285,11 @@ class Lane:
             return False
         return all(map(operator.is_, variables, map(_array_of, cells))) or all(map(operator.is_, variables, cells))
 
-    def _brought(self, part: _Part, held: Sequence[Any], gradients: Sequence[Any], rows: Iterable[int]) -> list[Any]:
+    def _brought(self, number: int, held: Sequence[Any], gradients: Sequence[Any]) -> list[Any]:
+        """Gradients as a kernel reads them. Some may come otherwise; what came so once will come so again."""
+        return self._plainly(self.parts[number], held, gradients, range(len(gradients)))
+
+    def _plainly(self, part: _Part, held: Sequence[Any], gradients: Sequence[Any], rows: Iterable[int]) -> list[Any]:
         """Gradients, of which those of some rows are plain arrays or copies, if they fit, and those were not."""
         brought = list(gradients)
         columns = len(part.cells) // len(part.indices)
@@ -305,7 +319,7 @@ class Lane:
         lies_so = backend.address(given, dtype, shape, order, write=False) is not None
         return given if lies_so else backend.plain_copy(given, dtype, order)
 
-    def _factors(self, rule: Any, gradients: Sequence[Any], addresses: Sequence[Any]) -> dict[int, Any]:
+    def _factors(self, rule: Rule, gradients: Sequence[Any], addresses: Sequence[Any]) -> dict[int, Any]:
         """What each gradient, clipped by a norm, is multiplied by.
 
         Args:
@@ -317,7 +331,7 @@ class Lane:
         for index, gradient in zip(self._order, gradients, strict=True):
             aligned[index] = gradient
         with self._backend.arithmetic():
-            return rule.clip_factors(aligned, self._squares(addresses))  # type: ignore[no-any-return]  # by position
+            return rule.clip_factors(aligned, self._squares(addresses))
 
     def _squares(self, addresses: Sequence[Any]) -> list[float] | None:
         """The sum of squares of each gradient, in the order of the parameters; None if not all can be read together."""
@@ -333,62 +347,15 @@ class Lane:
 
     def _lines(self, part: _Part, values: dict[str, Any], factors: dict[int, Any]) -> list[dict[str, Any]]:
         """This step's scalars, for all parameters of a part or for each."""
-        if not factors:
-            if not part.numbers:
-                return [values]
-            if self._begin is None and len(part.indices) == 1:
-                # Other parts have numbers of their own.
-                return [values | {f"number{number}": cell.array for number, (cell,) in enumerate(part.numbers)}]
         # Only `begin_step` puts the numbers into a scope.
         if self._begin is None:
-            held = [list(map(_array_of, cells)) for cells in part.numbers]
+            own = [list(map(_array_of, cells)) for cells in part.numbers]
         else:
-            held = [[cell.value for cell in cells] for cells in part.numbers]
-        if not factors and all(each.count(each[0]) == len(each) for each in held):
-            return lines_of(values, [[None, *(each[0] for each in held)]])
-        return lines_of(values, list(zip(map(factors.get, part.indices), *held, strict=True)))
+            own = [[cell.value for cell in cells] for cells in part.numbers]
+        return lines_with(values, part.indices, own, factors)
 
-    def _scalars(self, rule: Any) -> list[Any]:
+    def _scalars(self, rule: Rule) -> list[Any]:
         return [*rule.cells.host_scalars(), *(cell for index in self.present for cell in rule.cells.numbers[index])]
-
-
-def seen_anew(
-    parts: Sequence[Any],
-    kept: Sequence[tuple[Sequence[Any], Sequence[Any]]],
-    addresses: Sequence[Any],
-    again: Sequence[int],
-    memory: Intervals | None,
-) -> Intervals | None:
-    """Look at arrays of which some do not lie where they did; what can be written to, if that is all. It is remembered.
-
-    Args:
-        parts: for each kernel its table, what looks, how arrays are stored, and where they lay before.
-        kept: for each kernel what parameters and slots hold, and the gradients.
-        addresses: where all this lies.
-        again: for which kernels it was only looked at as is enough for what lies where it did, and does not.
-        memory: what could be written to in the step before, or None.
-    """
-    if any(parts[number].look(*kept[number], True) is None for number in again):
-        return None
-    lying = [
-        (*part.table.lying(found), part.stored, not part.table.partial)
-        for part, found in zip(parts, addresses, strict=True)
-    ]
-    if memory is not None and all(_never_seen(parts[number]) for number in again):
-        # They come beside the others, which are where they were.
-        known = [each for number, each in enumerate(lying) if number not in again]
-        memory = written_beside(memory, known, [lying[number] for number in again])
-    else:
-        memory = written_apart(lying)
-    if memory is not None:
-        for part, found in zip(parts, addresses, strict=True):
-            part.before[...] = part.table.lying(found)[0]
-    return memory
-
-
-def _never_seen(part: Any) -> bool:
-    """Whether it is not known where the arrays lie that a kernel runs over."""
-    return bool((part.before == part.table.nowhere(part.before.shape[1])).all())
 
 
 def _written(targets: Sequence[int], columns: int) -> Callable[[Sequence[Any]], list[Any]]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ....backends import HOST, Order
+from ..rule import Rule
 from .attributes import Seen
 from .facts import Facts
 from .lane import Lane
@@ -42,7 +43,7 @@ class Lanes:
 
 
 def lane_of(
-    rule: Any, present: list[int], known: Sequence[Facts], seen: Seen, begin: Callable[[], Begin | None]
+    rule: Rule, present: list[int], known: Sequence[Facts], seen: Seen, begin: Callable[[], Begin | None]
 ) -> Lane | None:
     """A short way for some parameters; None if their update is none.
 
@@ -57,21 +58,15 @@ def lane_of(
         return None
     if rule.use_ema and len(present) < len(rule.cells.parameters):
         return None
-    # Of a parameter with a gradient of rows each step names others: it has a part of its own.
-    groups: dict[tuple[Way | None, tuple[str, ...], int | None], list[int]] = {}
-    for index in present:
-        facts = known[index]
-        if not facts.simple:
-            return None
-        groups.setdefault((facts.way, facts.stored, None if facts.axes is None else index), []).append(index)
-    if not _are_numbers(rule, present):
+    groups = _alike(present, known)
+    if groups is None or not _are_numbers(rule, present):
         return None
     begun = begin() if rule.has_begin_step() else None
     if rule.has_begin_step() and (begun is None or begun.reads_arrays):
         return None
     parts = []
     joint = False
-    for indices in groups.values():
+    for indices in groups:
         together = [known[index] for index in indices]
         way = together[0].pass_
         if way is None:
@@ -87,6 +82,18 @@ def lane_of(
     return Lane(rule, present, parts, seen, begun, told)
 
 
+def _alike(present: Sequence[int], known: Sequence[Facts]) -> list[list[int]] | None:
+    """Parameters that one kernel can update together; None if one is not simple."""
+    # Of a parameter with a gradient of rows each step names others: it has a part of its own.
+    groups: dict[tuple[Way | None, tuple[str, ...], int | None], list[int]] = {}
+    for index in present:
+        facts = known[index]
+        if not facts.simple:
+            return None
+        groups.setdefault((facts.way, facts.stored, None if facts.axes is None else index), []).append(index)
+    return list(groups.values())
+
+
 def _whole(together: list[Facts], orders: list[Order], way: Way) -> tuple[Any, Any] | None:
     """The work on parameters, and a quick look at their arrays; None if there is none."""
     backend = together[0].cells[0].backend
@@ -100,7 +107,7 @@ def _in_rows(facts: Facts, way: Way) -> tuple[Any, Any] | None:
     return None if facts.axes is None else cell.backend.row_lookout(cell.shape, facts.axes, way.stored)
 
 
-def _are_numbers(rule: Any, present: Sequence[int]) -> bool:
+def _are_numbers(rule: Rule, present: Sequence[int]) -> bool:
     """Whether the host can read all numbers that a step reads and counts."""
     cells = [rule.cells.iterations, *(cell for cell in rule.cells.shared if cell.backend is HOST)]
     cells += [cell for index in present for cell in rule.cells.numbers[index]]

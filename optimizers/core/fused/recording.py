@@ -23,7 +23,8 @@ from typing import Any, NamedTuple, TypeVar, overload
 from ....backends import HOST, Array, Scope, Variable, compute_dtype
 from ....backends.programs.passes import scalars_alone
 from ....backends.programs.program import Program, Recorder, Scalars, Symbol, Unrecordable, same_with
-from ..building import STRUCTURE, has_cells, restore, snapshot
+from ..configuration import STRUCTURE, has_cells, restore, snapshot
+from ..rule import Rule
 from .attributes import Fingerprint, Number, classes_of, is_ours, numbers_of, settings_of
 
 _Recorded = TypeVar("_Recorded")
@@ -64,7 +65,7 @@ class Recordings(NamedTuple):
     updates: dict[Any, tuple[Program | None, str | None]]
 
 
-def record_updates(rule: Any, scaled: bool, clipped: bool) -> Recordings:
+def record_updates(rule: Rule, scaled: bool, clipped: bool) -> Recordings:
     """The programs of all parameters' updates.
 
     Args:
@@ -106,7 +107,7 @@ _OPTIMIZERS = 64
 """How many kinds of optimizers are remembered."""
 
 
-def _cells_of(rule: Any) -> tuple[Any, ...]:
+def _cells_of(rule: Rule) -> tuple[Any, ...]:
     """What slots and numbers an optimizer was built with, which its attributes may not tell any more."""
     names = {(name, position is None): None for _, name, position in rule.all_records()}
     attributes = [
@@ -119,7 +120,7 @@ def _cells_of(rule: Any) -> tuple[Any, ...]:
 
 
 def record_begin(
-    rule: Any, present: Sequence[int], scaled: bool, clipped: bool
+    rule: Rule, present: Sequence[int], scaled: bool, clipped: bool
 ) -> tuple[BeginProgram | None, str | None, bool]:
     """The program of `begin_step` for some parameters, or why there is none; and whether it has numbers as scalars."""
     with _Session(rule) as session:
@@ -127,7 +128,7 @@ def record_begin(
     return *session.judged(program, reason), session.free
 
 
-def kinds_of(rule: Any, positions: Sequence[int]) -> list[Any]:
+def kinds_of(rule: Rule, positions: Sequence[int]) -> list[Any]:
     """For some parameters what all have in common for which a rule of this library does the same."""
     grouped, numbers = rule.cells.grouped, rule.cells.numbers
     parameters = [rule.cells.parameters[index] for index in positions]
@@ -152,7 +153,7 @@ def kinds_of(rule: Any, positions: Sequence[int]) -> list[Any]:
 class _Session:
     """Recordings of one rule, between which its attributes may not change. Whatever the rule did to them is undone."""
 
-    def __init__(self, rule: Any) -> None:
+    def __init__(self, rule: Rule) -> None:
         self._rule = rule
         self.numbers = numbers_of(rule)
         self.free = True
@@ -252,7 +253,7 @@ def _as_scalars(numbers: Sequence[Number], scalars: Scalars) -> Iterator[None]:
             number.write(value)
 
 
-def record(rule: Any, index: int, scaled: bool, clipped: bool, numbers: Sequence[Number]) -> Program:
+def record(rule: Rule, index: int, scaled: bool, clipped: bool, numbers: Sequence[Number]) -> Program:
     """Run one parameter's whole update on symbols."""
     scalars = Scalars()
     scope, rate = _scope_of_scalars(rule, scalars)
@@ -269,7 +270,7 @@ def record(rule: Any, index: int, scaled: bool, clipped: bool, numbers: Sequence
 
 
 def _record_begin(
-    rule: Any, present: Sequence[int], scaled: bool, clipped: bool, numbers: Sequence[Number]
+    rule: Rule, present: Sequence[int], scaled: bool, clipped: bool, numbers: Sequence[Number]
 ) -> BeginProgram:
     scalars = Scalars()
     scope, rate = _scope_of_scalars(rule, scalars)
@@ -277,7 +278,9 @@ def _record_begin(
     factors = {index: scalars.named(f"{index}/factor") if clipped else None for index in present}
     divisor = scalars.named("divisor") if scaled else None
     with _as_scalars(numbers, scalars), scope:
-        gradients = _Lazy(present, lambda index: rule.prepared_gradient(index, recorded[index][1], divisor, factors[index]))
+        gradients = _Lazy(
+            present, lambda index: rule.prepared_gradient(index, recorded[index][1], divisor, factors[index])
+        )
         rule.begin_step(gradients, [rule.cells.parameters[index] for index in present], rate)
     places: dict[int, tuple[int | None, int]] = {id(cell): (None, k) for k, cell in enumerate(rule.cells.shared)}
     for index in present:
@@ -306,7 +309,7 @@ def _record_begin(
     return BeginProgram(programs, scalars_alone(everything, [place[symbol.number] for symbol in results]), tuple(cells))
 
 
-def _scope_of_scalars(rule: Any, scalars: Scalars) -> tuple[Scope, Symbol]:
+def _scope_of_scalars(rule: Rule, scalars: Scalars) -> tuple[Scope, Symbol]:
     """A scope in which what the whole step shares is a symbol; and the symbol of the rate."""
     scope = Scope()
     rate = scalars.named("rate")
@@ -318,7 +321,7 @@ def _scope_of_scalars(rule: Any, scalars: Scalars) -> tuple[Scope, Symbol]:
     return scope, rate
 
 
-def _add_parameter(rule: Any, index: int, scope: Scope, scalars: Scalars, prefix: str) -> tuple[Recorder, Symbol]:
+def _add_parameter(rule: Rule, index: int, scope: Scope, scalars: Scalars, prefix: str) -> tuple[Recorder, Symbol]:
     """Let the cells of a parameter hold symbols; its recorder, and the symbol of its gradient."""
     parameter = rule.cells.parameters[index]
     name = compute_dtype(parameter.dtype_name)

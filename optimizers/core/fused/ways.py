@@ -11,6 +11,7 @@ from ....backends.programs.interpreter import BlockRunner
 from ....backends.programs.passes import apart, passes_of, with_sums_inside
 from ....backends.programs.program import Program, scalar_evaluator
 from ....backends.rows import leaves_still
+from ..rule import Rule
 from .recording import BeginProgram
 
 
@@ -132,7 +133,7 @@ class Together:
         positions: for each of the ways that run, those of its parameters.
     """
 
-    def __init__(self, rule: Any, positions: Sequence[Sequence[int]]) -> None:
+    def __init__(self, rule: Rule, positions: Sequence[Sequence[int]]) -> None:
         self._cells = rule.cells.parameters
         # The same order in all processes, of which some may take other ways than others.
         self._order = sorted(
@@ -235,12 +236,17 @@ class Way:
             addresses: for each parameter, where each of its arrays starts in this step; the gradient's is the last.
             lines: this step's scalars by name, for all parameters or for each.
         """
-        if not self._reading and len(self._writing) == 1:
-            (writing,) = self._writing
-            table.write(writing.kernels, addresses, _evaluated(writing, lines))
+        if self.single_pass is not None:
+            self.ready(table, addresses, lines)()
             return
         for call in calls_of([self.passes(InTable(table, addresses), lines)]):
             call()
+
+    def ready(self, table: Any, addresses: Any, lines: list[dict[str, Any]]) -> functools.partial[Any]:
+        """What `run` does, as a call, where there is a single pass."""
+        (writing,) = self._writing
+        call: functools.partial[Any] = table.writing(writing.kernels, addresses, _evaluated(writing, lines))
+        return call
 
     def run_by_blocks(self, rows: list[list[Any]], lines: list[dict[str, Any]]) -> None:
         """Run it over flat arrays, a row of them for each parameter."""
@@ -296,7 +302,7 @@ class Begin:
         self.writes_arrays = bool(writing)
 
     def run(
-        self, rule: Any, values: dict[str, Any], factors: Sequence[Any], rows: Sequence[tuple[list[int], int]]
+        self, rule: Rule, values: dict[str, Any], factors: Sequence[Any], rows: Sequence[tuple[list[int], int]]
     ) -> list[tuple[Variable, Any]]:
         """The cells it gives new numbers to, with those.
 
@@ -325,7 +331,7 @@ class Begin:
                 values.update(zip(each.sums, sums, strict=True))
         return list(zip(self._cells(rule), self._results(values), strict=True))
 
-    def _cells(self, rule: Any) -> list[Variable]:
+    def _cells(self, rule: Rule) -> list[Variable]:
         return [
             rule.cells.shared[position] if index is None else rule.cells.numbers[index][position]
             for index, position in self._recorded.cells
@@ -383,7 +389,7 @@ def before_gradients(tables: Sequence[Any]) -> Any:
     return before_gradients(tables)
 
 
-def step_values(rule: Any, rate: Any, divisor: Any, numbers: dict[str, Any]) -> dict[str, Any]:
+def step_values(rule: Rule, rate: Any, divisor: Any, numbers: dict[str, Any]) -> dict[str, Any]:
     """This step's scalars, by the names under which they were recorded.
 
     Args:
@@ -444,6 +450,24 @@ def lines_of(values: dict[str, Any], own: Sequence[Sequence[Any]]) -> list[dict[
             made[key] = line = values | dict(zip(names, each, strict=True))
         lines.append(line)
     return lines
+
+
+def lines_with(
+    values: dict[str, Any], indices: Sequence[int], own: Sequence[Sequence[Any]], factors: dict[int, Any]
+) -> list[dict[str, Any]]:
+    """This step's scalars for some parameters; a single line if they are the same for all.
+
+    Args:
+        values: from `step_values`.
+        indices: the positions of the parameters.
+        own: for each number of their own a list of it, in their order.
+        factors: what gradients are multiplied by, by position; where there is none, nothing.
+    """
+    if not factors and not own:
+        return [values]
+    if not factors and all([column.count(column[0]) == len(column) for column in own]):
+        return lines_of(values, [[None, *(column[0] for column in own)]])
+    return lines_of(values, list(zip(map(factors.get, indices), *own, strict=True)))
 
 
 def _evaluated(one: _Pass, lines: Sequence[dict[str, Any]]) -> list[tuple[float, ...]]:
