@@ -1,21 +1,14 @@
 """Where the arithmetic happens: `ops`, `Variable`, scopes, and one file for each array library."""
 
 from . import ops
-from .base import (
-    FLOATING,
-    ITEM_SIZES,
-    SIXTEEN_BIT,
-    Array,
-    Backend,
-    Disagreement,
-    Order,
-    compute_dtype,
-    is_number,
-)
+from .base import Backend
 from .delta_variable import DeltaVariable, UnknownValueError
-from .detect import HOST, NUMPY, backend_of, compiler_graph, describe, number_of_python, shown
+from .detect import backend_of, compiler_graph, describe, number_of_python, shown
+from .dtypes import FLOATING, ITEM_SIZES, SIXTEEN_BIT, Array, compute_dtype, is_number
 from .handles import handle_of
 from .losses import PerformanceWarning
+from .numpy import NUMPY
+from .python import HOST
 from .rows import Rows
 from .scope import (
     BuildScope,
@@ -26,6 +19,8 @@ from .scope import (
     leaves_scopes,
     scope_holding,
 )
+from .special_arrays import Disagreement
+from .strides import Order
 from .trees import Tree, parts_of, plain, register_node, taken_apart, taken_apart_by_jax
 from .variable import Variable, commit, value_of, values_of
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .base import Array, Backend
+from .base import Backend
+from .dtypes import Array
 from .reductions import sum_of_squares
 
 

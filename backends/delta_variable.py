@@ -14,8 +14,9 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-from .base import Array
-from .detect import HOST, backend_of
+from .detect import backend_of
+from .dtypes import Array
+from .python import HOST
 from .scope import Scope, is_written, scope_holding
 from .variable import Variable, value_of
 

@@ -6,32 +6,91 @@ and a type is looked at once.
 
 from __future__ import annotations
 
+import copyreg
 import importlib
 import math
 import numbers
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 
+from .array_api import GenericBackend
 from .base import Backend
-from .numpy import NumpyBackend
-from .python import HostBackend
+from .numpy import NUMPY
+from .python import HOST
 
-HOST = HostBackend()
-NUMPY = NumpyBackend()
 
-_BACKEND_OF_TYPE: dict[type, Backend | None] = {
-    bool: HOST,
-    int: HOST,
-    float: HOST,
-    numpy.ndarray: NUMPY,
-}
+class Library(NamedTuple):
+    """An array library that has a file here.
+
+    Attributes:
+        name: of its module, and of its backend.
+        arrays: the names of its classes of arrays in that module.
+        file: with the backend, from this folder.
+        backend: the class in it.
+    """
+
+    name: str
+    arrays: tuple[str, ...]
+    file: str
+    backend: str
+
+
+LIBRARIES = (
+    Library("torch", ("Tensor",), ".torch.backend", "TorchBackend"),
+    Library("jax", ("Array", "ShapeDtypeStruct"), ".jax", "JaxBackend"),
+)
+"""All but NumPy, which is always there, and those that follow the Array API standard, which need no line."""
+
 _BACKENDS: dict[str, Backend] = {}
+_BACKEND_OF_TYPE: dict[type, Backend | None] = {}
 _GENERIC: dict[int, Backend] = {}
 
 _LONGEST_SHOWN = 300
+
+
+def backend_named(name: str) -> Backend:
+    """The backend of a library that is installed, by the name errors call it."""
+    found = _BACKENDS.get(name)
+    if found is not None:
+        return found
+    library = next((library for library in LIBRARIES if library.name == name), None)
+    return _generic(importlib.import_module(name)) if library is None else _backend_of_library(library)
+
+
+def _leads_back(backend: Any) -> Any:
+    """There is one backend for each library: copies and pickles lead back to it."""
+    return backend_named, (backend.name,)
+
+
+def register_type(kind: type, backend: Backend) -> None:
+    """Make values of one type known as arrays of a backend."""
+    copyreg.pickle(type(backend), _leads_back)
+    _BACKENDS[backend.name] = backend
+    _BACKEND_OF_TYPE[kind] = backend
+
+
+copyreg.pickle(GenericBackend, _leads_back)
+for _kind, _backend in ((bool, HOST), (int, HOST), (float, HOST), (numpy.ndarray, NUMPY)):
+    register_type(_kind, _backend)
+
+
+def _backend_of_library(library: Library) -> Backend:
+    found = _BACKENDS.get(library.name)
+    if found is None:
+        kind: type[Backend] = getattr(importlib.import_module(library.file, __package__), library.backend)
+        copyreg.pickle(kind, _leads_back)
+        # The first one, should two threads have made one each.
+        found = _BACKENDS.setdefault(library.name, kind())
+    return found
+
+
+def _generic(namespace: Any) -> Backend:
+    # By identity: two namespaces of one library may share a name.
+    found = _GENERIC.get(id(namespace))
+    return _GENERIC.setdefault(id(namespace), GenericBackend(namespace)) if found is None else found
 
 
 def compiler_graph() -> Any:
@@ -44,41 +103,16 @@ def compiler_graph() -> Any:
     return graph
 
 
-def _torch() -> Backend:
-    if "torch" not in _BACKENDS:
-        from .torch.backend import TorchBackend
-
-        _BACKENDS["torch"] = TorchBackend()
-    return _BACKENDS["torch"]
-
-
-def _jax() -> Backend:
-    if "jax" not in _BACKENDS:
-        from .jax import JaxBackend
-
-        _BACKENDS["jax"] = JaxBackend()
-    return _BACKENDS["jax"]
-
-
-def _generic(namespace: Any) -> Backend:
-    if id(namespace) not in _GENERIC:
-        from .array_api import GenericBackend
-
-        _GENERIC[id(namespace)] = GenericBackend(namespace)
-    return _GENERIC[id(namespace)]
-
-
 def _find(value: Any) -> Backend | None:
     if isinstance(value, (numpy.ndarray, numpy.generic)):
         return NUMPY
     if isinstance(value, (int, float)):
         return HOST
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(value, getattr(torch, "Tensor", ())):
-        return _torch()
-    jax = sys.modules.get("jax")
-    if jax is not None and isinstance(value, (getattr(jax, "Array", ()), getattr(jax, "ShapeDtypeStruct", ()))):
-        return _jax()
+    for library in LIBRARIES:
+        module = sys.modules.get(library.name)
+        # One that is only being imported may lack some of its classes.
+        if module is not None and isinstance(value, tuple(getattr(module, each, ()) for each in library.arrays)):
+            return _backend_of_library(library)
     if not isinstance(value, type) and all(hasattr(value, each) for each in ("__array_namespace__", "dtype", "shape")):
         return _generic(value.__array_namespace__())
     return None
@@ -93,23 +127,9 @@ def backend_of(value: Any) -> Backend | None:
         found = _find(value)
         # A type unknown today may be known once its framework is imported, so only what was found is kept; and only
         # for concrete libraries, because two namespaces may share one array class.
-        if found is not None and found in (NUMPY, HOST, *_BACKENDS.values()):
+        if found is not None and found in _BACKENDS.values():
             _BACKEND_OF_TYPE[kind] = found
         return found
-
-
-def backend_named(name: str) -> Backend:
-    """The backend of a library that is installed, by the name errors call it."""
-    if name in ("numpy", "python"):
-        return NUMPY if name == "numpy" else HOST
-    if name in ("torch", "jax"):
-        return _torch() if name == "torch" else _jax()
-    return _generic(importlib.import_module(name))
-
-
-def register_type(kind: type, backend: Backend) -> None:
-    """Make values of one type known as arrays of a backend."""
-    _BACKEND_OF_TYPE[kind] = backend
 
 
 def backend_for(*values: Any) -> Backend:

@@ -15,8 +15,9 @@ import numpy
 from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from .base import Array, Backend
-from .detect import NUMPY
+from .base import Backend
+from .dtypes import Array
+from .numpy import NUMPY
 from .programs.interpreter import OPERATORS, interpret
 from .programs.program import Program
 from .scope import build_scope

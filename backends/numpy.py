@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy
 
-from .base import Array, Backend, Order, dense_order, elements_overlap
+from .base import Backend
+from .dtypes import Array
 from .kernels.compiler import has_numba
 from .numpy_owners import has_memory, last_owner
-from .reductions import BLOCK, by_numpy, sum_of_squares
+from .reductions import sum_of_squares
 from .scope import Mode
+from .strides import Order, dense_order, elements_overlap
+from .sums import BLOCK, by_numpy
 
 _OPERATORS = (
     "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "radd", "rsub", "rmul", "rtruediv", "rpow",
@@ -267,3 +270,7 @@ class NumpyBackend(Backend):
     def sum_of_squares(self, array: Array) -> Array:
         """By the definition that all CPU paths share."""
         return sum_of_squares(array) if array.size <= BLOCK or has_memory(array) else by_numpy(array.reshape(-1))
+
+
+NUMPY = NumpyBackend()
+"""The one that there is."""

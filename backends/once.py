@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from .detect import HOST, backend_for, backend_of
+from .detect import backend_for, backend_of
+from .python import HOST
 from .scope import innermost_step
 
 _Result = TypeVar("_Result")

@@ -13,10 +13,11 @@ import operator
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .base import Array, is_number
 from .delta_variable import DeltaVariable
-from .detect import HOST, backend_for, backend_of, number_of_python
+from .detect import backend_for, backend_of, number_of_python
+from .dtypes import Array, is_number
 from .once import once
+from .python import HOST
 from .scope import held_cells, run_in_branch
 from .variable import value_of
 

@@ -9,7 +9,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from .base import Array, Backend
+from .base import Backend
+from .dtypes import Array
 
 
 def _total(function: Callable[[float], float], on_error: Callable[[float], float]) -> Callable[[float], float]:
@@ -136,3 +137,7 @@ class HostBackend(Backend):
     def sum_of_squares(self, array: Array) -> Array:
         """The square."""
         return array * array
+
+
+HOST = HostBackend()
+"""The one that there is."""

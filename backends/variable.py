@@ -9,8 +9,11 @@ import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from .base import Array, Backend, is_number
-from .detect import HOST, NUMPY, backend_of, describe
+from .base import Backend
+from .detect import backend_of, describe
+from .dtypes import Array, is_number
+from .numpy import NUMPY
+from .python import HOST
 from .scope import Scope, any_scope, build_scope, scope_holding
 
 

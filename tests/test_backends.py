@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from gradwise.backends import HOST, NUMPY, Scope, Variable, backend_of, compute_dtype, describe, ops
-from gradwise.backends.reductions import BLOCK, LANES, by_numpy, sum_of_squares
+from gradwise.backends.reductions import sum_of_squares
+from gradwise.backends.sums import BLOCK, LANES, by_numpy
 from gradwise.optimizers.registry import ALGORITHMS
 
 ROOT = Path(__file__).parents[1]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from gradwise import optimizers
-from gradwise.backends.programs.program import scalar_evaluator
-from gradwise.backends.rows import leaves_still
+from gradwise.backends.programs.scalars import scalar_evaluator
+from gradwise.backends.programs.still import leaves_still
 from gradwise.optimizers.registry import ALGORITHMS
 
 torch = pytest.importorskip("torch")

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy
 
-from ..base import Order
 from ..numpy_owners import has_memory
+from ..strides import Order
 from .compiled import compiled
 from .layouts import ELEMENTS, ITEM, KIND, layouts, lies_so
 from .lists import items_of, kind_of, readable, tried_out

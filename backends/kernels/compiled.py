@@ -193,7 +193,7 @@ def _sources() -> tuple[str, ...]:
     room = importlib.import_module(__package__ or "")
     names = [f"{room.__name__}.{module.name}" for module in pkgutil.iter_modules(room.__path__)]
     above = room.__name__.rpartition(".")[0]
-    for name in sorted([*names, f"{above}.reductions", f"{above}.torch.addresses"]):
+    for name in sorted([*names, f"{above}.sums", f"{above}.torch.addresses"]):
         specification = importlib.util.find_spec(name)
         assert specification is not None and specification.origin is not None
         loader: Any = specification.loader

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy
 
-from ..base import ITEM_SIZES
+from ..dtypes import ITEM_SIZES
 
 Lying: TypeAlias = tuple[Any, Any, Sequence[str], bool]
 """Where the arrays of the parameters of one kernel lie: see `written_apart`."""

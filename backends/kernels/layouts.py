@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy
 
-from ..base import Order
+from ..strides import Order
 from .compiled import compiled
 from .placeholders import Part, carray, pointer
 

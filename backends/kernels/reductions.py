@@ -1,4 +1,4 @@
-"""The sum of squares of `reductions.py`, compiled: the same order of additions, so the same bits."""
+"""The sum of squares of `backends/sums.py`, compiled: the same order of additions, so the same bits."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy
 
-from .. import reductions
-from ..reductions import BLOCK, LANES, added_in_order
+from .. import sums as definition
+from ..sums import BLOCK, LANES, added_in_order
 from .compiled import compiled
 from .placeholders import carray, pointer, room
 from .sums import added_up, cleared, squares_added
@@ -22,7 +22,7 @@ def _by_numpy(addresses: Any, sizes: Any, item: int, first: int, last: int, sums
         # Nothing can lie at address zero, where what is empty may be said to lie.
         length = int(sizes[block]) * item
         held: Any = (ctypes.c_char * length).from_address(int(addresses[block])) if length else b""
-        sums[block] = reductions.block_sum(numpy.frombuffer(held, dtype=f"f{item}"))
+        sums[block] = definition.block_sum(numpy.frombuffer(held, dtype=f"f{item}"))
 
 
 @compiled("void(int64[::1], int64[::1], int64, int64, int64, float64[::1])", otherwise=_by_numpy)

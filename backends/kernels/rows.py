@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from ..base import ITEM_SIZES, SIXTEEN_BIT
+from ..dtypes import ITEM_SIZES, SIXTEEN_BIT
 from ..programs.program import Program
 from .compiled import compiled
 from .intervals import Intervals

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy
 
-from ..base import ITEM_SIZES, SIXTEEN_BIT
-from ..programs.interpreter import BlockRunner
+from ..dtypes import ITEM_SIZES, SIXTEEN_BIT
+from ..programs.blocks import BlockRunner
 from ..programs.program import Program
-from ..reductions import BLOCK, LANES
+from ..sums import BLOCK, LANES
 from .compiled import compile_callback, compile_function, compiled_or, with_arrays
 from .sums import added_up, cleared, squares_added
 

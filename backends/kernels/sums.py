@@ -1,4 +1,4 @@
-"""The sum of squares of one block as `reductions.py` defines it, for compiled code: the same order of additions.
+"""The sum of squares of one block as `backends/sums.py` defines it, for compiled code: the same order of additions.
 
 A block may come in parts, each but the last a number of whole rows. The lanes that are added to are the caller's.
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy
 
-from ..reductions import LANES
+from ..sums import LANES
 from .placeholders import Part
 
 

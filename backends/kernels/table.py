@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 import numpy
 
-from ..base import ITEM_SIZES
-from ..reductions import BLOCK, added_in_order
+from ..dtypes import ITEM_SIZES
+from ..sums import BLOCK, added_in_order
 from .intervals import Intervals
 from .layouts import still_apart
 from .source import Kernels

@@ -18,11 +18,11 @@ from typing import Any
 import numpy
 import torch
 
-from ..base import Order
 from ..kernels.compiled import compiled
 from ..kernels.layouts import ELEMENTS, ITEM, KIND, LENGTHS, layouts, lies_so
 from ..kernels.lists import readable, tried_out
 from ..kernels.placeholders import asked, carray, pointer, room
+from ..strides import Order
 
 _QUESTIONS = ("device_type", "dtype", "dim", "sizes", "strides", "storage_offset", "storage_size", "data_ptr")
 _DEVICE, _DTYPE, _AXES, _LENGTHS, _STRIDES, _OFFSET, _STORAGE, _DATA = range(len(_QUESTIONS))

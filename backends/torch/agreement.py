@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from ..base import Array, Disagreement
+from ..dtypes import Array
+from ..special_arrays import Disagreement
 
 _BITS = 48
 """How many parameters one number, which is a float, tells of."""

@@ -14,12 +14,14 @@ import array_api_compat.torch
 import numpy
 import torch
 
-from ..base import FLOATING, Array, Backend, Order, dense_order, elements_overlap
+from ..base import Backend
+from ..dtypes import FLOATING, Array
 from ..kernels.compiler import has_numba
 from ..programs.interpreter import interpret
 from ..reductions import sum_of_squares
 from ..rows import Rows
 from ..scope import Mode
+from ..strides import Order, dense_order, elements_overlap
 from . import sparse, spread
 from .agreement import Agreement
 from .foreach import apply_to_lists, run_compiled

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..base import Array
+from ..dtypes import Array
 from ..programs.interpreter import OPERATORS, interpret
 from ..programs.program import Program
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-from ..base import Array
+from ..dtypes import Array
 from ..handles import object_of
 
 # -------------------------------------------------------------------- pure steps

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from ..base import Order
 from ..kernels.lists import all_of_kinds
 from ..kernels.rows import Found, RowTable
+from ..strides import Order
 from .addresses import Questions, RowQuestions
 
 # Calls of methods through `map` take half as long as in a loop, and this is most of a small step.

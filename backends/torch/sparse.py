@@ -7,7 +7,7 @@ from typing import Any
 import numpy
 import torch
 
-from ..base import ITEM_SIZES, Array
+from ..dtypes import ITEM_SIZES, Array
 from ..kernels.compiler import has_numba
 from ..rows import Rows
 

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ..base import Array
-from ..reductions import added_in_order
+from ..dtypes import Array
+from ..sums import added_in_order
 from .agreement import agreement_now, spread_along
 
 # Private, as `to_local` makes a new view of a parameter's, for each in each step, and properties are code of Python.

@@ -13,8 +13,9 @@ from typing import Any
 import mpmath
 
 from gradwise.backends import ops
-from gradwise.backends.base import Backend, is_number
+from gradwise.backends.base import Backend
 from gradwise.backends.detect import register_type
+from gradwise.backends.dtypes import is_number
 
 mp = mpmath.MPContext()  # a context of its own: no other user of mpmath changes its precision
 mp.dps = 60

@@ -22,7 +22,9 @@ from typing import Any, NamedTuple, TypeVar, overload
 
 from ....backends import HOST, Array, Scope, Variable, compute_dtype
 from ....backends.programs.passes import scalars_alone
-from ....backends.programs.program import Program, Recorder, Scalars, Symbol, Unrecordable, same_with
+from ....backends.programs.program import Program, Unrecordable
+from ....backends.programs.recorder import Recorder, Scalars, Symbol
+from ....backends.programs.scalars import same_with
 from ..configuration import STRUCTURE, has_cells, restore, snapshot
 from ..rule import Rule
 from .attributes import Fingerprint, Number, classes_of, is_ours, numbers_of, settings_of

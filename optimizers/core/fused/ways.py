@@ -7,10 +7,11 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from ....backends import HOST, ITEM_SIZES, SIXTEEN_BIT, Backend, Variable, any_scope
-from ....backends.programs.interpreter import BlockRunner
+from ....backends.programs.blocks import BlockRunner
 from ....backends.programs.passes import apart, passes_of, with_sums_inside
-from ....backends.programs.program import Program, scalar_evaluator
-from ....backends.rows import leaves_still
+from ....backends.programs.program import Program
+from ....backends.programs.scalars import scalar_evaluator
+from ....backends.programs.still import leaves_still
 from ..rule import Rule
 from .recording import BeginProgram
 

@@ -1,0 +1,336 @@
+"""Recording: a rule run on symbols, which write down what is done with them, becomes a program.
+
+Arrays and scalars are recorded apart. What a symbol cannot answer (its truth, its value, its length) raises
+`Unrecordable`, which means: run this rule eagerly.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from ..base import Backend
+from ..detect import register_type
+from ..dtypes import Array, is_number
+from ..variable import value_of
+from .program import ELEMENTWISE, Program, Unrecordable
+
+
+class Symbol:
+    """What a rule receives in place of an array or a scalar while it is recorded.
+
+    Args:
+        scalars: of the recording.
+        recorder: of the parameter that the array belongs to; None for a scalar, which the host evaluates.
+        number: among the recorder's arrays, or among the scalars.
+        dtype_name: the dtype's name.
+        dtype: the parameter's library's own object for it, which is what a rule compares with.
+        shape: the shape.
+    """
+
+    __slots__ = ("dtype", "dtype_name", "number", "recorder", "scalars", "shape")
+    __array_ufunc__ = None
+
+    def __init__(
+        self, scalars: Scalars, recorder: Recorder | None, number: int, dtype_name: str, dtype: Any,
+        shape: tuple[int, ...],
+    ) -> None:  # fmt: skip
+        self.scalars = scalars
+        self.recorder = recorder
+        self.number = number
+        self.dtype_name = dtype_name
+        self.dtype = dtype
+        self.shape = shape
+
+    @property
+    def is_scalar(self) -> bool:
+        """Whether the host evaluates it."""
+        return self.recorder is None
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    def _refuse(self, what: str) -> Any:
+        raise Unrecordable(f"{what} in {_line_outside()}")
+
+    def __bool__(self) -> bool:
+        return bool(self._refuse("the truth of a value that is only known as the step runs"))
+
+    def __float__(self) -> float:
+        return float(self._refuse("float() of a value that is only known as the step runs"))
+
+    def __int__(self) -> int:
+        return int(self._refuse("int() of a value that is only known as the step runs"))
+
+    __index__ = __int__
+
+    def __len__(self) -> int:
+        return int(self._refuse("len() of an array"))
+
+    def __iter__(self) -> Any:
+        return self._refuse("iteration over an array")
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._refuse("indexing of an array")
+
+    def __pow__(self, other: Any) -> Any:
+        if is_number(other) and other == 2 and not self.is_scalar:
+            return apply("multiply", self, self)
+        return apply("power", self, other)
+
+    def __rpow__(self, other: Any) -> Any:
+        return apply("power", other, self)
+
+    def __neg__(self) -> Any:
+        return apply("negative", self)
+
+    def __abs__(self) -> Any:
+        return apply("abs", self)
+
+    def __hash__(self) -> int:
+        # A number that is looked up in a set or a dictionary would be found there; a symbol would not.
+        return int(self._refuse("the hash of a value that is only known as the step runs"))
+
+
+def _install(method: str, name: str, reflected: bool) -> None:
+    def forward(self: Symbol, other: Any) -> Any:
+        return apply(name, self, other)
+
+    def backward(self: Symbol, other: Any) -> Any:
+        return apply(name, other, self)
+
+    setattr(Symbol, f"__{method}__", forward)
+    if reflected:
+        setattr(Symbol, f"__r{method}__", backward)
+
+
+for _method, _name in (
+    ("add", "add"), ("sub", "subtract"), ("mul", "multiply"), ("truediv", "divide"), ("floordiv", "floor_divide"),
+    ("mod", "remainder"),
+):  # fmt: skip
+    _install(_method, _name, True)
+for _method, _name in (
+    ("lt", "less"), ("le", "less_equal"), ("gt", "greater"), ("ge", "greater_equal"), ("eq", "equal"),
+    ("ne", "not_equal"),
+):  # fmt: skip
+    _install(_method, _name, False)
+
+
+def apply(name: str, *operands: Any) -> Symbol:
+    """Record an operation on symbols, cells that hold symbols, and numbers; at least one is a symbol itself."""
+    scalars = next(operand.scalars for operand in operands if isinstance(operand, Symbol))
+    symbols = []
+    for operand in map(value_of, operands):
+        if isinstance(operand, Symbol):
+            if operand.scalars is not scalars:
+                raise Unrecordable(f"a value of another recording in {_line_outside()}")
+            symbols.append(operand)
+        elif is_number(operand):
+            symbols.append(scalars.constant(operand))
+        else:
+            raise Unrecordable(f"an array that is no part of the optimizer's state in {_line_outside()}")
+    recorders = {id(symbol.recorder): symbol.recorder for symbol in symbols if symbol.recorder is not None}
+    if not recorders:
+        return scalars.node((name, tuple(symbol.number for symbol in symbols)))
+    if len(recorders) > 1:
+        raise Unrecordable(f"an operation on arrays of two parameters in {_line_outside()}")
+    if name not in ELEMENTWISE:
+        raise Unrecordable(f"{name} of an array, whose bits are not the same everywhere, in {_line_outside()}")
+    (recorder,) = recorders.values()
+    return recorder.record(name, symbols)
+
+
+_Listed: TypeAlias = tuple[dict[int, int], tuple[str, ...], tuple[float, ...], tuple[tuple[str, tuple[int, ...]], ...]]
+
+
+class Scalars:
+    """The scalars of a recording: inputs, constants, and what follows from them."""
+
+    def __init__(self) -> None:
+        self._nodes: list[Any] = []
+        self._known: dict[Any, Symbol] = {}
+        self._listed: _Listed | None = None
+        self._reductions: dict[tuple[int, int], tuple[str, Recorder]] = {}
+
+    def named(self, name: str) -> Symbol:
+        """A scalar that changes from step to step."""
+        return self.node(("input", name))
+
+    def constant(self, value: float) -> Symbol:
+        """A number that the rule brought."""
+        return self.node(("constant", value))
+
+    def sum_of_squares(self, array: Symbol) -> Symbol:
+        """A scalar that is known after a pass over memory."""
+        assert array.recorder is not None
+        key = (id(array.recorder), array.number)
+        if key not in self._reductions:
+            self._reductions[key] = (f"sum_of_squares_{len(self._reductions)}", array.recorder)
+        return self.named(self._reductions[key][0])
+
+    def reductions_of(self, recorder: Recorder) -> tuple[tuple[str, int], ...]:
+        """The sums over arrays of one parameter."""
+        return tuple((name, number) for (_, number), (name, owner) in self._reductions.items() if owner is recorder)
+
+    def node(self, node: Any) -> Symbol:
+        """An input, a constant, or an operation on other nodes; the same symbol for the same node."""
+        # A constant is known by how it is written: 1, 1.0 and True are equal and not the same, as are 0.0 and -0.0.
+        key = (node, repr(node[1]) if node[0] == "constant" else None)
+        if key not in self._known:
+            self._known[key] = Symbol(self, None, len(self._nodes), "float64", "float64", ())
+            self._nodes.append(node)
+        return self._known[key]
+
+    def listed(self) -> _Listed:
+        """Where each node is found in the three lists, counted through: inputs, constants, operations."""
+        # Programs recorded together share them: each of hundreds of parameters would have thousands of its own.
+        if self._listed is not None and len(self._listed[0]) == len(self._nodes):
+            return self._listed
+        kinds = {"input": 0, "constant": 1}
+        ordered = sorted(range(len(self._nodes)), key=lambda number: kinds.get(self._nodes[number][0], 2))
+        place = {number: position for position, number in enumerate(ordered)}
+        inputs = tuple(node[1] for node in self._nodes if node[0] == "input")
+        constants = tuple(node[1] for node in self._nodes if node[0] == "constant")
+        operations = tuple(
+            (node[0], tuple(place[operand] for operand in node[1]))
+            for node in self._nodes
+            if node[0] not in kinds
+        )
+        self._listed = place, inputs, constants, operations
+        return self._listed
+
+
+class Recorder:
+    """Collects the operations of one parameter's update.
+
+    Args:
+        scalars: of the recording.
+        dtype_name: the dtype arrays are computed in.
+        dtype: the parameter's library's own object for it.
+        shape: the parameter's shape.
+    """
+
+    def __init__(self, scalars: Scalars, dtype_name: str, dtype: Any, shape: tuple[int, ...]) -> None:
+        self.scalars = scalars
+        self._kind = (dtype_name, dtype, shape)
+        self._inputs = 0
+        self._operations: list[tuple[str, tuple[tuple[str, int], ...]]] = []
+        self._known: dict[Any, Symbol] = {}
+        self._used: dict[int, int] = {}
+
+    def array(self) -> Symbol:
+        """The next input array."""
+        assert not self._operations
+        self._inputs += 1
+        return Symbol(self.scalars, self, self._inputs - 1, *self._kind)
+
+    def record(self, name: str, symbols: Sequence[Symbol]) -> Symbol:
+        """An elementwise operation on arrays of this parameter and scalars."""
+        typed = tuple(
+            ("scalar", self._used.setdefault(symbol.number, len(self._used)))
+            if symbol.is_scalar
+            else ("array", symbol.number)
+            for symbol in symbols
+        )
+        key = (name, typed)
+        if key not in self._known:
+            number = self._inputs + len(self._operations)
+            self._operations.append(key)
+            self._known[key] = Symbol(self.scalars, self, number, *self._kind)
+        return self._known[key]
+
+    def program(self, outputs: Sequence[tuple[int, Symbol]]) -> Program:
+        """What was recorded, with what is written at the end."""
+        place, names, constants, operations = self.scalars.listed()
+        return Program(
+            self._inputs,
+            tuple(self._operations),
+            tuple((target, symbol.number) for target, symbol in outputs if symbol.number != target),
+            tuple(place[number] for number in self._used),
+            names,
+            constants,
+            operations,
+            self.scalars.reductions_of(self),
+        )
+
+
+class _Functions:
+    """The namespace of symbols."""
+
+    def __getattr__(self, name: str) -> Callable[[Symbol], Any]:
+        if name in ("sum", "mean", "max"):
+            raise Unrecordable(f"the reduction {name} in {_line_outside()}")
+        return lambda symbol: apply(name, symbol)
+
+
+class SymbolBackend(Backend):
+    """Symbols of a recording."""
+
+    name = "program"
+    namespace = _Functions()
+    numbers_on_host = True
+
+    def dtype_name(self, array: Array) -> str:
+        """The dtype it stands for."""
+        return str(array.dtype_name)
+
+    def shape(self, array: Array) -> tuple[int, ...]:
+        """The parameter's shape; () for a scalar."""
+        return tuple(array.shape)
+
+    def cast(self, array: Array, name: str) -> Array:
+        """Scalars stay as they are; arrays have one dtype only."""
+        if not array.is_scalar and name != array.dtype_name:
+            raise Unrecordable(f"a cast from {array.dtype_name} to {name} in {_line_outside()}")
+        return array
+
+    def full_like(self, array: Array, value: Any, name: str | None = None) -> Array:
+        """A constant array; a scalar of the same value."""
+        if array.is_scalar:
+            return value
+        symbol = value if isinstance(value, Symbol) else array.scalars.constant(value)
+        return array.recorder.record("fill", [symbol])
+
+    def concrete(self, array: Array) -> bool:
+        """Never."""
+        return False
+
+    def widest_float(self, scalar: Array) -> Array:
+        """The host's numbers are as wide as can be."""
+        return scalar
+
+    def select(self, predicate: Array, a: Array, b: Array) -> Array:
+        """Recorded."""
+        return a if a is b else apply("select", predicate, a, b)
+
+    def maximum(self, a: Array, b: Array) -> Array:
+        """Recorded."""
+        return apply("maximum", a, b)
+
+    def minimum(self, a: Array, b: Array) -> Array:
+        """Recorded."""
+        return apply("minimum", a, b)
+
+    def sum_of_squares(self, array: Array) -> Array:
+        """A scalar, known after a pass over memory."""
+        return array * array if array.is_scalar else array.scalars.sum_of_squares(array)
+
+
+SYMBOLS = SymbolBackend()
+register_type(Symbol, SYMBOLS)
+
+
+def _line_outside() -> str:
+    """The line of the rule that is being recorded: the first one outside of `backends`."""
+    frame: Any = sys._getframe(1)
+    here = f"{Path(__file__).parents[1]}{os.sep}"
+    while frame is not None and frame.f_code.co_filename.startswith(here):
+        frame = frame.f_back
+    if frame is None:
+        return "unknown code"
+    return f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno} ({frame.f_code.co_name})"
