@@ -1,6 +1,44 @@
-"""Kernels: recorded programs as source that Numba compiles (see `numba_compiled`, which also keeps them on disk).
+"""Kernels: a recorded rule becomes the source of one loop over memory, which Numba compiles.
 
-A program that it cannot compile runs over the same memory by NumPy, block by block, with the same bits.
+`compiled` has it compiled and keeps what was. A program that Numba cannot compile runs over the same memory by NumPy,
+block by block, with the same bits.
+
+The rule that `programs.recorder` shows, as the loop over the elements of one parameter after another. Those that are
+far ahead are fetched before they are needed; the step's two scalars were computed beforehand:
+
+    >>> velocity = ("multiply", (("array", 1), ("scalar", 0))), ("add", (("array", 3), ("array", 2)))
+    >>> weights = ("multiply", (("array", 4), ("scalar", 1))), ("subtract", (("array", 0), ("array", 5)))
+    >>> program = Program(3, (*velocity, *weights), ((0, 6), (1, 4)), (0, 1), ("decay", "step"), (), ())
+    >>> print(source_of(program, "float32", ["float32", "float32", "float32"]))
+        one, zero = numpy.float32(1), numpy.float32(0)
+        for piece in range(work.shape[0]):
+            row, start, stop = work[piece, 0], work[piece, 1], work[piece, 2]
+            line = row if scalars.shape[0] > 1 else 0
+            s0 = numpy.float32(scalars[line, 0])
+            s1 = numpy.float32(scalars[line, 1])
+            while start < stop:
+                count = stop - start
+                if count >= 640:
+                    count = 128
+                    for byte in range(2048, 2560, 64):
+                        prefetch(addresses[row, 0] + start * 4 + byte)
+                        prefetch(addresses[row, 1] + start * 4 + byte)
+                        prefetch(addresses[row, 2] + start * 4 + byte)
+                p0 = carray(pointer(addresses[row, 0] + start * 4), (count,), dtype=numpy.float32)
+                p1 = carray(pointer(addresses[row, 1] + start * 4), (count,), dtype=numpy.float32)
+                p2 = carray(pointer(addresses[row, 2] + start * 4), (count,), dtype=numpy.float32)
+                for i in range(count):
+                    a0 = p0[i]
+                    a1 = p1[i]
+                    a2 = p2[i]
+                    a3 = a1 * s0
+                    a4 = a3 + a2
+                    a5 = a4 * s1
+                    a6 = a0 - a5
+                    p0[i] = a6
+                    p1[i] = a4
+                start += count
+    <BLANKLINE>
 """
 
 from __future__ import annotations
@@ -89,63 +127,84 @@ def source_of(program: Program, dtype: str, stored: Sequence[str]) -> str:
         dtype: "float32" or "float64", in which it is computed.
         stored: the dtype of each of its inputs; of 16 bits only with float32, and for what is only read.
     """
-    size = ITEM_SIZES[dtype]
-    sums = [operand for _, operand in program.reductions]
-    lines = [f"    one, zero = numpy.{dtype}(1), numpy.{dtype}(0)"]
-    if sums:
-        rows = len(sums)
-        lines += [f"    values = carray(pointer(room({rows * _PART * size})), ({rows}, {_PART}), dtype=numpy.{dtype})"]
-        lines += [f"    lanes = carray(pointer(room({rows * LANES * 8})), ({rows}, {LANES}), dtype=numpy.float64)"]
-    lines += ["    for piece in range(work.shape[0]):"]
-    lines += ["        row, start, stop = work[piece, 0], work[piece, 1], work[piece, 2]"]
+    rows = len(program.reductions)
+    lines = [f"one, zero = numpy.{dtype}(1), numpy.{dtype}(0)"]
+    if rows:
+        size = ITEM_SIZES[dtype]
+        lines += [f"values = carray(pointer(room({rows * _PART * size})), ({rows}, {_PART}), dtype=numpy.{dtype})"]
+        lines += [f"lanes = carray(pointer(room({rows * LANES * 8})), ({rows}, {LANES}), dtype=numpy.float64)"]
+    lines += ["for piece in range(work.shape[0]):"]
+    piece = ["row, start, stop = work[piece, 0], work[piece, 1], work[piece, 2]"]
     # Scalars are rounded to the dtype here, once; all parameters share one line of them, or each has its own.
-    lines += ["        line = row if scalars.shape[0] > 1 else 0"]
-    lines += [f"        s{number} = numpy.{dtype}(scalars[line, {number}])" for number in range(len(program.scalars))]
-    arrays = sorted({*program.read, *(target for target, _ in program.outputs)})
-    body = [
+    piece += ["line = row if scalars.shape[0] > 1 else 0"]
+    piece += [f"s{number} = numpy.{dtype}(scalars[line, {number}])" for number in range(len(program.scalars))]
+    elements = _loop_over_elements(program, dtype, stored)
+    piece += _added_up(program, elements) if rows else _in_strides(program, dtype, stored, elements)
+    return "".join(f"    {line}\n" for line in [*lines, *_indented(piece)])
+
+
+def _indented(lines: Sequence[str]) -> list[str]:
+    return [f"    {line}" for line in lines]
+
+
+def _touched(program: Program) -> list[int]:
+    """The inputs that are read or written."""
+    return sorted({*program.read, *(target for target, _ in program.outputs)})
+
+
+def _loop_over_elements(program: Program, dtype: str, stored: Sequence[str]) -> list[str]:
+    """What a program does to `count` elements from `start`."""
+    lines = [
         f"p{number} = carray(pointer(addresses[row, {number}] + start * {ITEM_SIZES[stored[number]]}), (count,), "
         f"dtype=numpy.{_stored_as(stored[number])})"
-        for number in arrays
+        for number in _touched(program)
     ]
     # Counting from zero, Numba knows that no index is negative, without which the loop would not vectorise.
-    body += ["for i in range(count):"]
-    body += [f"    a{number} = {_read(f'p{number}[i]', stored[number], dtype)}" for number in program.read]
+    lines += ["for i in range(count):"]
+    lines += [f"    a{number} = {_read(f'p{number}[i]', stored[number], dtype)}" for number in program.read]
     for position, (name, operands) in enumerate(program.operations, program.inputs):
         arguments = [f"{'a' if kind == 'array' else 's'}{number}" for kind, number in operands]
         if name == "select" and operands[0][0] == "scalar":
             arguments[0] = f"({arguments[0]} != zero)"
-        body.append(f"    a{position} = {_EXPRESSIONS[name].format(*arguments)}")
+        lines.append(f"    a{position} = {_EXPRESSIONS[name].format(*arguments)}")
     for target, source in program.outputs:
         narrow = stored[target] in SIXTEEN_BIT
-        body.append(f"    p{target}[i] = " + (f"to_{stored[target]}(a{source})" if narrow else f"a{source}"))
-    if not sums:
-        # Only what is long is done in strides; what is left, and all that is short, in one more. What is done stands
-        # there once: to compile it is what takes time.
-        widths = [ITEM_SIZES[stored[number]] for number in arrays]
-        # Where some are narrow, less is moved for each element: as much memory is more elements.
-        stride = _STRIDE // size
-        ahead = _AHEAD * len(widths) // sum(widths) // stride * stride
-        soon = []
-        for width in sorted(set(widths)):
-            soon += [f"for byte in range({ahead * width}, {(ahead + stride) * width}, {_LINE}):"]
-            soon += [
-                f"    prefetch(addresses[row, {number}] + start * {width} + byte)"
-                for number in arrays if ITEM_SIZES[stored[number]] == width
-            ]  # fmt: skip
-        lines += ["        while start < stop:", "            count = stop - start"]
-        lines += [f"            if count >= {ahead + stride}:"]
-        lines += [" " * 16 + line for line in [f"count = {stride}", *soon]]
-        lines += [" " * 12 + line for line in [*body, "start += count"]]
-        return "\n".join(lines) + "\n"
-    body += [f"    values[{number}, i] = a{source}" for number, source in enumerate(sums)]
-    body += [f"squares_added(values[{number}, :count], lanes[{number}])" for number in range(len(sums))]
-    lines += ["        place = work[piece, 3]", "        while start < stop:"]
+        lines.append(f"    p{target}[i] = " + (f"to_{stored[target]}(a{source})" if narrow else f"a{source}"))
+    return lines
+
+
+def _in_strides(program: Program, dtype: str, stored: Sequence[str], elements: Sequence[str]) -> list[str]:
+    """A piece of what writes.
+
+    Only what is long is done in strides; what is left, and all that is short, in one more. What is done stands there
+    once: to compile it is what takes time.
+    """
+    arrays = _touched(program)
+    widths = [ITEM_SIZES[stored[number]] for number in arrays]
+    # Where some are narrow, less is moved for each element: as much memory is more elements.
+    stride = _STRIDE // ITEM_SIZES[dtype]
+    ahead = _AHEAD * len(widths) // sum(widths) // stride * stride
+    long = [f"count = {stride}"]
+    for width in sorted(set(widths)):
+        long += [f"for byte in range({ahead * width}, {(ahead + stride) * width}, {_LINE}):"]
+        long += [
+            f"    prefetch(addresses[row, {number}] + start * {width} + byte)"
+            for number in arrays if ITEM_SIZES[stored[number]] == width
+        ]  # fmt: skip
+    once = ["count = stop - start", f"if count >= {ahead + stride}:", *_indented(long), *elements, "start += count"]
+    return ["while start < stop:", *_indented(once)]
+
+
+def _added_up(program: Program, elements: Sequence[str]) -> list[str]:
+    """A piece of what reads: for each block its sums, of one part after another."""
+    sums = [source for _, source in program.reductions]
+    part = [f"count = min(end - start, {_PART})", *elements]
+    part += [f"    values[{number}, i] = a{source}" for number, source in enumerate(sums)]
+    part += [f"squares_added(values[{number}, :count], lanes[{number}])" for number in range(len(sums))]
     block = [f"end = min(start + {BLOCK}, stop)", *(f"cleared(lanes[{number}])" for number in range(len(sums)))]
-    block += ["while start < end:"]
-    block += ["    " + line for line in [f"count = min(end - start, {_PART})", *body, "start += count"]]
+    block += ["while start < end:", *_indented([*part, "start += count"])]
     block += [f"sums[place, {number}] = added_up(lanes[{number}])" for number in range(len(sums))]
-    lines += [" " * 12 + line for line in [*block, "place += 1"]]
-    return "\n".join(lines) + "\n"
+    return ["place = work[piece, 3]", "while start < stop:", *_indented([*block, "place += 1"])]
 
 
 class Kernels:

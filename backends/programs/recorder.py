@@ -1,7 +1,36 @@
-"""Recording: a rule run on symbols, which write down what is done with them, becomes a program.
+"""Recording: an update rule is run on symbols, which write down what is done with them; that is its program.
 
 Arrays and scalars are recorded apart. What a symbol cannot answer (its truth, its value, its length) raises
 `Unrecordable`, which means: run this rule eagerly.
+
+A rule with a velocity, whose steps become smaller:
+
+    >>> from gradwise.backends import ops
+    >>> def rule(weights, velocity, gradient, rate, count):
+    ...     velocity = velocity * 0.5 + gradient
+    ...     return weights - velocity * (rate / ops.sqrt(count)), velocity
+
+It is given symbols: for the three arrays of a parameter, and for two numbers that change from step to step.
+
+    >>> scalars = Scalars()
+    >>> recorder = Recorder(scalars, "float32", "float32", shape=(3, 2))
+    >>> weights, velocity, gradient = recorder.array(), recorder.array(), recorder.array()
+    >>> new_weights, new_velocity = rule(weights, velocity, gradient, scalars.named("rate"), scalars.named("count"))
+
+What was written down, with what is written into the first two arrays at the end. Arrays are numbered from a0, the
+results of operations on them included; s3 and s4 are computed once a step, as Python's numbers (see `scalars`):
+
+    >>> print(recorder.program([(0, new_weights), (1, new_velocity)]))
+    s3 = sqrt(count)
+    s4 = divide(rate, s3)
+    a3 = multiply(a1, 0.5)
+    a4 = add(a3, a2)
+    a5 = multiply(a4, s4)
+    a6 = subtract(a0, a5)
+    write a0 <- a6
+    write a1 <- a4
+
+`kernels.source` shows the loop that becomes of it.
 """
 
 from __future__ import annotations
