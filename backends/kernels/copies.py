@@ -73,6 +73,24 @@ _COPIES = {
 """By the size of an element."""
 
 
+def _joined_axes(target: Any, source: Any) -> list[list[int]] | None:
+    """For each axis its length and how far apart, in elements, neighbours are read and written; None if in parts.
+
+    Axes of length one are left out, and those that follow each other in both arrays are one.
+    """
+    axes: list[list[int]] = []
+    for length, read, written in zip(source.shape, source.strides, target.strides, strict=True):
+        if length == 1:
+            continue
+        if read % target.itemsize:
+            return None
+        if axes and axes[-1][1] * target.itemsize == read * length:
+            axes[-1] = [axes[-1][0] * length, read // target.itemsize, written // target.itemsize]
+        else:
+            axes.append([length, read // target.itemsize, written // target.itemsize])
+    return axes
+
+
 def copied(target: Any, source: Any) -> bool:
     """Copy an array into a new row-major one, if it is turned round; whether it was done.
 
@@ -83,25 +101,15 @@ def copied(target: Any, source: Any) -> bool:
     copies = _COPIES.get(target.itemsize)
     if copies is None or source.dtype != target.dtype or source.size < _MANY or not source.flags.aligned:
         return False
-    axes: list[list[int]] = []
-    for length, read, written in zip(source.shape, source.strides, target.strides, strict=True):
-        if length == 1:
-            continue
-        if read % target.itemsize:
-            return False
-        if axes and axes[-1][1] * target.itemsize == read * length:
-            # Neighbours in both.
-            axes[-1] = [axes[-1][0] * length, read // target.itemsize, written // target.itemsize]
-        else:
-            axes.append([length, read // target.itemsize, written // target.itemsize])
+    axes = _joined_axes(target, source)
     if not axes:
         return False
     *outer, (columns, apart, _) = axes
-    lying = [axis for axis in outer if axis[1] == 1]
-    if apart == 1 or not lying or min(columns, lying[0][0]) < _LONG:
+    lying = next((axis for axis in outer if axis[1] == 1), None)
+    if apart == 1 or lying is None or min(columns, lying[0]) < _LONG:
         return False
-    outer.remove(lying[0])
-    rows, _, spacing = lying[0]
+    outer.remove(lying)
+    rows, _, spacing = lying
     table = numpy.array([*outer, [spacing, 0, 0]], dtype=numpy.int64)
     blocks = -(-rows // _SIDE) * math.prod(axis[0] for axis in outer)
     addresses = [array.__array_interface__["data"][0] for array in (source, target)]

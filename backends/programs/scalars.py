@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -14,6 +13,10 @@ _Evaluator: TypeAlias = Callable[..., tuple[float, ...]]
 _INFIX = {
     "add": "+", "subtract": "-", "multiply": "*", "divide": "/", "floor_divide": "//", "remainder": "%", "less": "<",
     "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!=",
+}  # fmt: skip
+_FUNCTIONS = {
+    **{name: getattr(HOST.namespace, name) for name in dir(HOST.namespace) if not name.startswith("_")},
+    "maximum": HOST.maximum, "minimum": HOST.minimum, "float": float,
 }  # fmt: skip
 _EVALUATORS: dict[Any, tuple[_Evaluator, _Evaluator]] = {}
 
@@ -53,6 +56,16 @@ def scalar_evaluator(program: Program, exact: bool = False) -> Callable[[dict[st
     return evaluated
 
 
+def _expression(name: str, arguments: list[str]) -> str:
+    if name in _INFIX:
+        return f"{arguments[0]} {_INFIX[name]} {arguments[1]}"
+    if name == "negative":
+        return f"-{arguments[0]}"
+    if name == "select":
+        return f"{arguments[1]} if {arguments[0]} else {arguments[2]}"
+    return f"{name}({', '.join(arguments)})"
+
+
 def _compile_scalars(program: Program, lasting: tuple[bool, ...], convert: str) -> tuple[_Evaluator, _Evaluator]:
     """What is computed from an optimizer's own numbers and constants alone, and the rest, which takes that."""
     inputs, first = len(program.scalar_inputs), len(program.scalar_inputs) + len(program.constants)
@@ -61,15 +74,7 @@ def _compile_scalars(program: Program, lasting: tuple[bool, ...], convert: str) 
         lasts.append(all(lasts[operand] for operand in operands))
     lines: dict[bool, list[str]] = {True: [], False: []}
     for position, (name, operands) in enumerate(program.scalar_operations, first):
-        arguments = [f"x{operand}" for operand in operands]
-        if name in _INFIX:
-            expression = f"{arguments[0]} {_INFIX[name]} {arguments[1]}"
-        elif name == "negative":
-            expression = f"-{arguments[0]}"
-        elif name == "select":
-            expression = f"{arguments[1]} if {arguments[0]} else {arguments[2]}"
-        else:
-            expression = f"{name}({', '.join(arguments)})"
+        expression = _expression(name, [f"x{operand}" for operand in operands])
         lines[lasts[position]].append(f"    x{position} = {expression}")
     needed = set(program.scalars)
     for position, (_, operands) in enumerate(program.scalar_operations, first):
@@ -81,8 +86,7 @@ def _compile_scalars(program: Program, lasting: tuple[bool, ...], convert: str) 
     source += [f"    return ({''.join(f'{name}, ' for name in handed)})"]
     source += [f"def evaluate({', '.join([*others, *handed])}):", *lines[False]]
     source += [f"    return ({''.join(f'{convert}(x{position}), ' for position in program.scalars)})"]
-    functions = {name: getattr(HOST.namespace, name) for name in dir(HOST.namespace) if not name.startswith("_")}
-    functions |= {"maximum": HOST.maximum, "minimum": HOST.minimum, "abs": abs, "float": float, "math": math}
+    functions = _FUNCTIONS.copy()
     exec(compile("\n".join(source), "<scalars of a program>", "exec"), functions)
     return functions["prepare"], functions["evaluate"]
 

@@ -177,26 +177,40 @@ class Exchange:
             for each in found:
                 results[each.number] = [each.value]
             return
-        values, header = [each.value for each in found], list[float]()
+        values, header, order = [each.value for each in found], list[float](), sorted(axes)
         if agreement is not None:
             header = agreement.header
             if not self._alone:
                 values += [0.0] * (self._most * agreement.count(mesh) - len(values))
-        order = sorted(axes)
         rows = _gathered([*header, *values], mesh, order, device)
         places = list(itertools.product(*(range(mesh.size(axis)) for axis in order)))
         if agreement is not None:
             agreement.look([row[: len(header)] for row in rows], [_rank(mesh, order, place) for place in places])
-        own = mesh.get_coordinate()
-        counted: dict[tuple[bool, ...], list[list[float]]] = {}
+        counted = {
+            spread: _counted(rows, places, order, spread, mesh.get_coordinate())
+            for spread in dict.fromkeys(each.spread for each in found)
+        }
         for column, each in enumerate(found, len(header)):
-            if each.spread not in counted:
-                # Of those that hold copies, this one.
-                counted[each.spread] = [
-                    row for row, place in zip(rows, places, strict=True)
-                    if all(each.spread[axis] or at == own[axis] for axis, at in zip(order, place, strict=True))
-                ]  # fmt: skip
             results[each.number] = [row[column] for row in counted[each.spread]]
+
+
+def _counted(
+    rows: list[list[float]], places: Sequence[Sequence[int]], axes: Sequence[int], spread: Sequence[bool],
+    own: Sequence[int],
+) -> list[list[float]]:  # fmt: skip
+    """Those of some processes' numbers that are of parts of one array: of processes that hold copies, from one.
+
+    Args:
+        rows: what each of them found.
+        places: where each of them is along some axes of the mesh.
+        axes: these.
+        spread: along which axes the array is.
+        own: where this process is; of those that hold copies, it is this one.
+    """
+    return [
+        row for row, place in zip(rows, places, strict=True)
+        if all(spread[axis] or at == own[axis] for axis, at in zip(axes, place, strict=True))
+    ]  # fmt: skip
 
 
 def _gathered(values: list[float], mesh: Any, axes: Sequence[int], device: Any) -> list[list[float]]:
