@@ -1,4 +1,4 @@
-"""Where the arithmetic happens: `ops`, `Variable`, scopes, and one file for each array library."""
+"""Where the arithmetic of update rules happens: `ops`, `Variable`, scopes, and one file for each array library."""
 
 from . import ops
 from .base import Backend

@@ -1,4 +1,4 @@
-"""Arrays of any other library that follows the Array API standard."""
+"""Arrays of any library that follows the Array API standard and has no file of its own here."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Cells that say by how much they change.
+"""Cells that say by how much they change, for frameworks that add the change themselves.
 
-A host such as optax adds what an optimizer returns to the parameters itself. The difference of new and old parameters
-would be the change rounded to the parameter's last bit. A `DeltaVariable` therefore keeps two things apart: what it
-held when the step began, and, in a cell of its own, the sum of what the rule added to it. A write goes to the sum; a
-read gives both together. The sum is a cell like any other, so that scopes of one parameter and branches of a
-conditional hold it too. What the cell held may be unknown, as long as the rule does not read it.
+Optax adds what an optimizer returns to the parameters itself. The difference of new and old parameters would be the
+change rounded to the parameter's last bit. A `DeltaVariable` therefore keeps two things apart: what it held when the
+step began, and, in a cell of its own, the sum of what the rule added to it. A write goes to the sum; a read gives both
+together. The sum is a cell like any other, so that scopes of one parameter and branches of a conditional hold it too.
+What the cell held may be unknown, as long as the rule does not read it.
 
 Where nothing holds the sum, nobody asks for it, and the cell is like any other.
 """

@@ -1,4 +1,4 @@
-"""Names by which compiled code finds an object of Python again."""
+"""Names for objects of Python, by which compiled code that can hold only text finds them again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JAX arrays and tracers."""
+"""JAX's arrays, and the tracers that stand for them while it transforms a function."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .programs.program import Program
 from .scope import build_scope
 
 _LARGEST = float(numpy.finfo(numpy.float32).max)
-"""The largest number of the host's that no dtype computed in makes infinite."""
+"""The largest of the host's numbers that no dtype computed in makes infinite."""
 _EXTREME = 2.0**40
 """Three smaller numbers, multiplied or divided, do not leave the range of float32."""
 _WIDEST = 8

@@ -1,4 +1,4 @@
-"""What was lost, said once: where something that makes steps faster cannot be had, they go on without it."""
+"""Warnings, each once, that something which makes steps faster cannot be had: they go on without it."""
 
 from __future__ import annotations
 

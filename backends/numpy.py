@@ -1,4 +1,4 @@
-"""NumPy arrays."""
+"""NumPy's arrays, which change in place and whose memory compiled code shares."""
 
 from __future__ import annotations
 

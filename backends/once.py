@@ -1,7 +1,7 @@
 """What a functional step computes from its scalars, once for all parameters.
 
-Every parameter's rule asks for the same bias corrections of the same count. On the host that costs nothing; traced,
-each would be traced, lowered and compiled again for every parameter.
+Every parameter's rule asks for the same bias corrections of the same count. Of a number of the host's that costs
+nothing; of a tracer, each would be traced, lowered and compiled again for every parameter.
 """
 
 from __future__ import annotations

@@ -207,8 +207,8 @@ def where(condition: Any, a: Any, b: Any) -> Array:
 def cond(predicate: Any, true: Callable[[], Any], false: Callable[[], Any]) -> Any:
     """Run `true()` or `false()`, with all that they assign to cells.
 
-    On a predicate the host can read, this is an `if`. On a traced one, both branches are traced and the library decides
-    as it runs. What the branches return must then have the same structure.
+    On a predicate that Python can read, this is an `if`. On a traced one, both branches are traced and the library
+    decides as it runs. What the branches return must then have the same structure.
 
     Args:
         predicate: a bool or 0-d boolean array.
@@ -257,7 +257,7 @@ def max(x: Any) -> Array:
 
 
 def sum_of_squares(x: Any) -> Array:
-    """The sum of squared elements: a Python number where the host can read it, else a 0-d array.
+    """The sum of squared elements: a Python number where Python can read it, else a 0-d array.
 
     On CPU memory one definition (fixed blocks, double precision) serves every path, so results agree to the last bit.
     """
@@ -329,7 +329,7 @@ _SMALLEST_NORMAL = {"float32": 2.0**-126, "float64": 2.0**-1022}
 
 
 def is_concrete(x: Any) -> bool:
-    """Whether the host can read the value now."""
+    """Whether Python can read the value now."""
     x = value_of(x)
     return backend_for(x).concrete(x)
 

@@ -1,4 +1,4 @@
-"""Python numbers, the arrays of the host: learning rates, step counts and all that depends on them.
+"""The host's numbers, which are Python's own: learning rates, step counts and all that depends on them.
 
 Functions follow IEEE 754 where `math` would raise, so that a rule behaves alike on numbers and on arrays.
 """

@@ -1,4 +1,4 @@
-"""Scopes: what the cells hold while an update rule runs.
+"""Scopes: what variables hold while an update rule runs.
 
 A `Variable` is a cell. Outside of every scope it holds its own array. Inside a scope it may hold something else: the
 arrays of a functional step, JAX tracers, float32 copies of 16-bit arrays. A read takes the value of the innermost

@@ -1,4 +1,4 @@
-"""The cell that an update rule reads and writes."""
+"""The cell that holds an array, and that an update rule reads and writes."""
 
 from __future__ import annotations
 

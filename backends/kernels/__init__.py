@@ -1,1 +1,1 @@
-"""Kernels: programs compiled into passes over memory, and the code that is kept between processes."""
+"""Kernels: recorded rules compiled into passes over memory, and their code, which is kept between processes."""

@@ -7,7 +7,7 @@ process's memory: nothing is put into a temporary folder.
 
 A file is named by a digest of all that its content depends on, and is put there in one move, so that many processes may
 start at once. It begins with the digest of its name and content: one that was cut off, changed or renamed counts as
-missing, is compiled again and replaced. What the content is, only the compiler's side knows (see `numba_compiled`).
+missing, is compiled again and replaced. What the content is, only the compiler's side knows (see `compiled`).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 All compiled code of this package comes from here, that of its own modules and that generated for recorded rules. Each
 piece has its types given and is named on disk by what it depends on: its source, the sources it is compiled with, the
 releases of everything that makes it, the processor with its features. So another release or another machine finds
-nothing under its name. What is read back was written by a safe user into a safe folder and is whole (see `kept_code`),
+nothing under its name. What is read back was written by a safe user into a safe folder and is whole (see `cache`),
 or it is compiled again. What is kept is machine code, and to run it needs nothing of Numba (see `machine_code`), which
 is only imported when something must be compiled.
 

@@ -1,4 +1,4 @@
-"""What the words of `numba_words` are: addresses inside of compiled code, and what is done with them."""
+"""What the words of `placeholders` are to Numba: addresses inside of compiled code, and what is done with them."""
 
 from __future__ import annotations
 

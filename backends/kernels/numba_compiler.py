@@ -1,4 +1,4 @@
-"""What Numba is asked to compile. It is imported here, when there is something to compile: see `numba_compiled`."""
+"""What Numba is asked to compile. It is imported here, when there is something to compile: see `compiled`."""
 
 from __future__ import annotations
 

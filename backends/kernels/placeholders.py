@@ -12,7 +12,7 @@ class Word:
     """A name that means something only in a compiled function.
 
     Args:
-        name: of what it stands for, in `numba_pointer`.
+        name: of what it stands for, in `intrinsics`.
     """
 
     def __init__(self, name: str) -> None:

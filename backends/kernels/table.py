@@ -1,4 +1,4 @@
-"""Programs compiled by Numba: one loop over memory, many parameters in one call.
+"""Kernels run over the memory of many parameters in one call, in several threads where that takes less time.
 
 A kernel gets a table of addresses, one row for each parameter, and a list of pieces of work (row, start, stop). It
 reads every input of an element, computes, and writes every output, in the order and the precision of the program: no

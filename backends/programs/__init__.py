@@ -1,1 +1,1 @@
-"""Programs: what recording a rule gives, cut into passes, and run operation by operation."""
+"""Programs: an update rule as a list of operations, how it is recorded, cut into passes, and run."""

@@ -144,7 +144,7 @@ def scalars_alone(program: Program, wanted: Sequence[int]) -> Program:
 def with_sums_inside(program: Program) -> Program:
     """The same with sums, and all scalars that depend on one, among the array operations, as arrays without axes.
 
-    For libraries that run whole programs, and whose sums the host should not wait for.
+    For libraries that run whole programs, and whose sums Python should not wait for.
     """
     if not program.reductions:
         return program

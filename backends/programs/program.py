@@ -1,7 +1,7 @@
-"""Programs: straight lines of array operations and of operations on scalars, which are what recording a rule gives.
+"""Programs: an update rule as a list of operations on whole arrays and on scalars, without a branch or a loop.
 
-Scalars (rates, step counts and what follows from them) are evaluated once a step, as Python's numbers in double
-precision; array operations are what a lowering turns into one pass over memory.
+Scalars (rates, step counts and what follows from them) are evaluated once a step, as the host's numbers in double
+precision; array operations are what becomes one pass over memory.
 """
 
 from __future__ import annotations

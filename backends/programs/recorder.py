@@ -18,7 +18,7 @@ It is given symbols: for the three arrays of a parameter, and for two numbers th
     >>> new_weights, new_velocity = rule(weights, velocity, gradient, scalars.named("rate"), scalars.named("count"))
 
 What was written down, with what is written into the first two arrays at the end. Arrays are numbered from a0, the
-results of operations on them included; s3 and s4 are computed once a step, as Python's numbers (see `scalars`):
+results of operations on them included; s3 and s4 are computed once a step, as the host's numbers (see `scalars`):
 
     >>> print(recorder.program([(0, new_weights), (1, new_velocity)]))
     s3 = sqrt(count)
@@ -53,7 +53,7 @@ class Symbol:
 
     Args:
         scalars: of the recording.
-        recorder: of the parameter that the array belongs to; None for a scalar, which the host evaluates.
+        recorder: of the parameter that the array belongs to; None for a scalar, one of the host's numbers in a step.
         number: among the recorder's arrays, or among the scalars.
         dtype_name: the dtype's name.
         dtype: the parameter's library's own object for it, which is what a rule compares with.
@@ -76,7 +76,7 @@ class Symbol:
 
     @property
     def is_scalar(self) -> bool:
-        """Whether the host evaluates it."""
+        """Whether it is a scalar, one of the host's numbers in a step."""
         return self.recorder is None
 
     @property

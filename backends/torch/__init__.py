@@ -1,1 +1,1 @@
-"""PyTorch."""
+"""PyTorch: its tensors as arrays, how its memory is shared, and its threads, processes and compiler."""

@@ -1,4 +1,4 @@
-"""PyTorch tensors: CPU, CUDA, meta, DTensor, under autograd, torch.func and torch.compile."""
+"""PyTorch's tensors: on the CPU and on devices, spread over processes, differentiated, mapped and compiled."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class _Functions:
         return torch.where(torch.isnan(x), x, torch.sign(x))
 
     def sum(self, x: Array) -> Array:
-        """Of a DTensor a plain number: see `torch_spread`. Likewise `mean` and `max`."""
+        """Of a DTensor a plain number: see `spread`. Likewise `mean` and `max`."""
         return spread.sum_of(x) if spread.is_spread(x) else array_api_compat.torch.sum(x)
 
     def mean(self, x: Array) -> Array:

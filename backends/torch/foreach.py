@@ -1,4 +1,4 @@
-"""Operations on lists of tensors by torch's multi-tensor functions."""
+"""Recorded rules run on lists of tensors, by torch's functions of many tensors or by its compiler."""
 
 from __future__ import annotations
 

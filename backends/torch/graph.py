@@ -1,8 +1,8 @@
-"""Inside of a user's own `torch.compile`: whole steps as single nodes of the graph that is being traced.
+"""Inside of a user's own `torch.compile`: whole steps as single nodes of the graph that it makes.
 
 Torch's compiler reads Python code; what an optimizer does to find its cells, to check its input and to keep its counts
 is not worth reading. So a pure step is a function that the compiler runs on its symbolic tensors, which lays the
-arithmetic of the step open to it. A step that changes arrays in place, and numbers on the host, is an operator that the
+arithmetic of the step open to it. A step that changes arrays in place, and the host's numbers, is an operator that the
 compiled code calls as it runs: it finds the step's numbers then, so neither a step nor a rate compiles anything.
 """
 

@@ -1,4 +1,4 @@
-"""Where torch tensors lie in this step, asked of many at once."""
+"""Where many tensors lie in this step, and whether compiled code may run over them, found out in one call."""
 
 from __future__ import annotations
 

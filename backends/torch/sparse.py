@@ -1,4 +1,4 @@
-"""Sparse tensors as gradients of some rows: embeddings leave them."""
+"""Torch's sparse tensors as gradients of some rows, which embeddings leave."""
 
 from __future__ import annotations
 

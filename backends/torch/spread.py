@@ -144,7 +144,7 @@ class Exchange:
         return numbers
 
     def told(self) -> list[Any]:
-        """For each number added, those of all processes: a vector, or a list where the host can read them.
+        """For each number added, those of all processes: a vector, or a list where Python can read them.
 
         Raises:
             Disagreement: if the processes do not agree to make the step in which they are.
