@@ -164,12 +164,11 @@ def warm_up(pieces: Sequence[Piece], done: Callable[[Piece], None]) -> Outcome:
 
 def compiled_functions() -> list[Any]:
     """The package's own functions that are compiled, whatever they are for."""
-    from . import backends
+    from .backends import kernels, torch
     from .backends.kernels.compiled import FUNCTIONS
 
-    for module in pkgutil.iter_modules(backends.__path__, f"{backends.__name__}."):
-        name = module.name.rpartition(".")[2]
-        if name.startswith("numba_") and (name != "numba_tensors" or importlib.util.find_spec("torch") is not None):
+    for room in (kernels, torch) if importlib.util.find_spec("torch") is not None else (kernels,):
+        for module in pkgutil.iter_modules(room.__path__, f"{room.__name__}."):
             importlib.import_module(module.name)
     return FUNCTIONS
 

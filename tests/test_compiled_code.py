@@ -159,7 +159,7 @@ def test_a_second_process_compiles_nothing_and_does_not_import_numba(warm):
 @pytest.mark.fast
 def test_what_cannot_be_kept_runs(warm, tmp_path):
     """As where another release of Numba writes something else: each process compiles again, and says so."""
-    before = "from gradwise.backends import numba_compiled; compiled.loaded = None"
+    before = "from gradwise.backends.kernels import compiled; compiled.loaded = None"
     values, ways, said = finish(start(before, GRADWISE_CACHE_DIR=str(tmp_path)))
     assert values == warm[1] and ways == ["fused"]
     assert len(said) == 1 and "cannot be kept (TypeError" in said[0] and not files_of(tmp_path)

@@ -352,7 +352,7 @@ TURNED = {
 @pytest.mark.parametrize("case", TURNED)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 def test_large_arrays_are_turned_square_by_square(case, dtype):
-    copies = pytest.importorskip("gradwise.backends.numba_copies")
+    copies = pytest.importorskip("gradwise.backends.kernels.copies")
     shape, order = TURNED[case]
     values = (np.arange(np.prod(shape)) % 2000).reshape(shape).astype(numpy_dtype(dtype))
     for source in (values.transpose(order), np.flip(values, 0).transpose(order)):
@@ -362,7 +362,7 @@ def test_large_arrays_are_turned_square_by_square(case, dtype):
 
 
 def test_what_is_not_turned_is_left_to_the_library():
-    copies = pytest.importorskip("gradwise.backends.numba_copies")
+    copies = pytest.importorskip("gradwise.backends.kernels.copies")
     whole = np.zeros((200, 300), np.float32)
     for source in (whole, whole[::-1], whole.T[:, ::-1][::2], np.broadcast_to(np.float32(1), (200, 300)), whole[:9].T):
         assert not copies.copied(np.zeros(source.shape, source.dtype), source)

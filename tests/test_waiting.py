@@ -87,7 +87,7 @@ def test_without_another_thread_nothing_is_said(impatient, monkeypatch, ear):
 CHILD = """
 import logging, os, sys
 {before}
-from gradwise.backends import waiting
+from gradwise.backends.kernels import waiting
 waiting._PATIENCE[:] = [{patience}]
 import numpy as np
 from gradwise.optimizers import SGD

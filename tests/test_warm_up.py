@@ -16,7 +16,7 @@ COUNTED = """
 import json, sys
 import numpy as np
 from gradwise import optimizers
-from gradwise.backends import numba_compiled
+from gradwise.backends.kernels import compiled
 {before}
 for arguments in {arguments}:
     for shape in ((5, 3), (30_000,)):
@@ -24,7 +24,7 @@ for arguments in {arguments}:
         parameters = [ones(shape)]
         for _ in range(3):
             optimizer.apply([ones(shape)], parameters)
-print(json.dumps([numba_compiled.TALLY, "numba" in sys.modules]))
+print(json.dumps([compiled.TALLY, "numba" in sys.modules]))
 """
 NUMPY = "ones = lambda shape: np.ones(shape, 'float32')"
 
