@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 import operator
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 
 from gradwise.backends import HOST, NUMPY, Scope, Variable, backend_of, compute_dtype, describe, ops
+from gradwise.backends.detect import backend_named
 from gradwise.backends.reductions import sum_of_squares
 from gradwise.backends.sums import BLOCK, LANES, by_numpy
 from gradwise.optimizers.registry import ALGORITHMS
@@ -119,6 +122,14 @@ LIBRARIES = [
     pytest.param("jax", marks=pytest.mark.jax),
     "array_api_strict",
 ]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_there_is_one_backend_for_each_library(library):
+    backend = backend_of(to(library, [1.0]))
+    for found in (copy.copy(backend), copy.deepcopy(backend), pickle.loads(pickle.dumps(backend))):
+        assert found is backend
+    assert pickle.loads(pickle.dumps(HOST)) is HOST and backend_named(library) is backend
 
 
 def to(library, values):
