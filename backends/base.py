@@ -280,8 +280,8 @@ class SharedMemory:
     """Part 2, optional: memory shared with compiled code, which makes a step in one pass over it.
 
     A library that has it says so by `shares_memory` and gives `address`, `order`, `empties`, `plain_copy` and
-    `flat_view`; `lookout`, `row_lookout`, `all_row_major`, `plain_number` and `threads` make steps faster. As it stands,
-    nothing is shared, and a step runs operation by operation.
+    `flat_view`; `lookout`, `row_lookout`, `all_row_major`, `plain_number` and `threads` make steps faster. As it
+    stands, nothing is shared, and a step runs operation by operation.
     """
 
     name: str

@@ -16,7 +16,7 @@ from vector_cases import file_name
 from gradwise.optimizers import Optimizer
 
 FRONT_ENDS = {
-    "torch": "frontends/torch.py", "keras": "frontends/keras/__init__.py", "optax": "frontends/optax/table.py",
+    "torch": "frontends/torch/classes.py", "keras": "frontends/keras/classes.py", "optax": "frontends/optax/table.py",
 }  # fmt: skip
 HOSTS = {"torch": "optim/{}.py", "keras": "src/optimizers/{}.py", "optax": "_src/alias.py"}
 """Where, in a framework that is installed, an algorithm would be: nothing is imported to see whether it is."""

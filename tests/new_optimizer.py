@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from ..backends import Array, Variable, ops
-from .base import Optimizer
-from .hyperparameter import Number
+from .core.hyperparameters import Number
+from .core.optimizer import Optimizer
 
 
 class NAME(Optimizer):

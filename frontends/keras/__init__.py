@@ -27,16 +27,14 @@ from __future__ import annotations
 
 from keras.optimizers import LossScaleOptimizer, Optimizer, serialize
 
-from . import schedules
-from .classes import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Nadam, RMSprop
+from . import classes, schedules
+from .classes import *
 from .identifiers import deserialize, get
 from .wrapping import wrap
 
-__all__ = [
-    "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "LossScaleOptimizer", "Nadam", "Optimizer", "RMSprop",
-    "deserialize", "get", "schedules", "serialize", "wrap",
-]  # fmt: skip
+__all__ = ["LossScaleOptimizer", "Optimizer", "deserialize", "get", "schedules", "serialize", "wrap"]
+__all__ += classes.__all__
 
-for _kind in (SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Adamax, Nadam):
+for _kind in (vars(classes)[name] for name in classes.__all__):
     # Where users import them from, and configurations say they are.
     _kind.__module__ = __name__

@@ -11,6 +11,8 @@ from .adapter import Adapter
 from .registration import registered
 from .table import Row
 
+__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Nadam", "RMSprop"]
+
 
 @registered
 class SGD(Adapter):
@@ -155,6 +157,5 @@ class Nadam(Adapter):
     row: ClassVar[Row] = Row(core.Nadam, keras.optimizers.Nadam, schedule_decay=1.0)
 
 
-_ALL = (SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Adamax, Nadam)
-OWN = {kind.__name__.lower(): kind for kind in _ALL}
+OWN = {name.lower(): globals()[name] for name in __all__}
 """All of them, by their names in lower case."""

@@ -28,19 +28,18 @@ from __future__ import annotations
 from torch import optim
 from torch.optim import Optimizer, lr_scheduler, swa_utils
 
-from .classes import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RMSprop
+from . import classes
+from .classes import *
 from .wrapping import Wrapped, wrap
 
-__all__ = [
-    "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer", "RMSprop", "lr_scheduler",
-    "swa_utils", "wrap",
-]  # fmt: skip
+__all__ = ["Optimizer", "lr_scheduler", "swa_utils", "wrap"]
+__all__ += classes.__all__
 
 if hasattr(optim, "swap_in_optimizer_params_and_state"):  # which older releases lack
     from torch.optim import swap_in_optimizer_params_and_state
 
     __all__ += ["swap_in_optimizer_params_and_state"]
 
-for _kind in (SGD, Adam, AdamW, NAdam, Adamax, Adagrad, Adadelta, RMSprop, Wrapped):
+for _kind in (*(vars(classes)[name] for name in classes.__all__), Wrapped):
     # Where users import them from, and pickles find them.
     _kind.__module__ = __name__

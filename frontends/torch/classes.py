@@ -9,6 +9,8 @@ from ...optimizers.core.hyperparameters import Number
 from .adapter import Adapter
 from .table import Names, Row
 
+__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RMSprop"]
+
 _STEP = {"step": "step"}
 _MOMENTS = {"momentum": "exp_avg", "velocity": "exp_avg_sq"}
 _COMMON: Names = {"lr": "learning_rate", "weight_decay": "weight_decay", "maximize": "maximize"}
