@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import collections
 import functools
-import itertools
 import operator
 import signal
 import threading
 import types
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -38,11 +37,6 @@ def one_after_another(calls: Sequence[functools.partial[Any]]) -> None:
     with Undisturbed() as guard:
         guard.hold()
         collections.deque(map(operator.call, calls), 0)
-
-
-def attributes_set(objects: Iterable[Any], name: str, values: Iterable[Any]) -> functools.partial[Any]:
-    """A call of C that sets an attribute of each of some objects."""
-    return functools.partial(collections.deque, map(setattr, objects, itertools.repeat(name), values), 0)
 
 
 class Undisturbed:

@@ -8,13 +8,15 @@ as the counts that a framework keeps: an interruption finds all of it before or 
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import repeat
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from ...backends import Scope, Variable, commit
-from ...backends.interruptions import Undisturbed, attributes_set, one_after_another
+from ...backends.interruptions import Undisturbed, one_after_another
 
 Later: TypeAlias = Callable[[Callable[[], None]], None]
 """Takes what writes in a step, to be called when all that may fail has been done."""
@@ -58,7 +60,7 @@ class InCalls(NamedTuple):
         """
         # Those beside come before passes over memory, in which other threads may run: of it nothing was looked at but
         # now.
-        calls = [*beside, *self.calls, attributes_set(self.cells, "array", self.after)]
+        calls = [*beside, *self.calls, partial(deque, map(setattr, self.cells, repeat("array"), self.after), 0)]
         # Before they are: an interruption may come after the calls, but not between them.
         self.backend.wrote(self.written)
         one_after_another(calls)

@@ -203,15 +203,16 @@ class Joint:
         """Take over the numbers that some of the optimizers have now."""
         for member in members:
             rule = self._rules[member]
-            self._renumber(member)
+            self._renumber(member, lasting=True)
             self._rates[member] = rule.cells.rate
             self._scheduled.discard(member)
             if rule.rate_follows_steps:
                 self._scheduled.add(member)
 
-    def _renumber(self, member: int) -> None:
+    def _renumber(self, member: int, lasting: bool) -> None:
         numbers = self._lanes[member].numbers
-        if len(self._rules) > 1:
+        # What changes in each step is like that of no other optimizer.
+        if lasting:
             numbers = _same_numbers(tuple(numbers), tuple(numbers.values()))
         self._numbers[member] = numbers
 
@@ -230,9 +231,12 @@ class Joint:
         Raises:
             What a schedule of one of them raises; nothing has changed then.
         """
-        if any_scope() or not self._is_known(changed, renumbered, sure):
+        if any_scope() or ((changed or renumbered or not sure) and not self._is_known(changed, renumbered, sure)):
             return None
-        rates = self._rates_now()
+        rates = list(map(_array_of, self._rates))
+        for member in self._scheduled:
+            # A schedule is code of the user's: the last that runs before memory is looked at.
+            rates[member] = self._rules[member].rate_at(self._counts[member].array, rates[member])
         kept = [
             (held, gradients if launch.places is None else [gradients[place] for place in launch.places])
             for launch, held in zip(self._launches, self._held, strict=True)
@@ -266,7 +270,7 @@ class Joint:
         for member in renumbered:
             if not self._lanes[member].reread(self._rules[member]):
                 return False
-            self._renumber(member)
+            self._renumber(member, lasting=len(self._rules) > 1)
         return True
 
     def _values_now(self, rates: list[Any]) -> list[dict[str, Any]]:
@@ -282,14 +286,6 @@ class Joint:
             values.append(values[-1] if same else named_values(rate, now[1], now[2], now[3], None, numbers))
             last = now
         return values
-
-    def _rates_now(self) -> list[Any]:
-        """The rate of each optimizer."""
-        rates = list(map(_array_of, self._rates))
-        for member in self._scheduled:
-            # A schedule is code of the user's: the last that runs before memory is looked at.
-            rates[member] = self._rules[member].rate_at(self._counts[member].array, rates[member])
-        return rates
 
 
 def _memory_of(lanes: Sequence[Lane]) -> Intervals:
