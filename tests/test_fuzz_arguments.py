@@ -53,7 +53,7 @@ def allowed(hyperparameter):
     """Values that are in range, its ends among them."""
     if isinstance(hyperparameter, Number):
         low, high = hyperparameter._low, min(hyperparameter._high, 1.7e308)
-        values = st.floats(low, high).filter(hyperparameter._contains)
+        values = st.floats(low, high).filter(hyperparameter.contains)
     elif isinstance(hyperparameter, Count):
         values = st.integers(hyperparameter.minimum, 10**30)
     elif isinstance(hyperparameter, Flag):

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from ....backends import ITEM_SIZES
-from ....backends.kernels.compiler import has_numba
 from ..prepared import Later
 from ..rule import Rule
 from .arrays import plain
@@ -35,15 +34,16 @@ class GeneralStep:
         groups: by their ways, whether they lie in plain memory, and whether they go through copies, the parameters.
         lines: for each group this step's scalars.
         meeting: whether memory that is written is also read or written for another element.
+        compiled: whether passes are compiled; else NumPy runs them, block by block.
     """
 
     def __init__(
         self, rule: Rule, entries: Sequence[Facts], groups: dict[Any, list[Member]], lines: list[list[dict[str, Any]]],
-        meeting: bool,
+        meeting: bool, compiled: bool,
     ) -> None:  # fmt: skip
         self._rule, self._entries = rule, entries
         self._work = list(zip(groups, groups.values(), lines, strict=True))
-        self._meeting = meeting
+        self._meeting, self._compiled = meeting, compiled
         self._backend: Any = rule.cells.parameters[0].backend
 
     def run(self, later: Later, ready: Callable[[], None]) -> None:
@@ -107,7 +107,7 @@ class GeneralStep:
     def _memory_of(self, way: Way, members: list[Member]) -> InTable | InBlocks:
         backend = self._backend
         entries = [self._entries[index] for index, _, _ in members]
-        if has_numba():
+        if self._compiled:
             rows = [[*entry.addresses, address] for entry, (_, address, _) in zip(entries, members, strict=True)]
             return InTable(table_of([entry.size for entry in entries], way.stored[-1], backend), addresses_of(rows))
         return InBlocks([
@@ -131,7 +131,7 @@ class GeneralStep:
             places.append(plain(gradient, way.stored[-1], entry, backend))
             rows.append([address for address, _ in places])
             copies.append([array for _, array in places])
-        if has_numba():
+        if self._compiled:
             table = table_of([self._entries[index].size for index, *_ in members], way.stored[-1], backend)
             way.run(table, addresses_of(rows), lines)
         else:

@@ -94,7 +94,7 @@ class Fusion:
             for members in groups.values()
         ]  # fmt: skip
 
-        step = GeneralStep(rule, self._entries, groups, lines, meeting)
+        step = GeneralStep(rule, self._entries, groups, lines, meeting, has_numba())
 
         def ready() -> None:
             if has_numba() and not (meeting or any(self._ways.values())):
