@@ -41,7 +41,7 @@ def once(function: Callable[..., _Result], *scalars: Any) -> _Result:
         return found
     result = function(*scalars)
     # In a transformation of the rule's own, such as a loop, nothing is kept that may not leave it, or would outlive it.
-    here = step.level == backend_for(*scalars).level()
+    here = step.level == backend_for(*filter(_is_array, scalars)).level()
     if here and all(_lasts(part, scalars) for part in (result if isinstance(result, tuple) else (result,))):
         # What has an identity in the key is kept beside it: an identity is unique only while the object lives.
         step.computed[key] = (owner, scalars), result
