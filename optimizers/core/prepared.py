@@ -15,7 +15,7 @@ from itertools import repeat
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from ...backends import Scope, Variable, commit
+from ...backends import Backend, Scope, Variable, commit
 from ...backends.interruptions import Undisturbed, one_after_another
 
 Later: TypeAlias = Callable[[Callable[[], None]], None]
@@ -45,7 +45,7 @@ class InCalls(NamedTuple):
         kept: what must live until then: of memory the calls know only where it lies.
     """
 
-    backend: Any
+    backend: Backend
     written: list[Any]
     calls: list[partial[Any]]
     cells: list[Variable]

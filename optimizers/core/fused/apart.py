@@ -16,7 +16,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ....backends import DeltaVariable, Scope, compute_dtype, is_number, ops
+from ....backends import Backend, DeltaVariable, Scope, compute_dtype, is_number, ops
 from ....backends.kernels.compiler import has_numba
 from ..configuration import configuration, frozen
 from ..prepared import Later, Run, nothing_later
@@ -147,7 +147,7 @@ class Apart:
         return {each.position for members in groups.values() for each in members}, run
 
 
-def _looked_at(rule: Rule, index: int, way: Way, gradients: Any, backend: Any) -> _Member | None:
+def _looked_at(rule: Rule, index: int, way: Way, gradients: Any, backend: Backend) -> _Member | None:
     """A parameter with its slots and gradient, if all are plain memory that holds what is computed with."""
     shape = rule.cells.parameters[index].shape
     factor = ops.convert_to_number(gradients.factor(index))
@@ -168,7 +168,8 @@ def _looked_at(rule: Rule, index: int, way: Way, gradients: Any, backend: Any) -
     addresses = [
         backend.address(array, dtype, shape, order, write=False) for array, dtype in zip(arrays, held, strict=True)
     ]
-    if None in addresses or not backend.of_plain_class(gradient) or not backend.concrete(gradient):
+    known = [each for each in addresses if each is not None]
+    if len(known) < len(addresses) or not backend.of_plain_class(gradient) or not backend.concrete(gradient):
         return None
     dtype = read_as(backend.dtype_name(gradient), way.dtype)
     address = backend.address(gradient, dtype, shape, order, write=False)
@@ -176,10 +177,10 @@ def _looked_at(rule: Rule, index: int, way: Way, gradients: Any, backend: Any) -
         gradient = backend.plain_copy(gradient, dtype, order)
         address = backend.address(gradient, dtype, shape, order, write=False)
     way = way.over((*held, dtype))
-    return None if address is None else _Member(way, index, arrays, addresses, gradient, address)
+    return None if address is None else _Member(way, index, arrays, known, gradient, address)
 
 
-def _run(rule: Rule, way: Way, members: list[_Member], lines: list[dict[str, Any]], backend: Any) -> None:
+def _run(rule: Rule, way: Way, members: list[_Member], lines: list[dict[str, Any]], backend: Backend) -> None:
     made = [backend.empties([each.arrays[target] for target in way.targets]) for each in members]
     if has_numba():
         rows = [
@@ -198,7 +199,7 @@ def _run(rule: Rule, way: Way, members: list[_Member], lines: list[dict[str, Any
             rule.cells.grouped[each.position][target].sink.assign(array)
 
 
-def _address(array: Any, backend: Any) -> int:
+def _address(array: Any, backend: Backend) -> int:
     dtype, shape = backend.dtype_name(array), backend.shape(array)
     address = backend.address(array, dtype, shape, backend.order(array), write=True)
     assert address is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ....backends import Rows, describe, is_number
+from ....backends import Backend, Rows, describe, is_number
 from ....backends.losses import owner_unknown
 from .facts import Facts
 
@@ -13,7 +13,7 @@ _ITS_OWN_CLASS = "its gradient is of a class with arithmetic of its own"
 _ELSEWHERE = "processes hold it together, and {} in another way"
 
 
-def memory_reason(entry: Facts, factor: Any, backend: Any, joint: bool) -> str | None:
+def memory_reason(entry: Facts, factor: Any, backend: Backend, joint: bool) -> str | None:
     """Look where the arrays lie, and why they cannot be updated together if so.
 
     Where processes have to make a step `joint`ly, that must not depend on what only one of them sees.
@@ -21,10 +21,10 @@ def memory_reason(entry: Facts, factor: Any, backend: Any, joint: bool) -> str |
     if factor is not None and not is_number(factor):
         return "it is clipped by a norm that lies on a device"
     # In every step: nothing that was seen of memory holds for the next one.
-    arrays = backend.held_here([cell.array for cell in entry.cells])
-    if arrays is None:
+    here = backend.held_here([cell.array for cell in entry.cells])
+    if here is None:
         return _ELSEWHERE.format("its state")
-    entry.arrays = arrays
+    entry.arrays = arrays = list(here)
     entry.spread = any(array is not cell.array for array, cell in zip(arrays, entry.cells, strict=True))
     entry.lent, entry.touched, entry.axes = {}, [], None
     entry.shape = backend.shape(arrays[0])
@@ -51,7 +51,7 @@ def memory_reason(entry: Facts, factor: Any, backend: Any, joint: bool) -> str |
     return f"{name!r} does not lie in plain CPU memory: it is strided, unaligned, or not of the library's own class"
 
 
-def _addresses(entry: Facts, arrays: list[Any], backend: Any) -> list[Any]:
+def _addresses(entry: Facts, arrays: list[Any], backend: Backend) -> list[Any]:
     """Where a parameter and its slots start; of those that lie in another order, which have to be copied, too."""
     addresses = [
         backend.address(array, cell.dtype_name, entry.shape, entry.order, write=True)
@@ -66,7 +66,7 @@ def _addresses(entry: Facts, arrays: list[Any], backend: Any) -> list[Any]:
     return addresses
 
 
-def gradient_address(entry: Facts, gradient: Any, backend: Any) -> tuple[int | None, Any]:
+def gradient_address(entry: Facts, gradient: Any, backend: Backend) -> tuple[int | None, Any]:
     """Where the gradient lies, made plain by a copy if need be; and what must stay alive until it is read.
 
     None if no copy of it is plain; and why.
@@ -89,7 +89,7 @@ def gradient_address(entry: Facts, gradient: Any, backend: Any) -> tuple[int | N
     return plain(gradient, entry.stored[-1], entry, backend)
 
 
-def plain(array: Any, dtype: str, entry: Facts, backend: Any) -> tuple[int, Any]:
+def plain(array: Any, dtype: str, entry: Facts, backend: Backend) -> tuple[int, Any]:
     """Where an array that belongs to a parameter lies, if need be as a copy as the pass takes it."""
     address = backend.address(array, dtype, entry.shape, entry.order, write=False)
     if address is None:
@@ -100,7 +100,7 @@ def plain(array: Any, dtype: str, entry: Facts, backend: Any) -> tuple[int, Any]
     return address, array
 
 
-def _plain_part(array: Any, number: int, entry: Facts, backend: Any) -> Any:
+def _plain_part(array: Any, number: int, entry: Facts, backend: Backend) -> Any:
     """What this process holds of an array; a copy that will be written back, if it does not lie plainly."""
     if backend.address(array, entry.stored[number], entry.shape, None, write=True) is not None:
         return array
@@ -109,7 +109,7 @@ def _plain_part(array: Any, number: int, entry: Facts, backend: Any) -> Any:
     return copy
 
 
-def take_rows(entry: Facts, rows: Rows, backend: Any) -> None:
+def take_rows(entry: Facts, rows: Rows, backend: Backend) -> None:
     """Let copies of some rows stand for a parameter and its slots."""
     entry.touched, entry.axes = entry.bounds(), len(rows.places)
     entry.lent = {number: (array, rows.places) for number, array in enumerate(entry.arrays)}

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ....backends import ITEM_SIZES, Order, Variable, compute_dtype
+from ....backends import ITEM_SIZES, Backend, Order, Variable, compute_dtype
 from ....backends.programs.program import Program
 from .ways import Way, read_as, written_in_place
 
@@ -125,7 +125,7 @@ class Facts:
         lengths = [self.size * ITEM_SIZES[cell.dtype_name] for cell in self.cells]
         return [*self.touched, *((start, start + each) for start, each in zip(self.addresses, lengths, strict=True))]
 
-    def give_back(self, backend: Any) -> None:
+    def give_back(self, backend: Backend) -> None:
         """Write back what copies hold."""
         for target in self.way.targets if self.lent and self.way is not None else ():
             if target in self.lent:
@@ -149,7 +149,7 @@ class Facts:
         """Its way over arrays in the dtypes of this step; elsewhere than in plain memory, as its library has them."""
         return self.way if self.way is None or not self.plain else self.way.over(self.stored)
 
-    def reads(self, gradient: Any, backend: Any) -> None:
+    def reads(self, gradient: Any, backend: Backend) -> None:
         """A pass reads a gradient as it is stored, if it is of a dtype that kernels know."""
         self.stored = *self.stored[:-1], read_as(backend.dtype_name(gradient), self.dtype)
 

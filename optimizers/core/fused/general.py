@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
-from ....backends import ITEM_SIZES
+from ....backends import ITEM_SIZES, Backend
 from ..prepared import Later
 from ..rule import Rule
 from .arrays import plain
@@ -44,7 +44,7 @@ class GeneralStep:
         self._rule, self._entries = rule, entries
         self._work = list(zip(groups, groups.values(), lines, strict=True))
         self._meeting, self._compiled = meeting, compiled
-        self._backend: Any = rule.cells.parameters[0].backend
+        self._backend: Backend = rule.cells.parameters[0].backend
 
     def run(self, later: Later, ready: Callable[[], None]) -> None:
         """Make it.
@@ -167,7 +167,7 @@ class GeneralStep:
             backend.wrote([array for entry in entries if entry.spread for array in entry.written()])
 
 
-def joint_alone(entries: Sequence[Facts], groups: dict[Any, list[Member]], backend: Any) -> dict[Any, list[Member]]:
+def joint_alone(entries: Sequence[Facts], groups: dict[Any, list[Member]], backend: Backend) -> dict[Any, list[Member]]:
     """Of groups those that processes update together, with gradients that meet no memory that is written."""
     joint = {
         key: [
@@ -182,7 +182,7 @@ def joint_alone(entries: Sequence[Facts], groups: dict[Any, list[Member]], backe
     return {key: members for key, members in joint.items() if members}
 
 
-def overlapping(entries: Sequence[Facts], groups: dict[Any, list[Member]], backend: Any) -> bool:
+def overlapping(entries: Sequence[Facts], groups: dict[Any, list[Member]], backend: Backend) -> bool:
     """Whether memory that is written is also read or written for another element."""
     intervals = []
     for members in groups.values():

@@ -12,7 +12,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from ....backends import HOST, Order, Variable, any_scope
+from ....backends import HOST, Backend, Order, Variable, any_scope
 from ....backends.kernels.intervals import Intervals, joined
 from ..prepared import InCalls
 from ..rule import Rule
@@ -79,7 +79,7 @@ _FEW = 4
 
 
 @functools.lru_cache(maxsize=256)
-def _look(backend: Any, shapes: tuple[Any, ...], orders: tuple[Order, ...], stored: tuple[str, ...]) -> Any:
+def _look(backend: Backend, shapes: tuple[Any, ...], orders: tuple[Order, ...], stored: tuple[str, ...]) -> Any:
     look = backend.lookout(shapes, orders, stored)
     if look is None:
         raise LookupError("there is no quick look at arrays")
