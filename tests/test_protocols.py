@@ -17,6 +17,7 @@ OF_LIBRARIES = {
     ("frontends/keras", "_value"),  # of a Variable: the array in it
 }
 """Private names of libraries that some room of ours uses for something of its own."""
+TYPED = ("rule", "optimizer", "keeper", "template", "backend")
 OF_NAMED_TUPLES = {"_replace", "_fields", "_asdict", "_make"}
 
 pytestmark = pytest.mark.fast
@@ -82,14 +83,14 @@ def test_no_room_reads_what_is_private_to_another() -> None:
     assert not taken
 
 
-def test_the_engine_knows_optimizers_by_their_protocol() -> None:
+def test_optimizers_and_backends_are_typed() -> None:
     unnamed = [
         f"{file}:{argument.lineno} takes {argument.arg}: Any"
         for file, tree in modules().items()
-        if file.is_relative_to("optimizers/core/fused")
+        if file.is_relative_to("optimizers")
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef)
         for argument in (*node.args.args, *node.args.kwonlyargs)
-        if argument.arg in ("rule", "optimizer") and ast.unparse(argument.annotation or ast.Constant("Any")) == "Any"
+        if argument.arg in TYPED and ast.unparse(argument.annotation or ast.Constant("Any")) == "Any"
     ]
     assert not unnamed

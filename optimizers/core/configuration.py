@@ -27,6 +27,7 @@ class Configured:
     """What has cells and a configuration. The base of all optimizers."""
 
     cells: Cells
+    _arrays: dict[str, Any]
     _pristine: dict[str, Any] | None
 
     def nested_optimizers(self: _Kind) -> Iterator[tuple[str, _Kind]]:

@@ -8,7 +8,7 @@ for those who trace arrays only, as equinox does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ...backends import HOST, Variable, backend_of, is_number, ops, register_node
@@ -23,6 +23,8 @@ _ELSEWHERE = "a leaf"
 
 class ComparedByValue(CellKeeper):
     """Equality, hash and tree of an optimizer. A base of `Optimizer`."""
+
+    _schedule: Callable[..., Any] | None
 
     def __new__(cls, *arguments: Any, **keywords: Any) -> Any:
         """Make the class known to JAX, if JAX is there."""
@@ -65,7 +67,7 @@ class _Rest:
         return hash(self.value)
 
 
-def numbers_of(keeper: Any) -> dict[str, Any]:
+def numbers_of(keeper: ComparedByValue) -> dict[str, Any]:
     """The numbers in use, the rate included if it is one. What is off stays off, with the slots it does not need."""
     attributes = vars(keeper)
     rate = {_RATE: keeper.cells.rate.value} if keeper._schedule is None else {}
@@ -76,7 +78,7 @@ def numbers_of(keeper: Any) -> dict[str, Any]:
     }
 
 
-def _flatten(optimizer: Any) -> tuple[list[Any], _Rest]:
+def _flatten(optimizer: ComparedByValue) -> tuple[list[Any], _Rest]:
     rest = optimizer.unbuilt_copy()
     leaves: list[Any] = []
     for keeper in rest.all_optimizers():
@@ -108,7 +110,7 @@ def _unflatten(rest: _Rest, leaves: Iterable[Any]) -> Any:
     return optimizer
 
 
-def _leaf_of(keeper: Any, name: str, number: Any) -> Any:
+def _leaf_of(keeper: ComparedByValue, name: str, number: Any) -> Any:
     """A number, or the array that it was given as if it has not changed since."""
     array = keeper._arrays.get(name)
     return array if array is not None and is_number(number) and float(array) == number else number

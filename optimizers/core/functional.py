@@ -368,7 +368,7 @@ class FunctionalOptimizer(UpdateRule):
         leaves = tuple((backend.shape(leaf), backend.dtype_name(leaf)) for leaf in tree.leaves)
         return backend.name, tree.definition, tuple(tree.names), leaves, frozen(configuration(self))
 
-    def _keep_template(self, key: Any, template: Any) -> None:
+    def _keep_template(self, key: Any, template: FunctionalOptimizer) -> None:
         self._templates[key] = template
         while len(self._templates) > _KEPT_TEMPLATES:
             del self._templates[next(iter(self._templates))]
@@ -409,7 +409,7 @@ def _checked_gradients(tree: Tree, grads: Any, backend: Backend) -> list[Any]:
 
 
 def _held_parameters(
-    scope: Scope, template: Any, tree: Tree, backend: Backend, zeros: list[Array] | None
+    scope: Scope, template: FunctionalOptimizer, tree: Tree, backend: Backend, zeros: list[Array] | None
 ) -> tuple[list[Variable], Sequence[Array]]:
     """Have a scope hold the parameters; the cells that a step changes, and with what each starts."""
     parameters = template.cells.parameters
@@ -419,7 +419,7 @@ def _held_parameters(
         scope.hold(parameter, checked_value(parameter, leaf, f"Parameter {name!r}") if known else backend.plain(leaf))
     if zeros is None:
         return parameters, tree.leaves
-    deltas = [parameter.delta for parameter in parameters]
+    deltas = [parameter.delta for parameter in parameters if isinstance(parameter, DeltaVariable)]
     for cell, zero in zip(deltas, zeros, strict=True):
         scope.hold(cell, zero)
     return deltas, zeros
@@ -434,7 +434,7 @@ def _check_leaves(tree: Tree) -> Backend:
     return backends[0] if backends else NUMPY
 
 
-def _checked_rate(optimizer: Any, value: Any) -> Any:
+def _checked_rate(optimizer: FunctionalOptimizer, value: Any) -> Any:
     return LEARNING_RATE.checked(value_of(value), type(optimizer).__name__)
 
 
@@ -455,7 +455,9 @@ def _check_state(state: Any) -> None:
         raise TypeError(f"Expected the OptimizerState that init or step returned, received {type(state).__name__}.")
 
 
-def _state_cells(template: Any, tree: Tree, state: OptimizerState) -> tuple[list[Variable], list[Any], list[Any]]:
+def _state_cells(
+    template: FunctionalOptimizer, tree: Tree, state: OptimizerState
+) -> tuple[list[Variable], list[Any], list[Any]]:
     """The template's cells, what the state holds for them, and for slots the parameter they lie beside."""
     _check_state(state)
     records = template.all_records()
@@ -492,11 +494,11 @@ def _as_theirs(value: Any, backend: Backend, like: Any) -> Any:
     return array if like is None or backend.traced(like) else backend.beside(array, like)
 
 
-def _key_of_cell(cell: Variable, template: Any) -> str:
+def _key_of_cell(cell: Variable, template: FunctionalOptimizer) -> str:
     return "iterations" if cell is template.cells.iterations else repr(cell.name)
 
 
-def _state_of(template: Any, tree: Tree, before: OptimizerState, values: list[Any]) -> OptimizerState:
+def _state_of(template: FunctionalOptimizer, tree: Tree, before: OptimizerState, values: list[Any]) -> OptimizerState:
     remaining = iter(values)
     iterations = next(remaining)
     rate = None if before.learning_rate is None else next(remaining)
@@ -510,6 +512,6 @@ def _state_of(template: Any, tree: Tree, before: OptimizerState, values: list[An
     return OptimizerState(iterations, rate, _built(template, tree, slots), scalars)
 
 
-def _built(template: Any, tree: Tree, slots: dict[str, list[Any]]) -> dict[str, Any]:
+def _built(template: FunctionalOptimizer, tree: Tree, slots: dict[str, list[Any]]) -> dict[str, Any]:
     """Slots as trees. What has not its parameter's shape, such as a count, is outside of a box that names the axes."""
     return {name: tree.build(leaves, bare=name in template._bare_names) for name, leaves in slots.items()}

@@ -8,6 +8,7 @@ import math
 from typing import Any, NamedTuple
 
 from ...backends import HOST, backend_of, describe, number_of_python, ops, shown, value_of
+from .configuration import Configured
 
 
 class Fixed(NamedTuple):
@@ -133,7 +134,7 @@ class Number(Hyperparameter):
         return above and below
 
 
-def remember_array(keeper: Any, name: str, given: Any) -> None:
+def remember_array(keeper: Configured, name: str, given: Any) -> None:
     """Keep that a number was given as an array, for `value.py`: the optimizer itself computes with the number."""
     known = vars(keeper).get("_arrays", {})
     if type(given) is float and not known:
@@ -150,7 +151,7 @@ def remember_array(keeper: Any, name: str, given: Any) -> None:
         keeper._arrays = kept if array is None else {**kept, name: array}
 
 
-def exchange(keeper: Any, name: str, value: Any) -> bool:
+def exchange(keeper: Configured, name: str, value: Any) -> bool:
     """Set a number that is in use to another that is, from which nothing follows but scalars; whether this was done.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...backends import HOST, backend_of, taken_apart
-from .functional import OptimizerState
+from .functional import FunctionalOptimizer, OptimizerState
 from .fused.apart_again import Again, Remembered
 
 
@@ -22,7 +22,7 @@ class Run:
         As the optimizer's `init`.
     """
 
-    def __init__(self, optimizer: Any, params: Any) -> None:
+    def __init__(self, optimizer: FunctionalOptimizer, params: Any) -> None:
         self._optimizer = optimizer
         self._state = _in_numbers(optimizer.init(params))
         self._flat: _Flat | None = None
@@ -61,7 +61,7 @@ class _Flat:
         self._way, self._remembered, self._structure, self._rate = way, remembered, structure, rate
         self._values, self._numbers = flat
 
-    def step(self, optimizer: Any, params: Any, grads: Any) -> Any:
+    def step(self, optimizer: FunctionalOptimizer, params: Any, grads: Any) -> Any:
         """The parameters after one more step; None, and nothing has happened, if it is another than the last one."""
         seen = self._remembered.seen
         if optimizer._remembered is not self._remembered or not seen.still(optimizer):
@@ -89,7 +89,7 @@ class _Flat:
         return OptimizerState(*results[1])
 
 
-def _flat_of(optimizer: Any, params: Any, state: OptimizerState) -> _Flat | None:
+def _flat_of(optimizer: FunctionalOptimizer, params: Any, state: OptimizerState) -> _Flat | None:
     """The same as trees, if a short way was taken to them."""
     remembered = optimizer._remembered
     if remembered is None:
