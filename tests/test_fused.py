@@ -82,7 +82,7 @@ def test_torch_tensors_give_the_bits_of_numpy_arrays(algorithm):
 @pytest.mark.parametrize("library", ["numpy", pytest.param("torch", marks=pytest.mark.torch)])
 @pytest.mark.parametrize("keywords", [{}, {"slot_dtype": "bfloat16"}, {"use_ema": True, "clipnorm": 0.7}], ids=str)
 def test_sixteen_bits_are_rounded_once_and_alike(library, dtype, keywords, monkeypatch):
-    from gradwise.optimizers.core.fused import plan
+    from gradwise.optimizers.core.fused import general
 
     def given(library, seed):
         return [array(library, value.astype(numpy_dtype(dtype))) for value in arrays(np.float32, seed)]
@@ -95,7 +95,7 @@ def test_sixteen_bits_are_rounded_once_and_alike(library, dtype, keywords, monke
             after.append([read(parameter).copy() for parameter in parameters])
         return optimizer, after
 
-    monkeypatch.setattr(plan, "_BATCH", 10)
+    monkeypatch.setattr(general, "_BATCH", 10)
     optimizer, (*_, result) = run(library, True)
     assert [group.way for group in optimizer.execution_report()] == ["fused"]
     assert same_bits(result, run("numpy", False)[1][-1])

@@ -180,9 +180,9 @@ def test_without_the_compiler(library, monkeypatch):
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))), ids=str)
 def test_slots_of_another_order(library, order, monkeypatch):
     """As after loading what was saved of other parameters: they pass through copies, in batches."""
-    from gradwise.optimizers.core.fused import plan
+    from gradwise.optimizers.core.fused import general
 
-    monkeypatch.setattr(plan, "_BATCH", 10)
+    monkeypatch.setattr(general, "_BATCH", 10)
     drawn = Orders(4, [(2, 3, 4), (5, 6), (3,)])
     values = drawn.values()
     plain, laid = [value.copy() for value in values], [of_library(library, v) for v in drawn.laid(values)]
