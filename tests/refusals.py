@@ -8,8 +8,9 @@ import pytest
 
 from gradwise.backends import HOST, Variable, backend_of
 from gradwise.optimizers import Optimizer
+from gradwise.optimizers.core.cells import Cells
 
-CACHES = ("_templates", "fusion", "_apart", "_remembered", "_taken")
+CACHES = ("_templates", "fusion", "_remembered", "taken")
 """What an optimizer may change without anyone seeing it."""
 
 
@@ -17,7 +18,7 @@ def photograph(thing):
     """Everything that could change about a thing: types, identities, dtypes, bytes, names, attributes."""
     if isinstance(thing, Variable):
         return {name: photograph(value) for name, value in vars(thing).items() if name != "_backend"}
-    if isinstance(thing, Optimizer):
+    if isinstance(thing, (Optimizer, Cells)):
         return {name: photograph(value) for name, value in vars(thing).items() if name not in CACHES}
     if isinstance(thing, dict):
         return {key: photograph(value) for key, value in thing.items()}
