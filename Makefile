@@ -57,8 +57,8 @@ bench: $(BENCH_ENV)  ## time steps side by side with torch, optax and Keras; arg
 parity: $(TEST_ENV)  ## measure distances from the reference vectors; PARITY=--check only compares with the README's
 	@$(VENV)/bin/python tests/parity_table.py $(PARITY)
 
-mutants: $(TEST_ENV)  ## change every formula in every small way; fail if the reference vectors do not notice
-	@$(VENV)/bin/python tests/mutation_score.py
+mutants: $(TEST_ENV)  ## change every formula in every small way; fail if the vectors do not notice; ONLY=lion.keras for one
+	@$(VENV)/bin/python tests/mutation_score.py $(addprefix --only ,$(ONLY))
 
 new-optimizer: $(TEST_ENV)  ## NAME=Lion: the files of a new algorithm, to be filled in (CONTRIBUTING.md)
 	@$(VENV)/bin/python tests/new_optimizer.py $(NAME)

@@ -57,7 +57,7 @@ class NAME(Optimizer):
         self.momentums = self.add_optimizer_variables(variables, "momentum")
 
     def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
-        momentum = self.momentums[self._get_variable_index(variable)]
+        momentum = self.momentums[self.variable_index(variable)]
         self.assign(momentum, ops.moving_average(momentum, gradient, self.beta_1))
         self.assign_sub(variable, momentum * learning_rate)
 '''
@@ -75,7 +75,8 @@ HYPERPARAMETERS = {"learning_rate": 0.001, "beta_1": 0.9, "weight_decay": 0.0}
 
 
 def rule(now: Now, s: Slots, g: Any) -> Any:
-    """From the paper and the frameworks' documentation, not from the class: slow and obvious."""
+    """From the paper and the frameworks' documentation, not from the class: slow and obvious, and without an `if` on
+    what is an element's; see `Record.rule`."""
     h = now.h
     s["momentum"] = h["beta_1"] * s["momentum"] + (1 - h["beta_1"]) * g
     return now.rate * s["momentum"]

@@ -183,7 +183,9 @@ class Record:
         hyperparameters: what each convention knows, with its defaults, in the order of the class's arguments. A weight
             decay of 0 is none.
         formula: for `vectors/README.md`: the heading, and the rule in words; none where another's heading names it.
-        rule: the twin's: for one element, it changes the slots and returns what is subtracted from the parameter.
+        rule: the twin's: for one element, it changes the slots and returns what is subtracted from the parameter. It is
+            made of arithmetic, `abs`, `max`, and what `exact` has (`mp.sqrt`, `sign`, `one_minus_power`), and asks
+            nothing of the element's numbers with `if`: `twin_floats` puts arrays of floats in their place.
         slots: what the rule remembers of an element, by hyperparameters.
         starts: where slots start that do not from 0: the hyperparameter's name, by the slot's.
         product: what it keeps besides, if anything.
