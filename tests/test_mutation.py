@@ -20,6 +20,7 @@ from mutation.mutants import Mutant, mutants_of, place_of
 from mutation.operators import OPERATORS, Surroundings, statement_dropped
 from mutation.score import Score, score_of
 from mutation.states import LENGTH, cells_of, run_of, same
+from rules import records
 from twin import Twin
 
 from gradwise import optimizers
@@ -200,6 +201,16 @@ def test_an_error_is_noticed():
     broken = by_hand("Adadelta", f"step * {RATE})", "unknown * learning_rate)")
     assert Vectors("Adadelta", "keras").killer_of(broken) is not None
     assert not Equivalence("Adadelta", "keras", 100).holds(broken)
+
+
+@pytest.mark.parametrize(("algorithm", "convention"), [each for each in available() if records()[each[0]].signs])
+def test_what_a_sign_hides_is_noticed_in_the_slots(algorithm, convention):
+    """Without the small part of a memory, no sign in any case is another one."""
+    dropped = [mutant for mutant in mutants_of(algorithm)
+               if mutant.function.name == "moving_average" and "past * most + new * weight" in str(mutant)]  # fmt: skip
+    assert dropped
+    vectors = Vectors(algorithm, convention)
+    assert all(vectors.killer_of(mutant) for mutant in dropped)
 
 
 def test_judging_leaves_the_optimizers_as_they_were():

@@ -6,14 +6,19 @@ from collections.abc import Iterator
 from typing import Any
 
 from parity_table import STEPS, allowed, kept
+from rules import records
 from vector_runs import distances, optimizer_of, run
 
-from gradwise.vectors import Case, load
+from gradwise.vectors import Case, Step, distance, load
 
 from .formulas import formula_of
 from .mutants import Mutant, Place, installed, place_of, reached
 
 DTYPE = "float64"
+
+SLOTS = 2.0**10
+"""How far a slot may be from a case, where it is looked at: one that passes by zero has lost some digits, and what a
+mutant changes is far more."""
 
 
 class Vectors:
@@ -42,13 +47,16 @@ class Vectors:
         return None
 
     def notices(self, position: int) -> bool:
-        """Whether the optimizer, as it is now, is beyond the bound of a case in any step, or counts steps wrongly."""
+        """Whether the optimizer, as it is now, is beyond the bound of a case in any step, or counts steps wrongly, or
+        has wrong slots that no parameter shows."""
         case = self.cases[position]
         optimizer = optimizer_of(case, jit_compile=False)
         steps = distances(case, run(case, optimizer, "numpy", DTYPE, "imperative"), DTYPE)
         return any(
-            not distance <= bound(case, number) or counts_of(optimizer) != counts
-            for number, (distance, counts) in enumerate(zip(steps, expected_counts(case), strict=True), 1)
+            not farthest <= bound(case, number)
+            or counts_of(optimizer) != counts
+            or not hidden_distance(case, case.steps[number - 1], optimizer) <= SLOTS
+            for number, (farthest, counts) in enumerate(zip(steps, expected_counts(case), strict=True), 1)
         )
 
 
@@ -56,6 +64,19 @@ def bound(case: Case, step: int) -> float:
     """How far from a case a run may be after a step: the published bound of the way that is run here."""
     published = kept()["NumPy, whole arrays"][DTYPE][f"{case.algorithm.lower()}.{case.convention}"]
     return allowed(case, next(each for last, each in zip(STEPS, published, strict=True) if step <= last))
+
+
+def hidden_distance(case: Case, step: Step, optimizer: Any) -> float:
+    """The largest distance of a slot from the case, where a step takes a sign, which hides what it is taken of; 0 where
+    parameters follow from the slots, or the case says nothing of these."""
+    if step.slots is None or not records()[case.algorithm].signs:
+        return 0.0
+    names = list(case.parameters)
+    return max(
+        distance(record.cell.numpy(), step.slots[record.name][names[record.position]], DTYPE)
+        for record in optimizer.all_records()
+        if record.name in step.slots
+    )
 
 
 def counts_of(optimizer: Any) -> list[int]:
