@@ -12,15 +12,17 @@ from .adam import Adam
 from .adamax import Adamax
 from .adamw import AdamW
 from .core.optimizer import Optimizer
+from .lion import Lion
 from .nadam import Nadam
 from .rmsprop import RMSprop
 from .sgd import SGD
 
 __all__ = [
-    "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Nadam", "RMSprop", "deserialize", "get", "serialize",
+    "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "Nadam", "RMSprop", "deserialize", "get",
+    "serialize",
 ]  # fmt: skip
 
-ALGORITHMS: tuple[type[Optimizer], ...] = (SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Adamax, Nadam)
+ALGORITHMS: tuple[type[Optimizer], ...] = (SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Adamax, Nadam, Lion)
 """Every algorithm. Adding one is a file, and here its import, its name and its place."""
 
 _BY_NAME = {algorithm.__name__.lower(): algorithm for algorithm in ALGORITHMS}

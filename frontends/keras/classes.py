@@ -11,7 +11,7 @@ from .adapter import Adapter
 from .registration import registered
 from .table import Row
 
-__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Nadam", "RMSprop"]
+__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "Nadam", "RMSprop"]
 
 
 @registered
@@ -155,6 +155,23 @@ class Nadam(Adapter):
     """
 
     row: ClassVar[Row] = Row(core.Nadam, keras.optimizers.Nadam, schedule_decay=1.0)
+
+
+@registered
+class Lion(Adapter):
+    """`gradwise.optimizers.Lion`, as keras.optimizers.Lion.
+
+    Args:
+        learning_rate: 0.001.
+        beta_1: in [0, 1], for the sign. 0.9.
+        beta_2: in [0, 1], for the momentum. 0.99.
+        *common: see the module.
+
+    Raises:
+        TypeError, ValueError: see `Adapter`.
+    """
+
+    row: ClassVar[Row] = Row(core.Lion, keras.optimizers.Lion)
 
 
 OWN = {name.lower(): globals()[name] for name in __all__}

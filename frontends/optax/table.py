@@ -76,6 +76,7 @@ DECAY_SCHEDULE = Piece(lambda: optax.add_decayed_weights(float))
 MOMENTS = Piece(optax.scale_by_adam, {"mu": "momentum", "nu": "velocity"})
 MAXIMA = Piece(optax.scale_by_amsgrad, {"mu": "momentum", "nu": "velocity", "nu_max": "velocity_hat"})
 INFINITY_MOMENTS = Piece(optax.scale_by_adamax, {"mu": "momentum", "nu": "norm"})
+SIGNED_MOMENTS = Piece(optax.scale_by_lion, {"mu": "momentum"})
 SQUARES = Piece(optax.scale_by_rss, {"sum_of_squares": "accumulator"})
 SQUARES_AND_STEPS = Piece(optax.scale_by_adadelta, {"e_g": "accumulated_grad", "e_x": "accumulated_delta_var"})
 MEAN_SQUARES = {
@@ -173,6 +174,12 @@ ROWS = {
                 "bias_correction": "bias_correction",
             },
             _rms,
+        ),
+        Row(
+            "lion",
+            optimizers.Lion,
+            {"b1": "beta_1", "b2": "beta_2", **_DECAYED},
+            lambda given: (SIGNED_MOMENTS, _decay(given), _rate(given)),
         ),
     )
 }

@@ -74,7 +74,8 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, StatelessOptimizer, SavedO
 
     NaN and infinity in a gradient are not searched for: they go through the formula to the same element of the
     parameter and of its slots, and to no other. NaN makes the element NaN; an infinity makes it infinite in SGD (NaN
-    where its weight is 0) and NaN in all others, where it is divided by its own size. `clipvalue` limits an infinity.
+    where its weight is 0), is a step like any other in Lion, which takes its sign, and makes it NaN in all others,
+    where it is divided by its own size. `clipvalue` limits an infinity.
     Clipping by norms spreads: with `clipnorm` an infinite norm leaves NaN where the gradient was infinite and 0 in the
     rest of that gradient, and a NaN norm makes all of that gradient NaN. With a global norm the same holds of all
     gradients together; in conventions "keras" and "keras2" an infinite norm, too, makes every gradient NaN.
