@@ -193,6 +193,14 @@ def test_pickled_objects_in_a_file_are_not_read(position, tmp_path, trap):
         optimizer.load_own_variables(opened)
 
 
+def test_what_another_version_pickled_says_so():
+    """It would go on with fresh slots."""
+    state = Adam().__getstate__()
+    del state["cells"]
+    with refused(ValueError, "Adam", "pickled", "another version", "set_weights"):
+        Adam.__new__(Adam).__setstate__({**state, "_iterations": 3})
+
+
 def test_configurations_are_data(trap, without_pickle):
     code = "gAN9cQAu"
     for hostile in (

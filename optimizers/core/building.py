@@ -67,6 +67,11 @@ class CellKeeper(Rule):
         return {**state, "cells": self.cells.copied()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        if not isinstance(state.get("cells"), Cells):
+            raise ValueError(
+                f"This {type(self).__name__} was pickled by another version of gradwise, which keeps its state in "
+                "another way: load it there, and carry it over by get_config, variables and set_weights."
+            )
         self._reset_structure()
         vars(self).update(state)
         self.cells.loaded = bool(self.cells.parameters)

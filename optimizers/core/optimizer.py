@@ -72,6 +72,8 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, StatelessOptimizer, SavedO
         ValueError: if an argument is unknown, out of its range, or has no meaning in the convention; the value at which
             it changes nothing is allowed everywhere.
 
+    What an optimizer keeps is its `cells`: parameters, slots, numbers and counts; see `core/cells.py`.
+
     NaN and infinity in a gradient are not searched for: they go through the formula to the same element of the
     parameter and of its slots, and to no other. NaN makes the element NaN; an infinity makes it infinite in SGD (NaN
     where its weight is 0), is a step like any other in Lion, which takes its sign, and makes it NaN in all others,
