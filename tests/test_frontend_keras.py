@@ -105,6 +105,7 @@ STATEFUL = {
 NOT_AS_KERAS = {
     "sgd_test.py::SGDTest::test_invalid_momentum": "the message is gradwise's: `momentum` must be a number in [0, 1]",
     "nadam_test.py::NadamTest::test_build_with_empty_var_list": "it reads a private attribute, _u_product",
+    "lion_test.py::LionTest::test_invalid_beta_1": "the message is gradwise's: `beta_1` must be a number in [0, 1]",
     "optimizer_test.py::OptimizerTest::test_clip_args": "the message is gradwise's: only one of `clipnorm`, ...",
 }
 SPARSE = "optimizer_sparse_test.py::OptimizerSparseTest::test_sparse_gradients_"
