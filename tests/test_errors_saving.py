@@ -201,6 +201,12 @@ def test_what_another_version_pickled_says_so():
         Adam.__new__(Adam).__setstate__({**state, "_iterations": 3})
 
 
+def test_where_the_state_is_kept_is_not_taken_by_something_else():
+    optimizer = Adam()
+    with refused(AttributeError, "Adam", "cells", keeps=[optimizer]):
+        optimizer.cells = []
+
+
 def test_configurations_are_data(trap, without_pickle):
     code = "gAN9cQAu"
     for hostile in (

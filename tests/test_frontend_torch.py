@@ -59,6 +59,16 @@ def test_the_module_stands_for_torch_optim():
     assert issubclass(optim.AdamW, optim.Adam)
 
 
+def test_pickles_name_the_classes_where_users_import_them():
+    """Whatever file they stand in: what was pickled is found when that changes."""
+    from gradwise.frontends import torch as module
+
+    kinds = [vars(module)[name] for name in module.__all__]
+    ours = [kind for kind in kinds if isinstance(kind, type) and kind.__module__.startswith("gradwise.")]
+    assert len(ours) >= 8
+    assert {kind.__module__ for kind in ours} == {module.__name__}
+
+
 def test_arguments_by_position():
     adam = ours("Adam")(parameters(), 0.1, (0.5, 0.6), 1e-3, 0.2, True)
     assert adam.defaults["betas"] == (0.5, 0.6) and adam.defaults["weight_decay"] == 0.2 and adam.defaults["amsgrad"]

@@ -91,18 +91,14 @@ class Table:
         size = ITEM_SIZES[self.gradients]
         return bool(still_apart.run(addresses, before, self.sizes, size, written.starts, written.ends))
 
-    def write(self, kernels: Kernels, addresses: Any, scalars: Sequence[Sequence[float]]) -> None:
-        """Run a program that writes; return when all is written.
+    def writing(self, kernels: Kernels, addresses: Any, scalars: Sequence[Sequence[float]]) -> functools.partial[Any]:
+        """A call that runs a program that writes, and returns when all is written.
 
         Args:
             kernels: of a program without reductions.
             addresses: for each parameter, where each of its arrays starts in this step; the gradient's is the last.
             scalars: one line for all parameters, or one for each.
         """
-        self.writing(kernels, addresses, scalars)()
-
-    def writing(self, kernels: Kernels, addresses: Any, scalars: Sequence[Sequence[float]]) -> functools.partial[Any]:
-        """What `write` does, as a call."""
         return self._ready(kernels, addresses, scalars, _NO_SUMS, whole_blocks=False)
 
     def read(self, kernels: Kernels, addresses: Any, scalars: Sequence[Sequence[float]]) -> list[list[float]]:
@@ -110,7 +106,7 @@ class Table:
 
         Args:
             kernels: of a program with reductions and without outputs.
-            addresses: as for `write`.
+            addresses: as for `writing`.
             scalars: one line for all parameters, or one for each.
         """
         sums = numpy.empty((int((-(-self.sizes // BLOCK)).sum()), len(kernels.program.reductions)))
