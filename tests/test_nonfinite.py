@@ -81,9 +81,9 @@ def steps(way, make, bad):
     for pair in gradients:
         optimizer.apply([array(library, gradient) for gradient in pair], cells)
         found = {(name, "parameter"): read(cell) for name, cell in zip(("kernel", "bias"), cells, strict=True)}
-        for record in optimizer.all_records():
-            if record.cell.shape:
-                found["kernel" if record.position == 0 else "bias", record.name] = record.cell.numpy()
+        for named in optimizer.named_cells():
+            if named.cell.shape:
+                found["kernel" if named.position == 0 else "bias", named.name] = named.cell.numpy()
         history.append(found)
     return history
 

@@ -122,8 +122,8 @@ def imperative(case: Case, optimizer: Any, library: str, dtype: str, compiled: b
 def weight(case: Case, optimizer: Any, cell: Any) -> Any:
     """What a cell of a built optimizer holds before the first step."""
     own = {"iteration": case.iterations, "learning_rate": optimizer.learning_rate}
-    record = next((record for record in optimizer.all_records() if record.cell is cell), None)
-    if record is None:
+    named = next((named for named in optimizer.named_cells() if named.cell is cell), None)
+    if named is None:
         return np.asarray(own[cell.name])
-    value = {**case.slots, **numbers_of(case)}[record.name]
-    return np.asarray(value if record.position is None else value[list(case.parameters)[record.position]])
+    value = {**case.slots, **numbers_of(case)}[named.name]
+    return np.asarray(value if named.position is None else value[list(case.parameters)[named.position]])

@@ -12,7 +12,7 @@ import keras
 
 from ...backends import HOST, compiler_graph, compute_dtype, leaves_scopes
 from ...optimizers import Optimizer
-from ...optimizers.core.cells import Record
+from ...optimizers.core.cells import NamedCell
 from ...optimizers.core.hyperparameters import LEARNING_RATE
 from .host import in_order, in_stateless_scope, model_starting_to_train, outside_of_compiler
 from .linking import Link
@@ -148,7 +148,7 @@ class Adapter(keras.optimizers.Optimizer):
                 for v in variables
             ]
             set_untracked(self, "_accumulated_gradients", accumulators)
-        numbers = [link.made[record.cell] for record in self.core.all_records() if record.position is None]
+        numbers = [link.made[named.cell] for named in self.core.named_cells() if named.position is None]
         self._variables[before:] = in_order(self._variables[before:], averages, accumulators, numbers)
         set_untracked(self, "_trainable_variables_indices", positions)
         set_untracked(self, "_places", {self._var_key(variable): place for place, variable in enumerate(plainly)})
@@ -156,10 +156,10 @@ class Adapter(keras.optimizers.Optimizer):
         self._exclude()
         self.built = True
 
-    def _made(self, record: Record, initial: Any, reference: keras.Variable | None) -> keras.Variable:
+    def _made(self, named: NamedCell, initial: Any, reference: keras.Variable | None) -> keras.Variable:
         """A Keras Variable for a cell of the core, which may belong to one of the model's."""
-        dtype = record.cell.dtype_name
-        if record.cell.backend is HOST:
+        dtype = named.cell.dtype_name
+        if named.cell.backend is HOST:
             parameters = self.core.cells.parameters[:1]
             kinds = {compute_dtype(cell.dtype_name) for cell in parameters} or {keras.config.floatx()}
             dtype = "int" if isinstance(initial, int) else kinds.pop()
@@ -168,11 +168,11 @@ class Adapter(keras.optimizers.Optimizer):
                 variable = keras.Variable(initial, dtype=dtype, trainable=False)
                 self._track_variable(variable)
                 return variable
-        name = record.name.replace("/", "_")
+        name = named.name.replace("/", "_")
         if reference is not None:
             name = f"{reference.path.replace('/', '_')}_{name}"
         # A slot is spread over devices as its variable.
-        layout = getattr(reference, "_layout", None) if record.cell.backend is not HOST else None
+        layout = getattr(reference, "_layout", None) if named.cell.backend is not HOST else None
         # Older releases have no layouts, in variables and here.
         placed = {} if layout is None else {"layout": layout}
         with keras.name_scope(self.name, caller=self):

@@ -14,13 +14,13 @@ import keras
 from ...backends import HOST, BuildScope, StepScope, Variable, commit, ops
 from ...backends.interruptions import Undisturbed
 from ...optimizers import Optimizer
-from ...optimizers.core.cells import Record
+from ...optimizers.core.cells import NamedCell
 from ...optimizers.core.prepared import make
 from .host import LentScope, get_stateless_scope, held_in_scope
 from .schedules import plain
 
-Make = Callable[[Record, Any, "keras.Variable | None"], keras.Variable]
-"""Makes a Keras Variable for a record of the core, with a first value and the model's Variable that it belongs to."""
+Make = Callable[[NamedCell, Any, "keras.Variable | None"], keras.Variable]
+"""Makes a Keras Variable for a cell of the core, with a first value and the model's Variable that it belongs to."""
 
 
 _item = operator.methodcaller("item")
@@ -87,15 +87,15 @@ class Link:
         self.made: dict[Variable, keras.Variable] = {}
         self._slots: list[_Slot] = []
         self._numbers: list[_Number] = []
-        for record in core.all_records():
-            initial = scope.get(record.cell)
-            reference = None if record.position is None else self.variables[record.position]
-            variable = self.made[record.cell] = make(record, initial, reference)
-            if record.cell.backend is HOST:
-                record.cell.array = initial
-                self._numbers.append(_Number(record.cell, variable))
+        for named in core.named_cells():
+            initial = scope.get(named.cell)
+            reference = None if named.position is None else self.variables[named.position]
+            variable = self.made[named.cell] = make(named, initial, reference)
+            if named.cell.backend is HOST:
+                named.cell.array = initial
+                self._numbers.append(_Number(named.cell, variable))
             else:
-                self._slots.append(_Slot(record.cell, variable))
+                self._slots.append(_Slot(named.cell, variable))
         self._shared: list[Any] = []
         self._owners: list[keras.Variable] = []
         self._places = {id(variable): position for position, variable in enumerate(self.variables)}
@@ -246,7 +246,7 @@ class Link:
             # It may be a NumPy array or, on JAX, a sparse one.
             aligned[position] = keras.ops.convert_to_tensor(gradient, sparse=False)
         own = [iterations, *([] if rate is None else [rate])]
-        state = [*own, *(self.made[record.cell] for record in self.core.all_records())]
+        state = [*own, *(self.made[named.cell] for named in self.core.named_cells())]
         values = [self._value_at(position) for position in range(len(self.variables))]
         changed, after = self.core.stateless_apply([plain(variable) for variable in state], aligned, values)
         pairs = [

@@ -202,7 +202,7 @@ class Linker:
         if lacking:
             other = self._make()
             self._build_for(other, [self._views[place] for place in lacking], lacking)
-            for cell, name, position in other.all_records():
+            for cell, name, position in other.named_cells():
                 fresh[name, None if position is None else lacking[position]] = cell.array
         return rule, fresh
 
@@ -212,7 +212,7 @@ class Linker:
     def _columns_of(self, rule: Optimizer) -> list[_Column]:
         """What is to be linked, in the order in which it was made."""
         columns: dict[Any, tuple[list[Variable], list[int]]] = {}
-        for cell, name, position in rule.all_records():
+        for cell, name, position in rule.named_cells():
             kind = name, position is None, cell.backend is HOST
             if kind not in columns:
                 columns[kind] = [], []

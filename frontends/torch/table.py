@@ -110,15 +110,15 @@ class Row:
             ]
         )
 
-    def state_key(self, record: str) -> str | None:
+    def state_key(self, name: str) -> str | None:
         """The key under which a cell's content is stored, or None."""
-        return self.keys.get(record)
+        return self.keys.get(name)
 
     def pieces(self, attributes: Mapping[str, Any]) -> set[str]:
         """The keys of all that a core with these attributes keeps in the state."""
         built = self.make(attributes)
         built.build([torch.zeros(1, device="cpu")])
-        keys = {self.state_key(record.name) for record in built.all_records()}
+        keys = {self.state_key(named.name) for named in built.named_cells()}
         return {key for key in (*keys, self.iterations) if key is not None}
 
     def attributes(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -215,20 +215,23 @@ class OwnRow(Row):
         self.slot_dtype = self.template.slot_dtype
         built = self.template.unbuilt_copy()
         built.build([torch.zeros(1)])
-        records = built.all_records()
+        named_cells = built.named_cells()
         super().__init__(
             type(template),
             {"lr": rate, **public},
             {},
             hyperparameters,
-            slots={r.name: r.name for r in records if r.position is not None and r.cell.backend is not HOST},
-            numbers={name: name for name in (self.iterations, *(r.name for r in records if r.cell.backend is HOST))},
+            slots={name: name for cell, name, place in named_cells if place is not None and cell.backend is not HOST},
+            numbers={
+                name: name
+                for name in (self.iterations, *(name for cell, name, _ in named_cells if cell.backend is HOST))
+            },
         )
-        self.own_keys = frozenset((self.iterations, *(record.name for record in records)))
+        self.own_keys = frozenset((self.iterations, *(named.name for named in named_cells)))
 
-    def state_key(self, record: str) -> str | None:
+    def state_key(self, name: str) -> str | None:
         """The cell's own name."""
-        return record
+        return name
 
     def make(self, attributes: Mapping[str, Any]) -> Optimizer:
         """A copy of the optimizer with these attributes. A schedule stays until the group has another rate."""

@@ -25,7 +25,7 @@ from ...backends import (
     value_of,
     values_of,
 )
-from .cells import Cells, Record
+from .cells import Cells, NamedCell
 from .checks import as_list, check_one_backend, check_parameter
 from .configuration import STRUCTURE, has_cells, restore, shallow, snapshot
 from .insertion import Insertion
@@ -150,8 +150,8 @@ class CellKeeper(Rule):
         self.cells.grouped = grouped = [[parameter] for parameter in self.cells.parameters]
         numbers: list[list[Variable]] = [[] for _ in self.cells.parameters]
         self.cells.numbers = numbers
-        records = self.all_records()
-        for cell, _, position in records:
+        named_cells = self.named_cells()
+        for cell, _, position in named_cells:
             if position is None:
                 continue
             if cell.backend is HOST:
@@ -161,7 +161,7 @@ class CellKeeper(Rule):
                 grouped[position].append(cell)
         counted = [keeper.cells.steps for keeper in self.all_optimizers() if keeper.cells.steps]
         self.cells.counts = [list(cells) for cells in zip(*counted, strict=True)]
-        self.cells.shared = [record.cell for record in records if record.position is None]
+        self.cells.shared = [named.cell for named in named_cells if named.position is None]
 
     def take_in(self, other: CellKeeper, insertion: Insertion) -> None:
         """Go on with the parameters of another optimizer too, which was made alike and built for further ones.
@@ -180,9 +180,9 @@ class CellKeeper(Rule):
             vars(keeper)[name] = insertion.joined(cells, more)
         for own, further in pairs:
             if not insertion.behind:
-                own.cells.records = _moved(own.cells.records, insertion.known)
+                own.cells.named = _moved(own.cells.named, insertion.known)
                 own.cells.index = {key: insertion.known[at] for key, at in own.cells.index.items()}
-            own.cells.records += _moved(further.cells.records, insertion.further)
+            own.cells.named += _moved(further.cells.named, insertion.further)
             own.cells.index |= {key: insertion.further[at] for key, at in further.cells.index.items()}
             own.cells.taken = {}
             for name in _OF_EACH:
@@ -202,12 +202,12 @@ class CellKeeper(Rule):
         """The cells that count steps."""
         return {self.cells.iterations, *(cell for keeper in self.all_optimizers() for cell in keeper.cells.steps)}
 
-    def all_records(self) -> list[Record]:
-        """This optimizer's records and those of the optimizers inside it, under names that are unique."""
-        records = list(self.cells.records)
+    def named_cells(self) -> list[NamedCell]:
+        """This optimizer's cells and those of the optimizers inside it, under names that are unique."""
+        named_cells = list(self.cells.named)
         for prefix, nested in self.nested_optimizers():
-            records += [record._replace(name=f"{prefix}/{record.name}") for record in nested.all_records()]
-        return records
+            named_cells += [named._replace(name=f"{prefix}/{named.name}") for named in nested.named_cells()]
+        return named_cells
 
     def unbuilt_copy(self) -> Any:
         """An instance with the same configuration and no cells."""
@@ -378,10 +378,10 @@ class CellKeeper(Rule):
             positions: of their parameters; None for what a whole step shares.
         """
         if not self.cells.taken:
-            for record in self.cells.records:
-                self.cells.taken.setdefault(record.name, set()).add(record.position)
+            for named in self.cells.named:
+                self.cells.taken.setdefault(named.name, set()).add(named.position)
         called = [self._unused(name, positions) for name in names]
-        self.cells.records += _records(
+        self.cells.named += _named(
             itertools.chain.from_iterable(zip(*columns, strict=True)),
             itertools.chain.from_iterable(zip(*called, strict=True)),
             [position for position in positions for _ in names],
@@ -410,7 +410,7 @@ class CellKeeper(Rule):
     def variables(self) -> list[Variable]:
         """All state: step count, learning rate (unless it is a schedule), then slots in the order of their creation."""
         own = [self.cells.iterations] + ([self.cells.rate] if self._rate_is_state() else [])
-        return own + [record.cell for record in self.all_records()]
+        return own + [named.cell for named in self.named_cells()]
 
     def _rate_is_state(self) -> bool:
         raise NotImplementedError
@@ -455,7 +455,7 @@ def _guarded(build: Callable[..., None]) -> Callable[..., None]:
         cells = self._cells_for(variables)
         before = snapshot(self)
         self._pristine = {name: shallow(value) for name, value in vars(self).items() if name not in STRUCTURE}
-        self.cells.records, self.cells.taken = [], {}
+        self.cells.named, self.cells.taken = [], {}
         self._building = True
         try:
             self._adopt(variables, cells)
@@ -470,16 +470,16 @@ def _guarded(build: Callable[..., None]) -> Callable[..., None]:
     return guarded
 
 
-def _records(cells: Iterable[Variable], names: Iterable[str], positions: Iterable[int | None]) -> list[Record]:
-    """A record of each cell."""
+def _named(cells: Iterable[Variable], names: Iterable[str], positions: Iterable[int | None]) -> list[NamedCell]:
+    """Each cell with its name."""
     # Of thousands a call for each takes twice as long.
-    return list(map(functools.partial(tuple.__new__, Record), zip(cells, names, positions, strict=True)))
+    return list(map(functools.partial(tuple.__new__, NamedCell), zip(cells, names, positions, strict=True)))
 
 
-def _moved(records: Sequence[Record], places: Sequence[int]) -> list[Record]:
-    """Records of cells that belong to parameters, which stand in other places now."""
-    cells, names, positions = zip(*records, strict=True) if records else ((), (), ())
-    return _records(cells, names, map(places.__getitem__, positions))
+def _moved(named_cells: Sequence[NamedCell], places: Sequence[int]) -> list[NamedCell]:
+    """Cells that belong to parameters, which stand in other places now."""
+    cells, names, positions = zip(*named_cells, strict=True) if named_cells else ((), (), ())
+    return _named(cells, names, map(places.__getitem__, positions))
 
 
 def _joined_lists(
@@ -491,7 +491,7 @@ def _joined_lists(
         LookupError: if it made something else.
     """
     counts = len(own.cells.parameters), len(further.cells.parameters)
-    if own._excluded or own._tree is not None or any(record.position is None for record in further.cells.records):
+    if own._excluded or own._tree is not None or any(named.position is None for named in further.cells.named):
         raise LookupError("something belongs to no parameter, or to one that was chosen")
     found = []
     for name, value in vars(own).items():

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ...backends import HOST, Variable
 
 
-class Record(NamedTuple):
+class NamedCell(NamedTuple):
     """A cell an optimizer made: its name, and the parameter it belongs to (None for what a whole step shares)."""
 
     cell: Variable
@@ -24,7 +24,7 @@ class Cells:
         rate: the learning rate, where that is no schedule.
         parameters: in the order in which `build` was given them.
         index: the position of each parameter by the identity of its cell, and of what `build` was given for it.
-        records: what was made, in that order.
+        named: what was made, in that order.
         taken: for each name of a cell the positions of the parameters that have one; found again where it is empty.
         grouped: for each parameter its own cell and those of its slots.
         numbers: for each parameter its numbers on the host.
@@ -42,7 +42,7 @@ class Cells:
         self.rate = Variable.scalar(0.0, "learning_rate")
         self.parameters: list[Variable] = []
         self.index: dict[int, int] = {}
-        self.records: list[Record] = []
+        self.named: list[NamedCell] = []
         self.taken: dict[str, set[int | None]] = {}
         self.grouped: list[list[Variable]] = []
         self.numbers: list[list[Variable]] = []

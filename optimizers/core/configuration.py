@@ -162,7 +162,7 @@ def restore(keeper: Configured, before: Snapshot) -> None:
             if contents is not value:
                 value.clear()
                 value.extend(contents) if isinstance(value, list) else value.update(contents)
-    # Which is known from the records.
+    # Which is known from the named cells.
     keeper.cells.taken = {}
 
 

@@ -118,15 +118,15 @@ class FunctionalOptimizer(UpdateRule):
         like = tree.leaves[0] if tree.leaves else None
         slots: dict[str, list[Any]] = {name: [None] * len(tree.leaves) for name in template.cells.slot_names}
         scalars: dict[str, Any] = {}
-        for record in template.all_records():
+        for named in template.named_cells():
             with scope:
-                value = scope.get(record.cell)
+                value = scope.get(named.cell)
             if backend_of(value) is HOST:
                 value = backend.number(value, like)
-            if record.position is not None:
-                slots[record.name][record.position] = value
+            if named.position is not None:
+                slots[named.name][named.position] = value
             else:
-                scalars[record.name] = value
+                scalars[named.name] = value
         rate = None if self._schedule is not None else _carried(self.cells.rate.value, backend, like)
         return OptimizerState(backend.number(0, like), rate, _built(template, tree, slots), scalars)
 
@@ -385,12 +385,12 @@ class FunctionalOptimizer(UpdateRule):
         like = template
         if not cells:
             like, _ = self._with_fixed_slots()._new_template(Tree(NUMPY.full((1, 1), 0.0, "float32", None)))
-        names = (record.name for record in like.all_records() if record.position is not None)
+        names = (named.name for named in like.named_cells() if named.position is not None)
         template.cells.slot_names = list(dict.fromkeys(names))
         template._bare_names = {
-            record.name
-            for record in like.all_records()
-            if record.position is not None and _differs(record.cell, like.cells.parameters[record.position])
+            named.name
+            for named in like.named_cells()
+            if named.position is not None and _differs(named.cell, like.cells.parameters[named.position])
         }
         return template, scope
 
@@ -460,9 +460,9 @@ def _state_cells(
 ) -> tuple[list[Variable], list[Any], list[Any]]:
     """The template's cells, what the state holds for them, and for slots the parameter they lie beside."""
     _check_state(state)
-    records = template.all_records()
+    named_cells = template.named_cells()
     slot_names = set(template.cells.slot_names)
-    scalar_names = {record.name for record in records if record.position is None}
+    scalar_names = {named.name for named in named_cells if named.position is None}
     if slot_names != set(state.slots) or scalar_names != set(state.scalars):
         raise ValueError(
             f"The state has slots {sorted(state.slots)} and scalars {sorted(state.scalars)}; {template.name!r} needs "
@@ -478,11 +478,11 @@ def _state_cells(
         cells.append(template.cells.rate)
         values.append(state.learning_rate)
     beside: list[Any] = [None] * len(cells)
-    for record in records:
-        value = state.scalars[record.name] if record.position is None else leaves[record.name][record.position]
-        cells.append(record.cell)
+    for named in named_cells:
+        value = state.scalars[named.name] if named.position is None else leaves[named.name][named.position]
+        cells.append(named.cell)
         values.append(value)
-        beside.append(None if record.position is None else tree.leaves[record.position])
+        beside.append(None if named.position is None else tree.leaves[named.position])
     return cells, values, beside
 
 
@@ -504,11 +504,11 @@ def _state_of(template: FunctionalOptimizer, tree: Tree, before: OptimizerState,
     rate = None if before.learning_rate is None else next(remaining)
     slots: dict[str, list[Any]] = {name: [None] * len(tree.leaves) for name in before.slots}
     scalars: dict[str, Any] = {}
-    for record, value in zip(template.all_records(), remaining, strict=True):
-        if record.position is None:
-            scalars[record.name] = value
+    for named, value in zip(template.named_cells(), remaining, strict=True):
+        if named.position is None:
+            scalars[named.name] = value
         else:
-            slots[record.name][record.position] = value
+            slots[named.name][named.position] = value
     return OptimizerState(iterations, rate, _built(template, tree, slots), scalars)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...backends import Scope, Variable
-from .cells import Record
+from .cells import NamedCell
 from .configuration import Configured
 
 
@@ -34,7 +34,7 @@ class Rule(Configured):
         """Whether the rate depends on how many steps were made, or is what a user's code gives."""
         raise NotImplementedError
 
-    def all_records(self) -> list[Record]:
+    def named_cells(self) -> list[NamedCell]:
         """All that it and those inside it made."""
         raise NotImplementedError
 

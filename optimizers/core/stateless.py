@@ -35,7 +35,7 @@ class StatelessOptimizer(UpdateRule):
         """
         if not self.built:
             raise ValueError(f"To call stateless_apply, optimizer {self.name!r} must be built: call build(variables).")
-        own, records = self.variables, self.all_records()
+        own, named_cells = self.variables, self.named_cells()
 
         def listed(given: Sequence[Any], what: str, cells: list[Variable]) -> list[Any]:
             values = [value_of(value) for value in as_list(given, what)]
@@ -48,8 +48,8 @@ class StatelessOptimizer(UpdateRule):
         gradients = listed(grads, "gradients", self.cells.parameters)
         parameters = listed(trainable_variables, "trainable variables", self.cells.parameters)
         cells, values = [*self.cells.parameters, *own], [*parameters, *state]
-        beside = [None] * (len(cells) - len(records))
-        beside += [None if record.position is None else parameters[record.position] for record in records]
+        beside = [None] * (len(cells) - len(named_cells))
+        beside += [None if named.position is None else parameters[named.position] for named in named_cells]
         counters = self.step_counters()
         held = [
             checked_value(cell, value, f"The value of {cell.name!r}", cell in counters, place)

@@ -73,9 +73,9 @@ def hidden_distance(case: Case, step: Step, optimizer: Any) -> float:
         return 0.0
     names = list(case.parameters)
     return max(
-        distance(record.cell.numpy(), step.slots[record.name][names[record.position]], DTYPE)
-        for record in optimizer.all_records()
-        if record.name in step.slots
+        distance(named.cell.numpy(), step.slots[named.name][names[named.position]], DTYPE)
+        for named in optimizer.named_cells()
+        if named.name in step.slots
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ....backends import HOST, Backend, Order, Scope, leaves_scopes
-from ..cells import Record
+from ..cells import NamedCell
 from ..rule import Rule
 from .attributes import Seen, is_ours
 from .ways import Begin, Way, lines_with, named_values, table_of
@@ -90,20 +90,20 @@ class Again:
 
     def _arrange(self, rule: Rule) -> None:
         """Find out where among the leaves of all trees, and among the numbers of a step, each cell's value stands."""
-        records = rule.all_records()
+        named_cells = rule.named_cells()
         self._slots: list[str] = list(rule.cells.slot_names)
-        self._scalars = [record.name for record in records if record.position is None]
-        self._shared = [record.cell for record in records if record.position is None]
-        own = [record for record in records if record.position is not None and record.cell.backend is HOST]
-        _refuse_other_arrays(rule, records)
+        self._scalars = [named.name for named in named_cells if named.position is None]
+        self._shared = [named.cell for named in named_cells if named.position is None]
+        own = [named for named in named_cells if named.position is not None and named.cell.backend is HOST]
+        _refuse_other_arrays(rule, named_cells)
         self._place = {id(cell): index for index, cell in enumerate(rule.cells.parameters)}
-        for record in records:
-            if record.position is not None:
-                column = self._slots.index(record.name)
-                self._place[id(record.cell)] = self.count * (column + 1) + record.position
-        self._cells = [rule.cells.iterations, *self._shared, *(record.cell for record in own)]
+        for named in named_cells:
+            if named.position is not None:
+                column = self._slots.index(named.name)
+                self._place[id(named.cell)] = self.count * (column + 1) + named.position
+        self._cells = [rule.cells.iterations, *self._shared, *(named.cell for named in own)]
         self._number_of = {id(cell): number for number, cell in enumerate(self._cells)}
-        self._own_places = [self._place[id(record.cell)] for record in own]
+        self._own_places = [self._place[id(named.cell)] for named in own]
         self._counters = [self._number_of[id(cell)] for cell in rule.step_counters()]
         self._counts = [0]
         if rule.cells.counts:
@@ -343,11 +343,11 @@ class Again:
         return after if type(given) in _NUMBERS else self._backend.number(after, given)
 
 
-def _refuse_other_arrays(rule: Rule, records: Sequence[Record]) -> None:
+def _refuse_other_arrays(rule: Rule, named_cells: Sequence[NamedCell]) -> None:
     """Raise if there are other arrays than parameters and their slots."""
     arrays = {id(cell) for cells in rule.cells.grouped for cell in cells}
-    others = [record for record in records if record.cell.backend is not HOST and id(record.cell) not in arrays]
-    if any(record.position is None for record in others):
+    others = [named for named in named_cells if named.cell.backend is not HOST and id(named.cell) not in arrays]
+    if any(named.position is None for named in others):
         raise LookupError("the step shares an array")
     if others:
         raise LookupError("it has an array that is no slot")

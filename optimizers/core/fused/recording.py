@@ -111,7 +111,7 @@ _OPTIMIZERS = 64
 
 def _cells_of(rule: Rule) -> tuple[Any, ...]:
     """What slots and numbers an optimizer was built with, which its attributes may not tell any more."""
-    names = {(name, position is None): None for _, name, position in rule.all_records()}
+    names = {(name, position is None): None for _, name, position in rule.named_cells()}
     attributes = [
         name
         for keeper in rule.all_optimizers()
