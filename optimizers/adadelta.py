@@ -1,14 +1,9 @@
 """Adadelta."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
-from ..backends import Array, Variable, ops
-from .core.hyperparameters import Number
-from .core.optimizer import Optimizer
+from .core.algorithm import Array, Number, Optimizer, Variable, Variables, ops
 
 
 class Adadelta(Optimizer):
@@ -36,13 +31,13 @@ class Adadelta(Optimizer):
         Zeiler, ADADELTA: An Adaptive Learning Rate Method, arXiv:1212.5701.
     """
 
-    conventions: ClassVar[dict[str, dict[str, Any]]] = {
+    conventions = {
         "keras": {"epsilon": 1e-7},
         "keras2": {"epsilon": 1e-7},
         "torch": {"epsilon": 1e-6},
         "optax": {"epsilon": 1e-6},
     }
-    weight_decay_forms: ClassVar[dict[str, str]] = {**Optimizer.weight_decay_forms, "optax": "coupled"}
+    weight_decay_forms = {**Optimizer.weight_decay_forms, "optax": "coupled"}
     rho, epsilon = Number("[0, 1]"), Number("[0, inf)")
 
     def __init__(
@@ -51,7 +46,7 @@ class Adadelta(Optimizer):
         super().__init__(learning_rate, *common, **keywords)
         self._resolve(rho=rho, epsilon=epsilon)
 
-    def build(self, variables: Sequence[Any]) -> None:
+    def build(self, variables: Variables) -> None:
         super().build(variables)
         names = ["accumulated_grad", "accumulated_delta_var"]
         self.accumulated_grads, self.accumulated_delta_vars = self.add_optimizer_variables(variables, names)

@@ -1,13 +1,8 @@
 """Adagrad."""
 
-from __future__ import annotations
+from typing import Any
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
-
-from ..backends import Array, Variable, ops
-from .core.hyperparameters import Number, Switch, in_use
-from .core.optimizer import Optimizer
+from .core.algorithm import Array, Number, Optimizer, Switch, Variable, Variables, in_use, ops
 
 
 class Adagrad(Optimizer):
@@ -38,7 +33,7 @@ class Adagrad(Optimizer):
         JMLR 2011.
     """
 
-    conventions: ClassVar[dict[str, dict[str, Any]]] = {
+    conventions = {
         "keras": {"initial_accumulator_value": 0.1, "epsilon": 1e-7},
         "keras2": {"epsilon": 1e-7, "epsilon_in_sqrt": False},
         "torch": {"initial_accumulator_value": 0.0, "epsilon": 1e-10, "lr_decay": 0.0, "epsilon_in_sqrt": False},
@@ -55,7 +50,7 @@ class Adagrad(Optimizer):
         super().__init__(learning_rate, *common, **keywords)
         self._resolve(initial_accumulator_value=initial_accumulator_value, epsilon=epsilon, lr_decay=lr_decay)
 
-    def build(self, variables: Sequence[Any]) -> None:
+    def build(self, variables: Variables) -> None:
         super().build(variables)
         self.accumulators = self.add_optimizer_variables(variables, "accumulator", self.initial_accumulator_value)
 

@@ -1,14 +1,9 @@
 """Adam, with AMSGrad."""
 
-from __future__ import annotations
+from typing import Any
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
-
-from ..backends import Array, Variable, ops
+from .core.algorithm import Array, Flag, Number, Optimizer, Switch, Variable, Variables, ops
 from .core.formulas import adaptive_step, nesterov_weights, unbiased_weights
-from .core.hyperparameters import Flag, Number, Switch
-from .core.optimizer import Optimizer
 
 
 class Adam(Optimizer):
@@ -26,13 +21,12 @@ class Adam(Optimizer):
         beta_1, beta_2: $\beta_1$ and $\beta_2$ in [0, 1). 0.9 and 0.999.
         epsilon: $\epsilon \ge 0$. None is the convention's: 1e-7, in "torch" and "optax" 1e-8.
         amsgrad: keep the maximum of $v$.
-        *common, **keywords: see `Optimizer`. The following are keyword only.
-        eps_root: of convention "optax": $\epsilon_r \ge 0$, added inside the root. Default 0.
-        decoupled_weight_decay: in convention "torch", whether `weight_decay` acts on the parameter rather than through
-            the gradient. None is the convention's: False. Elsewhere it always does.
-        nesterov: of convention "optax": Nadam's direction; see there. Not with `amsgrad`. Default False.
-        bias_correction_mu: of convention "optax", with `amsgrad`: divide $m_t$ by $1-\beta_1^t$. Default True.
-        bias_correction_nu: of convention "optax", with `amsgrad`: divide $v_t$ by $1-\beta_2^t$. Default True.
+        *common, **keywords: see `Optimizer`. Keyword only, and but for the last of convention "optax":
+        nesterov: Nadam's direction; see there. Not with `amsgrad`. Default False.
+        bias_correction_mu, bias_correction_nu: with `amsgrad`, whether $m_t$ and $v_t$ are corrected. Default True.
+        eps_root: $\epsilon_r \ge 0$, added inside the root. Default 0.
+        decoupled_weight_decay: in convention "torch", where the default is False: `weight_decay` acts on the parameter
+            rather than through the gradient, as it does everywhere else.
 
     Raises:
         ValueError: see `Optimizer`; also for `nesterov` with `amsgrad`, and for no bias correction without `amsgrad`.
@@ -45,12 +39,11 @@ class Adam(Optimizer):
     $\epsilon_r$ being 0 in "torch"; "optax" multiplies by $\eta$ last. With `amsgrad` "optax" keeps the maximum of the
     corrected $v_t / (1-\beta_2^t)$, the others that of $v_t$, corrected where it is used.
 
-    References:
-        Kingma and Ba, Adam: A Method for Stochastic Optimization, arXiv:1412.6980 (Keras has the form before its
-        section 2.1); Reddi, Kale and Kumar, On the Convergence of Adam and Beyond, ICLR 2018.
+    References: Kingma and Ba, Adam: A Method for Stochastic Optimization, arXiv:1412.6980 (Keras has the form before
+    section 2.1); Reddi, Kale and Kumar, On the Convergence of Adam and Beyond, ICLR 2018.
     """
 
-    conventions: ClassVar[dict[str, dict[str, Any]]] = {
+    conventions = {
         "keras": {"epsilon": 1e-7},
         "keras2": {"epsilon": 1e-7},
         "torch": {"epsilon": 1e-8, "epsilon_is_corrected": True, "decoupled_weight_decay": False},
@@ -59,7 +52,7 @@ class Adam(Optimizer):
             "epsilon_is_corrected": True, "rate_comes_last": True, "maximum_is_corrected": True,
         },
     }  # fmt: skip
-    weight_decay_forms: ClassVar[dict[str, str]] = {**Optimizer.weight_decay_forms, "optax": "decoupled"}
+    weight_decay_forms = {**Optimizer.weight_decay_forms, "optax": "decoupled"}
     epsilon_is_corrected, rate_comes_last, maximum_is_corrected = Switch(False), Switch(False), Switch(False)
     beta_1, beta_2 = Number("[0, 1)"), Number("[0, 1)")
     epsilon, eps_root = Number("[0, inf)"), Number("[0, inf)", neutral=0.0)
@@ -76,13 +69,11 @@ class Adam(Optimizer):
         self._resolve(beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, eps_root=eps_root)
         self._resolve(decoupled_weight_decay=decoupled_weight_decay, amsgrad=amsgrad, nesterov=nesterov)
         self._resolve(bias_correction_mu=bias_correction_mu, bias_correction_nu=bias_correction_nu)
-        owner = f"{type(self).__name__}:"
-        if self.nesterov and self.amsgrad:
-            raise ValueError(f"{owner} `nesterov` and `amsgrad` exclude each other.")
-        if not (self.amsgrad or (self.bias_correction_mu and self.bias_correction_nu)):
-            raise ValueError(f"{owner} `bias_correction_mu` and `bias_correction_nu` can be False with `amsgrad` only.")
+        self._refuse_if(self.nesterov and self.amsgrad, "`nesterov` and `amsgrad` exclude each other")
+        biased = not ((self.bias_correction_mu and self.bias_correction_nu) or self.amsgrad)
+        self._refuse_if(biased, "`bias_correction_mu` and `bias_correction_nu` can be False with `amsgrad` only")
 
-    def build(self, variables: Sequence[Any]) -> None:
+    def build(self, variables: Variables) -> None:
         super().build(variables)
         self.momentums, self.velocities = self.add_optimizer_variables(variables, ["momentum", "velocity"])
         if self.amsgrad:

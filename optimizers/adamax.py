@@ -1,14 +1,9 @@
 """Adamax, Adam with the infinity norm."""
 
-from __future__ import annotations
+from typing import Any
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
-
-from ..backends import Array, Variable, ops
+from .core.algorithm import Array, Number, Optimizer, Switch, Variable, Variables, in_use, ops
 from .core.formulas import scaled_quotient
-from .core.hyperparameters import Number, Switch, in_use
-from .core.optimizer import Optimizer
 
 
 class Adamax(Optimizer):
@@ -37,13 +32,13 @@ class Adamax(Optimizer):
         Kingma and Ba, Adam: A Method for Stochastic Optimization, arXiv:1412.6980, section 7.1.
     """
 
-    conventions: ClassVar[dict[str, dict[str, Any]]] = {
+    conventions = {
         "keras": {"epsilon": 1e-7},
         "keras2": {"epsilon": 1e-7},
         "torch": {"epsilon": 1e-8, "epsilon_in_maximum": True},
         "optax": {"epsilon": 1e-8, "epsilon_in_maximum": True, "rate_comes_last": True},
     }
-    weight_decay_forms: ClassVar[dict[str, str]] = {**Optimizer.weight_decay_forms, "optax": "decoupled"}
+    weight_decay_forms = {**Optimizer.weight_decay_forms, "optax": "decoupled"}
     epsilon_in_maximum, rate_comes_last = Switch(False), Switch(False)
     beta_1, beta_2, epsilon = Number("[0, 1)"), Number("[0, 1]"), Number("[0, inf)")
 
@@ -54,7 +49,7 @@ class Adamax(Optimizer):
         super().__init__(learning_rate, *common, **keywords)
         self._resolve(beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
 
-    def build(self, variables: Sequence[Any]) -> None:
+    def build(self, variables: Variables) -> None:
         super().build(variables)
         self.momentums, self.norms = self.add_optimizer_variables(variables, ["momentum", "norm"])
 

@@ -1,8 +1,6 @@
 """AdamW, Adam with decoupled weight decay."""
 
-from __future__ import annotations
-
-from typing import Any, ClassVar
+from typing import Any
 
 from .adam import Adam
 
@@ -26,7 +24,7 @@ class AdamW(Adam):
         Loshchilov and Hutter, Decoupled Weight Decay Regularization, arXiv:1711.05101.
     """
 
-    conventions: ClassVar[dict[str, dict[str, Any]]] = {
+    conventions = {
         "keras": {**Adam.conventions["keras"], "weight_decay": 0.004},
         "torch": {"epsilon": 1e-8, "weight_decay": 0.01},
         "optax": {**Adam.conventions["optax"], "weight_decay": 1e-4},

@@ -1,13 +1,8 @@
 """Lion, steps of one size in the direction of a mean's sign."""
 
-from __future__ import annotations
+from typing import Any
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
-
-from ..backends import Array, Variable, ops
-from .core.hyperparameters import Number
-from .core.optimizer import Optimizer
+from .core.algorithm import Array, Number, Optimizer, Variable, Variables, ops
 
 
 class Lion(Optimizer):
@@ -36,8 +31,8 @@ class Lion(Optimizer):
         Chen et al., Symbolic Discovery of Optimization Algorithms, arXiv:2302.06675.
     """
 
-    conventions: ClassVar[dict[str, dict[str, Any]]] = {"keras": {}, "optax": {"weight_decay": 1e-3}}
-    weight_decay_forms: ClassVar[dict[str, str]] = {**Optimizer.weight_decay_forms, "optax": "decoupled"}
+    conventions = {"keras": {}, "optax": {"weight_decay": 1e-3}}
+    weight_decay_forms = {**Optimizer.weight_decay_forms, "optax": "decoupled"}
     beta_1, beta_2 = Number("[0, 1]"), Number("[0, 1]")
 
     def __init__(
@@ -47,7 +42,7 @@ class Lion(Optimizer):
         super().__init__(learning_rate, weight_decay, *common, **keywords)
         self._resolve(beta_1=beta_1, beta_2=beta_2, weight_decay=weight_decay)
 
-    def build(self, variables: Sequence[Any]) -> None:
+    def build(self, variables: Variables) -> None:
         super().build(variables)
         self.momentums = self.add_optimizer_variables(variables, "momentum")
 

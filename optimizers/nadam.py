@@ -1,16 +1,11 @@
 """Nadam, Adam with Nesterov momentum."""
 
-from __future__ import annotations
+from typing import Any
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
-
-from ..backends import Array, Variable, ops
 from ..schedules.base import as_float
 from .adam import Adam
+from .core.algorithm import Array, Flag, Gradients, Number, Optimizer, Switch, Variable, Variables, ops
 from .core.formulas import adaptive_step, nesterov_weights
-from .core.hyperparameters import Flag, Number, Switch
-from .core.optimizer import Optimizer
 
 
 class Nadam(Optimizer):
@@ -44,13 +39,13 @@ class Nadam(Optimizer):
         Dozat, Incorporating Nesterov Momentum into Adam, ICLR workshop 2016.
     """
 
-    conventions: ClassVar[dict[str, dict[str, Any]]] = {
+    conventions = {
         "keras": {"epsilon": 1e-7, "schedule_decay": 0.004},
         "keras2": {"epsilon": 1e-7, "schedule_decay": 0.004, "has_decay": False},
         "torch": {"epsilon": 1e-8, "schedule_decay": 0.004, "decoupled_weight_decay": False, "product_of_each": True},
         "optax": {"epsilon": 1e-8, "eps_root": 0.0, "rate_comes_last": True},
     }
-    weight_decay_forms: ClassVar[dict[str, str]] = Adam.weight_decay_forms
+    weight_decay_forms = Adam.weight_decay_forms
     epsilon_is_corrected, rate_comes_last = Switch(True), Switch(False)
     product_of_each, has_decay = Switch(False), Switch(True)
     beta_1, beta_2 = Number("[0, 1)"), Number("[0, 1)")
@@ -66,10 +61,9 @@ class Nadam(Optimizer):
         super().__init__(learning_rate, *common, **keywords)
         self._resolve(beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, eps_root=eps_root)
         self._resolve(decoupled_weight_decay=decoupled_weight_decay, schedule_decay=schedule_decay)
-        if self.decay != 0.0 and not self.has_decay:
-            raise ValueError(f'Nadam: convention "{self.convention}" has no `decay`, received {self.decay!r}.')
+        self._refuse_if(self.decay != 0.0 and not self.has_decay, "there is no `decay`", "decay")
 
-    def build(self, variables: Sequence[Any]) -> None:
+    def build(self, variables: Variables) -> None:
         super().build(variables)
         self.momentums, self.velocities = self.add_optimizer_variables(variables, ["momentum", "velocity"])
         if self.product_of_each:
@@ -77,7 +71,7 @@ class Nadam(Optimizer):
         elif self.schedule_decay is not None:
             self.products = [self.add_scalar("u_product", 1.0)] * len(variables)
 
-    def begin_step(self, gradients: Sequence[Array], variables: Sequence[Variable], learning_rate: Any) -> None:
+    def begin_step(self, gradients: Gradients, variables: Variables, learning_rate: Any) -> None:
         """Products grow once a step: that of all parameters together, or those of the parameters with a gradient."""
         if self.schedule_decay is None:
             return

@@ -1,14 +1,9 @@
 """RMSprop, plain or centered, with momentum."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
-from ..backends import Array, Variable, ops
-from .core.hyperparameters import Fixed, Flag, Number, Switch, in_use
-from .core.optimizer import Optimizer
+from .core.algorithm import Array, Fixed, Flag, Number, Optimizer, Switch, Variable, Variables, in_use, ops
 
 
 class RMSprop(Optimizer):
@@ -50,7 +45,7 @@ class RMSprop(Optimizer):
         Graves, Generating Sequences With Recurrent Neural Networks, arXiv:1308.0850 (centered).
     """
 
-    conventions: ClassVar[dict[str, dict[str, Any]]] = {
+    conventions = {
         "keras": {"momentum": 0.0, "epsilon": 1e-7, "centered": False, "eps_in_sqrt": Fixed(True)},
         "keras2": {"epsilon": 1e-7, "eps_in_sqrt": Fixed(False)},
         "torch": {
@@ -74,10 +69,10 @@ class RMSprop(Optimizer):
         super().__init__(learning_rate, *common, **keywords)
         self._resolve(rho=rho, momentum=momentum, epsilon=epsilon, centered=centered, nesterov=nesterov)
         self._resolve(initial_scale=initial_scale, eps_in_sqrt=eps_in_sqrt, bias_correction=bias_correction)
-        if self.bias_correction and not in_use(1.0 - self.rho):
-            raise ValueError("RMSprop: `bias_correction` needs a `rho` below 1, received 1.0: it would divide by zero.")
+        divides_by_zero = self.bias_correction and not in_use(1.0 - self.rho)
+        self._refuse_if(divides_by_zero, "`bias_correction` needs a `rho` below 1, not to divide by zero", "rho")
 
-    def build(self, variables: Sequence[Any]) -> None:
+    def build(self, variables: Variables) -> None:
         super().build(variables)
         self.velocities = self.add_optimizer_variables(variables, "velocity", self.initial_scale)
         if in_use(self.momentum):

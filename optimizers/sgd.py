@@ -1,13 +1,8 @@
 """Stochastic gradient descent, with momentum."""
 
-from __future__ import annotations
+from typing import Any
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
-
-from ..backends import Array, Variable, ops
-from .core.hyperparameters import Flag, Number, Switch, in_use
-from .core.optimizer import Optimizer
+from .core.algorithm import Array, Flag, Number, Optimizer, Switch, Variable, Variables, in_use, ops
 
 
 class SGD(Optimizer):
@@ -27,8 +22,7 @@ class SGD(Optimizer):
     Raises:
         ValueError: see `Optimizer`; in convention "torch" also for `nesterov` without momentum or with dampening.
 
-    Conventions: "keras" and "keras2" are the formula above: the rate is inside the velocity, so a changed rate acts on
-    what was gathered before only as it fades. "torch" and "optax" keep it outside:
+    Conventions: "keras" and "keras2" have the rate inside the velocity. "torch" and "optax" keep it outside:
     $b_t = \mu b_{t-1} + (1-\tau) g_t$ with $b_1 = g_1$ (no dampening in a parameter's first update), then
     $\theta_t = \theta_{t-1} - \eta b_t$, or with `nesterov` $\theta_{t-1} - \eta (g_t + \mu b_t)$. "optax" has neither
     dampening nor weight decay. At a constant rate, and without dampening, all are the same: $v_t = -\eta b_t$.
@@ -36,7 +30,7 @@ class SGD(Optimizer):
     References: Sutskever et al., On the importance of initialization and momentum in deep learning, ICML 2013.
     """
 
-    conventions: ClassVar[dict[str, dict[str, Any]]] = {
+    conventions = {
         "keras": {}, "keras2": {},
         "torch": {"rate_in_velocity": False, "nesterov_needs_momentum": True, "dampening": 0.0},
         "optax": {"rate_in_velocity": False},
@@ -48,28 +42,26 @@ class SGD(Optimizer):
                  dampening: float | None = None, **keywords: Any) -> None:  # fmt: skip
         super().__init__(learning_rate, *common, **keywords)
         self._resolve(momentum=momentum, nesterov=nesterov, dampening=dampening)
-        if nesterov and self.nesterov_needs_momentum and not (in_use(self.momentum) and self.dampening == 0.0):
-            given = f"momentum={self.momentum!r} and dampening={self.dampening!r}"
-            needs = "`nesterov` needs a momentum above 0 and no dampening"
-            raise ValueError(f'SGD: in convention "{self.convention}" {needs}, received {given}.')
+        unfit = nesterov and self.nesterov_needs_momentum and not (in_use(self.momentum) and self.dampening == 0.0)
+        self._refuse_if(unfit, "`nesterov` needs a momentum above 0 and no dampening", "momentum", "dampening")
 
-    def build(self, variables: Sequence[Any]) -> None:
+    def build(self, variables: Variables) -> None:
         super().build(variables)
         if in_use(self.momentum):
             self.momentums = self.add_optimizer_variables(variables, "momentum")
 
     def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
-        velocity = self.momentums[self.variable_index(variable)] if in_use(self.momentum) else None
-        if velocity is None:
+        if not in_use(self.momentum):
             self.assign_sub(variable, gradient * learning_rate)
-        elif self.rate_in_velocity:
+            return
+        velocity = self.momentums[self.variable_index(variable)]
+        if self.rate_in_velocity:
             descent = gradient * learning_rate
             self.assign(velocity, velocity * self.momentum - descent)
             self.assign_add(variable, velocity * self.momentum - descent if self.nesterov else velocity)
         else:
-            kept, new = velocity * self.momentum, gradient
-            if in_use(self.dampening):
-                new = new * ops.cast(ops.where(self.step_of(variable) > 1, 1 - self.dampening, 1.0), gradient.dtype)
-            self.assign(velocity, kept + new)
+            share = ops.where(self.step_of(variable) > 1, 1 - self.dampening, 1.0) if in_use(self.dampening) else None
+            new = gradient if share is None else gradient * ops.cast(share, gradient.dtype)
+            self.assign(velocity, velocity * self.momentum + new)
             direction = velocity * self.momentum + gradient if self.nesterov else velocity
             self.assign_sub(variable, direction * learning_rate)

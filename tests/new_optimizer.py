@@ -11,14 +11,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 CORE = '''"""NAME, TODO in a few words."""
 
-from __future__ import annotations
+from typing import Any
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
-
-from ..backends import Array, Variable, ops
-from .core.hyperparameters import Number
-from .core.optimizer import Optimizer
+from .core.algorithm import Array, Number, Optimizer, Variable, Variables, ops
 
 
 class NAME(Optimizer):
@@ -43,8 +38,8 @@ class NAME(Optimizer):
     """
 
     # The first is the default. Of each its values of hyperparameters, and the switches that it turns in the formula.
-    conventions: ClassVar[dict[str, dict[str, Any]]] = {"keras": {}, "optax": {}}
-    weight_decay_forms: ClassVar[dict[str, str]] = {"keras": "decoupled", "optax": "decoupled"}
+    conventions = {"keras": {}, "optax": {}}
+    weight_decay_forms = {"keras": "decoupled", "optax": "decoupled"}
 
     beta_1 = Number("[0, 1)")
 
@@ -52,7 +47,7 @@ class NAME(Optimizer):
         super().__init__(learning_rate, *common, **keywords)
         self._resolve(beta_1=beta_1)
 
-    def build(self, variables: Sequence[Any]) -> None:
+    def build(self, variables: Variables) -> None:
         super().build(variables)
         self.momentums = self.add_optimizer_variables(variables, "momentum")
 

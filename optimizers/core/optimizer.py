@@ -205,6 +205,19 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, StatelessOptimizer, SavedO
         for name, value in arguments.items():
             setattr(self, name, self._own_value(name) if value is None else value)
 
+    def _refuse_if(self, unfit: Any, why: str, *names: str) -> None:
+        """Raise if hyperparameters do not go together.
+
+        Args:
+            unfit: whether they do not.
+            why: a sentence without its end.
+            names: of those whose values it shall tell.
+        """
+        if unfit:
+            given = " and ".join(f"{name}={getattr(self, name)!r}" for name in names)
+            owner = f'{type(self).__name__}, convention "{self.convention}"'
+            raise ValueError(f"{owner}: {why}{', received ' if given else ''}{given}.")
+
     def _own_value(self, name: str) -> Any:
         """The convention's own value of an argument, `Fixed` or not."""
         # A subclass may have put something plain in a hyperparameter's place.
