@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from rules import EXPONENTIAL, Example, Record, Schedule, records
+from rules import EXPONENTIAL, AlgorithmFacts, Example, Schedule, all_facts
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,30 +43,30 @@ class Row:
         return getattr(optimizers, self.algorithm)(**{**given, "convention": self.convention, **more})
 
 
-def spelled_out(record: Record) -> dict[str, Any]:
-    """What Keras is always told, whatever its defaults are: the record's, which are gradwise's documented ones."""
-    own = record.keras.given if record.keras else {}
+def spelled_out(facts: AlgorithmFacts) -> dict[str, Any]:
+    """What Keras is always told, whatever its defaults are: the facts', which are gradwise's documented ones."""
+    own = facts.keras.given if facts.keras else {}
     return {
         name: value
-        for name, value in record.hyperparameters["keras"].items()
+        for name, value in facts.hyperparameters["keras"].items()
         if name not in own and (name != "weight_decay" or value)
     }
 
 
-def row_of(record: Record, example: Example) -> Row:
-    """A row with the record's rate."""
-    given = {"learning_rate": record.rate, **example.arguments}
+def row_of(facts: AlgorithmFacts, example: Example) -> Row:
+    """A row with the facts' rate."""
+    given = {"learning_rate": facts.rate, **example.arguments}
     if example.keras is None:
-        return Row(example.name, record.name, given, example.convention)
-    theirs = {**spelled_out(record), **given, **(example.keras if not isinstance(example.keras, str) else {})}
+        return Row(example.name, facts.name, given, example.convention)
+    theirs = {**spelled_out(facts), **given, **(example.keras if not isinstance(example.keras, str) else {})}
     # None here takes an argument away; Keras does not know it.
     theirs = {key: value for key, value in theirs.items() if value is not None}
-    return Row(example.name, record.name, given, example.convention, (record.name, theirs))
+    return Row(example.name, facts.name, given, example.convention, (facts.name, theirs))
 
 
 def rows_of(examples: str) -> tuple[Row, ...]:
-    """Of all records what they have under a name."""
-    return tuple(row_of(record, each) for record in records().values() for each in getattr(record, examples))
+    """Of all algorithms what they have under a name."""
+    return tuple(row_of(facts, each) for facts in all_facts().values() for each in getattr(facts, examples))
 
 
 PLAIN = rows_of("plain")
@@ -77,21 +77,21 @@ ROWS = (*PLAIN, *FEATURES, *ELSEWHERE)
 # No argument at all: what the documentation says is compared with what happens.
 DEFAULTS = tuple(
     Row(f"{'' if convention == 'keras' else f'{convention}-'}{name.lower()}-defaults", name, {}, convention)
-    for name, record in records().items()
-    for convention in record.hyperparameters
+    for name, facts in all_facts().items()
+    for convention in facts.hyperparameters
 )
 
 
-def differing(records: Iterable[Record]) -> tuple[Row, ...]:
+def differing(several: Iterable[AlgorithmFacts]) -> tuple[Row, ...]:
     """Classes of which Keras's own is another unless gradwise's is told so."""
-    found = (record for record in records if record.keras is not None and record.keras.given)
-    return tuple(row_of(record, Example(f"differs-{record.name.lower()}", keras="same")) for record in found)
+    found = (facts for facts in several if facts.keras is not None and facts.keras.given)
+    return tuple(row_of(facts, Example(f"differs-{facts.name.lower()}", keras="same")) for facts in found)
 
 
 # Here `keras` is not the same but what Keras makes of it (twin.py, `like_keras`).
 WHERE_KERAS_DIFFERS = (
-    *differing(records().values()),
-    row_of(records()["Adamax"], Example(
+    *differing(all_facts().values()),
+    row_of(all_facts()["Adamax"], Example(
         "differs-averages",
         {"learning_rate": EXPONENTIAL, "weight_decay": 0.1, "use_ema": True, "ema_momentum": 0.75,
          "ema_overwrite_frequency": 2, "gradient_accumulation_steps": 3},

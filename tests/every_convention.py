@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from rules import records
+from rules import all_facts
 
 from gradwise.optimizers.registry import ALGORITHMS
 
 EVERY = [(kind, convention) for kind in ALGORITHMS for convention in kind.conventions]
 
 
-SMOOTH = [each for each in EVERY if not records()[each[0].__name__].signs]
+SMOOTH = [each for each in EVERY if not all_facts()[each[0].__name__].signs]
 """Those of which a step is a smooth function of the gradient, where it is 0 too."""
 
 

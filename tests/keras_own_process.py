@@ -15,11 +15,11 @@ import keras
 import pytest
 from keras.src import optimizers as host
 from keras.src.optimizers import schedules as host_schedules
-from rules import records
+from rules import all_facts
 
 from gradwise.frontends import keras as gkeras
 
-ALGORITHMS = tuple(name for name, record in records().items() if record.keras)
+ALGORITHMS = tuple(name for name, facts in all_facts().items() if facts.keras)
 SCHEDULES = (
     "CosineDecay", "CosineDecayRestarts", "ExponentialDecay", "InverseTimeDecay", "PiecewiseConstantDecay",
     "PolynomialDecay",

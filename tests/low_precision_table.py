@@ -3,7 +3,7 @@
 `python tests/low_precision_table.py` prints the table.
 
 The problem is the one of `test_low_precision.py`: parameters from 2**-6 to 2**-5 and gradients from 2**-3 to 1 whose
-signs change now and then, the same numbers in each dtype; the rates are those of the records. A step is then larger
+signs change now and then, the same numbers in each dtype; the rates are those of the facts. A step is then larger
 than what rounding does to a parameter. (In 16 bits alone, nothing moves a weight by less than half a unit.)
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 from backend_table import numpy_dtype
-from rules import records
+from rules import all_facts
 
 DTYPES = ("float16", "bfloat16")
 STEPS = 100
@@ -68,7 +68,7 @@ def entry(algorithm: str, convention: str, dtype: str) -> Entry:
     from gradwise import optimizers
 
     def make() -> Any:
-        return getattr(optimizers, algorithm)(records()[algorithm].rate, convention=convention, jit_compile=False)
+        return getattr(optimizers, algorithm)(all_facts()[algorithm].rate, convention=convention, jit_compile=False)
 
     start, gradients = problem(dtype)
     narrow, exact = make(), make()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from parity_table import MODES, kept
 from refresh import NUMBERS, ROOT, formulas
-from rules import Record, records
+from rules import AlgorithmFacts, all_facts
 from vector_cases import file_name
 
 from gradwise.optimizers import Optimizer
@@ -40,26 +40,26 @@ def host_has(host: str, name: str) -> bool:
     return path.exists() and name.lower() in names_at(path)[0]
 
 
-def names_in(host: str, record: Record | None, name: str) -> list[str]:
-    """What the record says that the framework calls it, or else its own name."""
-    if record is None:
+def names_in(host: str, facts: AlgorithmFacts | None, name: str) -> list[str]:
+    """What the facts say that the framework calls it, or else its own name."""
+    if facts is None:
         return [name]
     named = {
-        "torch": [record.torch.name] if record.torch else [],
-        "keras": [record.name] if record.keras else [],
-        "optax": list(record.optax),
+        "torch": [facts.torch.name] if facts.torch else [],
+        "keras": [facts.name] if facts.keras else [],
+        "optax": list(facts.optax),
     }
     return named[host] or [name]
 
 
 def missing(kind: type[Optimizer]) -> Iterator[str]:
     """What a class lacks, in words; nothing, if it is on a par."""
-    name, record = kind.__name__, records().get(kind.__name__)
-    if record is None:
+    name, facts = kind.__name__, all_facts().get(kind.__name__)
+    if facts is None:
         yield f"no twin: make tests/rules/{name.lower()}.py"
     else:
         for convention in kind.conventions:
-            if convention not in record.hyperparameters:
+            if convention not in facts.hyperparameters:
                 yield f"no twin in convention {convention!r}"
         if f"{name}," not in (text := formulas()) and f"{name} " not in text:
             yield "no rule in words (`formula`)"
@@ -73,13 +73,13 @@ def missing(kind: type[Optimizer]) -> Iterator[str]:
         yield f"no number of mutants: make refresh ONLY={name.lower()}"
     for host, path in FRONT_ENDS.items():
         defined, named = names_at(ROOT / path)
-        claimed = record is not None and bool(getattr(record, host))
-        for each in names_in(host, record, name):
+        claimed = facts is not None and bool(getattr(facts, host))
+        for each in names_in(host, facts, name):
             # A row of optax has the name; elsewhere it is in a class, which `__all__` names.
             there = each.lower() in named if host == "optax" else each.lower() in defined
             if not there and (claimed or host_has(host, each)):
                 yield f"no row in {path}, for {host}'s {each}"
-            elif there and record is not None and not claimed:
+            elif there and facts is not None and not claimed:
                 yield f"no `{host}` in tests/rules/{name.lower()}.py, though {path} has it"
             elif there and each.lower() not in named:
                 yield f"not in `__all__` of {path}"

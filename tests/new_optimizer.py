@@ -57,13 +57,13 @@ class NAME(Optimizer):
         self.assign_sub(variable, momentum * learning_rate)
 '''
 
-RECORD = '''"""NAME: TODO in a few words."""
+FACTS = '''"""NAME: TODO in a few words."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from . import DECAY, Example, Keras, Now, Optax, Record, Slots
+from . import DECAY, AlgorithmFacts, Example, Keras, Now, Optax, Slots
 
 # In the order of the class's arguments, which is Keras's. A weight decay of 0 is none.
 HYPERPARAMETERS = {"learning_rate": 0.001, "beta_1": 0.9, "weight_decay": 0.0}
@@ -71,7 +71,7 @@ HYPERPARAMETERS = {"learning_rate": 0.001, "beta_1": 0.9, "weight_decay": 0.0}
 
 def rule(now: Now, s: Slots, g: Any) -> Any:
     """From the paper and the frameworks' documentation, not from the class: slow and obvious, and without an `if` on
-    what is an element's; see `Record.rule`."""
+    what is an element's; see `AlgorithmFacts.rule`."""
     h = now.h
     s["momentum"] = h["beta_1"] * s["momentum"] + (1 - h["beta_1"]) * g
     return now.rate * s["momentum"]
@@ -83,7 +83,7 @@ TODO m ← beta_1·m + (1 - beta_1)·g; p ← p - lr·m.
 """
 
 # `rules/__init__.py` says what each of these is, and what there is besides. A framework without it is left out.
-RECORD = Record(
+FACTS = AlgorithmFacts(
     name="NAME",
     formula=FORMULA,
     hyperparameters={"keras": HYPERPARAMETERS, "optax": HYPERPARAMETERS},
@@ -111,7 +111,7 @@ def files(name: str) -> dict[Path, str]:
     """
     if not re.fullmatch(r"[A-Z][A-Za-z0-9]*", name):
         raise ValueError(f"{name} is no name of a class, as Lion is one")
-    found = {ROOT / "optimizers" / f"{name.lower()}.py": CORE, ROOT / "tests" / "rules" / f"{name.lower()}.py": RECORD}
+    found = {ROOT / "optimizers" / f"{name.lower()}.py": CORE, ROOT / "tests" / "rules" / f"{name.lower()}.py": FACTS}
     for path in found:
         if path.exists():
             raise ValueError(f"{path.relative_to(ROOT)} is there already")

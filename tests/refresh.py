@@ -1,4 +1,4 @@
-"""Write anew what follows from the records in `rules` and from the registry: `make refresh`, `make refresh ONLY=lion`.
+"""Write anew what follows from the facts in `rules` and from the registry: `make refresh`, `make refresh ONLY=lion`.
 
 These are the reference vectors, their schema and the rules in their README; the README's table of algorithms; how many
 mutants each formula has; the bounds, which are measured, with their table; and the list of the wheel's files.
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from rules import Record, records
+from rules import AlgorithmFacts, all_facts
 
 ROOT = Path(__file__).resolve().parents[1]
 VECTORS = ROOT / "vectors"
@@ -21,11 +21,11 @@ NUMBERS = Path(__file__).with_name("mutation") / "numbers.json"
 BEGIN, END = "<!-- make refresh: begin -->", "<!-- make refresh: end -->"
 
 
-def in_order() -> list[Record]:
-    """The records of the registry's classes, in its order."""
+def in_order() -> list[AlgorithmFacts]:
+    """The facts of the registry's classes, in its order."""
     from gradwise.optimizers.registry import ALGORITHMS
 
-    return [records()[kind.__name__] for kind in ALGORITHMS if kind.__name__ in records()]
+    return [all_facts()[kind.__name__] for kind in ALGORITHMS if kind.__name__ in all_facts()]
 
 
 # ---------------------------------------------------------------- texts
@@ -41,40 +41,40 @@ def between_marks(text: str, new: str, begin: str = BEGIN, end: str = END) -> st
 def table() -> str:
     """What there is, and what it is called in each front end."""
     rows = []
-    for record in in_order():
+    for facts in in_order():
         names = [
-            ", ".join(f"`{convention}`" for convention in record.hyperparameters),
-            record.torch.name if record.torch else "",
-            record.name if record.keras else "",
-            ", ".join(f"`{name}`" for name in record.optax),
+            ", ".join(f"`{convention}`" for convention in facts.hyperparameters),
+            facts.torch.name if facts.torch else "",
+            facts.name if facts.keras else "",
+            ", ".join(f"`{name}`" for name in facts.optax),
         ]
-        rows.append(f"| {record.name} | {' | '.join(names)} |".replace("|  |", "| |").replace("|  |", "| |"))
+        rows.append(f"| {facts.name} | {' | '.join(names)} |".replace("|  |", "| |").replace("|  |", "| |"))
     head = "| algorithm | conventions | in `frontends.torch` | in `frontends.keras` | in `frontends.optax` |"
     return "\n".join([head, "|---" * 5 + "|", *rows])
 
 
 def formulas() -> str:
-    return "\n\n".join(f"### {record.formula.strip()}" for record in records().values() if record.formula)
+    return "\n\n".join(f"### {facts.formula.strip()}" for facts in all_facts().values() if facts.formula)
 
 
 def all_slots() -> Iterable[str]:
     """Every slot that a case may have."""
     from vector_cases import cases, files
 
-    names = (record.slots(case.arguments) for each in files() for case in cases(*each) for record in [of(each[0])])
+    names = (facts.slots(case.arguments) for each in files() for case in cases(*each) for facts in [of(each[0])])
     return dict.fromkeys(name for found in names for name in found)
 
 
-def of(algorithm: str) -> Record:
-    return records()[algorithm]
+def of(algorithm: str) -> AlgorithmFacts:
+    return all_facts()[algorithm]
 
 
 def schema(text: str) -> str:
-    """The schema with the names that the records have."""
-    conventions = dict.fromkeys(each for record in records().values() for each in record.hyperparameters)
-    scalars = dict.fromkeys(record.product.name for record in records().values() if record.product is not None)
+    """The schema with the names that the facts have."""
+    conventions = dict.fromkeys(each for facts in all_facts().values() for each in facts.hyperparameters)
+    scalars = dict.fromkeys(facts.product.name for facts in all_facts().values() if facts.product is not None)
     lists = {
-        r'"algorithm": \{"enum": ': [record.name for record in in_order()],
+        r'"algorithm": \{"enum": ': [facts.name for facts in in_order()],
         r'"convention": \{"enum": ': list(conventions),
         r'slot\'s name.",\s*"type": "object",\s*"propertyNames": \{\s*"enum": ': sorted(all_slots()),
         r'"propertyNames": \{"enum": ': list(scalars),
@@ -111,7 +111,7 @@ def write_numbers_of_mutants(names: Iterable[str]) -> None:
 
     numbers = json.loads(NUMBERS.read_text(encoding="utf-8"))
     numbers.update({name: len(mutants_of(name)) for name in names})
-    known = {name: numbers[name] for name in sorted(numbers) if name in records()}
+    known = {name: numbers[name] for name in sorted(numbers) if name in all_facts()}
     NUMBERS.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
 
 
@@ -129,7 +129,7 @@ def write_wheel_files() -> None:
 
 
 def main() -> int:
-    known = {name.lower(): name for name in records()}
+    known = {name.lower(): name for name in all_facts()}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", action="append", choices=sorted(known), metavar="NAME", help="an algorithm: lion")
     names = [known[each] for each in parser.parse_args().only or known]

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations, product
 from typing import Any
 
-from rules import records
+from rules import all_facts
 
 ALL = 10**6
 WHOLE = os.environ.get("GRADWISE_CROSSINGS") == "whole"
@@ -67,7 +67,7 @@ def keep(config: Any, items: list[Any], counts: Mapping[str, int], leave_out: Co
 
 def names_of(wanted: Iterable[str]) -> set[str]:
     """All names of algorithms that are asked for, in lower case."""
-    own = {name.lower(): {each.lower() for each in record.names} for name, record in records().items()}
+    own = {name.lower(): {each.lower() for each in facts.names} for name, facts in all_facts().items()}
     found: set[str] = set()
     for name in wanted:
         known = [names for key, names in own.items() if name.lower() in {key, *names}]

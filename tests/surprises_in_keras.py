@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import optimizers
 from keras.optimizers import schedules
-from rules import records
+from rules import all_facts
 
 BACKEND = keras.backend.backend()
 RATE, GRADIENTS = 0.1, ([1.0, -2.0], [0.5, 3.0], [-4.0, 0.25], [2.0, 1.0])
@@ -220,7 +220,7 @@ def rates():
 
 
 def decoupled_decay():
-    names = [name for name, record in records().items() if record.keras]
+    names = [name for name, facts in all_facts().items() if facts.keras]
     return {name: stepped(getattr(optimizers, name)(RATE, weight_decay=0.5), *GRADIENTS) for name in names}
 
 

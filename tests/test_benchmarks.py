@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy
 import pytest
-from rules import records
+from rules import all_facts
 from typer.testing import CliRunner
 
 from gradwise.optimizers.registry import ALGORITHMS
@@ -47,7 +47,7 @@ def test_every_algorithm_has_its_peers():
     fused = {name for name, row in settings.TABLE.items() if contenders.torch_reference(row) == "torch-fused"}
     assert fused == set(targets.FUSED_IN_TORCH) == {"adam", "adamw", "sgd", "adagrad"}
     for row in settings.TABLE.values():
-        if records()[row.name].torch:
+        if all_facts()[row.name].torch:
             assert {"torch-foreach", "torch-loop"} <= set(contenders.chosen(["numpy", *TORCH], row))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from algorithms import problem
 from backend_table import array, precision, read, same_bits
-from rules import Pair, records
+from rules import Pair, all_facts
 
 from gradwise import optimizers
 from gradwise.optimizers import SGD, Adagrad, Adam, Adamax, Nadam, get
@@ -64,8 +64,8 @@ def pairs_of(kind: str) -> dict[str, tuple[str, Pair]]:
     """The algorithm and two of its conventions, by what they are called."""
     return {
         f"{name.lower()}, {called}": (name, pair)
-        for name, record in records().items()
-        for called, pair in getattr(record, kind).items()
+        for name, facts in all_facts().items()
+        for called, pair in getattr(facts, kind).items()
     }
 
 

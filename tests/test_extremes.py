@@ -20,7 +20,7 @@ from backend_table import array, precision, read
 from drawn_runs import Run
 from every_convention import EVERY
 from keras_peer import Ask, running_keras
-from rules import records
+from rules import all_facts
 from twin_floats import in_floats
 
 from gradwise import optimizers
@@ -39,7 +39,7 @@ TINY = 1e-12
 
 def hyperparameters(algorithm: str, convention: str, options: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """All that a convention knows but the rate, for each of the options that it, and the original, has."""
-    known = records()[algorithm].hyperparameters[convention]
+    known = all_facts()[algorithm].hyperparameters[convention]
     for each in options:
         given = {**known, **each}
         if set(each) <= set(known) and (convention != "optax" or function_of(algorithm, given) is not None):
@@ -48,9 +48,9 @@ def hyperparameters(algorithm: str, convention: str, options: Sequence[Mapping[s
 
 def function_of(algorithm: str, values: Mapping[str, Any]) -> str | None:
     """The function of optax that has all of these that are not as by default."""
-    record = records()[algorithm]
-    changed = {name for name, value in values.items() if value != record.hyperparameters["optax"][name]}
-    for name, function in record.optax.items():
+    facts = all_facts()[algorithm]
+    changed = {name for name, value in values.items() if value != facts.hyperparameters["optax"][name]}
+    for name, function in facts.optax.items():
         is_so = all(values[each] == value for each, value in function.fixed.items())
         if is_so and changed - {"learning_rate"} <= {*function.fixed, *function.drawn}:
             return name
@@ -113,7 +113,7 @@ def of_optax(algorithm: str, values: Mapping[str, Any], run: Run, dtype: str) ->
 
     name = function_of(algorithm, values)
     assert name is not None
-    given = {each: value for each, value in values.items() if each in records()[algorithm].optax[name].drawn}
+    given = {each: value for each, value in values.items() if each in all_facts()[algorithm].optax[name].drawn}
     with precision("jax", dtype):
         theirs = Theirs(name, given, run.start)
         return [theirs.step(rate, each)["parameter"] for rate, each in zip(run.rates, run.gradients, strict=True)]
@@ -134,7 +134,7 @@ def ask_keras(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def of_keras(ask: Ask, algorithm: str, values: Mapping[str, Any], run: Run, dtype: str) -> list[Any]:
-    keras = records()[algorithm].keras
+    keras = all_facts()[algorithm].keras
     assert keras is not None
     given = {name: value for name, value in values.items() if name not in keras.given}
     return [step["parameter"].astype(dtype) for step in ask(algorithm, given, run, dtype)]
@@ -257,7 +257,7 @@ def test_what_a_fault_is() -> None:
 
 def as_the_original(algorithm: str, convention: str, values: dict[str, Any]) -> dict[str, Any]:
     """Hyperparameters with those of Keras's class that it has no names for."""
-    keras = records()[algorithm].keras
+    keras = all_facts()[algorithm].keras
     return {**values, **keras.given} if convention == "keras" and keras is not None else values
 
 
@@ -281,14 +281,14 @@ def original_of(convention: str, request: Any, monkeypatch: Any) -> Any:
 def test_as_the_originals(
     algorithm: str, convention: str, table: str, rate: float | None, dtype: str, request: Any, monkeypatch: Any
 ) -> None:
-    kind, record = getattr(optimizers, algorithm), records()[algorithm]
+    kind, facts = getattr(optimizers, algorithm), all_facts()[algorithm]
     if rate is None:
-        rate = record.hyperparameters[convention]["learning_rate"]
+        rate = facts.hyperparameters[convention]["learning_rate"]
     original = original_of(convention, request, monkeypatch)
     wide = np.float64 if dtype == "float32" else np.longdouble
     faults = []
-    for values in hyperparameters(algorithm, convention, getattr(record, table)):
-        if any(values.get(name) == value for name, value in record.refused.get(convention, {}).items()):
+    for values in hyperparameters(algorithm, convention, getattr(facts, table)):
+        if any(values.get(name) == value for name, value in facts.refused.get(convention, {}).items()):
             continue
         values = as_the_original(algorithm, convention, values)
         values = {name: value for name, value in values.items() if name != "weight_decay" or value}
@@ -307,9 +307,9 @@ def test_as_the_originals(
 @pytest.mark.parametrize(("kind", "convention"), EVERY)
 def test_every_way_is_the_same(kind: type, convention: str, way: str, dtype: str) -> None:
     """As NumPy by whole arrays, which is compared with the originals; with the option that has most of the slots."""
-    record = records()[kind.__name__]
-    rate = record.hyperparameters[convention]["learning_rate"]
-    options = hyperparameters(record.name, convention, record.extremes)
+    facts = all_facts()[kind.__name__]
+    rate = facts.hyperparameters[convention]["learning_rate"]
+    options = hyperparameters(facts.name, convention, facts.extremes)
     values = max(options, key=lambda each: sum(map(bool, each.values())))
     values = {name: value for name, value in values.items() if name != "weight_decay" or value}
     make = functools.partial(kind, rate, convention=convention, **values)
@@ -326,10 +326,10 @@ def test_every_way_is_the_same(kind: type, convention: str, way: str, dtype: str
 
 
 @pytest.mark.parametrize("way", [way for way in EACH_WAY if way.values not in (("numpy",), ("jax",))])
-@pytest.mark.parametrize(("kind", "convention"), [each for each in EVERY if records()[each[0].__name__].weighed])
+@pytest.mark.parametrize(("kind", "convention"), [each for each in EVERY if all_facts()[each[0].__name__].weighed])
 def test_every_way_is_the_same_at_the_edges(kind: type, convention: str, way: str) -> None:
     """Where most overflows before it is weighed by next to nothing."""
-    weighed = records()[kind.__name__].weighed or {}
+    weighed = all_facts()[kind.__name__].weighed or {}
     make = functools.partial(kind, TINY, convention=convention, **weighed)
     library = WAYS[way][0].split()[0]
     with np.errstate(all="ignore"), precision(library if library != "fast" else "numpy", "float32"):
@@ -354,7 +354,7 @@ def test_large_rates_do_not_overflow_on_the_way(kind: Any, way: str, request: An
     """A rate times a gradient may be too large for the dtype, where the step is not."""
     for mark in marks_of(way):
         request.applymarker(mark)
-    if not records()[kind.__name__].bounded:
+    if not all_facts()[kind.__name__].bounded:
         return
     run = run_of("float32", 1e3)
     with np.errstate(all="ignore"):

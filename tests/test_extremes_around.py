@@ -18,7 +18,7 @@ from backend_table import array, precision, read
 from drawn_runs import Run
 from every_convention import EVERY
 from keras_peer import running_keras
-from rules import records
+from rules import all_facts
 from test_extremes import (
     DTYPES,
     TABLE,
@@ -68,12 +68,12 @@ def run_from(dtype: str, rate: float) -> Run:
 def test_parameters_as_the_originals(
     algorithm: str, convention: str, dtype: str, request: Any, monkeypatch: Any
 ) -> None:
-    kind, record = getattr(optimizers, algorithm), records()[algorithm]
-    rate = record.hyperparameters[convention]["learning_rate"]
+    kind, facts = getattr(optimizers, algorithm), all_facts()[algorithm]
+    rate = facts.hyperparameters[convention]["learning_rate"]
     original = original_of(convention, request, monkeypatch)
     wide, called, faults = np.float64 if dtype == "float32" else np.longdouble, list(starting_points(dtype)), []
-    large = (values for values in hyperparameters(algorithm, convention, record.ends) if values.get("weight_decay"))
-    for values in (*hyperparameters(algorithm, convention, record.extremes), *large):
+    large = (values for values in hyperparameters(algorithm, convention, facts.ends) if values.get("weight_decay"))
+    for values in (*hyperparameters(algorithm, convention, facts.extremes), *large):
         values = as_the_original(algorithm, convention, values)
         values = {name: value for name, value in values.items() if name != "weight_decay" or value}
         run = run_from(dtype, rate)
@@ -83,7 +83,7 @@ def test_parameters_as_the_originals(
             ours = WAYS["numpy"][1](functools.partial(kind, rate, convention=convention, **values), run)
         if not values.get("weight_decay"):
             assert all((each[-2:] == run.start["parameter"][-2:]).all() for each in ours)
-        elif record.coupled(convention, values) or convention == "optax":
+        elif facts.coupled(convention, values) or convention == "optax":
             # See above.
             assert all(np.isnan(each[-2:]).all() for each in (*ours, *theirs))
         else:
@@ -109,7 +109,7 @@ OTHER_WAYS = [pytest.param(way, marks=marks_of(way)) for way in (*SAME_BITS, "to
 def test_parameters_are_the_same_on_every_way(
     kind: type, convention: str, values: Any, way: str, dtype: str
 ) -> None:
-    rate = records()[kind.__name__].hyperparameters[convention]["learning_rate"]
+    rate = all_facts()[kind.__name__].hyperparameters[convention]["learning_rate"]
     make = functools.partial(kind, rate, convention=convention, **values)
     library = WAYS[way][0].split()[0]
     with np.errstate(all="ignore"), precision(library if library != "fast" else "numpy", dtype):

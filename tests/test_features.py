@@ -9,7 +9,7 @@ import warnings
 
 import numpy as np
 import pytest
-from rules import records
+from rules import all_facts
 
 from gradwise import optimizers, schedules
 from gradwise.backends import Variable
@@ -234,7 +234,7 @@ def test_older_arguments():
 
 def test_defaults():
     for kind in ALGORITHMS:
-        for convention, known in records()[kind.__name__].hyperparameters.items():
+        for convention, known in all_facts()[kind.__name__].hyperparameters.items():
             made = kind(convention=convention)
             # None is no decay.
             assert {name: getattr(made, name) or value * 0 for name, value in known.items()} == known
@@ -288,10 +288,10 @@ def test_positional_order_is_keras():
         p.name for p in inspect.signature(kind).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD
     ]
     for kind in ALGORITHMS:
-        record = records()[kind.__name__]
-        only_gradwise = record.keras.given if record.keras else {}
-        own = [name for name in next(iter(record.hyperparameters.values())) if name not in only_gradwise]
-        if not record.decays:  # else decay stands among its own
+        facts = all_facts()[kind.__name__]
+        only_gradwise = facts.keras.given if facts.keras else {}
+        own = [name for name in next(iter(facts.hyperparameters.values())) if name not in only_gradwise]
+        if not facts.decays:  # else decay stands among its own
             assert positional(kind) == [name for name in own if name != "weight_decay"] + common
     assert positional(AdamW) == ["learning_rate", "weight_decay", "beta_1", "beta_2", "epsilon", "amsgrad", *common[1:]]
     assert AdamW(0.1, 0.2, 0.3, 0.4, 0.5, True, 0.6).get_config() | {"name": ""} == {

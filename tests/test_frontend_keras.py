@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rules import records
+from rules import all_facts
 
 pytestmark = [pytest.mark.keras, pytest.mark.torch, pytest.mark.jax]
 
@@ -73,7 +73,7 @@ def test_training_goes_on_on_another_backend(tmp_path: Path) -> None:
 
 # -------------------------------------------------------------------- Keras's own tests
 
-ALGORITHM_FILES = [f"optimizers/{name.lower()}_test.py" for name, record in records().items() if record.keras]
+ALGORITHM_FILES = [f"optimizers/{name.lower()}_test.py" for name, facts in all_facts().items() if facts.keras]
 AROUND_FILES = [
     "optimizers/optimizer_test.py",
     "optimizers/loss_scale_optimizer_test.py",
@@ -113,7 +113,7 @@ SPARSE = "optimizer_sparse_test.py::OptimizerSparseTest::test_sparse_gradients_"
 
 def of_sparse_gradients(names: Collection[str]) -> dict[str, str]:
     """The tests of sparse gradients that run gradwise's classes. Each is named for one, and its options."""
-    own = tuple(name.lower() for name, record in records().items() if record.keras)
+    own = tuple(name.lower() for name, facts in all_facts().items() if facts.keras)
     kinds = {name: name.removeprefix(SPARSE).removeprefix("loss_scale_optimizer_") for name in names if SPARSE in name}
     why = "sparse gradients are taken as dense ones: results are the same, but updates do not stay sparse"
     return {name: why for name, kind in kinds.items() if kind.partition("_")[0] in own}

@@ -14,15 +14,15 @@ from backend_table import distance, precision
 from every_convention import EVERY
 from ml_dtypes import bfloat16
 from releases import optax_partition, optax_tree, seeded, skip_what_optax_lacks
-from rules import records
+from rules import all_facts
 
 from gradwise import optimizers, schedules
 
 pytestmark = pytest.mark.jax
 
-RECORDS = {name: record for record in records().values() for name in record.optax}
-NAMES = sorted(RECORDS)
-VARIANTS = [(name, dict(each)) for name in NAMES for each in ({}, *RECORDS[name].optax[name].variants)]
+FACTS_OF = {name: facts for facts in all_facts().values() for name in facts.optax}
+NAMES = sorted(FACTS_OF)
+VARIANTS = [(name, dict(each)) for name in NAMES for each in ({}, *FACTS_OF[name].optax[name].variants)]
 
 
 def called(variant: Any) -> str:
@@ -224,7 +224,7 @@ def test_without_params(name: str) -> None:
     transformation = getattr(functions(), name)(0.1)
     params, grads = tree(), gradient(tree(), 0)
     state = transformation.init(params)
-    if RECORDS[name].optax[name].reads_parameters:
+    if FACTS_OF[name].optax[name].reads_parameters:
         with pytest.raises(ValueError, match="You are using a transformation that requires the current value"):
             transformation.update(grads, state)
         transformation = getattr(functions(), name)(0.1, weight_decay=0.0)
@@ -780,7 +780,7 @@ def test_every_optimizer_of_the_core_is_an_argument_and_needs_no_parameters(kind
     params = {"w": jnp.ones((3, 2)), "b": jnp.ones(())}
     state = transformation.init(params)
     # Decay reads the parameters.
-    given = params if records()[kind.__name__].hyperparameters[convention].get("weight_decay") else None
+    given = params if all_facts()[kind.__name__].hyperparameters[convention].get("weight_decay") else None
     expected, after = transformation.update(params, state, given)
     found, traced = jax.jit(lambda tx, grads, state: tx.update(grads, state, given))(transformation, params, state)
     assert_close(found, expected, 1e-5)
@@ -847,11 +847,11 @@ def test_a_momentum_that_starts_at_0(name: str) -> None:
 def of_16_bits() -> list[str]:
     """Those whose default hyperparameters are allowed when they are rounded to bfloat16, where 0.999 is 1."""
     found = []
-    for name, record in RECORDS.items():
-        known = record.hyperparameters["optax"]
+    for name, facts in FACTS_OF.items():
+        known = facts.hyperparameters["optax"]
         rounded = {each: float(bfloat16(value)) for each, value in known.items() if isinstance(value, float)}
         with contextlib.suppress(ValueError):
-            getattr(optimizers, record.name)(**{**known, **rounded}, convention="optax")
+            getattr(optimizers, facts.name)(**{**known, **rounded}, convention="optax")
             found.append(name)
     return found
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from releases import enable_x64, optax_tree
-from rules import records
+from rules import all_facts
 
 pytestmark = pytest.mark.jax
 
 
-RECORDS = {name: record for record in records().values() for name in record.optax}
+FACTS_OF = {name: facts for facts in all_facts().values() for name in facts.optax}
 
 
 def both(name: str) -> tuple[Any, Any]:
@@ -71,7 +71,7 @@ def test_injected_hyperparameters_are_rounded_to_the_parameters(dtype: str) -> N
         assert stepped(transformation, params, jnp.zeros(1, dtype))[0] == 0.0
 
 
-@pytest.mark.parametrize("name", [name for name, record in RECORDS.items() if record.loses_epsilon])
+@pytest.mark.parametrize("name", [name for name, facts in FACTS_OF.items() if facts.loses_epsilon])
 def test_zero_gradients_in_float16(name: str) -> None:
     """optax's epsilon of 1e-8 is 0 in float16: 0/0."""
     import jax.numpy as jnp
@@ -82,11 +82,11 @@ def test_zero_gradients_in_float16(name: str) -> None:
     assert stepped(ours, params, zeros)[0][0] == pytest.approx(1.0, abs=1e-3)
 
 
-def remembers(record: Any) -> bool:
-    return bool(record.slots(record.hyperparameters["optax"]))
+def remembers(facts: Any) -> bool:
+    return bool(facts.slots(facts.hyperparameters["optax"]))
 
 
-@pytest.mark.parametrize("name", [name for name, record in RECORDS.items() if remembers(record)])
+@pytest.mark.parametrize("name", [name for name, facts in FACTS_OF.items() if remembers(facts)])
 def test_float32_gradients_of_bfloat16_parameters(name: str) -> None:
     """optax's state changes its dtypes at the first update, so that a scan over updates is impossible."""
     import jax

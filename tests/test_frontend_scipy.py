@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import user_optimizers
 from releases import seeded
-from rules import records
+from rules import all_facts
 
 from gradwise import optimizers, schedules
 
-RATES = {name: record.descends for name, record in records().items()}
+RATES = {name: facts.descends for name, facts in all_facts().items()}
 CURVATURES = np.array([1.0, 4.0, 10.0])
 GOAL = np.array([1.0, -2.0, 0.5])
 START = np.array([3.0, 1.0, -1.0])
@@ -54,9 +54,9 @@ def bfgs(**arguments: Any) -> Any:
 
 def converging(name: str) -> Any:
     """An optimizer that comes to rest at the minimum, if need be with a rate that does."""
-    record = records()[name]
-    rate = record.descends if record.settles else schedules.ExponentialDecay(0.1, decay_steps=50, decay_rate=0.5)
-    return getattr(optimizers, name)(rate, **({"weight_decay": 0.0} if record.decays else {}))
+    facts = all_facts()[name]
+    rate = facts.descends if facts.settles else schedules.ExponentialDecay(0.1, decay_steps=50, decay_rate=0.5)
+    return getattr(optimizers, name)(rate, **({"weight_decay": 0.0} if facts.decays else {}))
 
 
 def plain_loop(optimizer: Any, steps: int, x: Any = START, gradient: Any = slope) -> list[Any]:

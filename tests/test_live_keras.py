@@ -28,7 +28,7 @@ from drawn_runs import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras_peer import Ask, running_keras
-from rules import records
+from rules import all_facts
 
 from gradwise import optimizers
 
@@ -39,7 +39,7 @@ pytestmark = [
 ]
 
 NORMS = ("clipnorm", "global_clipnorm")
-PEERS = {name: record.keras for name, record in records().items() if record.keras is not None}
+PEERS = {name: facts.keras for name, facts in all_facts().items() if facts.keras is not None}
 DECAYS = or_off(powers(1e-6, 1.0))
 KINDS = {
     **KINDS,
@@ -64,9 +64,9 @@ Example = tuple[dict[str, Any], Run, str]
 @st.composite
 def examples(draw: Any, algorithm: str) -> Example:
     """Hyperparameters, a run, and the library whose arrays gradwise gets."""
-    record = records()[algorithm]
-    drawn = of_kinds(PEERS[algorithm].drawn, KINDS, record.refused.get("keras"))
-    values, largest = record.conditioned(draw(st.fixed_dictionaries({"weight_decay": DECAYS, **drawn})))
+    facts = all_facts()[algorithm]
+    drawn = of_kinds(PEERS[algorithm].drawn, KINDS, facts.refused.get("keras"))
+    values, largest = facts.conditioned(draw(st.fixed_dictionaries({"weight_decay": DECAYS, **drawn})))
     run = draw(runs(zeros=values.get("epsilon", 1.0) > 0, largest=largest))
     return {**values, **draw(CLIPPING), **draw(EMA)}, run, draw(st.sampled_from(["numpy", "torch"]))
 

@@ -32,7 +32,7 @@ from drawn_runs import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from releases import optax_tree
-from rules import records
+from rules import all_facts
 
 from gradwise import optimizers
 
@@ -45,9 +45,9 @@ EPSILONS = st.sampled_from([0.0, 1e-8]) | powers(1e-10, 1.0)
 BETAS = st.sampled_from([0.0, 0.5, 0.9, 0.99, 0.999]) | st.floats(0.1, 0.999)
 KINDS = {**KINDS, "beta": BETAS, "epsilon": EPSILONS}
 
-PEERS = {name: peer for record in records().values() for name, peer in record.optax.items()}
+PEERS = {name: peer for facts in all_facts().values() for name, peer in facts.optax.items()}
 """By optax's name."""
-OURS = {name: record for record in records().values() for name in record.optax}
+OURS = {name: facts for facts in all_facts().values() for name in facts.optax}
 DRAWN = {name: of_kinds(peer.drawn, KINDS, OURS[name].refused.get("optax")) for name, peer in PEERS.items()}
 
 

@@ -33,7 +33,7 @@ from drawn_runs import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rules import records
+from rules import all_facts
 
 from gradwise import optimizers
 
@@ -43,7 +43,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Gradients do not exist for variables"),
 ]
 
-PEERS = {name: record.torch for name, record in records().items() if record.torch is not None}
+PEERS = {name: facts.torch for name, facts in all_facts().items() if facts.torch is not None}
 DECAYS = or_off(powers(1e-6, 1.0))
 EPSILONS = st.sampled_from([0.0, 1e-8]) | powers(1e-10, 1.0)
 USUAL = st.sampled_from([0.0, 0.5, 0.9, 0.99, 0.999])
@@ -63,14 +63,14 @@ def hyperparameters(algorithm: str, dtype: Any) -> Any:
 
     common = {"weight_decay": DECAYS, "maximize": FLAG}
     kinds = {**KINDS, "beta": BETAS[dtype], "epsilon": EPSILONS}
-    drawn = of_kinds(PEERS[algorithm].drawn, kinds, records()[algorithm].refused.get("torch"))
+    drawn = of_kinds(PEERS[algorithm].drawn, kinds, all_facts()[algorithm].refused.get("torch"))
     return st.fixed_dictionaries({**common, **drawn}).map(consistent)
 
 
 @st.composite
 def examples(draw: Any, algorithm: str, dtype: Any) -> Example:
     """Hyperparameters, a run, and the library whose arrays gradwise gets."""
-    values, largest = records()[algorithm].conditioned(draw(hyperparameters(algorithm, dtype)))
+    values, largest = all_facts()[algorithm].conditioned(draw(hyperparameters(algorithm, dtype)))
     run = draw(runs(zeros=values.get("epsilon", 1.0) > 0, largest=largest))
     return values, given_in(run, dtype), draw(st.sampled_from(["numpy", "torch"]))
 

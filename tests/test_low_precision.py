@@ -19,7 +19,7 @@ from backend_table import (
     unit,
     wide,
 )
-from rules import records
+from rules import all_facts
 
 from gradwise.backends import ops
 from gradwise.optimizers import SGD, Adam, RMSprop
@@ -139,7 +139,7 @@ def test_a_run_stays_near_the_run_in_float32(row, dtype):
         for name, value in targets.items():
             largest[name] = np.maximum(largest[name], np.abs(value))
             travelled[name] += np.abs(value - before[name])
-    equal_steps = row.name in ("sgd-loss-scale-clipvalue",) or records()[row.algorithm].signs
+    equal_steps = row.name in ("sgd-loss-scale-clipvalue",) or all_facts()[row.algorithm].signs
     bound = EQUAL_STEPS if equal_steps else BOUND
     for name, value in parameters.items():
         units = unit(largest[name], dtype)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from backend_table import array, numpy_dtype, parameter, read
 from low_precision_table import DTYPES, entry, pairs
-from rules import records
+from rules import all_facts
 
 from gradwise import optimizers
 
@@ -33,11 +33,11 @@ HALF = {"float16": 2.0**-12, "bfloat16": 2.0**-9}
 DECOUPLED = [
     ("SGD", "keras", {"momentum": 0.9}),
     *(
-        (record.name, convention, options)
-        for record in records().values()
-        for convention, known in record.hyperparameters.items()
+        (facts.name, convention, options)
+        for facts in all_facts().values()
+        for convention, known in facts.hyperparameters.items()
         for options in [{"decoupled_weight_decay": True} if "decoupled_weight_decay" in known else {}]
-        if "weight_decay" in known and not record.coupled(convention, options)
+        if "weight_decay" in known and not facts.coupled(convention, options)
     ),
 ]
 # Coupled decay goes through the gradient. Where that is divided by its own size, decay makes no step longer.

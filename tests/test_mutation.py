@@ -20,7 +20,7 @@ from mutation.mutants import Mutant, mutants_of, place_of
 from mutation.operators import OPERATORS, Surroundings, statement_dropped
 from mutation.score import Score, score_of
 from mutation.states import LENGTH, cells_of, run_of, same
-from rules import records
+from rules import all_facts
 from twin import Twin
 
 from gradwise import optimizers
@@ -203,7 +203,7 @@ def test_an_error_is_noticed():
     assert not Equivalence("Adadelta", "keras", 100).holds(broken)
 
 
-@pytest.mark.parametrize(("algorithm", "convention"), [each for each in available() if records()[each[0]].signs])
+@pytest.mark.parametrize(("algorithm", "convention"), [each for each in available() if all_facts()[each[0]].signs])
 def test_what_a_sign_hides_is_noticed_in_the_slots(algorithm, convention, monkeypatch):
     """Slots that are a little too large turn no sign."""
     vectors, kind = Vectors(algorithm, convention), getattr(optimizers, algorithm)

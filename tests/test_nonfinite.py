@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from drawn_runs import Run
 from libraries import LIBRARIES, array, ones, parameter
-from rules import records
+from rules import all_facts
 from twin_floats import in_floats
 
 from gradwise import optimizers
@@ -22,10 +22,10 @@ from gradwise.optimizers.registry import ALGORITHMS
 
 def options_of(algorithm, convention):
     """None, and those that make more slots."""
-    record = records()[algorithm]
-    known = record.hyperparameters[convention]
-    more = [each for each in record.extremes if set(each) <= set(known)]
-    return [{}, *(each for each in more if record.slots({**known, **each}) != record.slots(known))]
+    facts = all_facts()[algorithm]
+    known = facts.hyperparameters[convention]
+    more = [each for each in facts.extremes if set(each) <= set(known)]
+    return [{}, *(each for each in more if facts.slots({**known, **each}) != facts.slots(known))]
 
 
 TABLE = [
@@ -94,7 +94,7 @@ RATE = 0.125
 def expected(algorithm, convention, options, bad, monkeypatch):
     """What the formula makes of the element with the bad gradient, by the slot's name."""
     start, gradients = problem(bad)
-    values = {**records()[algorithm].hyperparameters[convention], **options}
+    values = {**all_facts()[algorithm].hyperparameters[convention], **options}
     run = Run({"parameter": start[0]}, [{"parameter": each[0]} for each in gradients[:2]], [RATE] * 2)
     with np.errstate(all="ignore"):
         return {slot: value[BAD] for slot, value in in_floats(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from algorithms import PLAIN, ROWS, problem, steady_problem
 from backend_table import functional, imperative, largest_distance, numpy_dtype, precision, same_bits
-from rules import records
+from rules import all_facts
 
 BY_NAME = {row.name: row for row in ROWS}
 PROBLEMS = {"scattered": problem, "steady": steady_problem}
@@ -105,7 +105,7 @@ def test_distance_after_many_steps(row, library, mode, dtype):
     assert measured("scattered", row, library, mode, dtype) <= cap_of("scattered", row, library, mode)
 
 
-STEADY = [row for row in PLAIN if records()[row.algorithm].cancels]
+STEADY = [row for row in PLAIN if all_facts()[row.algorithm].cancels]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -14,7 +14,7 @@ import pytest
 from backend_table import array, distance, numpy_dtype, read
 from drawn_runs import Run
 from keras_peer import Ask, running_keras
-from rules import records
+from rules import all_facts
 
 from gradwise import optimizers
 
@@ -196,16 +196,16 @@ def test_optax_climbs_with_adadelta() -> None:
 @pytest.mark.parametrize(
     ("theirs", "ours"),
     [
-        (next(iter(record.optax)), name)
-        for name, record in records().items()
-        if record.loses_epsilon
+        (next(iter(facts.optax)), name)
+        for name, facts in all_facts().items()
+        if facts.loses_epsilon
     ],
 )
 def test_optax_loses_epsilon_in_float16(theirs: str, ours: str) -> None:
     """1e-8 is 0 in float16: a zero gradient gives 0/0."""
     import optax
 
-    more = {"weight_decay": 0.0} if records()[ours].decays else {}
+    more = {"weight_decay": 0.0} if all_facts()[ours].decays else {}
     both = Optax(
         getattr(optax, theirs)(0.1, **more), getattr(optimizers, ours)(0.1, convention="optax", **more), 1.0, "float16"
     )

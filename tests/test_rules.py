@@ -1,4 +1,4 @@
-"""Every algorithm of the registry is on a par with the others, and what follows from the records is what is written."""
+"""Every algorithm of the registry is on a par with the others, and what follows from the facts is what is written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from exact import number
 from missing import to_do
 from refresh import ROOT, texts
-from rules import Now, records
+from rules import Now, all_facts
 from selection import concerns, names_of
 
 from gradwise import optimizers
@@ -27,7 +27,7 @@ def test_every_algorithm_is_on_a_par():
 
 
 def test_every_record_is_of_a_class():
-    assert set(records()) == {kind.__name__ for kind in ALGORITHMS}
+    assert set(all_facts()) == {kind.__name__ for kind in ALGORITHMS}
 
 
 def test_what_follows_is_written():
@@ -51,22 +51,22 @@ def test_a_class_of_which_nothing_is_known_has_a_list_of_things_to_do():
     ],
 )
 def test_a_row_is_asked_for_where_the_framework_has_the_algorithm(host, tmp_path, monkeypatch):
-    """Whatever its record says."""
+    """Whatever its facts say."""
     pytest.importorskip(host if host == "optax" else "numpy")
     (tmp_path / "empty.py").touch()
     monkeypatch.setattr(missing, "FRONT_ENDS", {host: tmp_path / "empty.py"})
-    for record in (records()["SGD"], replace(records()["SGD"], torch=None, keras=None, optax={})):
-        monkeypatch.setattr(missing, "records", lambda record=record: {"SGD": record})
+    for facts in (all_facts()["SGD"], replace(all_facts()["SGD"], torch=None, keras=None, optax={})):
+        monkeypatch.setattr(missing, "all_facts", lambda facts=facts: {"SGD": facts})
         (line,) = missing.to_do((optimizers.SGD,))
         assert line.lower() == f"sgd: no row in {tmp_path}/empty.py, for {host}'s sgd".lower()
 
 
-@pytest.mark.parametrize("name", sorted(records()))
+@pytest.mark.parametrize("name", sorted(all_facts()))
 def test_records_know_what_the_class_takes(name):
-    """A hyperparameter that no record names would be in no vector."""
-    kind, record = getattr(optimizers, name), records()[name]
+    """A hyperparameter that no facts name would be in no vector."""
+    kind, facts = getattr(optimizers, name), all_facts()[name]
     around = {*inspect.signature(optimizers.Optimizer).parameters, "convention"}
-    known = {each for convention in record.hyperparameters.values() for each in convention}
+    known = {each for convention in facts.hyperparameters.values() for each in convention}
     for each in inspect.signature(kind).parameters.values():
         if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY) and each.name not in around | known:
             # It only says what is so, and refuses what is not.
@@ -83,14 +83,14 @@ def test_what_a_new_algorithm_begins_with_is_its_twin(tmp_path):
         spec = importlib.util.spec_from_file_location(f"{package}.lino", tmp_path / f"{package}.py")
         made[package] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(made[package])
-    kind, record = made["gradwise.optimizers"].Lino, made["rules"].RECORD
-    assert set(record.hyperparameters) == set(kind.conventions) and record.name == "Lino"
+    kind, facts = made["gradwise.optimizers"].Lino, made["rules"].FACTS
+    assert set(facts.hyperparameters) == set(kind.conventions) and facts.name == "Lino"
     weights, slots, exact = np.array([1.0]), {"momentum": number(0)}, number(1)
     optimizer = kind(0.5)
     for t, gradient in enumerate((0.5, -2.0, 0.25), 1):
         optimizer.apply([np.array([gradient])], [weights])
-        h = {name: number(value) for name, value in record.hyperparameters["keras"].items()}
-        exact -= record.rule(Now("keras", h, number(0.5), t, None), slots, number(gradient))
+        h = {name: number(value) for name, value in facts.hyperparameters["keras"].items()}
+        exact -= facts.rule(Now("keras", h, number(0.5), t, None), slots, number(gradient))
         assert abs(weights[0] - exact) < 1e-15
     for name, why in (("lion", "no name of a class"), ("SGD", "optimizers/sgd.py is there already")):
         with pytest.raises(ValueError, match=why):

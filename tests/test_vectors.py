@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from backend_table import numpy_dtype
 from exact import hexadecimal, mp, number
-from rules import records
+from rules import all_facts
 from vector_cases import cases, file_name, files
 from vector_files import content_of, file_of
 
@@ -90,7 +90,7 @@ def test_files_hold_the_cases_of_the_table(algorithm, convention):
     found = content(algorithm, convention)["cases"]
     assert [case["name"] for case in found] == [case.name for case in cases(algorithm, convention)]
     assert {case["name"] for case in found} >= EDGES
-    if any(set(late) <= set(found[0]["hyperparameters"]) for late in records()[algorithm].late):
+    if any(set(late) <= set(found[0]["hyperparameters"]) for late in all_facts()[algorithm].late):
         assert "late-slow-memory" in {case["name"] for case in found}
     for case in found:
         assert {(), (0, 3)} <= {tuple(shape) for shape in case["shapes"].values()}

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from rules import records
+from rules import all_facts
 
-PEERS = {record.torch.name: record.torch for record in records().values() if record.torch is not None}
+PEERS = {facts.torch.name: facts.torch for facts in all_facts().values() if facts.torch is not None}
 CASES = [(name, dict(arguments)) for name, peer in PEERS.items() for arguments in peer.cases]
 NAMES = sorted(PEERS)
 WITH_BETAS = [name for name, peer in PEERS.items() if {"beta_1", "beta_2"} <= set(peer.drawn)]

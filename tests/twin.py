@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from exact import distance_from_tie, mp, number, rounded
-from rules import Now, Schedule, Slots, records
+from rules import Now, Schedule, Slots, all_facts
 
 COMMON = {
     "clipnorm": None, "clipvalue": None, "global_clipnorm": None, "use_ema": False, "ema_momentum": 0.99,
@@ -58,19 +58,19 @@ class Twin:
         iterations: int = 0,
         dtype: str | None = None,
     ) -> None:
-        self.record, self.convention = records()[algorithm], convention
+        self.facts, self.convention = all_facts()[algorithm], convention
         self.constraint, self.like_keras, self.dtype = constraint, like_keras, dtype
-        given = {**COMMON, **self.record.hyperparameters[convention]}
+        given = {**COMMON, **self.facts.hyperparameters[convention]}
         unknown = set(arguments) - set(given)
         if unknown:
             raise ValueError(f"{algorithm} of {convention} has no {', '.join(sorted(unknown))}")
-        if like_keras and self.record.keras is not None:
-            arguments = {**arguments, **self.record.keras.given}
+        if like_keras and self.facts.keras is not None:
+            arguments = {**arguments, **self.facts.keras.given}
         given.update(arguments)
         # Numbers become exact; flags, counts of calls, schedules and None stay what they are.
         self.h = {name: number(value) if isinstance(value, float) else value for name, value in given.items()}
-        slots = dict.fromkeys(self.record.slots(self.h), 0.0)
-        slots.update((slot, given.get(name, 0.0)) for slot, name in self.record.starts.items())
+        slots = dict.fromkeys(self.facts.slots(self.h), 0.0)
+        slots.update((slot, given.get(name, 0.0)) for slot, name in self.facts.starts.items())
         self.parameters = {name: [Element(x, slots) for x in values] for name, values in parameters.items()}
         self.calls = iterations * self.h["gradient_accumulation_steps"]
         self.updates = iterations
@@ -94,19 +94,19 @@ class Twin:
         """By the slot's name and the parameter's."""
         return {
             slot: {name: [element.slots[slot] for element in elements] for name, elements in self.parameters.items()}
-            for slot in self.record.slots(self.h)
+            for slot in self.facts.slots(self.h)
         }
 
     def set_slots(self, slots: Mapping[str, Mapping[str, Sequence[Any]]]) -> None:
         for slot, by_parameter in slots.items():
-            assert slot in self.record.slots(self.h), slot
+            assert slot in self.facts.slots(self.h), slot
             for name, values in by_parameter.items():
                 for element, value in zip(self.parameters[name], values, strict=True):
                     element.slots[slot] = number(value)
 
     def scalars(self) -> dict[str, Any]:
         """The product: a number, or in torch one for each parameter, by name."""
-        product = self.record.product
+        product = self.facts.product
         if product is None or self.convention not in product.conventions:
             return {}
         return {product.name: dict(self.products) if self.per_parameter else self.products[None]}
@@ -173,19 +173,19 @@ class Twin:
             self.move_averages()
 
     def multiply_product(self, name: str | None, t: int) -> None:
-        if self.record.product is not None and self.scalars():
-            self.products[name] *= self.record.product.factor(self.h, t)
+        if self.facts.product is not None and self.scalars():
+            self.products[name] *= self.facts.product.factor(self.h, t)
 
     def update_element(self, element: Element, g: Any, now: Now) -> None:
         if self.h.get("maximize"):
             g = -g
         decay, decoupled = self.h.get("weight_decay") or number(0), number(0)
-        if self.record.coupled(self.convention, self.h):
+        if self.facts.coupled(self.convention, self.h):
             g = g + decay * element.w
         else:
             # Before the rule or with it is the same: no rule reads the parameter.
             decoupled = now.rate * decay * element.w
-        element.w = element.w - decoupled - self.record.rule(now, element.slots, g)
+        element.w = element.w - decoupled - self.facts.rule(now, element.slots, g)
         if self.dtype is not None:
             self.from_tie = min(self.from_tie, distance_from_tie(element.w, self.dtype))
             element.w = rounded(element.w, self.dtype)

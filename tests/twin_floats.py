@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from drawn_runs import Run
-from rules import Now, modules, records
+from rules import Now, all_facts, modules
 
 
 def in_floats(
@@ -24,19 +24,19 @@ def in_floats(
     for module in modules():
         for name, function in arithmetic.items():
             monkeypatch.setattr(module, name, function, raising=False)
-    record = records()[algorithm]
+    facts = all_facts()[algorithm]
     # With an epsilon, a sum of 0 needs no rule of its own.
     named = "keras" if (algorithm, convention) == ("Adagrad", "optax") else convention
     p, product, found = run.start["parameter"].astype(dtype), 1.0, []
-    slots = {name: np.full_like(p, values.get(record.starts.get(name), 0.0)) for name in record.slots(values)}
+    slots = {name: np.full_like(p, values.get(facts.starts.get(name), 0.0)) for name in facts.slots(values)}
     for t, (rate, gradients) in enumerate(zip(run.rates, run.gradients, strict=True), 1):
-        if record.product is not None and convention in record.product.conventions:
-            product *= float(record.product.factor(dict(values), t))
+        if facts.product is not None and convention in facts.product.conventions:
+            product *= float(facts.product.factor(dict(values), t))
         g, decay = gradients["parameter"].astype(dtype), values.get("weight_decay", 0.0)
-        if record.coupled(convention, values):
+        if facts.coupled(convention, values):
             g = g + decay * p
         else:
             p = p - rate * decay * p
-        p = p - record.rule(Now(named, dict(values), rate, t, product), slots, g)
+        p = p - facts.rule(Now(named, dict(values), rate, t, product), slots, g)
         found.append({"parameter": p, **slots})
     return found

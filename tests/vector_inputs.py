@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 from exact import number, rounded
-from rules import records
+from rules import all_facts
 from vector_cases import LATE, Case
 
 SHAPES = {"vector": (4,), "scalar": (), "empty": (0, 3)}
@@ -26,7 +26,7 @@ class Inputs:
     """
 
     def __init__(self, case: Case, attempt: int = 0) -> None:
-        self.case, self.record = case, records()[case.algorithm]
+        self.case, self.facts = case, all_facts()[case.algorithm]
         self.dtype = case.narrow or "float32"
         self.random = Random(f"{case.algorithm} {case.name} {attempt}")
         sizes = SIZES_IN_16_BITS if case.narrow else SIZES
@@ -88,16 +88,16 @@ class Inputs:
                 name: [self.fitted(self.late_slot(slot, size, place)) for place, size in enumerate(sizes)]
                 for name, sizes in self.sizes.items()
             }
-            for slot in self.record.slots(self.case.arguments)
+            for slot in self.facts.slots(self.case.arguments)
         }
 
     def late_slot(self, slot: str, size: float, place: int) -> float:
         """As large as after many steps with gradients of this size; maxima lie below and above the next values."""
         rate = self.case.arguments["learning_rate"]
         if slot == "momentum":
-            if self.record.late_sum is None:
+            if self.facts.late_sum is None:
                 return self.sign() * self.between(0.25, 0.5) * size
-            direction, scale = self.record.late_sum(self.case.convention, size, rate)
+            direction, scale = self.facts.late_sum(self.case.convention, size, rate)
             return self.sign() * self.between(0.5, 1) * direction * scale
         if slot == "average_gradient":
             return self.sign() * self.between(0.125, 0.5) * size
@@ -108,7 +108,7 @@ class Inputs:
         return self.between(0.5, 1.5) * {"accumulator": 32 * size**2, "accumulated_delta_var": 1e-5}.get(slot, size**2)
 
     def late_scalars(self) -> dict[str, Any]:
-        product = self.record.product
+        product = self.facts.product
         if product is None or self.case.convention not in product.conventions:
             return {}
         if self.case.convention == "torch":

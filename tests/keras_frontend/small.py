@@ -6,10 +6,10 @@ from typing import Any
 
 import keras
 import numpy as np
-from rules import records
+from rules import all_facts
 
 BACKEND = keras.backend.backend()
-PEERS = {name: record.keras for name, record in records().items() if record.keras is not None}
+PEERS = {name: facts.keras for name, facts in all_facts().items() if facts.keras is not None}
 TRAINS = BACKEND != "numpy"
 
 _DRAW = np.random.default_rng(0)

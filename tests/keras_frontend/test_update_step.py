@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from rules import records
+from rules import all_facts
 from selection import covering
 from small import PEERS, TRAINS, gradients, losses, model, values, variables
 
@@ -90,7 +90,7 @@ def run(kind: Any, **options: Any) -> list[np.ndarray]:
     ("name", "change", "option"), covering([*PEERS], [slower, scaled, smoothed, replaced], [*OPTIONS])
 )
 def test_a_subclass_moves_as_one_of_keras_s_class(name: str, change: Any, option: str) -> None:
-    options = {**({"weight_decay": 0.004} if records()[name].decays else {}), **OPTIONS[option]}
+    options = {**({"weight_decay": 0.004} if all_facts()[name].decays else {}), **OPTIONS[option]}
     own = run(change(getattr(gkeras, name)), **options)
     for expected, found in zip(run(change(getattr(keras.optimizers, name)), **options), own, strict=True):
         np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)
@@ -108,7 +108,7 @@ def test_in_fit() -> None:
 
 
 # A product of factors is one for all variables: Keras multiplies it for each.
-@pytest.mark.parametrize("name", [name for name in PEERS if records()[name].product is None])
+@pytest.mark.parametrize("name", [name for name in PEERS if all_facts()[name].product is None])
 def test_called_by_itself_it_is_one_step_of_one_variable(name: str) -> None:
     results = []
     for module in (keras.optimizers, gkeras):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from parity_table import STEPS, allowed, kept
-from rules import records
+from rules import all_facts
 from vector_runs import distances, optimizer_of, run
 
 from gradwise.vectors import Case, Step, distance, load
@@ -69,7 +69,7 @@ def bound(case: Case, step: int) -> float:
 def hidden_distance(case: Case, step: Step, optimizer: Any) -> float:
     """The largest distance of a slot from the case, where a step takes a sign, which hides what it is taken of; 0 where
     parameters follow from the slots, or the case says nothing of these."""
-    if step.slots is None or not records()[case.algorithm].signs:
+    if step.slots is None or not all_facts()[case.algorithm].signs:
         return 0.0
     names = list(case.parameters)
     return max(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from rules import records
+from rules import all_facts
 
 from gradwise import optimizers
 from gradwise.backends import Scope, Variable
@@ -123,7 +123,7 @@ def drawn_value(algorithm: str, name: str, like: Any, random: Random) -> Any:
         return random.random() < 0.5
     if name == "learning_rate" or (name in MAY_BE_OFF and random.random() < 0.4):
         return 0.0
-    return between(*(RANGES | records()[algorithm].ranges)[name], random)
+    return between(*(RANGES | all_facts()[algorithm].ranges)[name], random)
 
 
 def between(low: float, high: float, random: Random) -> Any:

@@ -1,8 +1,8 @@
-"""All that tests know of an algorithm: one file each, of its name, with one `RECORD`. What follows from it is nowhere.
+"""All that tests know of an algorithm: one file each, of its name, with its `FACTS`. What follows from it is nowhere.
 
 A file holds the algorithm's twin (its rule for one element, in numbers of 50 digits, written from papers and from what
 frameworks document, never from gradwise) and facts: hyperparameters, cases, drawn numbers, names in frameworks. Nothing
-here imports an array library or gradwise, so that processes of other libraries can read the records too.
+here imports an array library or gradwise, so that processes of other libraries can read the facts too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Slots = dict[str, Any]
 
 @dataclass(frozen=True)
 class Now:
-    """What a rule knows besides the element. `t` counts from 1; `product` is of the factors of the record's `Product`,
+    """What a rule knows besides the element. `t` counts from 1; `product` is of the factors of the facts' `Product`,
     with this step's."""
 
     convention: str
@@ -65,7 +65,7 @@ class Example:
 
     Attributes:
         name: the test's id.
-        arguments: besides the record's rate; a `Schedule` stands for a schedule.
+        arguments: besides the facts' rate; a `Schedule` stands for a schedule.
         convention: whose formula.
         keras: by what Keras 3 means the same: "same" arguments, those that differ (None takes one away), or None where
             it has no such thing.
@@ -79,7 +79,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two optimizers that are compared: of a convention, with arguments, and of which class if not of the record's.
+    """Two optimizers that are compared: of a convention, with arguments, and of which class if not of the facts'.
 
     Attributes:
         steady: whether the learning rate stays the same.
@@ -175,7 +175,7 @@ def coupled_in_torch(convention: str, h: Given) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Record:
+class AlgorithmFacts:
     """An algorithm.
 
     Attributes:
@@ -294,9 +294,9 @@ def modules() -> tuple[ModuleType, ...]:
 
 
 @functools.cache
-def records() -> dict[str, Record]:
+def all_facts() -> dict[str, AlgorithmFacts]:
     """Every algorithm's, by the name of its class."""
-    return {module.RECORD.name: module.RECORD for module in modules()}
+    return {module.FACTS.name: module.FACTS for module in modules()}
 
 
 DECAY = {"weight_decay": 0.1}

@@ -6,7 +6,7 @@ from typing import Any
 
 from exact import mp
 
-from . import ALMOST_ONE, DECAY, Example, Keras, Now, Optax, Pair, Record, Slots, Torch
+from . import ALMOST_ONE, DECAY, AlgorithmFacts, Example, Keras, Now, Optax, Pair, Slots, Torch
 
 
 def adadelta(now: Now, s: Slots, g: Any) -> Any:
@@ -23,7 +23,7 @@ a ← rho·a + (1 - rho)·g²; d = sqrt(x + epsilon) / sqrt(a + epsilon) · g; x
 All conventions have this rule, with other defaults.
 """
 
-RECORD = Record(
+FACTS = AlgorithmFacts(
     name="Adadelta",
     formula=FORMULA,
     hyperparameters={

@@ -6,7 +6,7 @@ from typing import Any
 
 from exact import mp, number
 
-from . import DECAY, Example, Keras, Now, Optax, Pair, Record, Slots, Torch
+from . import DECAY, AlgorithmFacts, Example, Keras, Now, Optax, Pair, Slots, Torch
 
 NO_EPSILON = {"initial_accumulator_value": 0.0, "epsilon": 0.0}
 
@@ -32,7 +32,7 @@ s ← s + g².
 - `optax`: as `keras`, but p stays where s is 0.
 """
 
-RECORD = Record(
+FACTS = AlgorithmFacts(
     name="Adagrad",
     formula=FORMULA,
     hyperparameters={

@@ -15,13 +15,13 @@ from . import (
     SHORT,
     SLOW,
     VERY_SHORT,
+    AlgorithmFacts,
     Example,
     Given,
     Keras,
     Now,
     Optax,
     Pair,
-    Record,
     Slots,
     Torch,
     without,
@@ -113,7 +113,7 @@ m ← beta_1·m + (1 - beta_1)·g; v ← beta_2·v + (1 - beta_2)·g²; c1 = 1 -
   h ← max(h, q) and q = h; p ← p - lr · n / (sqrt(q + eps_root) + epsilon).
 """
 
-RECORD = Record(
+FACTS = AlgorithmFacts(
     name="Adam",
     formula=FORMULA,
     hyperparameters={

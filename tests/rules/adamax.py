@@ -15,13 +15,13 @@ from . import (
     SHORT,
     SLOW,
     VERY_SHORT,
+    AlgorithmFacts,
     Example,
     Given,
     Keras,
     Now,
     Optax,
     Pair,
-    Record,
     Slots,
     Torch,
     without,
@@ -54,7 +54,7 @@ m ← beta_1·m + (1 - beta_1)·g.
 - `torch`, `optax`: u ← max(beta_2·u, |g| + epsilon); p ← p - lr / (1 - beta_1^t) · m / u.
 """
 
-RECORD = Record(
+FACTS = AlgorithmFacts(
     name="Adamax",
     formula=FORMULA,
     hyperparameters={

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import ALMOST_ONE, MOMENTS, Example, Keras, Optax, Pair, Record, Torch
+from . import ALMOST_ONE, MOMENTS, AlgorithmFacts, Example, Keras, Optax, Pair, Torch
 from .adam import (
     ADAM,
     ADAM_OPTAX,
@@ -16,7 +16,7 @@ from .adam import (
     slots,
 )
 
-RECORD = Record(
+FACTS = AlgorithmFacts(
     name="AdamW",
     hyperparameters={
         "keras": {**ADAM, "epsilon": 1e-7, "weight_decay": 0.004},

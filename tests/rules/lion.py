@@ -13,12 +13,12 @@ from . import (
     EXPONENTIAL,
     SHORT,
     VERY_SHORT,
+    AlgorithmFacts,
     Example,
     Keras,
     Now,
     Optax,
     Pair,
-    Record,
     Slots,
 )
 
@@ -39,7 +39,7 @@ c ← beta_1·m + (1 - beta_1)·g; m ← beta_2·m + (1 - beta_2)·g; p ← p - 
 have this rule; `optax` has a weight decay by default.
 """
 
-RECORD = Record(
+FACTS = AlgorithmFacts(
     name="Lion",
     formula=FORMULA,
     hyperparameters={"keras": LION, "optax": {**LION, "weight_decay": 1e-3}},

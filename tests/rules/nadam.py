@@ -13,6 +13,7 @@ from . import (
     SHORT,
     SLOW,
     VERY_SHORT,
+    AlgorithmFacts,
     Example,
     Given,
     Keras,
@@ -20,7 +21,6 @@ from . import (
     Optax,
     Pair,
     Product,
-    Record,
     Slots,
     Torch,
     without,
@@ -64,7 +64,7 @@ m and v as in Adam; c2 = 1 - beta_2^t.
 - `optax`: Adam's rule of `optax` with nesterov, without amsgrad; there is no P.
 """
 
-RECORD = Record(
+FACTS = AlgorithmFacts(
     name="Nadam",
     formula=FORMULA,
     hyperparameters={

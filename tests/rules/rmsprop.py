@@ -11,13 +11,13 @@ from . import (
     DECAY,
     DECAYED,
     SLOW,
+    AlgorithmFacts,
     Example,
     Given,
     Keras,
     Now,
     Optax,
     Pair,
-    Record,
     Slots,
     Torch,
 )
@@ -82,7 +82,7 @@ v ← rho·v + (1 - rho)·g²; if centered a ← rho·a + (1 - rho)·g and s = v
 - all, without momentum: p ← p - lr·d.
 """
 
-RECORD = Record(
+FACTS = AlgorithmFacts(
     name="RMSprop",
     formula=FORMULA,
     hyperparameters={

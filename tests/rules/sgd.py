@@ -9,12 +9,12 @@ from . import (
     DECAYED_FAST,
     EXPONENTIAL,
     KERAS,
+    AlgorithmFacts,
     Example,
     Keras,
     Now,
     Optax,
     Pair,
-    Record,
     Slots,
     Torch,
 )
@@ -45,7 +45,7 @@ FORMULA = """SGD — `momentum` b
 - all, without momentum: p ← p - lr·g.
 """
 
-RECORD = Record(
+FACTS = AlgorithmFacts(
     name="SGD",
     formula=FORMULA,
     hyperparameters={
