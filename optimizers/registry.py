@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..backends import describe, shown
+from ..backends.wording import did_you_mean
 from .adadelta import Adadelta
 from .adagrad import Adagrad
 from .adam import Adam
@@ -47,8 +48,8 @@ def get(identifier: Any) -> Any:
     if isinstance(identifier, str):
         return _class_named(identifier, {})()
     if isinstance(identifier, type):
-        raise ValueError(f"Expected an optimizer, received the class {identifier!r}: make one by calling it; {_KNOWN}")
-    raise ValueError(f"Could not interpret optimizer identifier {shown(identifier)}; {_KNOWN}")
+        raise ValueError(f"Expected an optimizer, received the class {identifier!r}: make one by calling it. {_KNOWN}")
+    raise ValueError(f"Could not interpret optimizer identifier {shown(identifier)}. {_KNOWN}")
 
 
 def serialize(optimizer: Optimizer) -> dict[str, Any]:
@@ -100,7 +101,7 @@ def _class_named(name: str, custom_objects: dict[str, Any]) -> type[Optimizer]:
     try:
         return _BY_NAME[name.lower()]
     except KeyError:
-        raise ValueError(f"Unknown optimizer {shown(name)}; {_KNOWN}") from None
+        raise ValueError(f"Unknown optimizer {shown(name)}.{did_you_mean([name], _BY_NAME)} {_KNOWN}") from None
 
 
-_KNOWN = f"known are {', '.join(_BY_NAME)}; pass custom_objects for your own."
+_KNOWN = f"Known are {', '.join(_BY_NAME)}; pass custom_objects for your own."

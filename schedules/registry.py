@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from ..backends import shown
+from ..backends.wording import did_you_mean
 from .base import LearningRateSchedule
 
 MODULE = "gradwise.schedules"
@@ -99,8 +100,8 @@ def _class_of(
     if module in _HOST_MODULES and name in _SCHEDULES and registered_name in (None, name):
         return _SCHEDULES[name]
     raise ValueError(
-        f"Unknown schedule {name!r} of module {shown(module)}: pass custom_objects={{{name!r}: the class}}, or use one "
-        f"of {', '.join(sorted(_SCHEDULES))}."
+        f"Unknown schedule {name!r} of module {shown(module)}.{did_you_mean([name], _SCHEDULES)} Pass custom_objects="
+        f"{{{name!r}: the class}}, or use one of {', '.join(sorted(_SCHEDULES))}."
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from ...optimizers import Optimizer
+from ...optimizers.core.arguments import bound, named_in, which_instead
 from .schedules import rate_of
 
 COMMON = (
@@ -47,7 +48,7 @@ class Row:
             TypeError: if there are too many, or one is given twice.
             ValueError: if the rate is given under both of its names, or a number is None.
         """
-        given = self.signature.bind(*arguments, **keywords)
+        given = bound(self.core.__name__, self.signature, arguments, keywords)
         if "lr" in keywords and "learning_rate" in given.arguments:
             raise ValueError(f"{self.core.__name__}: give `learning_rate` or its older name `lr`, not both.")
         given.apply_defaults()
@@ -64,7 +65,8 @@ class Row:
         unknown = {name: value for name, value in rest.items() if name not in (*_OLDER, *self.fixed)}
         if unknown:
             # In Keras's words.
-            raise ValueError(f"Argument(s) not recognized: {unknown}")
+            known = [*named_in(self.signature), *_OLDER, *self.fixed]
+            raise ValueError(f"Argument(s) not recognized: {unknown}.{which_instead(list(unknown), known)}")
         return found
 
     def make(self, values: Mapping[str, Any]) -> Optimizer:

@@ -15,6 +15,7 @@ import optax  # type: ignore[import-untyped]  # it shows mypy no types
 
 from ... import optimizers
 from ...backends import backend_of, describe, is_number, number_of_python, ops
+from ...optimizers.core.arguments import bound
 from ...optimizers.core.configuration import frozen
 from ...optimizers.core.functional import OptimizerState
 from .transformation import Rule, Transformation, number_of, run
@@ -351,9 +352,9 @@ def function_of(row: Row) -> Callable[..., Transformation]:
     """optax's function of that name, with its signature and its defaults."""
 
     def make(*positional: Any, **keywords: Any) -> Transformation:
-        bound = row.signature.bind(*positional, **keywords)
-        bound.apply_defaults()
-        given = bound.arguments
+        found = bound(row.name, row.signature, positional, keywords)
+        found.apply_defaults()
+        given = found.arguments
         numbers = {name: number_of(value) for name, value in given.items() if _is_hyperparameter(name, value)}
         rule = RowRule(row, numbers, {name: value for name, value in given.items() if name not in numbers})
         # Arguments are checked here rather than at the first update.

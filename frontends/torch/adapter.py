@@ -15,6 +15,7 @@ from torch._compile import _disable_dynamo
 from ...backends import leaves_scopes
 from ...backends.kernels.compiler import numba_is_installed
 from ...backends.scope import Mode
+from ...optimizers.core.arguments import bound
 from ...optimizers.core.fused.joint import lanes_of
 from ...optimizers.core.fused.lane import Lane
 from ...optimizers.core.prepared import Beside, Prepared, make
@@ -53,8 +54,7 @@ class Adapter(torch.optim.Optimizer):
     and checked when they have changed.
 
     Args:
-        params: as in torch.optim.
-        *arguments, **keywords: those of the class's row.
+        *arguments, **keywords: the parameters, as in torch.optim, and those of the class's row.
 
     Raises:
         TypeError, ValueError: as torch.optim does.
@@ -74,9 +74,9 @@ class Adapter(torch.optim.Optimizer):
         elif "row" in vars(cls):
             cls.__signature__ = cls.row.signature()  # type: ignore[attr-defined]
 
-    def __init__(self, params: Any, *arguments: Any, **keywords: Any) -> None:
-        given = self.row.signature().bind(params, *arguments, **keywords).arguments
-        given.pop("params")
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        given = bound(type(self).__name__, self.row.signature(), arguments, keywords).arguments
+        params = given.pop("params")
         self._start(params, {**self.row.defaults, **given})
 
     def _start(self, params: Any, defaults: dict[str, Any]) -> None:

@@ -8,7 +8,9 @@ import math
 from typing import Any, NamedTuple
 
 from ...backends import HOST, backend_of, describe, number_of_python, ops, shown, value_of
+from ...backends.wording import did_you_mean
 from .configuration import Configured
+from .synonyms import CONVENTION_SYNONYMS
 
 
 class Fixed(NamedTuple):
@@ -247,7 +249,8 @@ class Convention(Choice):
         kind = type(instance)
         if not isinstance(value, str) or value not in kind.conventions:
             names = ", ".join(map(repr, kind.conventions))
-            raise ValueError(f"{kind.__name__} has no `convention` {shown(value)}; it has {names}.")
+            likely = did_you_mean([value], kind.conventions, CONVENTION_SYNONYMS) if isinstance(value, str) else ""
+            raise ValueError(f"{kind.__name__} has no `convention` {shown(value)}; it has {names}.{likely}")
         if vars(instance).setdefault(self.name, value) != value:
             raise ValueError(f"The convention of {kind.__name__} is chosen when it is made: make a new optimizer.")
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, cast
 
 from ...backends import FLOATING, Variable, describe, is_number, shown
 from ...schedules import registry as schedule_registry
+from .arguments import bound, named_in, takes_any, which_instead
 from .conventions import CONVENTIONS, facts_of
 from .equality import ComparedByValue
 from .functional import FunctionalOptimizer
@@ -137,9 +138,13 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, StatelessOptimizer, SavedO
     decay = Number("[0, inf)")
 
     def __new__(cls, *arguments: Any, **keywords: Any) -> Any:
-        """Refuse a rate under both of its names, which `__init__` could not tell from a default."""
+        """Refuse arguments that do not exist, and a rate under both of its names, which none could tell from a default.
+        """
+        signature = inspect.signature(cls)
+        if (arguments or keywords) and not takes_any(signature):
+            bound(cls.__name__, signature, arguments, keywords)
         if "lr" in keywords:
-            given = inspect.signature(cls).bind_partial(*arguments, **keywords).arguments
+            given = signature.bind_partial(*arguments, **keywords).arguments
             if "learning_rate" in given:
                 raise ValueError(f"{cls.__name__}: give `learning_rate` or its older name `lr`, not both.")
         return super().__new__(cls)
@@ -190,7 +195,10 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, StatelessOptimizer, SavedO
         rate = older.pop("lr", None)
         if older:
             given = ", ".join(f"{shown(name, str)}={shown(value)}" for name, value in older.items())
-            raise ValueError(f"Argument(s) not recognized by {type(self).__name__}: {given}.")
+            known = [*named_in(inspect.signature(type(self))), "decay"]
+            raise ValueError(
+                f"Argument(s) not recognized by {type(self).__name__}: {given}.{which_instead(list(older), known)}"
+            )
         self.learning_rate = learning_rate if rate is None else rate
 
     def __init_subclass__(cls, **keywords: Any) -> None:

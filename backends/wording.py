@@ -1,0 +1,101 @@
+"""Words for names that do not exist: which were probably meant, and which there are.
+
+Every message about an unknown name is put together here: of arguments, attributes, parameters, slots, conventions, ops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from .detect import shown
+
+_ALIKE = 0.7
+"""From which likeness on, of at most 1, a name was probably meant."""
+_PART, _FEW_LETTERS = 0.75, 2
+"""How alike a name and a part of it are, and of how many letters that part says nothing."""
+_MOST = 10
+"""Of so many names all are listed."""
+
+Synonyms = Sequence[Sequence[str]]
+"""For each meaning the names that it has anywhere."""
+
+
+def nearest_first(name: str, known: Iterable[str]) -> list[str]:
+    """Names in the order of their likeness to a name; of those that are equally alike the earlier ones first.
+
+    Args:
+        name: any text, also a regular expression.
+        known: the names.
+    """
+    return sorted(dict.fromkeys(known), key=lambda other: -_likeness(name, other))
+
+
+def meant(name: str, known: Iterable[str], synonyms: Synonyms = ()) -> list[str]:
+    """The names that were probably meant by one that does not exist: its synonyms, else the one that is most alike.
+
+    Args:
+        name: the name.
+        known: the names that there are.
+        synonyms: what else these are called; a name may have several meanings, as `betas` has.
+
+    Returns:
+        Names in the order of `known`, or an empty list.
+    """
+    known = list(dict.fromkeys(known))
+    found = _synonyms_of(name, known, synonyms)
+    if found:
+        return found
+    likely = nearest_first(name, known)[:1]
+    if likely and _likeness(name, likely[0]) >= _ALIKE:
+        return likely
+    # A synonym that was misspelt.
+    likely = nearest_first(name, [each for meaning in synonyms for each in meaning])[:1]
+    return _synonyms_of(likely[0], known, synonyms) if likely and _likeness(name, likely[0]) >= _ALIKE else []
+
+
+def _synonyms_of(name: str, known: Sequence[str], synonyms: Synonyms) -> list[str]:
+    meanings = {each for meaning in synonyms if name in meaning for each in meaning}
+    return [each for each in known if each in meanings and each != name]
+
+
+def did_you_mean(names: Sequence[str], known: Iterable[str], synonyms: Synonyms = ()) -> str:
+    """The question whether other names were meant by some that do not exist, with a space before it; or nothing.
+
+    Args:
+        names: those that do not exist.
+        known, synonyms: as in `meant`.
+    """
+    known = list(known)
+    pairs = [(name, " and ".join(f"`{each}`" for each in meant(name, known, synonyms))) for name in names]
+    found = [(name, others) for name, others in pairs if others]
+    if not found:
+        return ""
+    if len(names) == 1:
+        return f" Did you mean {found[0][1]}?"
+    return f" Did you mean {', '.join(f'{others} for `{name}`' for name, others in found)}?"
+
+
+def listed(known: Iterable[str], near: str = "", quoted: bool = True) -> str:
+    """Names as text: those that are most like a name first, and of many how many more there are.
+
+    Args:
+        known: the names.
+        near: the name. Default: in the order in which they are given.
+        quoted: whether in quotation marks.
+    """
+    names = nearest_first(near, known) if near else list(dict.fromkeys(known))
+    texts = [shown(name) if quoted else str(name) for name in names]
+    if len(texts) <= _MOST:
+        return ", ".join(texts) or "none"
+    return f"{', '.join(texts[:_MOST])} and {len(texts) - _MOST} more"
+
+
+def _likeness(name: str, other: str) -> float:
+    """How alike two names are, at most 1; letters and digits count, in whichever case."""
+    # Only for words about mistakes: who makes none does not wait for the import.
+    from difflib import SequenceMatcher
+
+    short, long = sorted(("".join(filter(str.isalnum, text.lower())) for text in (name, other)), key=len)
+    ratio = SequenceMatcher(a=long, b=short, autojunk=False).ratio()
+    # Of names that are paths people search for a part.
+    return max(ratio, _PART) if len(short) > _FEW_LETTERS and short in long else ratio
