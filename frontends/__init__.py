@@ -1,1 +1,1 @@
-"""The dialects of hosts, each in a module of its own that imports its host: `from gradwise.frontends import optax`."""
+"""The dialects of frameworks, each in a room of its own that imports it: `from gradwise.frontends import optax`."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 import pytest
-from keras.src import optimizers as host
+from keras.src import optimizers as original
 from keras.src.optimizers import schedules as host_schedules
 from rules import all_facts
 
@@ -31,7 +31,7 @@ OWN |= {name: getattr(gkeras.schedules, name) for name in SCHEDULES}
 def replace_classes() -> None:
     """Let every name under which Keras's tests find its classes mean ours."""
     modules = [module for name, module in list(sys.modules.items()) if name.startswith("keras.")]
-    theirs = {id(getattr(host, name)): name for name in ALGORITHMS}
+    theirs = {id(getattr(original, name)): name for name in ALGORITHMS}
     theirs |= {id(getattr(host_schedules, name)): name for name in SCHEDULES}
     for module in modules:
         for attribute, value in list(vars(module).items()):
@@ -43,7 +43,7 @@ def replace_classes() -> None:
 
         TorchOptimizer.__new__ = lambda cls, *arguments, **keywords: object.__new__(cls)
     for name in ALGORITHMS:
-        host.ALL_OBJECTS_DICT[name.lower()] = OWN[name]
+        original.ALL_OBJECTS_DICT[name.lower()] = OWN[name]
 
 
 class Outcomes:

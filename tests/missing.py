@@ -18,7 +18,7 @@ from gradwise.optimizers import Optimizer
 FRONT_ENDS = {
     "torch": "frontends/torch/classes.py", "keras": "frontends/keras/classes.py", "optax": "frontends/optax/table.py",
 }  # fmt: skip
-HOSTS = {"torch": "optim/{}.py", "keras": "src/optimizers/{}.py", "optax": "_src/alias.py"}
+FRAMEWORKS = {"torch": "optim/{}.py", "keras": "src/optimizers/{}.py", "optax": "_src/alias.py"}
 """Where, in a framework that is installed, an algorithm would be: nothing is imported to see whether it is."""
 
 
@@ -31,16 +31,16 @@ def names_at(path: Path) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(defined), frozenset(value.lower() for value in constants if isinstance(value, str))
 
 
-def host_has(host: str, name: str) -> bool:
+def framework_has(framework: str, name: str) -> bool:
     """Whether the framework has an algorithm of this name; not, if it is not installed."""
-    spec = importlib.util.find_spec(host)
+    spec = importlib.util.find_spec(framework)
     if spec is None or not spec.submodule_search_locations:
         return False
-    path = Path(spec.submodule_search_locations[0]) / HOSTS[host].format(name.lower())
+    path = Path(spec.submodule_search_locations[0]) / FRAMEWORKS[framework].format(name.lower())
     return path.exists() and name.lower() in names_at(path)[0]
 
 
-def names_in(host: str, facts: AlgorithmFacts | None, name: str) -> list[str]:
+def names_in(framework: str, facts: AlgorithmFacts | None, name: str) -> list[str]:
     """What the facts say that the framework calls it, or else its own name."""
     if facts is None:
         return [name]
@@ -49,7 +49,7 @@ def names_in(host: str, facts: AlgorithmFacts | None, name: str) -> list[str]:
         "keras": [facts.name] if facts.keras else [],
         "optax": list(facts.optax),
     }
-    return named[host] or [name]
+    return named[framework] or [name]
 
 
 def missing(kind: type[Optimizer]) -> Iterator[str]:
@@ -71,16 +71,16 @@ def missing(kind: type[Optimizer]) -> Iterator[str]:
         yield f"no bounds for {lacking[0]}: make refresh ONLY={name.lower()}"
     if f'"{name}"' not in NUMBERS.read_text(encoding="utf-8"):
         yield f"no number of mutants: make refresh ONLY={name.lower()}"
-    for host, path in FRONT_ENDS.items():
+    for framework, path in FRONT_ENDS.items():
         defined, named = names_at(ROOT / path)
-        claimed = facts is not None and bool(getattr(facts, host))
-        for each in names_in(host, facts, name):
+        claimed = facts is not None and bool(getattr(facts, framework))
+        for each in names_in(framework, facts, name):
             # A row of optax has the name; elsewhere it is in a class, which `__all__` names.
-            there = each.lower() in named if host == "optax" else each.lower() in defined
-            if not there and (claimed or host_has(host, each)):
-                yield f"no row in {path}, for {host}'s {each}"
+            there = each.lower() in named if framework == "optax" else each.lower() in defined
+            if not there and (claimed or framework_has(framework, each)):
+                yield f"no row in {path}, for {framework}'s {each}"
             elif there and facts is not None and not claimed:
-                yield f"no `{host}` in tests/rules/{name.lower()}.py, though {path} has it"
+                yield f"no `{framework}` in tests/rules/{name.lower()}.py, though {path} has it"
             elif there and each.lower() not in named:
                 yield f"not in `__all__` of {path}"
 

@@ -134,7 +134,7 @@ def test_a_step_is_the_core_s_step(variant: Any) -> None:
     if "weight_decay" in options:
         pytest.skip("the core has no masks and no schedules of weight decay")
     transformation = getattr(functions(), name)(0.1, **options)
-    core = transformation.rule.core
+    core = transformation.behaviour.core
     params, state = tree(), core.init(tree())
     mine, our_state = params, transformation.init(params)
     for step in range(5):
@@ -481,7 +481,7 @@ def test_derivatives_with_respect_to_hyperparameters_and_maps_over_them() -> Non
             stepped = optax.apply_updates(stepped, updates)
         return jnp.sum(stepped["kernel"])
 
-    slopes = jax.grad(moved)(goptax.adam(0.1, b1=0.8, b2=0.9, eps=0.5)).rule.numbers
+    slopes = jax.grad(moved)(goptax.adam(0.1, b1=0.8, b2=0.9, eps=0.5)).behaviour.numbers
     for name, at, width in (("learning_rate", 0.1, 1e-2), ("b1", 0.8, 1e-2), ("b2", 0.9, 1e-2), ("eps", 0.5, 1e-2)):
         near = {"learning_rate": 0.1, "b1": 0.8, "b2": 0.9, "eps": 0.5}
         high, low = (moved(goptax.adam(**{**near, name: at + sign * width})) for sign in (1, -1))

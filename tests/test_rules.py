@@ -43,22 +43,22 @@ def test_a_class_of_which_nothing_is_known_has_a_list_of_things_to_do():
 
 
 @pytest.mark.parametrize(
-    "host",
+    "framework",
     [
         pytest.param("torch", marks=pytest.mark.torch),
         pytest.param("keras", marks=pytest.mark.keras),
         pytest.param("optax", marks=pytest.mark.jax),
     ],
 )
-def test_a_row_is_asked_for_where_the_framework_has_the_algorithm(host, tmp_path, monkeypatch):
+def test_a_row_is_asked_for_where_the_framework_has_the_algorithm(framework, tmp_path, monkeypatch):
     """Whatever its facts say."""
-    pytest.importorskip(host if host == "optax" else "numpy")
+    pytest.importorskip(framework if framework == "optax" else "numpy")
     (tmp_path / "empty.py").touch()
-    monkeypatch.setattr(missing, "FRONT_ENDS", {host: tmp_path / "empty.py"})
+    monkeypatch.setattr(missing, "FRONT_ENDS", {framework: tmp_path / "empty.py"})
     for facts in (all_facts()["SGD"], replace(all_facts()["SGD"], torch=None, keras=None, optax={})):
         monkeypatch.setattr(missing, "all_facts", lambda facts=facts: {"SGD": facts})
         (line,) = missing.to_do((optimizers.SGD,))
-        assert line.lower() == f"sgd: no row in {tmp_path}/empty.py, for {host}'s sgd".lower()
+        assert line.lower() == f"sgd: no row in {tmp_path}/empty.py, for {framework}'s sgd".lower()
 
 
 @pytest.mark.parametrize("name", sorted(all_facts()))

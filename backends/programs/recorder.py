@@ -12,7 +12,7 @@ A rule with a velocity, whose steps become smaller:
 
 It is given symbols: for the three arrays of a parameter, and for two numbers that change from step to step.
 
-    >>> scalars = Scalars()
+    >>> scalars = RecordedScalars()
     >>> recorder = Recorder(scalars, "float32", "float32", shape=(3, 2))
     >>> weights, velocity, gradient = recorder.array(), recorder.array(), recorder.array()
     >>> new_weights, new_velocity = rule(weights, velocity, gradient, scalars.named("rate"), scalars.named("count"))
@@ -64,7 +64,7 @@ class Symbol:
     __array_ufunc__ = None
 
     def __init__(
-        self, scalars: Scalars, recorder: Recorder | None, number: int, dtype_name: str, dtype: Any,
+        self, scalars: RecordedScalars, recorder: Recorder | None, number: int, dtype_name: str, dtype: Any,
         shape: tuple[int, ...],
     ) -> None:  # fmt: skip
         self.scalars = scalars
@@ -177,7 +177,7 @@ def apply(name: str, *operands: Any) -> Symbol:
 _Listed: TypeAlias = tuple[dict[int, int], tuple[str, ...], tuple[float, ...], tuple[tuple[str, tuple[int, ...]], ...]]
 
 
-class Scalars:
+class RecordedScalars:
     """The scalars of a recording: inputs, constants, and what follows from them."""
 
     def __init__(self) -> None:
@@ -244,7 +244,7 @@ class Recorder:
         shape: the parameter's shape.
     """
 
-    def __init__(self, scalars: Scalars, dtype_name: str, dtype: Any, shape: tuple[int, ...]) -> None:
+    def __init__(self, scalars: RecordedScalars, dtype_name: str, dtype: Any, shape: tuple[int, ...]) -> None:
         self.scalars = scalars
         self._kind = (dtype_name, dtype, shape)
         self._inputs = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import operator
 from collections.abc import Iterable, Sequence
 from itertools import repeat
@@ -14,10 +15,10 @@ from ...backends import HOST, compiler_graph, compute_dtype, leaves_scopes
 from ...optimizers import Optimizer
 from ...optimizers.core.cells import NamedCell
 from ...optimizers.core.hyperparameters import LEARNING_RATE
-from .host import in_order, in_stateless_scope, model_starting_to_train, outside_of_compiler
+from .internals import in_order, in_stateless_scope, model_starting_to_train, outside_of_compiler
 from .linking import Link
 from .schedules import as_keras, plain, rate_of
-from .table import COMMON, Row
+from .table import COMMON, KerasRow
 
 _BACKENDS = ("torch", "jax", "numpy")
 # What Keras's `apply` is made of, and a step here is not. A class that overrides one of them would be ignored.
@@ -42,7 +43,7 @@ class _OfCore:
         setattr(instance.core, self._name, plain(value))
 
 
-class Adapter(keras.optimizers.Optimizer):
+class KerasAdapter(keras.optimizers.Optimizer):
     """Runs a core optimizer on Keras Variables. The base of all classes here.
 
     All of a step, from loss scale and accumulation to the moving average and constraints, is the core's; all state lies
@@ -56,17 +57,17 @@ class Adapter(keras.optimizers.Optimizer):
     Raises:
         TypeError, ValueError: if an argument is unknown or out of its range.
 
-    Where hosts differ: hyperparameters are checked, at any time. Slots of float16 and bfloat16 parameters are float32.
-    Constraints act before the moving average is taken, and both only when parameters change; they are those that
-    variables have when the optimizer is built. A parameter without a gradient in the last step of an accumulation keeps
-    what it has for the next window. Where a layer is frozen, averages stay as they are on JAX; on torch they go on
-    towards the parameters. Sparse gradients of JAX are taken as dense ones.
+    Where it differs from Keras: hyperparameters are checked, at any time. Slots of float16 and bfloat16 parameters are
+    float32. Constraints act before the moving average is taken, and both only when parameters change; they are those
+    that variables have when the optimizer is built. A parameter without a gradient in the last step of an accumulation
+    keeps what it has for the next window. Where a layer is frozen, averages stay as they are on JAX; on torch they go
+    on towards the parameters. Sparse gradients of JAX are taken as dense ones.
 
     A subclass may override `update_step` or `apply`. One that overrides only what Keras's own `apply` is made of, such
     as `_clip_gradients`, would not be heard, and is refused with a TypeError where it is defined.
     """
 
-    row: ClassVar[Row]
+    row: ClassVar[KerasRow]
 
     weight_decay, clipnorm, clipvalue, global_clipnorm = _OfCore(), _OfCore(), _OfCore(), _OfCore()
     use_ema, ema_momentum, ema_overwrite_frequency = _OfCore(), _OfCore(), _OfCore()
@@ -78,8 +79,9 @@ class Adapter(keras.optimizers.Optimizer):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        ignored = [name for name in _PARTS_OF_A_STEP if getattr(cls, name, None) is not getattr(Adapter, name, None)]
-        if ignored and cls.apply is Adapter.apply:
+        own = [getattr(cls, name, None) is not getattr(KerasAdapter, name, None) for name in _PARTS_OF_A_STEP]
+        ignored = list(itertools.compress(_PARTS_OF_A_STEP, own))
+        if ignored and cls.apply is KerasAdapter.apply:
             raise TypeError(
                 f"{cls.__name__} overrides {', '.join(ignored)}, of which a step of gradwise makes no use: override "
                 "update_step(gradient, variable, learning_rate) or apply(grads, trainable_variables). For another "
@@ -232,7 +234,7 @@ class Adapter(keras.optimizers.Optimizer):
         rate = self._learning_rate if isinstance(self._learning_rate, keras.Variable) else None
         in_place = keras.backend.backend() == "torch" and not in_stateless_scope()
         step = self._link.step_in_place if in_place else self._link.step_on_values
-        own = type(self).update_step is not Adapter.update_step
+        own = type(self).update_step is not KerasAdapter.update_step
         with self._link.obeying(self.update_step) if own else _AS_IT_IS:
             step(grads, places, self._iterations, rate)
 

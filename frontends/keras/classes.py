@@ -7,15 +7,15 @@ from typing import ClassVar
 import keras
 
 from ... import optimizers as core
-from .adapter import Adapter
+from .adapter import KerasAdapter
 from .registration import registered
-from .table import Row
+from .table import KerasRow
 
 __all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "Nadam", "RMSprop"]
 
 
 @registered
-class SGD(Adapter):
+class SGD(KerasAdapter):
     """`gradwise.optimizers.SGD`, as keras.optimizers.SGD.
 
     Args:
@@ -25,14 +25,14 @@ class SGD(Adapter):
         *common: see the module.
 
     Raises:
-        TypeError, ValueError: see `Adapter`.
+        TypeError, ValueError: see `KerasAdapter`.
     """
 
-    row: ClassVar[Row] = Row(core.SGD, keras.optimizers.SGD)
+    row: ClassVar[KerasRow] = KerasRow(core.SGD, keras.optimizers.SGD)
 
 
 @registered
-class RMSprop(Adapter):
+class RMSprop(KerasAdapter):
     """`gradwise.optimizers.RMSprop`, as keras.optimizers.RMSprop.
 
     Args:
@@ -44,14 +44,14 @@ class RMSprop(Adapter):
         *common: see the module.
 
     Raises:
-        TypeError, ValueError: see `Adapter`.
+        TypeError, ValueError: see `KerasAdapter`.
     """
 
-    row: ClassVar[Row] = Row(core.RMSprop, keras.optimizers.RMSprop)
+    row: ClassVar[KerasRow] = KerasRow(core.RMSprop, keras.optimizers.RMSprop)
 
 
 @registered
-class Adagrad(Adapter):
+class Adagrad(KerasAdapter):
     """`gradwise.optimizers.Adagrad`, as keras.optimizers.Adagrad.
 
     Args:
@@ -61,14 +61,14 @@ class Adagrad(Adapter):
         *common: see the module.
 
     Raises:
-        TypeError, ValueError: see `Adapter`.
+        TypeError, ValueError: see `KerasAdapter`.
     """
 
-    row: ClassVar[Row] = Row(core.Adagrad, keras.optimizers.Adagrad)
+    row: ClassVar[KerasRow] = KerasRow(core.Adagrad, keras.optimizers.Adagrad)
 
 
 @registered
-class Adadelta(Adapter):
+class Adadelta(KerasAdapter):
     """`gradwise.optimizers.Adadelta`, as keras.optimizers.Adadelta.
 
     Args:
@@ -78,14 +78,14 @@ class Adadelta(Adapter):
         *common: see the module.
 
     Raises:
-        TypeError, ValueError: see `Adapter`.
+        TypeError, ValueError: see `KerasAdapter`.
     """
 
-    row: ClassVar[Row] = Row(core.Adadelta, keras.optimizers.Adadelta)
+    row: ClassVar[KerasRow] = KerasRow(core.Adadelta, keras.optimizers.Adadelta)
 
 
 @registered
-class Adam(Adapter):
+class Adam(KerasAdapter):
     """`gradwise.optimizers.Adam`, as keras.optimizers.Adam.
 
     Args:
@@ -97,14 +97,14 @@ class Adam(Adapter):
         *common: see the module.
 
     Raises:
-        TypeError, ValueError: see `Adapter`.
+        TypeError, ValueError: see `KerasAdapter`.
     """
 
-    row: ClassVar[Row] = Row(core.Adam, keras.optimizers.Adam)
+    row: ClassVar[KerasRow] = KerasRow(core.Adam, keras.optimizers.Adam)
 
 
 @registered
-class AdamW(Adapter):
+class AdamW(KerasAdapter):
     """`gradwise.optimizers.AdamW`, as keras.optimizers.AdamW.
 
     Args:
@@ -114,14 +114,14 @@ class AdamW(Adapter):
         *common: see the module.
 
     Raises:
-        TypeError, ValueError: see `Adapter`.
+        TypeError, ValueError: see `KerasAdapter`.
     """
 
-    row: ClassVar[Row] = Row(core.AdamW, keras.optimizers.AdamW)
+    row: ClassVar[KerasRow] = KerasRow(core.AdamW, keras.optimizers.AdamW)
 
 
 @registered
-class Adamax(Adapter):
+class Adamax(KerasAdapter):
     """`gradwise.optimizers.Adamax`, as keras.optimizers.Adamax.
 
     Args:
@@ -132,14 +132,14 @@ class Adamax(Adapter):
         *common: see the module.
 
     Raises:
-        TypeError, ValueError: see `Adapter`.
+        TypeError, ValueError: see `KerasAdapter`.
     """
 
-    row: ClassVar[Row] = Row(core.Adamax, keras.optimizers.Adamax)
+    row: ClassVar[KerasRow] = KerasRow(core.Adamax, keras.optimizers.Adamax)
 
 
 @registered
-class Nadam(Adapter):
+class Nadam(KerasAdapter):
     """`gradwise.optimizers.Nadam` with `schedule_decay=1`, as keras.optimizers.Nadam.
 
     Args:
@@ -151,14 +151,14 @@ class Nadam(Adapter):
         schedule_decay: >= 0, keyword only; 0.004 is Keras 2's. Default 1.0, which is what Keras 3 does.
 
     Raises:
-        TypeError, ValueError: see `Adapter`.
+        TypeError, ValueError: see `KerasAdapter`.
     """
 
-    row: ClassVar[Row] = Row(core.Nadam, keras.optimizers.Nadam, schedule_decay=1.0)
+    row: ClassVar[KerasRow] = KerasRow(core.Nadam, keras.optimizers.Nadam, schedule_decay=1.0)
 
 
 @registered
-class Lion(Adapter):
+class Lion(KerasAdapter):
     """`gradwise.optimizers.Lion`, as keras.optimizers.Lion.
 
     Args:
@@ -168,10 +168,10 @@ class Lion(Adapter):
         *common: see the module.
 
     Raises:
-        TypeError, ValueError: see `Adapter`.
+        TypeError, ValueError: see `KerasAdapter`.
     """
 
-    row: ClassVar[Row] = Row(core.Lion, keras.optimizers.Lion)
+    row: ClassVar[KerasRow] = KerasRow(core.Lion, keras.optimizers.Lion)
 
 
 OWN = {name.lower(): globals()[name] for name in __all__}

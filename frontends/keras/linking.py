@@ -16,7 +16,7 @@ from ...backends.interruptions import Undisturbed
 from ...optimizers import Optimizer
 from ...optimizers.core.cells import NamedCell
 from ...optimizers.core.prepared import make
-from .host import LentScope, get_stateless_scope, held_in_scope
+from .internals import LentScope, get_stateless_scope, held_in_scope
 from .schedules import plain
 
 Make = Callable[[NamedCell, Any, "keras.Variable | None"], keras.Variable]

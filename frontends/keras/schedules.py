@@ -22,7 +22,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-class Adapter(LearningRateSchedule):
+class ScheduleAdapter(LearningRateSchedule):
     """A schedule of Keras that a schedule of the core computes. The base of all classes here.
 
     Args:
@@ -31,8 +31,8 @@ class Adapter(LearningRateSchedule):
     Raises:
         ValueError: if a number is out of range.
 
-    Where hosts differ: Keras computes in the dtype of the initial rate, so that an integer rate makes an integer
-    schedule; here an integer rate is a float. On a step that the host can read the rate is computed in double
+    Where it differs from Keras, which computes in the dtype of the initial rate, so that an integer rate makes an
+    integer schedule: here an integer rate is a float. On a step that Python can read the rate is computed in double
     precision.
     """
 
@@ -74,7 +74,7 @@ class Adapter(LearningRateSchedule):
 
 
 @registered
-class ExponentialDecay(Adapter):
+class ExponentialDecay(ScheduleAdapter):
     """`gradwise.schedules.ExponentialDecay`, as keras.optimizers.schedules.ExponentialDecay.
 
     Args:
@@ -85,14 +85,14 @@ class ExponentialDecay(Adapter):
         name: "ExponentialDecay".
 
     Raises:
-        ValueError: see `Adapter`.
+        ValueError: see `ScheduleAdapter`.
     """
 
     row: ClassVar[Any] = (core.ExponentialDecay, keras.optimizers.schedules.ExponentialDecay)
 
 
 @registered
-class PiecewiseConstantDecay(Adapter):
+class PiecewiseConstantDecay(ScheduleAdapter):
     """`gradwise.schedules.PiecewiseConstantDecay`, as keras.optimizers.schedules.PiecewiseConstantDecay.
 
     Args:
@@ -101,14 +101,14 @@ class PiecewiseConstantDecay(Adapter):
         name: "PiecewiseConstant".
 
     Raises:
-        ValueError: see `Adapter`.
+        ValueError: see `ScheduleAdapter`.
     """
 
     row: ClassVar[Any] = (core.PiecewiseConstantDecay, keras.optimizers.schedules.PiecewiseConstantDecay)
 
 
 @registered
-class PolynomialDecay(Adapter):
+class PolynomialDecay(ScheduleAdapter):
     """`gradwise.schedules.PolynomialDecay`, as keras.optimizers.schedules.PolynomialDecay.
 
     Args:
@@ -120,14 +120,14 @@ class PolynomialDecay(Adapter):
         name: "PolynomialDecay".
 
     Raises:
-        ValueError: see `Adapter`.
+        ValueError: see `ScheduleAdapter`.
     """
 
     row: ClassVar[Any] = (core.PolynomialDecay, keras.optimizers.schedules.PolynomialDecay)
 
 
 @registered
-class InverseTimeDecay(Adapter):
+class InverseTimeDecay(ScheduleAdapter):
     """`gradwise.schedules.InverseTimeDecay`, as keras.optimizers.schedules.InverseTimeDecay.
 
     Args:
@@ -138,14 +138,14 @@ class InverseTimeDecay(Adapter):
         name: "InverseTimeDecay".
 
     Raises:
-        ValueError: see `Adapter`.
+        ValueError: see `ScheduleAdapter`.
     """
 
     row: ClassVar[Any] = (core.InverseTimeDecay, keras.optimizers.schedules.InverseTimeDecay)
 
 
 @registered
-class CosineDecay(Adapter):
+class CosineDecay(ScheduleAdapter):
     """`gradwise.schedules.CosineDecay`, as keras.optimizers.schedules.CosineDecay.
 
     Args:
@@ -157,14 +157,14 @@ class CosineDecay(Adapter):
         warmup_steps: >= 0. 0.
 
     Raises:
-        ValueError: see `Adapter`.
+        ValueError: see `ScheduleAdapter`.
     """
 
     row: ClassVar[Any] = (core.CosineDecay, keras.optimizers.schedules.CosineDecay)
 
 
 @registered
-class CosineDecayRestarts(Adapter):
+class CosineDecayRestarts(ScheduleAdapter):
     """`gradwise.schedules.CosineDecayRestarts`, as keras.optimizers.schedules.CosineDecayRestarts.
 
     Args:
@@ -176,14 +176,14 @@ class CosineDecayRestarts(Adapter):
         name: "SGDRDecay".
 
     Raises:
-        ValueError: see `Adapter`.
+        ValueError: see `ScheduleAdapter`.
     """
 
     row: ClassVar[Any] = (core.CosineDecayRestarts, keras.optimizers.schedules.CosineDecayRestarts)
 
 
 @registered
-class CoreSchedule(Adapter):
+class CoreSchedule(ScheduleAdapter):
     """Any schedule of the core as one of Keras. `wrap` makes it.
 
     Args:
@@ -224,7 +224,7 @@ def as_keras(rate: Any) -> Any:
 
 def rate_of(rate: Any) -> Any:
     """A learning rate as the core takes it: its own schedules unwrapped, Keras's called with the step."""
-    return rate.core if isinstance(rate, Adapter) else plain(rate)
+    return rate.core if isinstance(rate, ScheduleAdapter) else plain(rate)
 
 
 def plain(value: Any) -> Any:

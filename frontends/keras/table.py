@@ -21,21 +21,21 @@ COMMON = (
 _OLDER = ("lr", "decay")
 
 
-class Row:
+class KerasRow:
     """A class of keras.optimizers as it is made from a core class in convention "keras".
 
     Arguments, their order and their defaults are read from Keras's class; the core calls them the same.
 
     Args:
         core: the core class.
-        host: Keras's class.
+        original: Keras's class.
         **fixed: arguments of the core that Keras 3 does not have, with the values at which it behaves as Keras 3. They
             can be given, as in Keras 2.
     """
 
-    def __init__(self, core: type[Optimizer], host: type[keras.optimizers.Optimizer], **fixed: Any) -> None:
+    def __init__(self, core: type[Optimizer], original: type[keras.optimizers.Optimizer], **fixed: Any) -> None:
         self.core, self.fixed = core, fixed
-        parameters = list(inspect.signature(host.__init__).parameters.values())[1:]
+        parameters = list(inspect.signature(original.__init__).parameters.values())[1:]
         self.signature = inspect.Signature(parameters)
         taken = ("learning_rate", "name", *COMMON)
         named = [p.name for p in parameters if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]

@@ -9,12 +9,12 @@ import keras
 from ... import optimizers
 from ...optimizers import Optimizer
 from ...schedules import LearningRateSchedule
-from .adapter import Adapter
+from .adapter import KerasAdapter
 from .registration import custom_classes, registered
 
 
 @registered
-class CoreOptimizer(Adapter):
+class CoreOptimizer(KerasAdapter):
     """Any optimizer of the core, in any convention, as one of Keras. `wrap` makes it.
 
     Attributes:

@@ -18,7 +18,7 @@ from ...backends import backend_of, describe, is_number, number_of_python, ops
 from ...optimizers.core.arguments import bound
 from ...optimizers.core.configuration import frozen
 from ...optimizers.core.functional import OptimizerState
-from .transformation import Rule, Transformation, number_of, run
+from .transformation import Behaviour, Transformation, number_of, run
 from .trees import Leaves
 
 _DTYPES = ("mu_dtype", "accumulator_dtype")
@@ -45,7 +45,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Row:
+class OptaxRow:
     """One of optax's optimizers.
 
     Attributes:
@@ -108,6 +108,10 @@ def _decay(arguments: Mapping[str, Any]) -> Piece:
     return DECAY_SCHEDULE
 
 
+def _decayed(arguments: Mapping[str, Any]) -> tuple[Piece, ...]:
+    return _decay(arguments), _rate(arguments)
+
+
 def _rms(arguments: Mapping[str, Any]) -> tuple[Piece, ...]:
     squares = (VARIANCES if arguments["centered"] else MEAN_SQUARES)[bool(arguments["bias_correction"])]
     return squares, _rate(arguments), NOTHING if arguments["momentum"] is None else TRACE
@@ -120,17 +124,17 @@ _DECAYED = {"weight_decay": "weight_decay"}
 ROWS = {
     row.name: row
     for row in (
-        Row(
+        OptaxRow(
             "sgd",
             optimizers.SGD,
             {"momentum": "momentum", "nesterov": "nesterov"},
             lambda given: (NOTHING if given["momentum"] is None else TRACE, _rate(given)),
         ),
-        Row("adam", optimizers.Adam, _ADAM, lambda given: (MOMENTS, _rate(given))),
-        Row("adamw", optimizers.AdamW, {**_ADAM, **_DECAYED}, lambda given: (MOMENTS, _decay(given), _rate(given))),
-        Row("nadam", optimizers.Adam, _ADAM, lambda given: (MOMENTS, _rate(given))),
-        Row("nadamw", optimizers.AdamW, {**_ADAM, **_DECAYED}, lambda given: (MOMENTS, _decay(given), _rate(given))),
-        Row(
+        OptaxRow("adam", optimizers.Adam, _ADAM, lambda given: (MOMENTS, _rate(given))),
+        OptaxRow("adamw", optimizers.AdamW, {**_ADAM, **_DECAYED}, lambda given: (MOMENTS, *_decayed(given))),
+        OptaxRow("nadam", optimizers.Adam, _ADAM, lambda given: (MOMENTS, _rate(given))),
+        OptaxRow("nadamw", optimizers.AdamW, {**_ADAM, **_DECAYED}, lambda given: (MOMENTS, *_decayed(given))),
+        OptaxRow(
             "amsgrad",
             optimizers.Adam,
             {
@@ -142,26 +146,26 @@ ROWS = {
             lambda given: (MAXIMA, _rate(given)),
             {"amsgrad": True},
         ),
-        Row("adamax", optimizers.Adamax, _BETAS, lambda given: (INFINITY_MOMENTS, _rate(given))),
-        Row(
+        OptaxRow("adamax", optimizers.Adamax, _BETAS, lambda given: (INFINITY_MOMENTS, _rate(given))),
+        OptaxRow(
             "adamaxw",
             optimizers.Adamax,
             {**_BETAS, **_DECAYED},
-            lambda given: (INFINITY_MOMENTS, _decay(given), _rate(given)),
+            lambda given: (INFINITY_MOMENTS, *_decayed(given)),
         ),
-        Row(
+        OptaxRow(
             "adagrad",
             optimizers.Adagrad,
             {"initial_accumulator_value": "initial_accumulator_value", "eps": "epsilon"},
             lambda given: (SQUARES, _rate(given)),
         ),
-        Row(
+        OptaxRow(
             "adadelta",
             optimizers.Adadelta,
             {"rho": "rho", "eps": "epsilon", **_DECAYED},
             lambda given: (_decay(given), SQUARES_AND_STEPS, _rate(given)),
         ),
-        Row(
+        OptaxRow(
             "rmsprop",
             optimizers.RMSprop,
             {
@@ -176,18 +180,18 @@ ROWS = {
             },
             _rms,
         ),
-        Row(
+        OptaxRow(
             "lion",
             optimizers.Lion,
             {"b1": "beta_1", "b2": "beta_2", **_DECAYED},
-            lambda given: (SIGNED_MOMENTS, _decay(given), _rate(given)),
+            lambda given: (SIGNED_MOMENTS, *_decayed(given)),
         ),
     )
 }
 """By optax's name."""
 
 
-class RowRule(Rule):
+class RowBehaviour(Behaviour):
     """A row with its arguments.
 
     Args:
@@ -196,16 +200,16 @@ class RowRule(Rule):
         others: the other arguments.
     """
 
-    def __init__(self, row: Row, numbers: Mapping[str, Any], others: Mapping[str, Any]) -> None:
+    def __init__(self, row: OptaxRow, numbers: Mapping[str, Any], others: Mapping[str, Any]) -> None:
         self.row = row
         self._others = others
         self._arguments = {**others, **numbers}
         super().__init__(numbers, (row.name, frozen(dict(others))))
 
-    def with_numbers(self, values: Iterable[Any]) -> RowRule:
+    def with_numbers(self, values: Iterable[Any]) -> RowBehaviour:
         """The same with other numbers."""
         # JAX and others put anything into a tree: which arguments are numbers is not asked of the new values.
-        return RowRule(self.row, dict(zip(self.numbers, values, strict=True)), self._others)
+        return RowBehaviour(self.row, dict(zip(self.numbers, values, strict=True)), self._others)
 
     # ---------------------------------------------------------------- the optimizer
 
@@ -316,7 +320,7 @@ class RowRule(Rule):
         return list(zip(pieces, inner, strict=True))
 
     def __reduce__(self) -> Any:
-        return _rule_of, (self.row.name, self.numbers, self._others)
+        return _behaviour_of, (self.row.name, self.numbers, self._others)
 
     def __repr__(self) -> str:
         shown = {name: ops.convert_to_number(value) for name, value in self._arguments.items()}
@@ -324,8 +328,8 @@ class RowRule(Rule):
         return f"{self.row.name}({', '.join(arguments)})"
 
 
-def _rule_of(name: str, numbers: Mapping[str, Any], others: Mapping[str, Any]) -> RowRule:
-    return RowRule(ROWS[name], numbers, others)
+def _behaviour_of(name: str, numbers: Mapping[str, Any], others: Mapping[str, Any]) -> RowBehaviour:
+    return RowBehaviour(ROWS[name], numbers, others)
 
 
 def _is_hyperparameter(name: str, value: Any) -> bool:
@@ -348,7 +352,7 @@ def _dtype_name(dtype: Any) -> str:
     return str(jax.dtypes.canonicalize_dtype(dtype).name)
 
 
-def function_of(row: Row) -> Callable[..., Transformation]:
+def function_of(row: OptaxRow) -> Callable[..., Transformation]:
     """optax's function of that name, with its signature and its defaults."""
 
     def make(*positional: Any, **keywords: Any) -> Transformation:
@@ -356,10 +360,10 @@ def function_of(row: Row) -> Callable[..., Transformation]:
         found.apply_defaults()
         given = found.arguments
         numbers = {name: number_of(value) for name, value in given.items() if _is_hyperparameter(name, value)}
-        rule = RowRule(row, numbers, {name: value for name, value in given.items() if name not in numbers})
+        behaviour = RowBehaviour(row, numbers, {name: value for name, value in given.items() if name not in numbers})
         # Arguments are checked here rather than at the first update.
-        _ = rule.core, row.pieces(given)
-        return Transformation(rule)
+        _ = behaviour.core, row.pieces(given)
+        return Transformation(behaviour)
 
     make.__name__ = make.__qualname__ = row.name
     make.__signature__ = row.signature  # type: ignore[attr-defined]  # read by inspect.signature

@@ -1,6 +1,6 @@
 """Optimizers of the core as optax's transformations: `init` gives optax's states, `update` what is to be added.
 
-A `Rule` is what a transformation does; a `Transformation` is what optax, JAX and their users see of it.
+A `Behaviour` is what a transformation does; a `Transformation` is what optax, JAX and their users see of it.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _NO_PARAMS = (
 )
 
 
-class Rule:
-    """What a transformation does, as a value: two rules of the same kind with the same numbers are equal.
+class Behaviour:
+    """What a transformation does, as a value: two of the same kind with the same numbers are equal.
 
     Args:
         numbers: the hyperparameters that JAX may trace, by name.
@@ -38,7 +38,7 @@ class Rule:
         self.numbers = dict(numbers)
         self.rest = rest
 
-    def with_numbers(self, values: Iterable[Any]) -> Rule:
+    def with_numbers(self, values: Iterable[Any]) -> Behaviour:
         """The same with other numbers; they are looked at when they are used."""
         raise NotImplementedError
 
@@ -67,51 +67,51 @@ class Transformation(optax.GradientTransformationExtraArgs):  # type: ignore[mis
     respect to hyperparameters exist, and `vmap` maps over them.
 
     Args:
-        rule: what it does.
+        behaviour: what it does.
     """
 
-    def __new__(cls, rule: Rule) -> Transformation:
-        self: Transformation = super().__new__(cls, rule.init, rule.update)
-        self.__dict__["_rule"] = rule
+    def __new__(cls, behaviour: Behaviour) -> Transformation:
+        self: Transformation = super().__new__(cls, behaviour.init, behaviour.update)
+        self.__dict__["_behaviour"] = behaviour
         return self
 
     @property
-    def rule(self) -> Rule:
+    def behaviour(self) -> Behaviour:
         """What it does."""
-        rule: Rule = self.__dict__["_rule"]
-        return rule
+        behaviour: Behaviour = self.__dict__["_behaviour"]
+        return behaviour
 
     @classmethod
     def _make(cls, iterable: Iterable[Any]) -> Any:
-        # What `_replace` gives is no longer this rule.
+        # What `_replace` gives is no longer this one.
         return optax.GradientTransformationExtraArgs(*iterable)
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"A transformation cannot change: make another one to set {name!r}.")
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Transformation) and self.rule.key == other.rule.key
+        return isinstance(other, Transformation) and self.behaviour.key == other.behaviour.key
 
     def __ne__(self, other: object) -> bool:
         return not self == other
 
     def __hash__(self) -> int:
-        return hash(self.rule.key)
+        return hash(self.behaviour.key)
 
     def __reduce__(self) -> Any:
-        return Transformation, (self.rule,)
+        return Transformation, (self.behaviour,)
 
     def __repr__(self) -> str:
-        return repr(self.rule)
+        return repr(self.behaviour)
 
 
 class _Static:
     """What JAX keeps of a transformation beside its numbers; it compares by that."""
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self, behaviour: Behaviour) -> None:
         # Without the numbers: JAX keeps this for as long as what it compiled, and they may be tracers.
-        self.rule = rule.with_numbers([None] * len(rule.numbers))
-        self._key = (type(rule), rule.rest, tuple(rule.numbers))
+        self.behaviour = behaviour.with_numbers([None] * len(behaviour.numbers))
+        self._key = (type(behaviour), behaviour.rest, tuple(behaviour.numbers))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Static) and self._key == other._key
@@ -121,11 +121,11 @@ class _Static:
 
 
 def _flatten(transformation: Transformation) -> tuple[tuple[Any, ...], _Static]:
-    return tuple(transformation.rule.numbers.values()), _Static(transformation.rule)
+    return tuple(transformation.behaviour.numbers.values()), _Static(transformation.behaviour)
 
 
 def _unflatten(static: _Static, values: Iterable[Any]) -> Transformation:
-    return Transformation(static.rule.with_numbers(values))
+    return Transformation(static.behaviour.with_numbers(values))
 
 
 jax.tree_util.register_pytree_node(Transformation, _flatten, _unflatten)
@@ -220,7 +220,7 @@ class CoreState(NamedTuple):
     scalars: dict[str, Any]
 
 
-class CoreRule(Rule):
+class CoreBehaviour(Behaviour):
     """An optimizer of the core, with a state of its own.
 
     Args:
@@ -231,9 +231,9 @@ class CoreRule(Rule):
     def __init__(self, numbers: Iterable[Any], definition: Any) -> None:
         super().__init__({str(position): number for position, number in enumerate(numbers)}, definition)
 
-    def with_numbers(self, values: Iterable[Any]) -> CoreRule:
+    def with_numbers(self, values: Iterable[Any]) -> CoreBehaviour:
         """The same with other numbers."""
-        return CoreRule(values, self.rest)
+        return CoreBehaviour(values, self.rest)
 
     @functools.cached_property
     def core(self) -> Any:
@@ -258,14 +258,14 @@ class CoreRule(Rule):
         return deltas, CoreState(after.iterations, after.slots, after.scalars)
 
     def __reduce__(self) -> Any:
-        return _core_rule_of, (self.core,)
+        return _core_behaviour_of, (self.core,)
 
     def __repr__(self) -> str:
         return f"from_optimizer({self.core!r})"
 
 
-def _core_rule_of(optimizer: Optimizer) -> CoreRule:
-    return CoreRule(*jax.tree.flatten(optimizer))
+def _core_behaviour_of(optimizer: Optimizer) -> CoreBehaviour:
+    return CoreBehaviour(*jax.tree.flatten(optimizer))
 
 
 def _size(slot: Any) -> int:
@@ -285,4 +285,4 @@ def from_optimizer(optimizer: Optimizer) -> Transformation:
     """
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"from_optimizer takes a gradwise Optimizer, received a {type(optimizer).__name__}.")
-    return Transformation(_core_rule_of(optimizer))
+    return Transformation(_core_behaviour_of(optimizer))

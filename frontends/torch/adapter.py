@@ -24,7 +24,7 @@ from .engine import Engine, Inputs
 from .linking import all_trainable, trainable
 from .loading import fit_numbers, loaded_state
 from .repeat import Ready, Repeat
-from .table import Row
+from .table import TorchRow
 
 _HOOKS = (
     "_optimizer_step_pre_hooks", "_optimizer_step_post_hooks", "_optimizer_state_dict_pre_hooks",
@@ -47,7 +47,7 @@ def runs_compiled(groups: Sequence[dict[str, Any]]) -> bool:
     return _WITH_NUMBA and all(p.device.type == "cpu" for group in groups for p in group["params"])
 
 
-class Adapter(torch.optim.Optimizer):
+class TorchAdapter(torch.optim.Optimizer):
     """Runs one core optimizer for each parameter group, on the tensors in `state`. The base of all classes here.
 
     `p.grad` is never written. Slots of float16 and bfloat16 parameters are float32. Group keys are read in every step,
@@ -61,12 +61,12 @@ class Adapter(torch.optim.Optimizer):
         RuntimeError: if `fused` is combined with `foreach` or `differentiable`.
     """
 
-    row: ClassVar[Row]
+    row: ClassVar[TorchRow]
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         if "row" in vars(cls):
-            Row.every_slot.update(cls.row.slots)
+            TorchRow.every_slot.update(cls.row.slots)
         # Read by inspect.signature; a user's subclass with arguments of its own has its own.
         if "__init__" in vars(cls):
             own = list(inspect.signature(cls.__init__).parameters.values())[1:]
@@ -87,7 +87,7 @@ class Adapter(torch.optim.Optimizer):
         _check_flags(defaults, row)
         super().__init__(params, defaults)
 
-    def _row(self) -> Row:
+    def _row(self) -> TorchRow:
         return self.row
 
     # ---------------------------------------------------------------- groups
@@ -419,7 +419,7 @@ def _same(some: Sequence[Any], others: Sequence[Any]) -> bool:
     return len(some) == len(others) and all(map(operator.is_, some, others))
 
 
-def _check_flags(values: dict[str, Any], row: Row) -> None:
+def _check_flags(values: dict[str, Any], row: TorchRow) -> None:
     """Raise, as torch does, for flags that exclude each other."""
     if values.get("fused") and values.get("differentiable"):
         raise RuntimeError("`fused` does not support `differentiable`")

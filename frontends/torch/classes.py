@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 from ... import optimizers as core
 from ...optimizers.core.hyperparameters import Number
-from .adapter import Adapter
-from .table import Names, Row
+from .adapter import TorchAdapter
+from .table import Names, TorchRow
 
 __all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RMSprop"]
 
@@ -21,7 +21,7 @@ _ADAM_STATE = {**_MOMENTS, "velocity_hat": "max_exp_avg_sq"}
 _ADAM_NAMES: Names = {**_BETAS, "amsgrad": "amsgrad", "decoupled_weight_decay": "decoupled_weight_decay"}
 
 
-class SGD(Adapter):
+class SGD(TorchAdapter):
     """`gradwise.optimizers.SGD` in convention "torch", as torch.optim.SGD.
 
     Args:
@@ -34,13 +34,13 @@ class SGD(Adapter):
         maximize, foreach, differentiable, fused: see the module.
 
     Raises:
-        TypeError, ValueError, RuntimeError: see `Adapter`.
+        TypeError, ValueError, RuntimeError: see `TorchAdapter`.
 
     Sparse gradients do what dense ones do; without momentum and weight decay they touch their own rows only. A
     parameter's step count, which torch does not keep, is not stored either.
     """
 
-    row: ClassVar[Row] = Row(
+    row: ClassVar[TorchRow] = TorchRow(
         core.SGD,
         {"lr": 1e-3, "momentum": 0, "dampening": 0, "weight_decay": 0, "nesterov": False},
         {"maximize": False, "foreach": None, "differentiable": False, "fused": None},
@@ -56,7 +56,7 @@ class SGD(Adapter):
         super()._start(params, defaults)
 
 
-class Adam(Adapter):
+class Adam(TorchAdapter):
     """`gradwise.optimizers.Adam` in convention "torch", as torch.optim.Adam.
 
     Args:
@@ -70,10 +70,10 @@ class Adam(Adapter):
         decoupled_weight_decay: let the decay act on the parameter, as in `AdamW`. False.
 
     Raises:
-        TypeError, ValueError, RuntimeError: see `Adapter`.
+        TypeError, ValueError, RuntimeError: see `TorchAdapter`.
     """
 
-    row: ClassVar[Row] = Row(
+    row: ClassVar[TorchRow] = TorchRow(
         core.Adam,
         _ADAM,
         {**_ADAM_FLAGS, "decoupled_weight_decay": False},
@@ -93,10 +93,10 @@ class AdamW(Adam):
         maximize, foreach, capturable, differentiable, fused: see the module.
 
     Raises:
-        TypeError, ValueError, RuntimeError: see `Adapter`.
+        TypeError, ValueError, RuntimeError: see `TorchAdapter`.
     """
 
-    row: ClassVar[Row] = Row(
+    row: ClassVar[TorchRow] = TorchRow(
         core.Adam,
         {**_ADAM, "weight_decay": 1e-2},
         {"maximize": False, **_ADAM_FLAGS},
@@ -108,7 +108,7 @@ class AdamW(Adam):
     )
 
 
-class NAdam(Adapter):
+class NAdam(TorchAdapter):
     """`gradwise.optimizers.Nadam` in convention "torch", as torch.optim.NAdam.
 
     Args:
@@ -122,12 +122,12 @@ class NAdam(Adapter):
         foreach, maximize, capturable, differentiable: see the module.
 
     Raises:
-        TypeError, ValueError, RuntimeError: see `Adapter`.
+        TypeError, ValueError, RuntimeError: see `TorchAdapter`.
 
     `mu_product` is kept in float64, so that training goes on after loading as if it had not been interrupted.
     """
 
-    row: ClassVar[Row] = Row(
+    row: ClassVar[TorchRow] = TorchRow(
         core.Nadam,
         {
             "lr": 2e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0, "momentum_decay": 4e-3,
@@ -140,7 +140,7 @@ class NAdam(Adapter):
     )  # fmt: skip
 
 
-class Adamax(Adapter):
+class Adamax(TorchAdapter):
     """`gradwise.optimizers.Adamax` in convention "torch", as torch.optim.Adamax.
 
     Args:
@@ -152,10 +152,10 @@ class Adamax(Adapter):
         foreach, maximize, differentiable, capturable: see the module.
 
     Raises:
-        TypeError, ValueError, RuntimeError: see `Adapter`.
+        TypeError, ValueError, RuntimeError: see `TorchAdapter`.
     """
 
-    row: ClassVar[Row] = Row(
+    row: ClassVar[TorchRow] = TorchRow(
         core.Adamax,
         {"lr": 2e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0, "foreach": None},
         {"maximize": False, "differentiable": False, "capturable": False},
@@ -166,7 +166,7 @@ class Adamax(Adapter):
     )
 
 
-class Adagrad(Adapter):
+class Adagrad(TorchAdapter):
     """`gradwise.optimizers.Adagrad` in convention "torch", as torch.optim.Adagrad.
 
     Args:
@@ -179,12 +179,12 @@ class Adagrad(Adapter):
         foreach, maximize, differentiable, fused: see the module.
 
     Raises:
-        TypeError, ValueError, RuntimeError: see `Adapter`.
+        TypeError, ValueError, RuntimeError: see `TorchAdapter`.
 
     State exists from the start, also that of groups added later. Sparse gradients touch their own rows only.
     """
 
-    row: ClassVar[Row] = Row(
+    row: ClassVar[TorchRow] = TorchRow(
         core.Adagrad,
         {
             "lr": 1e-2, "lr_decay": 0, "weight_decay": 0, "initial_accumulator_value": 0, "eps": 1e-10,
@@ -207,7 +207,7 @@ class Adagrad(Adapter):
             entry["sum"].share_memory_()
 
 
-class Adadelta(Adapter):
+class Adadelta(TorchAdapter):
     """`gradwise.optimizers.Adadelta` in convention "torch", as torch.optim.Adadelta.
 
     Args:
@@ -219,10 +219,10 @@ class Adadelta(Adapter):
         foreach, capturable, maximize, differentiable: see the module.
 
     Raises:
-        TypeError, ValueError, RuntimeError: see `Adapter`.
+        TypeError, ValueError, RuntimeError: see `TorchAdapter`.
     """
 
-    row: ClassVar[Row] = Row(
+    row: ClassVar[TorchRow] = TorchRow(
         core.Adadelta,
         {"lr": 1.0, "rho": 0.9, "eps": 1e-6, "weight_decay": 0, "foreach": None},
         {"capturable": False, "maximize": False, "differentiable": False},
@@ -232,7 +232,7 @@ class Adadelta(Adapter):
     )
 
 
-class RMSprop(Adapter):
+class RMSprop(TorchAdapter):
     """`gradwise.optimizers.RMSprop` in convention "torch", as torch.optim.RMSprop.
 
     Args:
@@ -246,12 +246,12 @@ class RMSprop(Adapter):
         capturable, foreach, maximize, differentiable: see the module.
 
     Raises:
-        TypeError, ValueError, RuntimeError: see `Adapter`.
+        TypeError, ValueError, RuntimeError: see `TorchAdapter`.
 
     A variance that rounding makes negative counts as 0, where torch goes on with NaN.
     """
 
-    row: ClassVar[Row] = Row(
+    row: ClassVar[TorchRow] = TorchRow(
         core.RMSprop,
         {
             "lr": 1e-2, "alpha": 0.99, "eps": 1e-8, "weight_decay": 0, "momentum": 0, "centered": False,

@@ -19,7 +19,7 @@ from ...optimizers.core.optimizer import Optimizer
 from ...optimizers.core.prepared import Alone, Beside, Prepared
 from .linking import Linker, real_view
 from .scalars import Scalars, merged
-from .table import Row
+from .table import TorchRow
 
 _dtype_of = operator.attrgetter("dtype")
 _SETS = 16
@@ -58,7 +58,7 @@ class Engine:
     """
 
     def __init__(
-        self, row: Row, group: Mapping[str, Any], state: Any, positions: Sequence[int], before: Mapping[str, Any],
+        self, row: TorchRow, group: Mapping[str, Any], state: Any, positions: Sequence[int], before: Mapping[str, Any],
         first: int,
     ) -> None:  # fmt: skip
         self._row, self._state, self._first = row, state, first

@@ -11,7 +11,7 @@ import torch
 from ...backends import FLOATING, HOST, Variable, backend_of, describe
 from ...optimizers import Optimizer
 from .scalars import Scalars, are_plain, floats, new_scalars
-from .table import Row
+from .table import TorchRow
 
 Initial = dict[tuple[str, "int | None"], Any]
 """What cells hold in the beginning, by their names and the positions of their parameters."""
@@ -112,7 +112,7 @@ class Linker:
     def __init__(
         self,
         make: Callable[[], Optimizer],
-        row: Row,
+        row: TorchRow,
         state: Any,
         parameters: Sequence[torch.Tensor],
         names: Sequence[str],

@@ -12,7 +12,7 @@ import torch
 from ...backends import backend_of, compute_dtype, describe
 from .linking import may_be_number, step_dtype
 from .scalars import are_plain, floats, new_scalars
-from .table import Row
+from .table import TorchRow
 
 Groups = Sequence[Mapping[str, Any]]
 Fitted: TypeAlias = Callable[[torch.Tensor, Any], torch.Tensor]
@@ -34,7 +34,7 @@ class _Number(NamedTuple):
     index: Any
 
 
-def loaded_state(state_dict: Mapping[str, Any], groups: Groups, row: Row) -> dict[Any, Any] | None:
+def loaded_state(state_dict: Mapping[str, Any], groups: Groups, row: TorchRow) -> dict[Any, Any] | None:
     """The state of an optimizer as it will be, which shares nothing with what is loaded. Nothing changes.
 
     What torch would cast to the dtype of 16-bit parameters keeps all its digits.
@@ -105,7 +105,7 @@ def loaded_state(state_dict: Mapping[str, Any], groups: Groups, row: Row) -> dic
     return state
 
 
-def _refuse_other_groups(saved_groups: Groups, row: Row) -> None:
+def _refuse_other_groups(saved_groups: Groups, row: TorchRow) -> None:
     for number, group in enumerate(saved_groups):
         missing = [key for key in row.defaults if key not in group and key not in row.later]
         if missing:
@@ -169,7 +169,7 @@ def _laid_like(slot: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
     return slot
 
 
-def _slot_dtype(parameter: torch.Tensor, row: Row) -> torch.dtype | None:
+def _slot_dtype(parameter: torch.Tensor, row: TorchRow) -> torch.dtype | None:
     """In which dtype the slots of a parameter are stored; None if they stay as they are."""
     dtype = parameter.dtype
     # The two to which slots of most parameters belong, without a look at names.
@@ -180,7 +180,7 @@ def _slot_dtype(parameter: torch.Tensor, row: Row) -> torch.dtype | None:
     return getattr(torch, row.slot_dtype or compute_dtype(str(dtype).removeprefix("torch.")))  # type: ignore[no-any-return]  # by its name
 
 
-def fit_numbers(state: Any, groups: Groups, row: Row) -> None:
+def fit_numbers(state: Any, groups: Groups, row: TorchRow) -> None:
     """Make all numbers tensors, as those that older versions saved are not.
 
     Args:

@@ -21,7 +21,7 @@ _NAMED_IN_ERRORS = {"lr": "learning rate", "betas": "beta parameter", "eps": "ep
 _NOT_IN_GROUPS = ("name", "convention", "slot_dtype", "jit_compile", "built", "learning_rate")
 
 
-class Row:
+class TorchRow:
     """A class of torch.optim as it is made from a core class in convention "torch".
 
     Args:
@@ -191,7 +191,7 @@ def _items(values: Any) -> list[Any]:
         return []
 
 
-class OwnRow(Row):
+class WrappedRow(TorchRow):
     """A row made from a core optimizer that a user has: its attributes are the group keys, its cells the state keys.
 
     Args:

@@ -6,22 +6,22 @@ from typing import Any
 
 from ... import optimizers as core
 from ...optimizers.core.conventions import facts_of
-from .adapter import Adapter
-from .table import OwnRow, Row
+from .adapter import TorchAdapter
+from .table import TorchRow, WrappedRow
 
 
-class Wrapped(Adapter):
+class Wrapped(TorchAdapter):
     """A core optimizer as a torch optimizer; made by `wrap`."""
 
-    def __init__(self, params: Any, row: OwnRow) -> None:
+    def __init__(self, params: Any, row: WrappedRow) -> None:
         self._own_row = row
         self._start(params, row.defaults)
 
-    def _row(self) -> Row:
+    def _row(self) -> TorchRow:
         return self._own_row
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """As `Adapter`, but clipping by a global norm, which is a group's own, allows one group only."""
+        """As `TorchAdapter`, but clipping by a global norm, which is a group's own, allows one group only."""
         template = self._own_row.template
         together = template.clipnorm if facts_of(template.convention).clipnorm_is_global else template.global_clipnorm
         if together is not None and self.param_groups:
@@ -54,4 +54,4 @@ def wrap(optimizer: core.Optimizer, params: Any) -> Wrapped:
     """
     if not isinstance(optimizer, core.Optimizer):
         raise TypeError(f"wrap takes an optimizer of gradwise.optimizers, received {type(optimizer).__name__}.")
-    return Wrapped(params, OwnRow(optimizer))
+    return Wrapped(params, WrappedRow(optimizer))

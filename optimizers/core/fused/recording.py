@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, TypeVar, overload
 from ....backends import HOST, Array, Scope, Variable, compute_dtype
 from ....backends.programs.passes import scalars_alone
 from ....backends.programs.program import Program, Unrecordable
-from ....backends.programs.recorder import Recorder, Scalars, Symbol
+from ....backends.programs.recorder import RecordedScalars, Recorder, Symbol
 from ....backends.programs.scalars import same_with
 from ..configuration import STRUCTURE, has_cells, restore, snapshot
 from ..rule import Rule
@@ -236,7 +236,7 @@ def _agree(made: Any, plain: Any, numbers: list[Number]) -> bool:
 
 
 @contextlib.contextmanager
-def _as_scalars(numbers: Sequence[Number], scalars: Scalars) -> Iterator[None]:
+def _as_scalars(numbers: Sequence[Number], scalars: RecordedScalars) -> Iterator[None]:
     """Let attributes be scalars of a recording.
 
     Raises:
@@ -257,7 +257,7 @@ def _as_scalars(numbers: Sequence[Number], scalars: Scalars) -> Iterator[None]:
 
 def record(rule: Rule, index: int, scaled: bool, clipped: bool, numbers: Sequence[Number]) -> Program:
     """Run one parameter's whole update on symbols."""
-    scalars = Scalars()
+    scalars = RecordedScalars()
     scope, rate = _scope_of_scalars(rule, scalars)
     recorder, gradient = _add_parameter(rule, index, scope, scalars, "")
     with _as_scalars(numbers, scalars), scope:
@@ -274,7 +274,7 @@ def record(rule: Rule, index: int, scaled: bool, clipped: bool, numbers: Sequenc
 def _record_begin(
     rule: Rule, present: Sequence[int], scaled: bool, clipped: bool, numbers: Sequence[Number]
 ) -> BeginProgram:
-    scalars = Scalars()
+    scalars = RecordedScalars()
     scope, rate = _scope_of_scalars(rule, scalars)
     recorded = {index: _add_parameter(rule, index, scope, scalars, f"{index}/") for index in present}
     factors = {index: scalars.named(f"{index}/factor") if clipped else None for index in present}
@@ -311,7 +311,7 @@ def _record_begin(
     return BeginProgram(programs, scalars_alone(everything, [place[symbol.number] for symbol in results]), tuple(cells))
 
 
-def _scope_of_scalars(rule: Rule, scalars: Scalars) -> tuple[Scope, Symbol]:
+def _scope_of_scalars(rule: Rule, scalars: RecordedScalars) -> tuple[Scope, Symbol]:
     """A scope in which what the whole step shares is a symbol; and the symbol of the rate."""
     scope = Scope()
     rate = scalars.named("rate")
@@ -323,7 +323,9 @@ def _scope_of_scalars(rule: Rule, scalars: Scalars) -> tuple[Scope, Symbol]:
     return scope, rate
 
 
-def _add_parameter(rule: Rule, index: int, scope: Scope, scalars: Scalars, prefix: str) -> tuple[Recorder, Symbol]:
+def _add_parameter(
+    rule: Rule, index: int, scope: Scope, scalars: RecordedScalars, prefix: str
+) -> tuple[Recorder, Symbol]:
     """Let the cells of a parameter hold symbols; its recorder, and the symbol of its gradient."""
     parameter = rule.cells.parameters[index]
     name = compute_dtype(parameter.dtype_name)
