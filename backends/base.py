@@ -40,7 +40,7 @@ class Arrays:
     - of arrays Python's operators, `dtype`, whose text ends in a name such as "float32", `shape` and `device`;
     - the dtypes, `asarray`, `astype`, `full`, `full_like`, `sqrt`, `square`, `sum`, `where`, `maximum`, `minimum`;
     - for the rules that compute them `abs`, `sign`, `exp`, `expm1`, `log`, `log1p`, `cos`, `floor`, `ceil`, `isfinite`,
-      `mean` and `max`.
+      `mean`, `max`, `min`, `reshape`, `expand_dims` and `matrix_transpose`.
 
     A library that lacks one of them, or calls it by another name, overrides the method below that asks for it. Three
     more are worth a look: `to_numpy`, where NumPy cannot read its arrays by DLPack; `concrete`, where it traces or
@@ -111,6 +111,14 @@ class Arrays:
     def full(self, shape: tuple[int, ...], value: Any, name: str, like: Array) -> Array:
         """A new array in the same place as `like`, filled with a number."""
         return self.namespace.full(shape, value, dtype=self.dtype(name), device=self.device(like))
+
+    def full_beside(self, shape: tuple[int, ...], value: Any, name: str, like: Array) -> Array:
+        """A new array of another shape for what belongs to `like`, filled with a number.
+
+        It lies where `like` does: an axis of `like` that it has too (see `axes.kept_axes`) is spread over devices and
+        processes alike, what it has besides is the same on all.
+        """
+        return self.full(shape, value, name, like)
 
     def zeros_for(self, arrays: Sequence[Array], names: Sequence[str]) -> list[Array]:
         """For each array zeros of its shape and place, in a dtype of its own, that nothing is written into."""

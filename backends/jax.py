@@ -15,6 +15,7 @@ import numpy
 from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from .axes import kept_axes
 from .base import Backend
 from .dtypes import Array
 from .numpy import NUMPY
@@ -169,6 +170,23 @@ class JaxBackend(Backend):
         """In the array's place; while slots are made, also where that is known only once it is compiled."""
         filled = super().full_like(array, value, name)
         return self._spread_as(filled, array) if build_scope() is not None and self.traced(array) else filled
+
+    def full_beside(self, shape: tuple[int, ...], value: Any, name: str, like: Array) -> Array:
+        """The axes that both have are spread alike, also where that is known only once it is compiled."""
+        filled = self.full(shape, value, name, like)
+        axes = kept_axes(shape, like.shape)
+        if None in axes and len(shape) != len(like.shape):
+            return self.beside(filled, like)
+        if self.traced(like):
+            lost = tuple(axis for axis in range(like.ndim) if axis not in axes)
+            reduced = jax.numpy.max(lax.stop_gradient(like), axis=lost, keepdims=len(shape) == like.ndim, initial=0.0)
+            return self._spread_as(filled, jax.numpy.broadcast_to(reduced, shape))
+        spread = isinstance(getattr(like, "sharding", None), NamedSharding) and self.concrete(like) and like.committed
+        if not spread or filled.committed:
+            return self.beside(filled, like)
+        of_each = dict(enumerate(like.sharding.spec))
+        spec = PartitionSpec(*[None if axis is None else of_each.get(axis) for axis in axes])  # type: ignore[no-untyped-call]  # JAX declares no types here
+        return jax.device_put(filled, NamedSharding(like.sharding.mesh, spec))
 
     def zeros_for(self, arrays: Sequence[Array], names: Sequence[str]) -> list[Array]:
         """Traced, one for all of a type: each takes time to trace, most are dropped, and none ever changes."""

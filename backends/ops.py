@@ -23,10 +23,11 @@ from .variable import value_of
 
 __all__ = [
     "abs", "absolute", "add", "cast", "ceil", "clip", "cond", "convert_to_number", "cos", "divide", "equal", "exp",
-    "expm1", "floor", "full_like", "greater", "greater_equal", "is_concrete", "isfinite", "less", "less_equal",
-    "log", "log1p", "matmul", "max", "maximum", "mean", "minimum", "moving_average", "moving_average_of_squares",
-    "multiply", "negative", "norm", "once", "one_minus_power", "ones_like", "power", "sign", "smallest_normal", "sqrt",
-    "square", "subtract", "sum", "sum_of_squares", "sums_of_squares", "true_divide", "where", "zeros_like",
+    "expand_dims", "expm1", "floor", "full_like", "greater", "greater_equal", "is_concrete", "isfinite", "less",
+    "less_equal", "log", "log1p", "matmul", "matrix_transpose", "max", "maximum", "mean", "min", "minimum",
+    "moving_average", "moving_average_of_squares", "multiply", "negative", "norm", "once", "one_minus_power",
+    "ones_like", "power", "reshape", "sign", "smallest_normal", "sqrt", "square", "subtract", "sum",
+    "sum_of_squares", "sums_of_squares", "true_divide", "where", "zeros_like",
 ]  # fmt: skip
 
 
@@ -241,19 +242,40 @@ def cond(predicate: Any, true: Callable[[], Any], false: Callable[[], Any]) -> A
 # -------------------------------------------------------------------- whole arrays
 
 
-def sum(x: Any) -> Array:
-    """The sum of all elements."""
-    return _function("sum", x)
+def _reduced(name: str, x: Any, axis: Any, keepdims: bool) -> Array:
+    x = value_of(x)
+    backend = backend_for(x)
+    if axis is None and not keepdims:
+        return getattr(backend.namespace, name)(x)
+    if backend is HOST:
+        raise ValueError(f"ops.{name} received the number {x!r}, which has no axes: leave out axis and keepdims.")
+    return getattr(backend.namespace, name)(x, axis=axis, keepdims=keepdims)
 
 
-def mean(x: Any) -> Array:
-    """The mean of all elements."""
-    return _function("mean", x)
+def sum(x: Any, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Array:
+    """The sum of all elements, or along axes.
+
+    Args:
+        x: array, cell or number.
+        axis: one or several, counted from 0, or from the last with -1. Default: all.
+        keepdims: whether these axes stay, with length 1, so that the result meets `x` in arithmetic.
+    """
+    return _reduced("sum", x, axis, keepdims)
 
 
-def max(x: Any) -> Array:
-    """The largest element."""
-    return _function("max", x)
+def mean(x: Any, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Array:
+    """The mean of all elements, or along axes; see `sum`."""
+    return _reduced("mean", x, axis, keepdims)
+
+
+def max(x: Any, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Array:
+    """The largest element, of all or along axes; see `sum`."""
+    return _reduced("max", x, axis, keepdims)
+
+
+def min(x: Any, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Array:
+    """The smallest element, of all or along axes; see `sum`."""
+    return _reduced("min", x, axis, keepdims)
 
 
 def sum_of_squares(x: Any) -> Array:
@@ -278,6 +300,32 @@ def sums_of_squares(arrays: Iterable[Any]) -> list[Array]:
 def norm(x: Any) -> Array:
     """The Euclidean norm of all elements, from `sum_of_squares`."""
     return sqrt(sum_of_squares(x))
+
+
+# -------------------------------------------------------------------- shapes
+
+
+def reshape(x: Any, shape: tuple[int, ...]) -> Array:
+    """The same elements, in their order, in another shape; one length may be -1, and follows from the others."""
+    x = value_of(x)
+    return backend_for(x).namespace.reshape(x, tuple(shape))
+
+
+def expand_dims(x: Any, axis: int) -> Array:
+    """The same array with a new axis of length 1: `expand_dims(rows, -1) * expand_dims(columns, -2)` has both.
+
+    Args:
+        x: array or cell.
+        axis: where the new axis will stand, counted from 0, or from the last with -1.
+    """
+    x = value_of(x)
+    return backend_for(x).namespace.expand_dims(x, axis=axis)
+
+
+def matrix_transpose(x: Any) -> Array:
+    """The same array with its last two axes exchanged."""
+    x = value_of(x)
+    return backend_for(x).namespace.matrix_transpose(x)
 
 
 # -------------------------------------------------------------------- making and converting

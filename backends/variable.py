@@ -51,6 +51,13 @@ def _filled(backend: Backend, array: Array, value: Any, dtype: str) -> Array:
     return _all_filled(backend, [array], value, [dtype])[0]
 
 
+def _filled_beside(backend: Backend, array: Array, shape: tuple[int, ...], value: Any, dtype: str) -> Array:
+    """An array of some shape in the place of another, filled with a number, which may be a traced one."""
+    if is_number(value):
+        return backend.full_beside(shape, value, dtype, array)
+    return backend.cast(backend.full_beside(shape, 0.0, dtype, array) + value, dtype)
+
+
 def _operator(function: Callable[[Any, Any], Any]) -> Callable[[Variable, Any], Any]:
     def method(self: Variable, other: Any) -> Any:
         return self._backend.operate(function, self.value, value_of(other))
@@ -203,6 +210,28 @@ class Variable:
             for cell, array, dtype in zip(made, arrays, dtypes, strict=True):
                 scope.hold_later(cell, functools.partial(_filled, backend, array, value, dtype))
         return made
+
+    @classmethod
+    def full_beside(
+        cls, owner: Variable, array: Array, shape: tuple[int, ...], value: Any, dtype: str, name: str
+    ) -> Variable:
+        """A cell for an array of another shape than its owner's, in the place of that, filled with a number.
+
+        Args:
+            owner: the cell that it belongs to.
+            array: what that holds.
+            shape: of the new array.
+            value: a number, which may be a traced one.
+            dtype: of the new array.
+            name: of the new cell.
+        """
+        scope, backend = build_scope(), owner._backend
+        make = functools.partial(_filled_beside, backend, array, shape, value, dtype)
+        made = None if scope is not None else make()
+        (cell,) = cls._all([name], [backend], [shape], [backend.stored_dtype_name(dtype)], [made])
+        if scope is not None:
+            scope.hold_later(cell, make)
+        return cell
 
     @classmethod
     def scalar(cls, value: Any, name: str) -> Variable:

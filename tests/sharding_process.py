@@ -17,6 +17,7 @@ import numpy as np
 import optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from releases import optax_tree
+from user_optimizers import Adafactor
 
 from gradwise import optimizers
 from gradwise.frontends import optax as goptax
@@ -144,6 +145,24 @@ def read(optimizer: Any) -> dict[str, Any]:
     return {"there": all(a.sharding.is_equivalent_to(b.sharding, a.ndim) for a, b in pairs)}
 
 
+def factored() -> dict[str, Any]:
+    """Slots of other shapes than their parameters': each axis that they have is spread as the parameter's."""
+    optimizer, (params, grads) = Adafactor(), trees()
+    expected, expected_state = params, optimizer.init(params)
+    sharded, sharded_grads = placed(params, SPECS), placed(grads, SPECS)
+    states = {"eager": optimizer.init(sharded), "jit": jax.jit(optimizer.init)(sharded)}
+    specs = {
+        kind: {name: list(specs_of({"kernel": state.slots[name]["kernel"]})["kernel"]) for name in ("row", "column")}
+        for kind, state in states.items()
+    }
+    step, state = jax.jit(optimizer.step), states["jit"]
+    for _ in range(3):
+        sharded, state = step(sharded, sharded_grads, state)
+        expected, expected_state = optimizer.step(expected, grads, expected_state)
+    distance = far((sharded, state.slots), (expected, expected_state.slots))
+    return {**specs, "distance": distance, "compiled": step._cache_size()}
+
+
 if __name__ == "__main__":
     result = {
         "steps": {
@@ -156,6 +175,7 @@ if __name__ == "__main__":
             "transformation": elsewhere(goptax.to_optimizer(optax.adamw(0.1))),
         },
         "read": read(optimizers.Adam(0.1)),
+        "factored": factored(),
         "transformation": sharded_steps(goptax.to_optimizer(optax.adamw(0.1))),
         "clipped": sharded_steps(optimizers.Adam(0.1, global_clipnorm=1.0, use_ema=True)),
         "zero": {name: zero(getattr(goptax, name)(0.1)) for name in ("adam", "adamw", "adamax")},

@@ -18,7 +18,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard
 from torch.distributed.tensor.debug import CommDebugMode
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
-from user_optimizers import Lamb
+from user_optimizers import Adafactor, Lamb
 
 from gradwise import optimizers
 from gradwise.backends import ops
@@ -392,7 +392,7 @@ def findings(rank: int, folder: str) -> None:
         "reductions": reductions(mesh),
         "steps": {
             f"{kind.__name__}, {option}": steps(mesh, lambda kind=kind, given=given: kind(0.01, **given))
-            for kind in (*ALGORITHMS, Lamb, Planned)
+            for kind in (*ALGORITHMS, Lamb, Planned, Adafactor)
             for option, given in options.items()
             if option == "clipped" or kind in (optimizers.Adam, Lamb)
         },

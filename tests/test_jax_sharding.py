@@ -46,3 +46,8 @@ def test_state_spread_over_the_data_axis(found: Any) -> None:
         assert each["distance"] <= 1e-6, name
         print(f"{name}: {each['replicated_bytes']} bytes a device replicated, {each['bytes']} spread")
         assert each["bytes"] <= each["replicated_bytes"] / 4 + 8
+
+
+def test_slots_of_other_shapes_are_spread_as_the_axes_that_they_have(found: Any) -> None:
+    assert found["factored"]["eager"] == found["factored"]["jit"] == {"row": ["data"], "column": ["model"]}
+    assert found["factored"]["distance"] <= 1e-6 and found["factored"]["compiled"] == 1

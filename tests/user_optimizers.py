@@ -80,3 +80,41 @@ class Lamb(Optimizer):
         own, other = ops.norm(variable), ops.norm(direction)
         ratio = ops.where(own > 0.0, ops.where(other > 0.0, own / (other + 1e-12), 1.0), 1.0)
         self.assign_sub(variable, direction * (learning_rate * ratio))
+
+
+class Adafactor(Optimizer):
+    """Of matrices it keeps a mean square of each row and of each column, of all else one of each element."""
+
+    def __init__(self, learning_rate=0.01, beta_2=0.99, epsilon=1e-30, clip_threshold=1.0, **keywords):
+        super().__init__(learning_rate, **keywords)
+        self.beta_2, self.epsilon, self.clip_threshold = beta_2, epsilon, clip_threshold
+
+    def build(self, variables):
+        super().build(variables)
+        self.rows, self.columns, self.squares = [], [], []
+        for variable in variables:
+            shape, factored = variable.shape, variable.ndim >= 2
+            row = column = square = None
+            if factored:
+                row = self.add_variable_from_reference(variable, "row", shape=shape[:-1])
+                column = self.add_variable_from_reference(variable, "column", shape=shape[:-2] + shape[-1:])
+            else:
+                square = self.add_variable_from_reference(variable, "square")
+            self.rows.append(row)
+            self.columns.append(column)
+            self.squares.append(square)
+
+    def update_step(self, gradient, variable, learning_rate):
+        index = self.variable_index(variable)
+        row, column, square = self.rows[index], self.columns[index], self.squares[index]
+        new = ops.square(gradient) + self.epsilon
+        if square is not None:
+            self.assign(square, ops.moving_average(square, new, self.beta_2))
+            update = gradient / ops.sqrt(square)
+        else:
+            self.assign(row, ops.moving_average(row, ops.mean(new, axis=-1), self.beta_2))
+            self.assign(column, ops.moving_average(column, ops.mean(new, axis=-2), self.beta_2))
+            share = row / ops.mean(row, axis=-1, keepdims=True)
+            update = gradient / ops.sqrt(ops.expand_dims(share, -1) * ops.expand_dims(column, -2))
+        size = ops.sqrt(ops.mean(ops.square(update)))
+        self.assign_sub(variable, update * (learning_rate / ops.maximum(size / self.clip_threshold, 1.0)))

@@ -292,8 +292,10 @@ class _Functions:
     """The namespace of symbols."""
 
     def __getattr__(self, name: str) -> Callable[[Symbol], Any]:
-        if name in ("sum", "mean", "max"):
+        if name in ("sum", "mean", "max", "min"):
             raise Unrecordable(f"the reduction {name} in {_line_outside()}")
+        if name in ("reshape", "expand_dims", "matrix_transpose"):
+            raise Unrecordable(f"{name}, which makes an array of another shape, in {_line_outside()}")
         return lambda symbol: apply(name, symbol)
 
 

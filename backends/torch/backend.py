@@ -114,17 +114,25 @@ class _Functions:
         """Not by assigning NaN to elements, which torch's compiler cannot read where there are no axes."""
         return torch.where(torch.isnan(x), x, torch.sign(x))
 
-    def sum(self, x: Array) -> Array:
-        """Of a DTensor a plain number: see `spread`. Likewise `mean` and `max`."""
-        return spread.sum_of(x) if spread.is_spread(x) else array_api_compat.torch.sum(x)
+    def sum(self, x: Array, **along: Any) -> Array:
+        """Of all of a DTensor a plain number: see `spread`. Likewise `mean`, `max` and `min`."""
+        whole = not along and spread.is_spread(x)
+        return spread.sum_of(x) if whole else array_api_compat.torch.sum(x, **along)
 
-    def mean(self, x: Array) -> Array:
+    def mean(self, x: Array, **along: Any) -> Array:
         """See `sum`."""
-        return spread.mean_of(x) if spread.is_spread(x) else array_api_compat.torch.mean(x)
+        whole = not along and spread.is_spread(x)
+        return spread.mean_of(x) if whole else array_api_compat.torch.mean(x, **along)
 
-    def max(self, x: Array) -> Array:
+    def max(self, x: Array, **along: Any) -> Array:
         """See `sum`."""
-        return spread.max_of(x) if spread.is_spread(x) else array_api_compat.torch.max(x)
+        whole = not along and spread.is_spread(x)
+        return spread.max_of(x) if whole else array_api_compat.torch.max(x, **along)
+
+    def min(self, x: Array, **along: Any) -> Array:
+        """See `sum`."""
+        whole = not along and spread.is_spread(x)
+        return -spread.max_of(-x) if whole else array_api_compat.torch.min(x, **along)
 
 
 def _is_leaf(array: Array) -> bool:
@@ -167,6 +175,12 @@ class TorchBackend(Backend):
         if _is_zero(value) and list(map(_dtype_of, arrays)) == [own[name] for name in names]:
             return list(map(torch.zeros_like, arrays))
         return super().all_full_like(arrays, value, names)
+
+    def full_beside(self, shape: tuple[int, ...], value: Any, name: str, like: Array) -> Array:
+        """What belongs to a DTensor is one."""
+        if spread.is_spread(like):
+            return spread.full_beside(shape, value, self.dtype(name), like)
+        return self.full(shape, value, name, like)
 
     def copy(self, array: Array) -> Array:
         """A detached clone."""
@@ -301,7 +315,7 @@ class TorchBackend(Backend):
     def write(self, target: Array, value: Array) -> None:
         """Copy in place, outside of any graph; autograd sees the new version."""
         with torch.no_grad():
-            target.copy_(value)
+            target.copy_(spread.placed_as(value, target) if spread.is_spread(target) else value)
 
     def computes_itself(self, array: Array) -> bool:
         """With classes of torch's own packages."""

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ..axes import kept_axes
 from ..dtypes import Array
 from ..sums import added_in_order
 from .agreement import agreement_now, spread_along
@@ -335,6 +336,25 @@ def spread_like(tensor: Array, like: Array) -> Array:
     mesh = like.device_mesh
     everywhere = DTensor.from_local(tensor, mesh, [Replicate()] * len(like.placements), run_check=False)
     return everywhere.redistribute(mesh, like.placements)
+
+
+def placed_as(array: Array, like: Array) -> Array:
+    """A DTensor placed as another on its mesh, into which it could not be written otherwise."""
+    if not is_spread(array) or array.placements == like.placements:
+        return array
+    return array.redistribute(like.device_mesh, like.placements)
+
+
+def full_beside(shape: Sequence[int], value: float, dtype: torch.dtype, like: Array) -> Array:
+    """A DTensor of another shape on the mesh of one, whose axes that it has too are spread as that one's."""
+    from torch.distributed.tensor import Replicate, Shard, full
+
+    axes = kept_axes(shape, like.shape)
+    placements = [
+        Shard(axes.index(placement.dim)) if type(placement) is Shard and placement.dim in axes else Replicate()
+        for placement in like.placements
+    ]
+    return full(shape, value, dtype=dtype, device_mesh=like.device_mesh, placements=placements)
 
 
 def why_apart(array: Array, parameter: Array) -> str | None:

@@ -174,7 +174,8 @@ class KerasAdapter(keras.optimizers.Optimizer):
         if reference is not None:
             name = f"{reference.path.replace('/', '_')}_{name}"
         # A slot is spread over devices as its variable.
-        layout = getattr(reference, "_layout", None) if named.cell.backend is not HOST else None
+        alike = reference is not None and named.cell.shape == tuple(reference.shape)
+        layout = getattr(reference, "_layout", None) if alike and named.cell.backend is not HOST else None
         # Older releases have no layouts, in variables and here.
         placed = {} if layout is None else {"layout": layout}
         with keras.name_scope(self.name, caller=self):

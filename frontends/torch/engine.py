@@ -115,7 +115,7 @@ class Engine:
 
     def _take_stock(self, linker: Linker) -> None:
         """Remember what was linked, to see whether it still is what it was."""
-        self._keys = linker.keys()
+        self._keys, self._all_alike = linker.keys(), linker.all_alike()
         self._linked: list[torch.Tensor] = []
         self.entries: list[Any] = []
         self._remember_entries(linker.entries)
@@ -269,7 +269,8 @@ class Engine:
         # Where nobody else keeps anything, all there is is read in a third of the time.
         keys = self._keys
         self.alone = all([type(entry) is dict and entry.keys() == keys for entry in self.entries])
-        self._read_entry = dict.values if self.alone else _reader(self._keys)
+        reader = _reader if self._all_alike else _reader_of_some
+        self._read_entry = dict.values if self.alone else reader(keys)
 
     def contents(self) -> list[Any]:
         """All that the class itself keeps in the state for the parameters that take part.
@@ -539,6 +540,11 @@ def _reader(keys: set[str]) -> Callable[[Mapping[str, Any]], Iterable[Any]]:
     """A function that reads some keys of a dictionary."""
     # Of a single key an itemgetter gives no tuple.
     return operator.itemgetter(*keys, *list(keys)[:1]) if keys else lambda entry: ()
+
+
+def _reader_of_some(keys: set[str]) -> Callable[[Mapping[str, Any]], Iterable[Any]]:
+    """The same where some entries lack some of the keys: of these it gives None."""
+    return lambda entry: map(entry.get, keys)
 
 
 def alike(values: Any, others: Any) -> bool:

@@ -161,6 +161,11 @@ class Linker:
         """The keys of all that was linked."""
         return {key for made in self._made for key in made}
 
+    def all_alike(self) -> bool:
+        """Whether every parameter has all of these keys."""
+        keys = self.keys()
+        return all([made.keys() == keys for made in self._made])
+
     # ---------------------------------------------------------------- building
 
     def _refuse_unwritable(self) -> None:
@@ -291,7 +296,9 @@ class Linker:
                 array = self._stored[place].get(key)
                 if array is None:
                     array = initial
-                    if complex_ones and self.parameters[place].is_complex():
+                    # What has another shape has no axis of real and imaginary parts.
+                    alike = complex_ones and array.shape == self._views[place].shape
+                    if alike and self.parameters[place].is_complex():
                         array = torch.view_as_complex(array)
                 if array is not cell.array:
                     self._hold(cell, array, key, place)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 
 from ...backends import backend_of, compute_dtype, describe
-from .linking import may_be_number, step_dtype
+from .linking import may_be_number, real_view, step_dtype
 from .scalars import are_plain, floats, new_scalars
 from .table import TorchRow
 
@@ -84,7 +84,7 @@ def loaded_state(state_dict: Mapping[str, Any], groups: Groups, row: TorchRow) -
                 raise ValueError(
                     f"The loaded {key!r} of parameter {index} is {describe(value)} and must be a tensor: convert it."
                 )
-            elif value.shape != shape:
+            elif not _has_slot_shape(value, key, parameter, row):
                 raise ValueError(
                     f"The loaded {key!r} of parameter {index} has shape {tuple(value.shape)} and the parameter "
                     f"{tuple(shape)}: it is the state of other parameters."
@@ -92,7 +92,7 @@ def loaded_state(state_dict: Mapping[str, Any], groups: Groups, row: TorchRow) -
             else:
                 fits = value.device == device and dtype in (None, value.dtype)
                 slot = value if fits else value.to(device=device, dtype=dtype)
-                slot = slot if dtype is None else _laid_like(slot, parameter)
+                slot = slot if dtype is None or slot.shape != shape else _laid_like(slot, parameter)
                 entry[key] = _copy(value, copies) if slot is value else slot
     for (number, key), several in numbers.items():
         for each in () if are_plain([each.value for each in several]) else several:
@@ -103,6 +103,13 @@ def loaded_state(state_dict: Mapping[str, Any], groups: Groups, row: TorchRow) -
                 )
         _fit_numbers(key, several, saved_groups[number])
     return state
+
+
+def _has_slot_shape(value: torch.Tensor, key: str, parameter: torch.Tensor, row: TorchRow) -> bool:
+    """Whether a tensor has a shape that a parameter's slot of some key can have."""
+    if row.slots_have_one_shape:
+        return value.shape == parameter.shape
+    return tuple(real_view(value).shape) in row.slot_shapes(key, real_view(parameter.detach()).shape)
 
 
 def _refuse_other_groups(saved_groups: Groups, row: TorchRow) -> None:

@@ -52,6 +52,9 @@ class TorchRow:
     builds_on_shapes = True
     """Whether `build` needs no more of the parameters than shapes, so that stored slots take no memory twice."""
 
+    slots_have_one_shape = True
+    """Whether every slot has its parameter's shape."""
+
     slot_dtype: str | None = None
     """The name of the dtype of slots; None is float32 for 16-bit parameters, else the parameter's."""
 
@@ -113,6 +116,10 @@ class TorchRow:
     def state_key(self, name: str) -> str | None:
         """The key under which a cell's content is stored, or None."""
         return self.keys.get(name)
+
+    def slot_shapes(self, key: str, shape: Sequence[int]) -> set[tuple[int, ...]]:
+        """The shapes that a slot of a real parameter of some shape may have."""
+        return {tuple(shape)}
 
     def pieces(self, attributes: Mapping[str, Any]) -> set[str]:
         """The keys of all that a core with these attributes keeps in the state."""
@@ -199,6 +206,7 @@ class WrappedRow(TorchRow):
     """
 
     builds_on_shapes = False
+    slots_have_one_shape = False
 
     def __init__(self, template: Optimizer) -> None:
         self.template = template.unbuilt_copy()
@@ -213,21 +221,53 @@ class WrappedRow(TorchRow):
         # Where no parameter counts its own steps, the number of all of them is what torch calls "step".
         self.iterations = "iterations" if facts_of(self.template.convention).counts_steps_of_each else "step"
         self.slot_dtype = self.template.slot_dtype
+        numbers = {self.iterations: self.iterations}
+        super().__init__(type(template), {"lr": rate, **public}, {}, hyperparameters, slots={}, numbers=numbers)
+        # For each shape of a parameter the shapes of its slots, by their names, and a parameter of that shape.
+        self._shapes: dict[Any, dict[str, set[Any]]] = {}
+        self._examples: dict[Any, torch.Tensor] = {}
+
+    def see(self, parameters: Sequence[torch.Tensor]) -> None:
+        """Find out what a core keeps for further parameters: their names and shapes may decide.
+
+        Args:
+            parameters: real tensors.
+
+        Raises:
+            What the optimizer's own `build` raises.
+        """
+        examples = [torch.empty_like(parameter, device="meta") for parameter in parameters]
         built = self.template.unbuilt_copy()
-        built.build([torch.zeros(1)])
-        named_cells = built.named_cells()
-        super().__init__(
-            type(template),
-            {"lr": rate, **public},
-            {},
-            hyperparameters,
-            slots={name: name for cell, name, place in named_cells if place is not None and cell.backend is not HOST},
-            numbers={
-                name: name
-                for name in (self.iterations, *(name for cell, name, _ in named_cells if cell.backend is HOST))
-            },
-        )
-        self.own_keys = frozenset((self.iterations, *(named.name for named in named_cells)))
+        try:
+            built.build(examples)
+        except (RuntimeError, TypeError, ValueError, NotImplementedError):
+            # It looks at values.
+            built = self.template.unbuilt_copy()
+            built.build([parameter.clone() for parameter in parameters])
+        numbers, slots, shared = set(self.numbers), set(self.slots), set()
+        for cell, name, place in built.named_cells():
+            if cell.backend is HOST:
+                numbers.add(name)
+            elif place is None:
+                shared.add(name)
+            else:
+                slots.add(name)
+                shapes = self._shapes.setdefault(tuple(parameters[place].shape), {})
+                shapes.setdefault(name, set()).add(cell.shape)
+        self._examples |= {tuple(example.shape): example for example in examples}
+        self.numbers, self.slots = frozenset(numbers), frozenset(slots)
+        self.own_keys = self.own_keys | self.numbers | self.slots | shared
+        self.keys = {name: name for name in (*numbers, *slots)}
+
+    def slot_shapes(self, key: str, shape: Sequence[int]) -> set[tuple[int, ...]]:
+        """Those that were found."""
+        return self._shapes.get(tuple(shape), {}).get(key) or {tuple(shape)}
+
+    def pieces(self, attributes: Mapping[str, Any]) -> set[str]:
+        """The keys of all that a core with these attributes keeps for parameters like those that were seen."""
+        built = self.make(attributes)
+        built.build(list(self._examples.values()))
+        return {named.name for named in built.named_cells()} | {str(self.iterations)}
 
     def state_key(self, name: str) -> str | None:
         """The cell's own name."""

@@ -7,6 +7,7 @@ from typing import Any
 from ... import optimizers as core
 from ...optimizers.core.conventions import facts_of
 from .adapter import TorchAdapter
+from .linking import real_view, trainable
 from .table import TorchRow, WrappedRow
 
 
@@ -30,6 +31,8 @@ class Wrapped(TorchAdapter):
                 "torch.nn.utils.clip_grad_norm_."
             )
         super().add_param_group(param_group)
+        parameters = [one for one in self.param_groups[-1]["params"] if trainable(one)]
+        self._own_row.see([real_view(one.detach()) for one in parameters])
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_own_row": self._own_row}
@@ -40,8 +43,8 @@ def wrap(optimizer: core.Optimizer, params: Any) -> Wrapped:
 
     Each parameter group runs a copy of the optimizer. Its number-like attributes are the groups' keys ("lr" for
     `learning_rate`), so that groups and schedulers can change them; its slots and numbers lie in `state` under their
-    own names. What a whole step shares is stored with every parameter. A schedule of the optimizer goes on until a
-    group's "lr" is set to something else; groups show its rate.
+    own names, each with its parameter. What a whole step shares is stored with every parameter. A schedule of the
+    optimizer goes on until a group's "lr" is set to something else; groups show its rate.
 
     Args:
         optimizer: it is copied, and does not change.

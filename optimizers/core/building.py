@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 import itertools
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -226,20 +227,50 @@ class CellKeeper(Rule):
     # ---------------------------------------------------------------- creating slots and scalars
 
     def add_variable_from_reference(
-        self, reference_variable: Any, name: str = "slot", initializer: Any = "zeros"
+        self, reference_variable: Any, name: str = "slot", initializer: Any = "zeros",
+        shape: Sequence[int] | None = None,
     ) -> Variable:
-        """A slot of a parameter's shape, in the place where the parameter lives.
+        """A slot of a parameter, in the place where the parameter lives.
 
         Args:
             reference_variable: the parameter.
             name: the slot's name, the same for all parameters; the key in functional state.
-            initializer: "zeros", "ones", a number, or an array of the parameter's shape. Default "zeros".
+            initializer: "zeros", "ones", a number, or an array of the slot's shape. Default "zeros".
+            shape: lengths >= 0, where the slot has another shape than the parameter: `variable.shape[:-1]` for a number
+                of each row, say. Its axes that are the parameter's are spread over devices as those are. Parameters
+                with such slots are updated by whole arrays, not in one pass. Default: the parameter's.
 
         Returns:
             The slot, stored in float32 for 16-bit parameters, else in the parameter's dtype, unless `slot_dtype` says
             otherwise.
+
+        Raises:
+            ValueError: if the initializer has another shape, or `shape` is none.
         """
-        return self._slots([self.variable_index(reference_variable)], [name], [initializer])[0][0]
+        index = self.variable_index(reference_variable)
+        lengths = self.cells.parameters[index].shape if shape is None else _checked_shape(shape, name)
+        if lengths == self.cells.parameters[index].shape:
+            return self._slots([index], [name], [initializer])[0][0]
+        return self._recorded_one(self._made_of_shape(index, lengths, name, initializer), name, index)
+
+    def _made_of_shape(self, index: int, shape: tuple[int, ...], name: str, initializer: Any) -> Variable:
+        """A slot of another shape than its parameter."""
+        parameter, fill = self.cells.parameters[index], _constant(initializer)
+        dtype = self._stored_dtype(name) or compute_dtype(parameter.dtype_name)
+        called = f"{parameter.name.replace('/', '_')}_{name}"
+        backend, initial = parameter.backend, value_of(initializer)
+        given = backend.shape(initial) if fill is None and backend_of(initial) is backend else None
+        if fill is None and given == shape:
+            array = backend.cast(backend.copy(initial), dtype)
+            return Variable.owning(backend.beside(array, parameter.value), called)
+        if fill is None and given != ():
+            raise ValueError(
+                f"Slot {name!r} of {parameter.name!r} takes a {backend.name} array of shape {shape}, "
+                f"received {describe(initial)}."
+            )
+        # An array of no shape is a number that is being traced.
+        value = initial if fill is None else fill
+        return Variable.full_beside(parameter, parameter.value, shape, value, dtype, called)
 
     def _slots(self, indices: Sequence[int], names: Sequence[str], initializers: Sequence[Any]) -> list[list[Variable]]:
         """Slots of some parameters, for each name a list of them."""
@@ -505,6 +536,24 @@ def _joined_lists(
 
 
 CellKeeper.build = _guarded(CellKeeper.build)  # type: ignore[method-assign]  # as for every override
+
+
+def _checked_shape(shape: Any, name: str) -> tuple[int, ...]:
+    """The shape of a slot as a tuple.
+
+    Raises:
+        ValueError: if it is no sequence of lengths.
+    """
+    try:
+        lengths = tuple(map(operator.index, shape))
+    except TypeError:
+        lengths = (-1,)
+    if any(length < 0 for length in lengths):
+        raise ValueError(
+            f"The shape of slot {name!r} must be a tuple of lengths >= 0, such as variable.shape[:-1], received "
+            f"{describe(shape)}."
+        )
+    return lengths
 
 
 def _slot_of(initial: Any, parameter: Variable, reference: Any, dtype: str, name: str, called: str) -> Variable:

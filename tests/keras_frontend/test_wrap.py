@@ -42,12 +42,29 @@ class Signs(Optimizer):
         self.assign_sub(variable, learning_rate * (1 - self.fade) * ops.sign(memory))
 
 
+@keras.saving.register_keras_serializable("tests")
+class Rows(Optimizer):
+    """A rule with a number for each row of a matrix."""
+
+    def build(self, variables: Any) -> None:
+        super().build(variables)
+        self.rows = [self.add_variable_from_reference(v, "row", shape=v.shape[:1]) for v in variables]
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        row = self.rows[self.variable_index(variable)]
+        squares = ops.reshape(ops.square(gradient), (*row.shape, -1))
+        self.assign(row, ops.moving_average(row, ops.mean(squares, axis=1), 0.9))
+        size = ops.reshape(ops.sqrt(row) + 1e-8, row.shape + (1,) * (variable.ndim - 1))
+        self.assign_sub(variable, learning_rate * gradient / size)
+
+
 CORES: dict[str, Any] = {
     "torch's Adam": lambda: optimizers.Adam(0.03, convention="torch", weight_decay=0.1),
     "torch's SGD": lambda: optimizers.SGD(0.03, momentum=0.5, convention="torch", dampening=0.25),
     "optax's Nadam": lambda: optimizers.Nadam(0.03, convention="optax"),
     "scheduled": lambda: optimizers.Adam(optimizers.schedules.ExponentialDecay(0.03, 4, 0.5), slot_dtype="bfloat16"),
     "own": lambda: Signs(0.03, pull=0.25, clipnorm=1.0),
+    "slots of other shapes": lambda: Rows(0.03),
 }
 
 

@@ -32,7 +32,7 @@ from .attributes import Fingerprint, Number, classes_of, is_ours, numbers_of, se
 _Recorded = TypeVar("_Recorded")
 
 _second = operator.itemgetter(1)
-_dtype_name_of = operator.attrgetter("dtype_name")
+_dtype_name_of, _shape_of = operator.attrgetter("dtype_name"), operator.attrgetter("shape")
 
 _ANOTHER = 0.8125
 """What numbers are multiplied by to have others, which are in their range if that reaches to zero."""
@@ -140,6 +140,7 @@ def kinds_of(rule: Rule, positions: Sequence[int]) -> list[Any]:
     for index, parameter, decays in zip(positions, parameters, rule.decaying(parameters), strict=True):
         kind = (
             tuple(map(_dtype_name_of, grouped[index])),
+            set(map(_shape_of, grouped[index])) == {parameter.shape},
             len(numbers[index]),
             decays,
             type(parameter),
@@ -329,6 +330,9 @@ def _add_parameter(
     """Let the cells of a parameter hold symbols; its recorder, and the symbol of its gradient."""
     parameter = rule.cells.parameters[index]
     name = compute_dtype(parameter.dtype_name)
+    other = next((cell for cell in rule.cells.grouped[index] if cell.shape != parameter.shape), None)
+    if other is not None:
+        raise Unrecordable(f"slot {other.name!r} has shape {other.shape}, its parameter {parameter.shape}")
     recorder = Recorder(scalars, name, parameter.backend.dtype(name), parameter.shape)
     for cell in rule.cells.grouped[index]:
         scope.hold(cell, recorder.array())
