@@ -76,9 +76,10 @@ test: lint  ## lint, then the whole test suite on every backend
 
 crossings: $(TEST_ENV)  ## the combinations of options, dtypes and algorithms that `make test` only covers in pairs
 	@$(keeping) && export GRADWISE_CROSSINGS=whole && $(VENV)/bin/python -m pytest -n 2 --dist worksteal \
-	  -k "bits_are_those_of_whole or bits_of_whole" tests/test_apart.py tests/test_fused.py tests/test_reductions.py && \
+	  -k "bits_are_those_of_whole or bits_of_whole" tests/functional/test_apart.py tests/fused && \
 	for backend in jax torch numpy; do GRADWISE_KERAS_TESTS=1 KERAS_BACKEND=$$backend PYTHONPATH=tests \
-	  $(VENV)/bin/python -m pytest -n 2 --dist worksteal tests/keras_frontend/test_update_step.py || exit 1; done
+	  $(VENV)/bin/python -m pytest -n 2 --dist worksteal tests/frontends/keras/each_backend/test_update_step.py || exit 1; \
+	done
 
 other-machine: $(TEST_ENV)  ## the tests that compare, as another processor might compute: wrong roots, older vectors
 	@$(VENV)/bin/python tests/other_machine.py
@@ -98,8 +99,8 @@ wheel: $(TEST_ENV)  ## build the source distribution and, from it, the wheel, in
 	@rm -rf dist
 	@log=$$($(VENV)/bin/python -m build --no-isolation 2>&1) || { echo "$$log" >&2; exit 1; }
 
-wheel-files: $(TEST_ENV)  ## rewrite tests/wheel_files.txt after an intended change of the wheel's files
-	@$(VENV)/bin/python tests/test_packaging.py
+wheel-files: $(TEST_ENV)  ## rewrite tests/project/wheel_files.txt after an intended change of the wheel's files
+	@$(VENV)/bin/python tests/project/test_packaging.py
 
 floors:  ## the tests that show that gradwise works, on the oldest releases that pyproject.toml allows (Python 3.11)
 	@$(call made_with,3.11,$(FLOORS_VENV)/.installed) && $(FLOORS_VENV)/bin/python tests/other_releases.py -n 2
@@ -110,7 +111,7 @@ newest-%:
 	@$(call made_with,$*,$(NEWEST_VENV)-$*/.installed-$(TODAY)) && $(NEWEST_VENV)-$*/bin/python tests/other_releases.py -n 2
 
 jax-frameworks: $(JAX_FRAMEWORKS_VENV)/.installed  ## the loops of flax, equinox, optimistix and orbax, with our transformations
-	@$(JAX_FRAMEWORKS_VENV)/bin/python -m pytest tests/jax_frameworks
+	@$(JAX_FRAMEWORKS_VENV)/bin/python -m pytest tests/frontends/jax_frameworks
 
 # Ahead, what these targets install: environment-TARGET. Others may run meanwhile, so nothing is built among the sources,
 # where installing gradwise would build it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from selection import concerns, names_of
+from helpers.selection import concerns, names_of
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from backend_table import numpy_dtype
+from helpers.backend_table import numpy_dtype
 from rules import all_facts
 
 DTYPES = ("float16", "bfloat16")

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
+from helpers.vector_cases import file_name, files
+from helpers.vector_files import written
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, track
-from vector_cases import file_name, files
-from vector_files import written
 
 FOLDER = Path(__file__).resolve().parents[1] / "vectors"
 

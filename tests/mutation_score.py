@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
-from mutation.mutants import Place, mutants_of, place_of
-from mutation.score import Score, score_of
-from mutation.states import STATES
+from evidence.mutation.mutants import Place, mutants_of, place_of
+from evidence.mutation.score import Score, score_of
+from evidence.mutation.states import STATES
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table

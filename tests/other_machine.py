@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from selection import ALL, keep
+from helpers.selection import ALL, keep, places
 
 HERE = Path(__file__).parent
 EVERY = 5
@@ -148,7 +148,7 @@ def main(arguments: list[str]) -> None:
     """Run pytest in this process's place; without arguments, on the files of `COMPARE`."""
     path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = os.environ | older_processor() | {"PYTHONPATH": path}
-    chosen = ["-n", "2", "--thinned", *(str(HERE / name) for name in COMPARE)]
+    chosen = ["-n", "2", "--thinned", *places(COMPARE)]
     command = [sys.executable, "-m", "pytest", "-p", "other_machine", *(arguments or chosen)]
     os.execve(sys.executable, command, environment)
 

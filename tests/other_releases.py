@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from selection import ALL, keep
+from helpers.selection import ALL, keep, places
 
 HERE = Path(__file__).parent
 
@@ -32,7 +32,7 @@ SELECTED = {
 """The files, and how many parameter sets of each test run at most."""
 
 SELECTED_ON_KERAS = {"test_classes.py": 2, "test_training.py": 2, "test_wrap.py": 3}
-"""The same of tests/keras_frontend, which run in a process for each backend of Keras."""
+"""The same of tests/frontends/keras/each_backend, which run in a process for each backend of Keras."""
 
 LEFT_OUT = {
     "test_donation_of_parameters_and_state": "which memory XLA uses again is its own affair",
@@ -56,10 +56,9 @@ def main(arguments: list[str]) -> None:
     marks = " and ".join(f"not {name}" for name in ("torch", "jax") if name not in installed)
     command = [sys.executable, "-m", "pytest", "-p", "other_releases", *(["-m", marks] if marks else [])]
     path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
-    runs = [({}, [str(HERE / name) for name in SELECTED])]
+    runs = [({}, places(SELECTED))]
     for backend in installed:
-        files = [str(HERE / "keras_frontend" / name) for name in SELECTED_ON_KERAS]
-        runs.append(({"GRADWISE_KERAS_TESTS": "1", "KERAS_BACKEND": backend}, files))
+        runs.append(({"GRADWISE_KERAS_TESTS": "1", "KERAS_BACKEND": backend}, places(SELECTED_ON_KERAS)))
     failed = [
         subprocess.run([*command, *arguments, *files], env=os.environ | {"PYTHONPATH": path} | settings).returncode != 0
         for settings, files in runs

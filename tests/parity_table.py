@@ -26,11 +26,11 @@ from unittest import mock
 
 import numpy as np
 import typer
-from backend_table import on_gpu
+from helpers.backend_table import on_gpu
+from helpers.vector_runs import distances, optimizer_of, run
 from other_machine import change_torch, older_processor
 from rich.console import Console
 from rich.progress import Progress
-from vector_runs import distances, optimizer_of, run
 
 from gradwise.vectors import Case, available, load
 

@@ -17,7 +17,7 @@ from rules import AlgorithmFacts, all_facts
 
 ROOT = Path(__file__).resolve().parents[1]
 VECTORS = ROOT / "vectors"
-NUMBERS = Path(__file__).with_name("mutation") / "numbers.json"
+NUMBERS = ROOT / "tests" / "evidence" / "mutation" / "numbers.json"
 BEGIN, END = "<!-- make refresh: begin -->", "<!-- make refresh: end -->"
 
 
@@ -59,7 +59,7 @@ def formulas() -> str:
 
 def all_slots() -> Iterable[str]:
     """Every slot that a case may have."""
-    from vector_cases import cases, files
+    from helpers.vector_cases import cases, files
 
     names = (facts.slots(case.arguments) for each in files() for case in cases(*each) for facts in [of(each[0])])
     return dict.fromkeys(name for found in names for name in found)
@@ -100,14 +100,14 @@ def texts() -> dict[Path, str]:
 
 
 def write_vectors(names: Iterable[str]) -> None:
+    from helpers.vector_cases import files
     from make_vectors import write
-    from vector_cases import files
 
     write([each for each in files() if each[0] in names])
 
 
 def write_numbers_of_mutants(names: Iterable[str]) -> None:
-    from mutation.mutants import mutants_of
+    from evidence.mutation.mutants import mutants_of
 
     numbers = json.loads(NUMBERS.read_text(encoding="utf-8"))
     numbers.update({name: len(mutants_of(name)) for name in names})
@@ -123,7 +123,7 @@ def write_bounds(names: Iterable[str]) -> list[str]:
 
 
 def write_wheel_files() -> None:
-    from test_packaging import rewrite
+    from project.test_packaging import rewrite
 
     rewrite()
 

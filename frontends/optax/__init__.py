@@ -6,8 +6,8 @@
 
 Signatures, defaults and states are optax's, so that everything which takes an optax transformation takes these: chains,
 masks, `inject_hyperparams`, training loops, checkpoints. The formulas are the core's in convention "optax"; where optax
-has a defect, they are not optax's (tests/test_frontend_optax_defects.py shows each). Complex parameters and negative
-rates, which optax takes, are refused.
+has a defect, they are not optax's (tests/frontends/optax/test_frontend_optax_defects.py shows each). Complex parameters
+and negative rates, which optax takes, are refused.
 """
 
 from __future__ import annotations

@@ -15,8 +15,9 @@ What all classes have:
 A rate that is a tensor and comes from the constructor is the first group's; later groups have copies of it, and a
 parameter that stands twice in a group makes one step, not two. A gradient may have another dtype than its parameter.
 Values are checked, also those of groups and those that are changed later; torch checks those of the constructor only.
-Where torch.optim is at fault, the result is that of the stated mathematics (tests/test_frontend_torch_defects.py). The
-step with which torch's distributed checkpoints ask for state before training makes the state and counts for nothing.
+Where torch.optim is at fault, the result is that of the stated mathematics
+(tests/frontends/torch/test_frontend_torch_defects.py). The step with which torch's distributed checkpoints ask for
+state before training makes the state and counts for nothing.
 
 The state is the user's: counts and slots are read from it in every step, whoever wrote them and in whatever way, and
 keys of others stay beside them. State that lacks a piece raises KeyError; what a hyperparameter needs that was switched

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from exact import mp
+from helpers.exact import mp
 
 from . import ALMOST_ONE, DECAY, AlgorithmFacts, Example, Keras, Now, Optax, Pair, Slots, Torch
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from exact import mp, number
+from helpers.exact import mp, number
 
 from . import DECAY, AlgorithmFacts, Example, Keras, Now, Optax, Pair, Slots, Torch
 

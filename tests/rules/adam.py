@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from exact import mp, one_minus_power
+from helpers.exact import mp, one_minus_power
 
 from . import (
     ALMOST_ONE,

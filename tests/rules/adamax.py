@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from exact import one_minus_power
+from helpers.exact import one_minus_power
 
 from . import (
     ALMOST_ONE,

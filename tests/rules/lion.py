@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from exact import sign
+from helpers.exact import sign
 
 from . import (
     ALMOST_ONE,

@@ -1,0 +1,222 @@
+"""`gradwise.frontends.torch.wrap`: any core optimizer as a torch.optim.Optimizer."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+from helpers.releases import skip_unless_torch, torch_names_parameters
+from helpers.torch_frontend_table import give, gradients, parameters, run, saved, twins
+from helpers.user_optimizers import Alternating, HalfAdam
+
+from gradwise import optimizers, schedules
+from gradwise.optimizers.registry import ALGORITHMS
+
+pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore:Gradients do not exist for variables")]
+
+
+def wrap(optimizer, params):
+    from gradwise.frontends import torch as optim
+
+    return optim.wrap(optimizer, params)
+
+
+class Paced(optimizers.Optimizer):
+    """A user's rule: a slot, a number and an array that a whole step shares, a number of each parameter."""
+
+    def __init__(self, learning_rate=0.1, strength=0.5, **keywords):
+        super().__init__(learning_rate, **keywords)
+        self.strength = strength
+
+    def build(self, variables):
+        super().build(variables)
+        self.starts = [self.add_variable_from_reference(v, "start", initializer=v) for v in variables]
+        self.pace = self.add_scalar("pace", 1.0)
+        self.total = self.add_variable((2,), name="total")
+        self.visits = [self.add_scalar("visits", 0, v) for v in variables]
+
+    def begin_step(self, gradients, variables, learning_rate):
+        self.assign(self.pace, self.pace * 0.75)
+        self.assign_add(self.total, 1.0)
+        for variable in variables:
+            visits = self.visits[self._get_variable_index(variable)]
+            self.assign_add(visits, 1)
+
+    def update_step(self, gradient, variable, learning_rate):
+        index = self._get_variable_index(variable)
+        back = (self.starts[index].value - variable) * self.strength
+        self.assign_sub(variable, (gradient - back) * (learning_rate * self.pace) / (1 + self.visits[index]))
+
+
+MAKERS = {
+    **{kind.__name__: kind for kind in ALGORITHMS},
+    "keras2-Nadam": lambda rate: optimizers.Nadam(rate, convention="keras2"),
+    "optax-RMSprop": lambda rate: optimizers.RMSprop(rate, momentum=0.5, convention="optax"),
+    "torch-Nadam": lambda rate: optimizers.Nadam(rate, convention="torch"),
+    "everything": lambda rate: optimizers.Adam(
+        rate, weight_decay=0.1, global_clipnorm=0.5, use_ema=True, gradient_accumulation_steps=2, loss_scale_factor=4.0
+    ),
+    "schedule": lambda rate: optimizers.SGD(schedules.ExponentialDecay(rate, 2, 0.5), momentum=0.5),
+    "own": Paced,
+    "own-with-another-inside": HalfAdam,
+    "own-with-branches": Alternating,
+}
+each_maker = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+
+
+@each_maker
+def test_steps_are_those_of_the_core(make):
+    import torch
+
+    one, two = parameters(), parameters()
+    core, wrapped = make(0.1), wrap(make(0.1), two)
+    core.build(one)
+    for grads in gradients(one, 7):
+        core.apply(grads, one)
+        give(two, grads)
+        wrapped.step()
+    assert all(torch.equal(x, y) for x, y in zip(one, two, strict=True))
+
+
+@each_maker
+@pytest.mark.parametrize("how", ["state_dict", "file", "deepcopy", "pickle"])
+def test_training_goes_on_to_the_last_bit(make, how, tmp_path):
+    import torch
+
+    one = parameters()
+    a = wrap(make(0.1), one)
+    run(a, one, 5)
+    if how in ("state_dict", "file"):
+        two = twins(one)
+        b, state = wrap(make(0.1), two), a.state_dict()
+        if how == "file":
+            torch.save(state, tmp_path / "state.pt")
+            state = torch.load(tmp_path / "state.pt", weights_only=True)
+        b.load_state_dict(copy.deepcopy(state))
+    else:
+        b, two = copy.deepcopy((a, one)) if how == "deepcopy" else pickle.loads(pickle.dumps((a, one)))
+    run(a, one, 5, seed=2)
+    run(b, two, 5, seed=2)
+    assert all(torch.equal(x, y) for x, y in zip(one, two, strict=True))
+
+
+def test_what_a_step_shares_is_stored_with_every_parameter():
+    import torch
+
+    given = parameters()
+    optimizer = wrap(Paced(), given)
+    give(given, next(gradients(given, 1)))
+    given[1].grad = None
+    optimizer.step()
+    optimizer.step()
+    assert given[1] not in optimizer.state
+    give(given, next(gradients(given, 1)))
+    optimizer.step()
+    for index, parameter in enumerate(given):
+        entry = optimizer.state[parameter]
+        assert float(entry["pace"]) == 0.75**3 and entry["total"].tolist() == [3.0, 3.0]
+        assert float(entry["visits"]) == (1 if index == 1 else 3) and float(entry["step"]) == 3
+        assert all(isinstance(value, torch.Tensor) for value in entry.values())
+    entry["total"].fill_(7)
+    optimizer.step()
+    assert optimizer.state[given[0]]["total"].tolist() == [8.0, 8.0]
+
+
+def test_groups_have_the_attributes_and_schedulers_change_them():
+    import torch
+
+    one, two = parameters(), parameters()
+    wrapped = wrap(Paced(0.5), [{"params": one[:2], "strength": 0.25}, {"params": one[2:], "lr": 0.125}])
+    assert wrapped.defaults["strength"] == 0.5 and wrapped.defaults["lr"] == 0.5
+    assert {"weight_decay", "clipnorm", "use_ema"} <= set(wrapped.param_groups[0])
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(wrapped, 0.5)
+    cores = [Paced(0.5, 0.25), Paced(0.125, 0.5)]
+    for core, given in zip(cores, (two[:2], two[2:]), strict=True):
+        core.build(given)
+    for grads in gradients(one, 3):
+        give(one, grads)
+        wrapped.step()
+        scheduler.step()
+        for core, given, part in zip(cores, (two[:2], two[2:]), (grads[:2], grads[2:]), strict=True):
+            core.apply(part, given)
+            core.learning_rate *= 0.5
+    assert all(torch.equal(x, y) for x, y in zip(one, two, strict=True))
+
+
+def test_a_schedule_goes_on_until_a_group_has_another_rate():
+    given = parameters()
+    optimizer = wrap(MAKERS["schedule"](0.5), given)
+    shown = []
+    for _ in range(4):
+        run(optimizer, given, 1)
+        shown.append(optimizer.param_groups[0]["lr"])
+    assert shown == [0.5 * 0.5 ** (step / 2) for step in (1, 2, 3, 4)]
+    optimizer.param_groups[0]["lr"] = 0.25
+    run(optimizer, given, 2)
+    assert optimizer.param_groups[0]["lr"] == 0.25
+
+
+def test_the_optimizer_that_was_given_does_not_change():
+    given = parameters()
+    core = Paced()
+    optimizer = wrap(core, given)
+    run(optimizer, given, 2)
+    assert not core.built and core.iterations == 0
+    built = Paced()
+    built.apply(next(gradients(given, 1)), given)
+    kept = float(built.pace)
+    run(wrap(built, twins(given)), given, 1)
+    assert float(built.pace) == kept
+
+
+def test_slot_dtype_and_names():
+    import torch
+
+    skip_unless_torch(torch_names_parameters(), "optimizers of named parameters")
+    layer = torch.nn.Linear(2, 2)
+    core = optimizers.Adam(0.1, weight_decay=0.5, slot_dtype="bfloat16")
+    core.exclude_from_weight_decay(var_names=["bias"])
+    optimizer = wrap(core, layer.named_parameters())
+    bias, weight = layer.bias.detach().clone(), layer.weight.detach().clone()
+    for parameter in layer.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    assert torch.equal(layer.bias, bias) and not torch.equal(layer.weight, weight)
+    assert optimizer.state[layer.bias]["momentum"].dtype is torch.bfloat16
+    state = saved(optimizer)
+    optimizer.load_state_dict(state)
+    assert optimizer.state[layer.bias]["momentum"].dtype is torch.bfloat16
+
+
+@pytest.mark.parametrize("followed", [False, True])
+def test_inside_torch_compile(followed, monkeypatch):
+    import torch
+
+    from gradwise.frontends.torch import adapter
+
+    if followed:
+        monkeypatch.setattr(adapter, "runs_compiled", lambda groups: False)
+    torch._dynamo.reset()
+    one, two = parameters(), parameters()
+    a, b = wrap(MAKERS["everything"](0.1), one), wrap(MAKERS["everything"](0.1), two)
+    step = torch.compile(a.step, backend="eager")
+    for grads in gradients(one, 4):
+        for given in (one, two):
+            give(given, [torch.zeros_like(p) if g is None else g for p, g in zip(given, grads, strict=True)])
+        step()
+        b.step()
+    for x, y in zip(one, two, strict=True):
+        torch.testing.assert_close(x, y)
+
+
+def test_errors():
+    given = parameters()
+    with pytest.raises(TypeError, match=r"wrap takes an optimizer of gradwise.optimizers, received SGD"):
+        from gradwise.frontends import torch as optim
+
+        optim.wrap(optim.SGD(given), given)
+    with pytest.raises(ValueError, match="Invalid weight_decay value: -1"):
+        wrap(optimizers.Adam(), [{"params": given, "weight_decay": -1}])
+    with pytest.raises(ValueError, match="clips by a global norm and would do so in each group apart"):
+        wrap(optimizers.Adam(global_clipnorm=1.0), [{"params": given[:1]}, {"params": given[1:]}])

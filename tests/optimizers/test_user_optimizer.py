@@ -1,0 +1,209 @@
+"""A user's own rule gets every backend, imperatively, functionally and under jit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers.user_optimizers import Alternating, HalfAdam, MomentumSGD
+
+from gradwise.backends import Variable, ops
+from gradwise.optimizers import Adam, Optimizer
+
+LIBRARIES = [
+    "numpy",
+    pytest.param("torch", marks=pytest.mark.torch),
+    pytest.param("jax", marks=pytest.mark.jax),
+    "array_api_strict",
+]
+START = np.array([[1.0, -2.0], [0.5, 3.0]], dtype=np.float32)
+GRADIENTS = [np.full((2, 2), value, dtype=np.float32) for value in (1.0, -0.5, 0.25, 2.0)]
+
+
+def to(library, array):
+    if library == "torch":
+        import torch
+
+        return torch.tensor(array)
+    if library == "jax":
+        import jax.numpy
+
+        return jax.numpy.asarray(array)
+    if library == "array_api_strict":
+        import array_api_strict
+
+        return array_api_strict.asarray(array.copy())
+    return array.copy()
+
+
+def imperative(library, optimizer):
+    array = to(library, START)
+    parameter = Variable(array) if library in ("jax", "array_api_strict") else array
+    for gradient in GRADIENTS:
+        optimizer.apply_gradients([(to(library, gradient), parameter)])
+    return np.asarray(parameter)
+
+
+def functional(library, optimizer, compile_step=None):
+    params = {"w": to(library, START)}
+    state = optimizer.init(params)
+    step = optimizer.step if compile_step is None else compile_step(optimizer.step)
+    for gradient in GRADIENTS:
+        params, state = step(params, {"w": to(library, gradient)}, state)
+    return np.asarray(Variable(params["w"])), state
+
+
+def expected_momentum(rate):
+    w, m = START.astype(np.float64), 0.0
+    for gradient in GRADIENTS:
+        m = 0.9 * m - rate * gradient
+        w = w + m
+    return w
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_users_momentum_sgd_everywhere(library):
+    expected = expected_momentum(0.1)
+    np.testing.assert_allclose(imperative(library, MomentumSGD(learning_rate=0.1)), expected, rtol=1e-6)
+    np.testing.assert_allclose(functional(library, MomentumSGD(learning_rate=0.1))[0], expected, rtol=1e-6)
+
+
+@pytest.mark.jax
+def test_users_momentum_sgd_under_jit():
+    import jax
+
+    result, state = functional("jax", MomentumSGD(learning_rate=0.1), jax.jit)
+    np.testing.assert_allclose(result, expected_momentum(0.1), rtol=1e-6)
+    assert set(state.slots) == {"momentum"}
+
+
+def test_without_get_config_the_base_configuration_is_kept():
+    config = MomentumSGD(learning_rate=0.1, clipnorm=2.0).get_config()
+    assert config["learning_rate"] == 0.1 and config["clipnorm"] == 2.0
+    assert MomentumSGD.from_config(config).clipnorm == 2.0
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_an_optimizer_inside_another(library):
+    expected = imperative("numpy", Adam(0.005, amsgrad=True))
+    np.testing.assert_allclose(imperative(library, HalfAdam(0.01)), expected, rtol=1e-6)
+    result, state = functional(library, HalfAdam(0.01))
+    np.testing.assert_allclose(result, expected, rtol=1e-6)
+    assert set(state.slots) == {"inner/momentum", "inner/velocity", "inner/velocity_hat"}
+
+
+def test_the_inner_optimizers_slots_are_saved():
+    optimizer = HalfAdam(0.01)
+    optimizer.build([START.copy()])
+    assert [cell.name for cell in optimizer.variables] == [
+        "iteration",
+        "learning_rate",
+        "variable_0_momentum",
+        "variable_0_velocity",
+        "variable_0_velocity_hat",
+    ]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_branches_and_scalars(library):
+    w = START.astype(np.float64)
+    for count, gradient in enumerate(GRADIENTS, 1):
+        w = w - 0.1 * (np.sign(gradient) if count % 2 == 0 else gradient)
+    np.testing.assert_allclose(imperative(library, Alternating(0.1)), w, rtol=1e-6)
+    result, state = functional(library, Alternating(0.1))
+    np.testing.assert_allclose(result, w, rtol=1e-6)
+    assert float(state.scalars["even"]) == 2.0
+
+
+@pytest.mark.jax
+def test_branches_and_scalars_under_jit():
+    import jax
+
+    eager, _ = functional("jax", Alternating(0.1))
+    jitted, state = functional("jax", Alternating(0.1), jax.jit)
+    np.testing.assert_allclose(jitted, eager, rtol=1e-6)
+    assert float(state.scalars["even"]) == 2.0
+
+
+def test_one_optimizers_step_inside_another():
+    """A whole functional step of one optimizer runs inside the update_step of another."""
+
+    class Outer(Optimizer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.helper = None
+
+        def update_step(self, gradient, variable, learning_rate):
+            inner = Adam(0.1)
+            params = {"w": variable.value}
+            stepped, _ = inner.step(params, {"w": gradient}, inner.init(params))
+            self.assign(variable, stepped["w"])
+
+    w = np.array([1.0, 2.0])
+    Outer(learning_rate=0.5).apply([np.array([3.0, -3.0])], [w])
+    np.testing.assert_allclose(w, [0.9, 2.1], rtol=1e-6)
+
+
+def test_slots_that_take_initial_values_and_shared_arrays():
+    class Anchored(Optimizer):
+        def build(self, variables):
+            super().build(variables)
+            self.anchors = [self.add_variable_from_reference(v, "anchor", initializer=v) for v in variables]
+            self.shared = self.add_variable((3,), initializer="ones", name="shared")
+
+        def update_step(self, gradient, variable, learning_rate):
+            anchor = self.anchors[self._get_variable_index(variable)]
+            self.assign_add(self.shared, 1.0)
+            self.assign_sub(variable, (variable - anchor.value) * 0.5 + gradient * learning_rate)
+
+    params = {"w": np.array([1.0, 2.0])}
+    optimizer = Anchored(learning_rate=0.5)
+    state = optimizer.init(params)
+    assert state.slots["anchor"]["w"] is not params["w"]
+    for _ in range(2):
+        params, state = optimizer.step(params, {"w": np.ones(2)}, state)
+    np.testing.assert_allclose(params["w"], [0.25, 1.25])
+    np.testing.assert_allclose(state.slots["anchor"]["w"], [1.0, 2.0])
+    np.testing.assert_allclose(state.scalars["shared"], [3.0, 3.0, 3.0])
+
+
+def test_a_rule_that_puts_the_parameter_itself_into_a_slot_is_safe():
+    """In place, the slot must get the old value, not the array that is about to change."""
+
+    class Remembering(Optimizer):
+        def build(self, variables):
+            super().build(variables)
+            self.previous = self.add_optimizer_variables(variables, "previous")
+
+        def update_step(self, gradient, variable, learning_rate):
+            self.assign(self.previous[self._get_variable_index(variable)], variable.value)
+            self.assign_sub(variable, gradient * learning_rate)
+
+    w = np.array([1.0, 2.0])
+    optimizer = Remembering(learning_rate=0.5)
+    optimizer.apply([np.ones(2)], [w])
+    np.testing.assert_array_equal(w, [0.5, 1.5])
+    np.testing.assert_array_equal(np.asarray(optimizer.previous[0]), [1.0, 2.0])
+
+
+def test_update_step_is_required():
+    with pytest.raises(NotImplementedError, match="Optimizer must define update_step"):
+        Optimizer(0.1).apply([np.ones(2)], [np.ones(2)])
+
+
+def test_ops_cast_of_a_number_changes_nothing():
+    assert ops.cast(0.999, "bfloat16") == 0.999
+
+
+def test_what_the_whole_optimizer_shares_is_made_in_build():
+    """Without parameters it is of its initializer's library."""
+
+    class Sharing(Optimizer):
+        def build(self, variables):
+            super().build(variables)
+            self.total = self.add_variable((2,), np.ones(2, np.float32), name="total")
+
+    optimizer = Sharing(0.1)
+    with pytest.raises(RuntimeError, match=r"add_variable works inside build\(variables\)"):
+        optimizer.add_variable((2,))
+    total = optimizer.init({}).scalars["total"]
+    assert isinstance(total, np.ndarray) and total.tolist() == [1.0, 1.0]

@@ -1,0 +1,49 @@
+"""What docstrings show, comes out: every example of the package is run, each module's in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-dir"]
+NEEDS = {
+    "frontends.optax": pytest.mark.jax,
+    "frontends.keras": pytest.mark.keras,
+    "frontends.torch": pytest.mark.torch,
+    "backends.kernels": pytest.mark.fast,
+}
+RUN = """
+import doctest, importlib, sys
+failed, tried = doctest.testmod(importlib.import_module(sys.argv[1]))
+sys.exit(f"{failed} of {tried} failed" if failed or not tried else 0)
+"""
+
+
+def modules():
+    for package, folder in FOLDERS.items():
+        for path in sorted((ROOT / folder).glob("*.py")):
+            if ">>> " in path.read_text(encoding="utf-8"):
+                name = f"{package}.{path.stem}".removesuffix(".__init__")
+                marks = [marks for start, marks in NEEDS.items() if name.startswith(f"gradwise.{start}")]
+                yield pytest.param(name, marks=marks[0] if marks else ())
+
+
+@pytest.mark.parametrize("module", list(modules()))
+def test_examples(module):
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, module],
+        env={**os.environ, "KERAS_BACKEND": "torch"}, cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_ways_of_a_rule_are_shown():
+    """Its record, and the loop that becomes of it."""
+    names = {parameter.values[0] for parameter in modules()}
+    assert {"gradwise.backends.programs.recorder", "gradwise.backends.kernels.source"} <= names
