@@ -144,7 +144,20 @@ class CellKeeper(Rule):
         for _, nested in self.nested_optimizers():
             # An optimizer inside another counts the outer one's steps.
             nested.cells.iterations = self.cells.iterations
+        self._tell_window()
         self._make_own_slots()
+
+    def _tell_window(self) -> None:
+        """Let optimizers inside this one know for how many calls it makes an update."""
+        for _, nested in self.nested_optimizers():
+            nested.cells.window = self.calls_each_update
+            nested._tell_window()
+
+    @property
+    def calls_each_update(self) -> int | None:
+        """For how many calls there is an update; None if for each."""
+        every = self.gradient_accumulation_steps
+        return self.cells.window if every is None else every
 
     def _group(self) -> None:
         """Sort the cells by parameter, arrays and numbers apart, once they are all made."""
@@ -160,8 +173,8 @@ class CellKeeper(Rule):
             elif cell.dtype_name in FLOATING:
                 # Random keys and flags are for the whole step: within one parameter's all is in the dtype computed in.
                 grouped[position].append(cell)
-        counted = [keeper.cells.steps for keeper in self.all_optimizers() if keeper.cells.steps]
-        self.cells.counts = [list(cells) for cells in zip(*counted, strict=True)]
+        counts = self._counts_of_each()
+        self.cells.counts = counts if any(counts) else []
         self.cells.shared = [named.cell for named in named_cells if named.position is None]
 
     def take_in(self, other: CellKeeper, insertion: Insertion) -> None:
@@ -207,8 +220,21 @@ class CellKeeper(Rule):
         """This optimizer's cells and those of the optimizers inside it, under names that are unique."""
         named_cells = list(self.cells.named)
         for prefix, nested in self.nested_optimizers():
-            named_cells += [named._replace(name=f"{prefix}/{named.name}") for named in nested.named_cells()]
+            inside, places = nested.named_cells(), nested.cells.places
+            if places is not None:
+                inside = [named if named.position is None else named._replace(position=places[named.position])
+                          for named in inside]  # fmt: skip
+            named_cells += [named._replace(name=f"{prefix}/{named.name}") for named in inside]
         return named_cells
+
+    def _counts_of_each(self) -> list[list[Variable]]:
+        """For each parameter the counts of its steps, those of optimizers inside included."""
+        counts = [[cell] for cell in self.cells.steps] or [[] for _ in self.cells.parameters]
+        for _, nested in self.nested_optimizers():
+            places = range(len(counts)) if nested.cells.places is None else nested.cells.places
+            for place, cells in zip(places, nested._counts_of_each(), strict=False):  # It need not be built.
+                counts[place] += cells
+        return counts
 
     def unbuilt_copy(self) -> Any:
         """An instance with the same configuration and no cells."""
@@ -484,7 +510,8 @@ def _guarded(build: Callable[..., None]) -> Callable[..., None]:
             return
         variables = as_list(variables, "variables")
         cells = self._cells_for(variables)
-        before = snapshot(self)
+        # Of those inside too: they would pass for built.
+        before = [(keeper, snapshot(keeper)) for keeper in self.all_optimizers()]
         self._pristine = {name: shallow(value) for name, value in vars(self).items() if name not in STRUCTURE}
         self.cells.named, self.cells.taken = [], {}
         self._building = True
@@ -493,7 +520,8 @@ def _guarded(build: Callable[..., None]) -> Callable[..., None]:
             build(self, cells)
             self._group()
         except BaseException:
-            restore(self, before)
+            for keeper, attributes in before:
+                restore(keeper, attributes)
             raise
         self._building = False
         self.built = True

@@ -34,6 +34,8 @@ class Cells:
         steps: for each parameter a count of its own, where the convention has such.
         counts: for each parameter all counts of its own, those of optimizers inside included.
         slot_names: those of functional state, in order.
+        window: of an optimizer inside another: for how many calls that one makes an update; None for each call.
+        places: of an optimizer inside another that has some of its parameters only: where each stands there.
         loaded: whether the parameters may be copies of those that the caller has, as after loading.
     """
 
@@ -52,6 +54,8 @@ class Cells:
         self.steps: list[Variable] = []
         self.counts: list[list[Variable]] = []
         self.slot_names: list[str] = []
+        self.window: int | None = None
+        self.places: list[int] | None = None
         self.loaded = False
 
     def __getstate__(self) -> dict[str, Any]:

@@ -66,8 +66,8 @@ class Rule(Configured):
         """A scope in which a parameter and its slots are of the dtype that is computed in."""
         raise NotImplementedError
 
-    def decaying(self, variables: Sequence[Variable]) -> list[bool]:
-        """For each of some parameters whether it decays."""
+    def differences(self, variables: Sequence[Variable]) -> list[Any]:
+        """For each of some parameters what tells its update from that of others like it: whether it decays."""
         raise NotImplementedError
 
     def clip_factors(self, arrays: Sequence[Any], squares: Sequence[Any] | None = None) -> dict[int, Any]:

@@ -116,8 +116,7 @@ class UpdateRule(Relinked):
     @property
     def iterations(self) -> Any:
         """The number of updates made so far: `apply` calls divided by `gradient_accumulation_steps`, rounded down."""
-        count = self.cells.iterations.value
-        every = self.gradient_accumulation_steps
+        count, every = self.cells.iterations.value, self.calls_each_update
         return count if every is None else ops.once(operator.floordiv, count, every)
 
     @property
@@ -148,6 +147,11 @@ class UpdateRule(Relinked):
         return rate / (1.0 + self.decay * as_float(count)) if in_use(self.decay) else rate
 
     @property
+    def step_rate(self) -> Any:
+        """The rate of the step that is being made."""
+        return self.rate_at(self.cells.iterations.value, self.cells.rate.value)
+
+    @property
     def rate_follows_steps(self) -> bool:
         """Whether the learning rate of a step depends on how many were made, or is what a user's code gives."""
         return self._schedule is not None or in_use(self.decay)
@@ -166,6 +170,7 @@ class UpdateRule(Relinked):
                 been done, they may be called, in the scopes of this. Default: each is called at once.
         """
         count = self.cells.iterations.value
+        self._tell_window()
         if rate is None:
             rate = self.rate_at(count, self.cells.rate.value)
         every = self.gradient_accumulation_steps
@@ -302,14 +307,24 @@ class UpdateRule(Relinked):
         """All that happens to one parameter, on what its cells hold in this scope."""
         variable = self.cells.parameters[index]
         if gradient is not None:
-            rate = ops.once(ops.cast, rate, gradient.dtype)
-            if not self._decay_is_coupled() and self._decays(variable):
-                self._decay(variable, ops.once(ops.multiply, self.weight_decay, rate))
-            self.update_step(gradient, variable, rate)
+            self.descend(gradient, variable, rate)
             if variable.constraint is not None:
                 variable.assign(variable.constraint(variable.value))
         if self.use_ema:
             self._average(variable, self.cells.averages[index])
+
+    def descend(self, gradient: Array, variable: Variable, rate: Any) -> None:
+        """Decoupled weight decay, and the rule.
+
+        Args:
+            gradient: from `prepared_gradient`.
+            variable: the parameter.
+            rate: of the step.
+        """
+        rate = ops.once(ops.cast, rate, gradient.dtype)
+        if not self._decay_is_coupled() and self._decays(variable):
+            self._decay(variable, ops.once(ops.multiply, self.weight_decay, rate))
+        self.update_step(gradient, variable, rate)
 
     def _decay(self, variable: Variable, share: Any) -> None:
         """Take a share off a parameter: more than all of it, if rate and decay are so large."""
@@ -416,8 +431,8 @@ class UpdateRule(Relinked):
         """Whether weight decay goes through the gradient, rather than straight to the parameter."""
         raise NotImplementedError
 
-    def decaying(self, variables: Sequence[Variable]) -> list[bool]:
-        """For each of some parameters whether it decays."""
+    def differences(self, variables: Sequence[Variable]) -> list[Any]:
+        """For each of some parameters what tells its update from that of others like it: whether it decays."""
         if self.weight_decay is None or not in_use(self.weight_decay):
             return [False] * len(variables)
         return list(map(self._decays, variables))

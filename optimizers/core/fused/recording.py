@@ -137,12 +137,12 @@ def kinds_of(rule: Rule, positions: Sequence[int]) -> list[Any]:
     # What is in one piece is compared as one: most are the same object.
     same: dict[Any, Any] = {}
     kinds = []
-    for index, parameter, decays in zip(positions, parameters, rule.decaying(parameters), strict=True):
+    for index, parameter, own in zip(positions, parameters, rule.differences(parameters), strict=True):
         kind = (
             tuple(map(_dtype_name_of, grouped[index])),
             set(map(_shape_of, grouped[index])) == {parameter.shape},
             len(numbers[index]),
-            decays,
+            own,
             type(parameter),
             parameter.sink is parameter,
             parameter.backend.name,

@@ -21,8 +21,8 @@ RULE = ("begin_step", "update_step")
 """What an algorithm writes. The helpers that these call belong to its formula too."""
 
 AROUND = (
-    "_run", "_update", "_update_alone", "update_parameter", "prepared_gradient", "step_of", "_decay", "_decays",
-    "_decay_is_coupled",
+    "_run", "_update", "_update_alone", "update_parameter", "descend", "prepared_gradient", "step_of", "_decay",
+    "_decays", "_decay_is_coupled",
 )  # fmt: skip
 """What the base does around every rule: rates, step counts, weight decay, maximize."""
 

@@ -1,0 +1,121 @@
+"""Which of several optimizers each parameter belongs to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from ...backends import Variable, describe, shown
+
+Pattern: TypeAlias = str | tuple[str, ...] | Callable[[str, Variable], Any]
+"""Which parameters: a regular expression, their paths, or a function of path and parameter."""
+
+_SHOWN = 10
+"""So many names are listed in an error."""
+
+
+def pairs_of(rules: Any, owner: str) -> list[tuple[Pattern, Any]]:
+    """Patterns, checked, with what they lead to.
+
+    Args:
+        rules: a mapping, or pairs.
+        owner: what errors name.
+
+    Raises:
+        TypeError: if it is neither, or a pattern is no pattern.
+        ValueError: if an expression is not a regular one.
+    """
+    pairs = list(rules.items()) if isinstance(rules, Mapping) else list(rules) if isinstance(rules, Iterable) else None
+    if pairs is None or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
+        raise TypeError(
+            f"{owner}: `rules` must be a dictionary from patterns to optimizers, or pairs of these, received "
+            f"{describe(rules)}."
+        )
+    return [(_pattern(pattern, owner), rule) for pattern, rule in pairs]
+
+
+def _pattern(pattern: Any, owner: str) -> Pattern:
+    if isinstance(pattern, str):
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"{owner}: the pattern {shown(pattern)} is no regular expression: {error}.") from None
+        return pattern
+    if isinstance(pattern, (list, tuple)) and all(isinstance(path, str) for path in pattern):
+        return tuple(pattern)
+    if callable(pattern) and not isinstance(pattern, type):
+        return pattern  # type: ignore[no-any-return]  # whatever it is, it can be called
+    raise TypeError(
+        f"{owner}: a pattern is a regular expression, a list of paths, or a function of a path and a parameter, "
+        f"received {describe(pattern)}."
+    )
+
+
+def owners_of(
+    claims: Sequence[tuple[Pattern, str]], default: str | None, parameters: Sequence[Variable], owner: str
+) -> tuple[str, ...]:
+    """For each parameter the name of what it belongs to.
+
+    Args:
+        claims: patterns, each with a name.
+        default: the name for parameters that no pattern claims, if there is one.
+        parameters: the cells, under their paths.
+        owner: what errors name.
+
+    Raises:
+        ValueError: if several patterns claim a parameter, none does and there is no default, or a pattern claims none.
+    """
+    names = [parameter.name for parameter in parameters]
+    found: list[str | None] = [None] * len(parameters)
+    by: list[Pattern | None] = [None] * len(parameters)
+    for pattern, name in claims:
+        claimed = _claimed(pattern, names, parameters, owner)
+        if not claimed:
+            raise ValueError(f"{owner}: {_shown(pattern)} claims no parameter; there are {_listed(names)}.")
+        for position in claimed:
+            before = by[position]
+            if before is not None:
+                raise ValueError(
+                    f"{owner}: parameter {names[position]!r} is claimed by {_shown(before)} and by {_shown(pattern)}: "
+                    "exactly one rule may claim it."
+                )
+            found[position], by[position] = name, pattern
+    undecided = [name for name, one in zip(names, found, strict=True) if one is None]
+    if undecided and default is None:
+        raise ValueError(
+            f"{owner}: no rule claims {_listed(undecided)}, and there is no `default`; the rules are "
+            f"{', '.join(_shown(pattern) for pattern, _ in claims)}."
+        )
+    return tuple(str(default) if one is None else one for one in found)
+
+
+def _claimed(pattern: Pattern, names: Sequence[str], parameters: Sequence[Variable], owner: str) -> list[int]:
+    """The positions of the parameters that a pattern claims."""
+    if isinstance(pattern, str):
+        search = re.compile(pattern).search
+        return [position for position, name in enumerate(names) if search(name)]
+    if isinstance(pattern, tuple):
+        missing = [path for path in pattern if path not in names]
+        if missing:
+            raise ValueError(
+                f"{owner}: there is no parameter {_listed(missing)}, which its rules name; there are {_listed(names)}."
+            )
+        chosen = set(pattern)
+        return [position for position, name in enumerate(names) if name in chosen]
+    return [
+        position
+        for position, (name, parameter) in enumerate(zip(names, parameters, strict=True))
+        if pattern(name, parameter)
+    ]
+
+
+def _shown(pattern: Pattern) -> str:
+    if callable(pattern):
+        return f"the function {getattr(pattern, '__qualname__', pattern)}"
+    return f"the pattern {pattern!r}" if isinstance(pattern, str) else f"the paths {list(pattern)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    return f"{', '.join(map(repr, names[:_SHOWN]))}{f' and {more} more' if more > 0 else ''}"

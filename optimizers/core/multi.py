@@ -1,0 +1,226 @@
+"""Several optimizers as one: each parameter has the rule that claims it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any, overload
+
+from ...backends import Array, Tree, Variable, describe, ops
+from .claims import owners_of, pairs_of
+from .hyperparameters import hyperparameters
+from .optimizer import Optimizer
+from .overview import Plan, PlanRow, bytes_of
+
+_OF_ALL = {
+    "use_ema": "the moving averages", "loss_scale_factor": "the loss scale", "global_clipnorm": "the global norm",
+    "gradient_accumulation_steps": "accumulation",
+}  # fmt: skip
+"""What concerns the whole model."""
+
+
+class MultiOptimizer(Optimizer):
+    r"""Different rules for different parameters, which make their steps together.
+
+    Args:
+        rules: a dictionary, or pairs, from what tells parameters to their optimizer. What tells them is a regular
+            expression that is searched in the parameter's path, such as "bias$"; a list (as a key: a tuple) of paths;
+            or a function of the path and the parameter. In place of an optimizer may stand a dictionary of
+            hyperparameters, such as `{"weight_decay": 0.0}`: with these, all else is as in `default`. Exactly one rule
+            may claim a parameter.
+        default: the optimizer for parameters that no rule claims. None: they are an error.
+        learning_rate: what the rates of all rules are multiplied by: a number >= 0, a schedule, or a callable. 1.
+        **keywords: see `Optimizer`. `global_clipnorm`, `clipnorm` and `clipvalue`, moving averages, the loss scale,
+            gradient accumulation and the count of steps concern the whole model.
+
+    Raises:
+        TypeError: if a rule is no optimizer, or what tells parameters is of another kind.
+        ValueError: see `Optimizer`; also if a rule has what concerns the whole model, was built already or, at the
+            first step, if several rules claim a parameter, none does, or a rule claims none.
+
+    Paths are those of `init`'s tree on the functional path; imperatively the names of parameters, where they have some.
+    The rules' own rates, which may be schedules, and their other hyperparameters can be changed in them at any time.
+
+    Example:
+        >>> import numpy as np
+        >>> from gradwise import optimizers
+        >>> params = {"dense/kernel": np.ones((2, 2)), "dense/bias": np.ones(2)}
+        >>> optimizer = optimizers.MultiOptimizer({"bias$": optimizers.SGD(0.1)}, default=optimizers.AdamW(1e-3))
+        >>> [(row.parameter, row.optimizer) for row in optimizer.plan(params)]
+        [('dense/bias', 'sgd'), ('dense/kernel', 'adam_w')]
+        >>> state = optimizer.init(params)
+        >>> params, state = optimizer.step(params, {name: np.ones_like(array) for name, array in params.items()}, state)
+        >>> params["dense/bias"]
+        array([0.9, 0.9])
+    """
+
+    def __init__(self, rules: Any, default: Any = None, learning_rate: Any = 1.0, **keywords: Any) -> None:
+        super().__init__(learning_rate, **keywords)
+        owner = type(self).__name__
+        if self.weight_decay is not None:
+            raise ValueError(f"{owner}: `weight_decay` belongs to the rules, received {self.weight_decay!r}.")
+        given = pairs_of(rules, owner)
+        self.optimizers: dict[str, Any] = {}
+        self.default = None if default is None else self._added(_checked(default, owner))
+        self.claims = tuple((pattern, self._added(_made(rule, default, owner))) for pattern, rule in given)
+
+    def _added(self, optimizer: Optimizer) -> str:
+        """Keep an optimizer; its name here."""
+        for name, known in self.optimizers.items():
+            if known is optimizer:
+                return name
+        name, number = optimizer.name, 0
+        while name in self.optimizers:
+            number += 1
+            name = f"{optimizer.name}_{number}"
+        self.optimizers[name] = optimizer
+        return name
+
+    # ---------------------------------------------------------------- the rule
+
+    def build(self, variables: Sequence[Any]) -> None:
+        super().build(variables)
+        self.owners = owners_of(self.claims, self.default, variables, type(self).__name__)
+        for name, optimizer in self.optimizers.items():
+            places = [place for place, owner in enumerate(self.owners) if owner == name]
+            optimizer.cells.places = places
+            optimizer.build([variables[place] for place in places])
+
+    def has_begin_step(self) -> bool:
+        return any(optimizer.has_begin_step() for optimizer in self.optimizers.values())
+
+    def begin_step(self, gradients: Sequence[Array], variables: Sequence[Variable], learning_rate: Any) -> None:
+        owners = [self.owners[self.variable_index(variable)] for variable in variables]
+        for name, optimizer in self.optimizers.items():
+            own = [position for position, owner in enumerate(owners) if owner == name]
+            if own and optimizer.has_begin_step():
+                theirs = [variables[position] for position in own]
+                optimizer.begin_step(
+                    _Prepared(optimizer, gradients, own, theirs), theirs, self._rate_of(optimizer, learning_rate)
+                )
+
+    def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
+        optimizer = self._owner_of(variable)
+        gradient = optimizer.prepared_gradient(optimizer.variable_index(variable), gradient, None, None)
+        optimizer.descend(gradient, variable, self._rate_of(optimizer, learning_rate))
+
+    def _owner_of(self, variable: Variable) -> Optimizer:
+        found: Optimizer = self.optimizers[self.owners[self.variable_index(variable)]]
+        return found
+
+    def _rate_of(self, optimizer: Optimizer, learning_rate: Any) -> Any:
+        return ops.once(ops.multiply, learning_rate, optimizer.step_rate)
+
+    def differences(self, variables: Sequence[Variable]) -> list[Any]:
+        return [
+            (self.owners[self.variable_index(each)], *self._owner_of(each).differences([each])) for each in variables
+        ]
+
+    def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:
+        raise ValueError(
+            f"{type(self).__name__}: weight decay belongs to the rules: call exclude_from_weight_decay of the one in "
+            "question, or give these parameters a rule of their own."
+        )
+
+    # ---------------------------------------------------------------- reading
+
+    def plan(self, params: Any) -> Plan:
+        """What will happen to each parameter: its rule, rate, decay, slots and their bytes; `print` gives a table.
+
+        Args:
+            params: what `init` takes; shapes and dtypes suffice.
+
+        Raises:
+            ValueError: as the first step, if a parameter is undecided.
+        """
+        template, _ = self._new_template(Tree.of(params))
+        of_each: list[list[Any]] = [[] for _ in template.cells.parameters]
+        for named in template.named_cells():
+            if named.position is not None:
+                of_each[named.position].append(named)
+        return Plan(map(template._row, template.cells.parameters, of_each))
+
+    def _row(self, parameter: Variable, named: Sequence[Any]) -> PlanRow:
+        name, rule = self.owners[self.variable_index(parameter)], self._owner_of(parameter)
+        rate = rule.learning_rate_schedule
+        return PlanRow(
+            parameter.name, parameter.shape, parameter.dtype_name, name,
+            rule.cells.rate.value if rate is None else rate,
+            rule.weight_decay if rule._decays(parameter) else None,
+            tuple(each.name.rpartition("/")[2] for each in named),
+            bytes_of([each.cell for each in named]),
+        )  # fmt: skip
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["weight_decay"]
+        fresh = {name: optimizer.unbuilt_copy() for name, optimizer in self.optimizers.items()}
+        rules = [
+            [list(pattern) if isinstance(pattern, tuple) else pattern, fresh[name]] for pattern, name in self.claims
+        ]
+        return {**config, "rules": rules, "default": None if self.default is None else fresh[self.default]}
+
+
+class _Prepared(Sequence[Array]):
+    """The gradients of an optimizer's own parameters, each as its rule receives it, made when it is read."""
+
+    def __init__(
+        self, optimizer: Optimizer, gradients: Sequence[Array], positions: Sequence[int], variables: Sequence[Variable]
+    ) -> None:
+        self._optimizer, self._gradients, self._positions, self._variables = optimizer, gradients, positions, variables
+
+    @overload
+    def __getitem__(self, position: int) -> Array: ...
+    @overload
+    def __getitem__(self, position: slice) -> Sequence[Array]: ...
+    def __getitem__(self, position: int | slice) -> Any:
+        if isinstance(position, slice):
+            return [self[each] for each in range(*position.indices(len(self)))]
+        optimizer = self._optimizer
+        index = optimizer.variable_index(self._variables[position])
+        return optimizer.prepared_gradient(index, self._gradients[self._positions[position]], None, None)
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+
+def _made(rule: Any, default: Any, owner: str) -> Optimizer:
+    """A rule's optimizer, which may be the default with other hyperparameters."""
+    if not isinstance(rule, dict):
+        return _checked(rule, owner)
+    if default is None:
+        raise ValueError(
+            f"{owner}: hyperparameters alone, {rule!r}, need a `default`, whose others they go with."
+        )
+    made = copy.copy(_checked(default, owner))
+    known = ["learning_rate", "name", *hyperparameters(type(made))]
+    for name, value in rule.items():
+        if name not in known:
+            kind = type(made).__name__
+            raise ValueError(f"{owner}: {kind} has no hyperparameter {name!r}; it has {', '.join(known)}.")
+        setattr(made, name, value)
+    return _checked(made, owner)
+
+
+def _checked(optimizer: Any, owner: str) -> Optimizer:
+    """An optimizer, if it may be one of several.
+
+    Raises:
+        TypeError: if it is none.
+        ValueError: if it may not.
+    """
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(
+            f"{owner}: a rule is an optimizer, or a dictionary of hyperparameters that differ from the default's, "
+            f"received {describe(optimizer)}."
+        )
+    if optimizer.built:
+        raise ValueError(f"{owner}: {optimizer.name!r} was built already: give an optimizer that has no state yet.")
+    for name, what in _OF_ALL.items():
+        value = getattr(optimizer, name)
+        if value not in (None, False):
+            raise ValueError(
+                f"{owner}: {optimizer.name!r} has {name}={value!r}, but {what} concerns the whole model: give it to "
+                f"{owner} itself."
+            )
+    return optimizer
