@@ -12,6 +12,7 @@ from .adagrad import Adagrad
 from .adam import Adam
 from .adamax import Adamax
 from .adamw import AdamW
+from .core.multi import MultiOptimizer
 from .core.optimizer import Optimizer
 from .lion import Lion
 from .nadam import Nadam
@@ -26,7 +27,8 @@ __all__ = [
 ALGORITHMS: tuple[type[Optimizer], ...] = (SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Adamax, Nadam, Lion)
 """Every algorithm. Adding one is a file, and here its import, its name and its place."""
 
-_BY_NAME = {algorithm.__name__.lower(): algorithm for algorithm in ALGORITHMS}
+_OWN = (*ALGORITHMS, MultiOptimizer)
+_BY_NAME = {kind.__name__.lower(): kind for kind in _OWN}
 
 
 def get(identifier: Any) -> Any:
@@ -61,11 +63,11 @@ def serialize(optimizer: Optimizer) -> dict[str, Any]:
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"Expected an optimizer, received {describe(optimizer)}.")
     kind = type(optimizer)
-    own = kind in ALGORITHMS
+    own = kind in _OWN
     return {
         "module": "gradwise.optimizers" if own else kind.__module__,
         "class_name": kind.__name__,
-        "config": optimizer.get_config(),
+        "config": {name: _described(value) for name, value in optimizer.get_config().items()},
         "registered_name": None if own else kind.__name__,
     }
 
@@ -87,7 +89,28 @@ def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Op
         name = shown(config["class_name"])
         raise ValueError(f"The 'config' of {name} must be a dictionary, received {shown(config['config'])}.")
     kind = _class_named(config["class_name"], {} if custom_objects is None else custom_objects)
-    return kind.from_config(config.get("config", {}), custom_objects)  # type: ignore[no-any-return]  # of this class
+    own = {} if custom_objects is None else custom_objects
+    arguments = {name: _read(value, own) for name, value in config.get("config", {}).items()}
+    return kind.from_config(arguments, custom_objects)  # type: ignore[no-any-return]  # of this class
+
+
+def _described(value: Any) -> Any:
+    """A value of a configuration, with the optimizers in it as dictionaries."""
+    if isinstance(value, Optimizer):
+        return serialize(value)
+    return [_described(item) for item in value] if isinstance(value, list) else value
+
+
+def _read(value: Any, custom_objects: Mapping[str, Any]) -> Any:
+    """A value of a configuration, with optimizers in the place of their dictionaries; schedules have such too."""
+    if isinstance(value, list):
+        return [_read(item, custom_objects) for item in value]
+    name = value.get("class_name") if isinstance(value, dict) and "config" in value else None
+    if not isinstance(name, str) or not (name in custom_objects or name.lower() in _BY_NAME):
+        return value
+    kind = custom_objects.get(name)
+    ours = kind is None or (isinstance(kind, type) and issubclass(kind, Optimizer))
+    return deserialize(value, dict(custom_objects)) if ours else value
 
 
 def _class_named(name: str, custom_objects: dict[str, Any]) -> type[Optimizer]:

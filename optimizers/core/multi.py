@@ -8,6 +8,7 @@ from typing import Any, overload
 
 from ...backends import Array, Tree, Variable, describe, ops
 from .claims import owners_of, pairs_of
+from .conventions import facts_of
 from .hyperparameters import hyperparameters
 from .optimizer import Optimizer
 from .overview import Plan, PlanRow, bytes_of
@@ -104,6 +105,18 @@ class MultiOptimizer(Optimizer):
         gradient = optimizer.prepared_gradient(optimizer.variable_index(variable), gradient, None, None)
         optimizer.descend(gradient, variable, self._rate_of(optimizer, learning_rate))
 
+    @property
+    def clips_norms(self) -> bool:
+        return super().clips_norms or any(optimizer.clips_norms for optimizer in self.optimizers.values())
+
+    def own_norm_limits(self, indices: Sequence[int], built: Any) -> list[Any]:
+        limits = super().own_norm_limits(indices, built)
+        owners = [self.optimizers[built.owners[index]] for index in indices]
+        return [
+            limit or owner.own_norm_limits([index], owner)[0]
+            for index, limit, owner in zip(indices, limits, owners, strict=True)
+        ]
+
     def _owner_of(self, variable: Variable) -> Optimizer:
         found: Optimizer = self.optimizers[self.owners[self.variable_index(variable)]]
         return found
@@ -184,17 +197,17 @@ class _Prepared(Sequence[Array]):
         return len(self._positions)
 
 
-def _made(rule: Any, default: Any, owner: str) -> Optimizer:
+def _made(given: Any, default: Any, owner: str) -> Optimizer:
     """A rule's optimizer, which may be the default with other hyperparameters."""
-    if not isinstance(rule, dict):
-        return _checked(rule, owner)
+    if not isinstance(given, dict):
+        return _checked(given, owner)
     if default is None:
         raise ValueError(
-            f"{owner}: hyperparameters alone, {rule!r}, need a `default`, whose others they go with."
+            f"{owner}: hyperparameters alone, {given!r}, need a `default`, whose others they go with."
         )
     made = copy.copy(_checked(default, owner))
     known = ["learning_rate", "name", *hyperparameters(type(made))]
-    for name, value in rule.items():
+    for name, value in given.items():
         if name not in known:
             kind = type(made).__name__
             raise ValueError(f"{owner}: {kind} has no hyperparameter {name!r}; it has {', '.join(known)}.")
@@ -202,25 +215,30 @@ def _made(rule: Any, default: Any, owner: str) -> Optimizer:
     return _checked(made, owner)
 
 
-def _checked(optimizer: Any, owner: str) -> Optimizer:
+def _checked(given: Any, owner: str) -> Optimizer:
     """An optimizer, if it may be one of several.
 
     Raises:
         TypeError: if it is none.
         ValueError: if it may not.
     """
-    if not isinstance(optimizer, Optimizer):
+    if not isinstance(given, Optimizer):
         raise TypeError(
             f"{owner}: a rule is an optimizer, or a dictionary of hyperparameters that differ from the default's, "
-            f"received {describe(optimizer)}."
+            f"received {describe(given)}."
         )
-    if optimizer.built:
-        raise ValueError(f"{owner}: {optimizer.name!r} was built already: give an optimizer that has no state yet.")
+    if given.built:
+        raise ValueError(f"{owner}: {given.name!r} was built already: give an optimizer that has no state yet.")
     for name, what in _OF_ALL.items():
-        value = getattr(optimizer, name)
+        value = getattr(given, name)
         if value not in (None, False):
             raise ValueError(
-                f"{owner}: {optimizer.name!r} has {name}={value!r}, but {what} concerns the whole model: give it to "
+                f"{owner}: {given.name!r} has {name}={value!r}, but {what} concerns the whole model: give it to "
                 f"{owner} itself."
             )
-    return optimizer
+    if given.clipnorm is not None and facts_of(given.convention).clipnorm_is_global:
+        raise ValueError(
+            f"{owner}: in convention {given.convention!r}, that of {given.name!r}, `clipnorm` is the norm "
+            f"of all gradients: give it to {owner} itself, as `global_clipnorm`."
+        )
+    return given

@@ -19,14 +19,17 @@ class Rule(Configured):
     jit_compile: Any
     use_ema: bool
     decay: float
-    clipnorm: float | None
-    global_clipnorm: float | None
     loss_scale_factor: float | None
     gradient_accumulation_steps: int | None
 
     @property
     def learning_rate_schedule(self) -> Callable[..., Any] | None:
         """What gives the rate, or None if it is a number."""
+        raise NotImplementedError
+
+    @property
+    def clips_norms(self) -> bool:
+        """Whether gradients are multiplied by a number, so that norms keep to limits."""
         raise NotImplementedError
 
     @property
@@ -70,6 +73,8 @@ class Rule(Configured):
         """For each of some parameters what tells its update from that of others like it: whether it decays."""
         raise NotImplementedError
 
-    def clip_factors(self, arrays: Sequence[Any], squares: Sequence[Any] | None = None) -> dict[int, Any]:
+    def clip_factors(
+        self, arrays: Sequence[Any], squares: Sequence[Any] | None = None, built: Rule | None = None
+    ) -> dict[int, Any]:
         """What gradients are multiplied by so that their norms keep to the limits."""
         raise NotImplementedError

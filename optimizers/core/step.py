@@ -38,13 +38,14 @@ from ...schedules.base import as_float
 from .building import CellKeeper
 from .checks import as_list
 from .clipping import global_norm, global_norm_factor, norm_factor, norms
-from .conventions import facts_of
+from .conventions import ConventionFacts, facts_of
 from .fused.plan import Fusion
 from .fused.report import ExecutionReport
 from .hyperparameters import LEARNING_RATE, in_use
 from .insertion import Insertion
 from .prepared import Later, Run, at_once
 from .relinking import Relinked
+from .rule import Rule
 
 _OURS = f"{__name__.partition('.')[0]}."
 _ROOM = 2**16
@@ -61,7 +62,9 @@ class UpdateRule(Relinked):
     convention: str
     weight_decay: float | None
     maximize: bool
+    clipnorm: float | None
     clipvalue: float | None
+    global_clipnorm: float | None
     ema_momentum: float
     ema_overwrite_frequency: int | None
     _schedule: Callable[..., Any] | None
@@ -286,18 +289,37 @@ class UpdateRule(Relinked):
             or not all(kind.__module__.startswith(_OURS) for kind in kinds)
         )
 
+    @property
+    def clips_norms(self) -> bool:
+        """Whether gradients are multiplied by a number, so that norms keep to limits."""
+        return self.clipnorm is not None or self.global_clipnorm is not None
+
+    def own_norm_limits(self, indices: Sequence[int], built: Rule) -> list[tuple[float, ConventionFacts] | None]:
+        """For each of some parameters the limit of its gradient's own norm, and whose facts hold for it; or None.
+
+        Args:
+            indices: of the parameters.
+            built: this, or one like it that was built for them.
+        """
+        facts = facts_of(self.convention)
+        own = None if self.clipnorm is None or facts.clipnorm_is_global else (self.clipnorm, facts)
+        return [own] * len(indices)
+
     def has_begin_step(self) -> bool:
         return type(self).begin_step is not UpdateRule.begin_step
 
-    def clip_factors(self, arrays: Sequence[Any], squares: Sequence[Any] | None = None) -> dict[int, Any]:
+    def clip_factors(
+        self, arrays: Sequence[Any], squares: Sequence[Any] | None = None, built: Rule | None = None
+    ) -> dict[int, Any]:
         """What the gradients that are not None are multiplied by, so that their norms keep to the limits.
 
         Args:
             arrays: a gradient, or None, for each parameter.
             squares: of each gradient the sum of its squares, where that is known.
+            built: an optimizer like this that was built for the parameters, if this was not.
         """
         gradients = _Gradients(self, arrays, self.loss_scale_factor)
-        gradients.clip(squares)
+        gradients.clip(squares, built)
         factors = [gradients.factor(index) for index in gradients.present]
         # A factor of all is one object.
         numbers = {key: ops.convert_to_number(each) for key, each in {id(each): each for each in factors}.items()}
@@ -461,26 +483,27 @@ class _Gradients(Sequence[Array]):
         self._factors: dict[int, Any] = {}
         self.present = {index: None for index, array in enumerate(arrays) if array is not None}
 
-    def clip(self, squares: Sequence[Any] | None = None) -> None:
+    def clip(self, squares: Sequence[Any] | None = None, built: Rule | None = None) -> None:
         """Find the factors that norms give, in one read of all gradients.
 
         Args:
             squares: of each gradient the sum of its squares, where that is known.
+            built: an optimizer like the rule that was built for the parameters, if that was not.
         """
         rule = self._rule
-        limit, each = rule.global_clipnorm, rule.clipnorm
-        if limit is None and each is None:
+        if not rule.clips_norms:
             return
         facts = facts_of(rule.convention)
-        if facts.clipnorm_is_global:
-            limit = each
-        sums = ops.sums_of_squares(self.array(index) for index in self.present) if squares is None else squares
-        if limit is not None:
-            norm = global_norm(sums, self.divisor)
-            self._factors = dict.fromkeys(self.present, global_norm_factor(norm, limit, facts))
-        elif each is not None:
-            own = (norm_factor(norm, each, facts) for norm in norms(sums, self.divisor))
-            self._factors = dict(zip(self.present, own, strict=True))
+        limit = rule.clipnorm if facts.clipnorm_is_global else rule.global_clipnorm
+        sums = list(ops.sums_of_squares(map(self.array, self.present)) if squares is None else squares)
+        together = None if limit is None else global_norm_factor(global_norm(sums, self.divisor), limit, facts)
+        self._factors = dict.fromkeys(self.present, 1.0 if together is None else together)
+        limits = rule.own_norm_limits(list(self.present), built or rule)
+        if any(limits):
+            for index, norm, own in zip(self.present, norms(sums, self.divisor), limits, strict=True):
+                if own is not None:
+                    factor = norm_factor(norm if together is None else norm * together, *own)
+                    self._factors[index] = factor if together is None else together * factor
 
     def array(self, index: int) -> Array:
         """The gradient as it came; whole, if it came as some rows."""

@@ -79,7 +79,7 @@ class Again:
         self._kind = kind
         self._backend: Backend = rule.cells.parameters[0].backend
         self._number = self._backend.plain_number
-        self._clipped = rule.clipnorm is not None or rule.global_clipnorm is not None
+        self._clipped = rule.clips_norms
         self.count = len(rule.cells.parameters)
         self._arrange(rule)
         self._plan(rule, ways, orders)
@@ -286,7 +286,7 @@ class Again:
     def _factors(self, optimizer: Rule, gradients: list[Any]) -> dict[int, Any] | None:
         """What gradients that are clipped are multiplied by; None if that lies on a device."""
         with self._backend.arithmetic():
-            factors: dict[int, Any] = optimizer.clip_factors(gradients)
+            factors: dict[int, Any] = optimizer.clip_factors(gradients, None, self._rule)
         return factors if all(type(each) in _NUMBERS for each in factors.values()) else None
 
     @leaves_scopes

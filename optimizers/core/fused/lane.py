@@ -81,7 +81,7 @@ class Lane:
         self._seen = seen
         self._begin = begin
         self._scaled = rule.loss_scale_factor is not None
-        self._clipped = rule.clipnorm is not None or rule.global_clipnorm is not None
+        self._clipped = rule.clips_norms
         self._backend = rule.cells.parameters[0].backend
         cells = rule.cells.parameters
         self._agreement = self._backend.agreement(

@@ -391,7 +391,7 @@ class Fusion:
 def _kinds_of(rule: Rule, gradients: Any = None) -> tuple[bool, bool]:
     """Whether gradients are divided by a number, and whether they are multiplied by one to keep to a norm."""
     divisor = rule.loss_scale_factor if gradients is None else gradients.divisor
-    return divisor is not None, rule.clipnorm is not None or rule.global_clipnorm is not None
+    return divisor is not None, rule.clips_norms
 
 
 def _begin_eagerly(rule: Rule, gradients: Any, rate: Any) -> None:
