@@ -209,7 +209,7 @@ def test_what_the_whole_optimizer_shares_is_made_in_build():
     assert isinstance(total, np.ndarray) and total.tolist() == [1.0, 1.0]
 
 
-class Around(optimizers.Optimizer):
+class Around(Optimizer):
     """Another optimizer's steps."""
 
     def __init__(self, inner, **keywords):
@@ -227,14 +227,14 @@ class Around(optimizers.Optimizer):
 @pytest.mark.parametrize("jit_compile", ["auto", False])
 def test_what_is_inside_counts_the_updates_of_what_is_around(jit_compile):
     options = {"gradient_accumulation_steps": 2, "jit_compile": jit_compile}
-    alone, around = optimizers.Adam(0.1, **options), Around(optimizers.Adam(0.1), **options)
+    alone, around = Adam(0.1, **options), Around(Adam(0.1), **options)
     weights = np.ones(3), np.ones(3)
     for step in range(6):
         for optimizer, held in zip((alone, around), weights, strict=True):
             optimizer.apply([np.array([1.0, 2.0, -3.0]) * (step + 1)], [held])
     np.testing.assert_array_equal(*weights)
     assert around.inner.iterations == alone.iterations == 3
-    functional = Around(optimizers.Adam(0.1), **options)
+    functional = Around(Adam(0.1), **options)
     params = np.ones(3)
     state = functional.init(params)
     for step in range(6):

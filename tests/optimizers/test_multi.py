@@ -8,8 +8,8 @@ import re
 
 import numpy as np
 import pytest
-from libraries import array, parameter, values
-from selection import covering
+from helpers.libraries import array, parameter, values
+from helpers.selection import covering
 
 from gradwise import optimizers, schedules
 from gradwise.optimizers import SGD, Adam, AdamW, Lion, MultiOptimizer, Nadam, Optimizer, RMSprop
