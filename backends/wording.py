@@ -11,7 +11,7 @@ from .detect import shown
 
 _ALIKE = 0.7
 """From which likeness on, of at most 1, a name was probably meant."""
-_PART, _FEW_LETTERS = 0.75, 2
+_PART, _FEW_LETTERS = 0.75, 3
 """How alike a name and a part of it are, and of how many letters that part says nothing."""
 _MOST = 10
 """Of so many names all are listed."""
@@ -30,30 +30,33 @@ def nearest_first(name: str, known: Iterable[str]) -> list[str]:
     return sorted(dict.fromkeys(known), key=lambda other: -_likeness(name, other))
 
 
-def meant(name: str, known: Iterable[str], synonyms: Synonyms = ()) -> list[str]:
+def meant(name: str, known: Iterable[str], synonyms: Synonyms = (), alike: float = _ALIKE) -> list[str]:
     """The names that were probably meant by one that does not exist: its synonyms, else the one that is most alike.
 
     Args:
         name: the name.
         known: the names that there are.
         synonyms: what else these are called; a name may have several meanings, as `betas` has.
+        alike: from which likeness on, of at most 1, a name was probably meant.
 
     Returns:
         Names in the order of `known`, or an empty list.
     """
     known = list(dict.fromkeys(known))
-    found = _synonyms_of(name, known, synonyms)
+    found = synonyms_of(name, known, synonyms)
     if found:
         return found
     likely = nearest_first(name, known)[:1]
-    if likely and _likeness(name, likely[0]) >= _ALIKE:
+    if likely and _likeness(name, likely[0]) >= alike:
         return likely
     # A synonym that was misspelt.
-    likely = nearest_first(name, [each for meaning in synonyms for each in meaning])[:1]
-    return _synonyms_of(likely[0], known, synonyms) if likely and _likeness(name, likely[0]) >= _ALIKE else []
+    longer = [each for meaning in synonyms for each in meaning if len(each) > _FEW_LETTERS]
+    likely = nearest_first(name, longer)[:1]
+    return synonyms_of(likely[0], known, synonyms) if likely and _likeness(name, likely[0]) >= alike else []
 
 
-def _synonyms_of(name: str, known: Sequence[str], synonyms: Synonyms) -> list[str]:
+def synonyms_of(name: str, known: Iterable[str], synonyms: Synonyms) -> list[str]:
+    """Those of some known names that mean what a name does."""
     meanings = {each for meaning in synonyms if name in meaning for each in meaning}
     return [each for each in known if each in meanings and each != name]
 
@@ -73,6 +76,22 @@ def did_you_mean(names: Sequence[str], known: Iterable[str], synonyms: Synonyms 
     if len(names) == 1:
         return f" Did you mean {found[0][1]}?"
     return f" Did you mean {', '.join(f'{others} for `{name}`' for name, others in found)}?"
+
+
+def which_instead(names: Sequence[str], known: Iterable[str], what: str, synonyms: Synonyms = ()) -> str:
+    """What is said behind an error about names that do not exist: which were meant, and which there are.
+
+    Args:
+        names: those that do not exist.
+        known, synonyms: as in `meant`.
+        what: what those that there are are called, as in "Its arguments".
+
+    Returns:
+        One or two sentences, with a space before them.
+    """
+    known = list(known)
+    likely = [each for name in names for each in meant(name, known, synonyms)]
+    return f"{did_you_mean(names, known, synonyms)} {what} are {listed([*likely, *known], quoted=False)}."
 
 
 def listed(known: Iterable[str], near: str = "", quoted: bool = True) -> str:

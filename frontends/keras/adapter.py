@@ -14,6 +14,7 @@ import keras
 from ...backends import HOST, compiler_graph, compute_dtype, leaves_scopes
 from ...optimizers import Optimizer
 from ...optimizers.core.cells import NamedCell
+from ...optimizers.core.declaring import check_declared, declaring
 from ...optimizers.core.hyperparameters import LEARNING_RATE
 from .internals import in_order, in_stateless_scope, model_starting_to_train, outside_of_compiler
 from .linking import Link
@@ -27,6 +28,7 @@ _PARTS_OF_A_STEP = (
     "_backend_apply_gradients", "_backend_update_step", "_backend_increment_gradient_accumulators",
     "_backend_reset_gradient_accumulators", "_update_model_variables_moving_average",
 )  # fmt: skip
+_CALLED_HERE = {"iterations": "to go on from another number call optimizer.iterations.assign(number)"}
 _AS_IT_IS = contextlib.nullcontext()
 
 
@@ -68,6 +70,7 @@ class KerasAdapter(keras.optimizers.Optimizer):
     """
 
     row: ClassVar[KerasRow]
+    _where = "Attributes of its own a class declares in __init__ or build."
 
     weight_decay, clipnorm, clipvalue, global_clipnorm = _OfCore(), _OfCore(), _OfCore(), _OfCore()
     use_ema, ema_momentum, ema_overwrite_frequency = _OfCore(), _OfCore(), _OfCore()
@@ -79,6 +82,8 @@ class KerasAdapter(keras.optimizers.Optimizer):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
+        for name in {"__init__", "build"} & vars(cls).keys():
+            setattr(cls, name, declaring(vars(cls)[name]))
         own = [getattr(cls, name, None) is not getattr(KerasAdapter, name, None) for name in _PARTS_OF_A_STEP]
         ignored = list(itertools.compress(_PARTS_OF_A_STEP, own))
         if ignored and cls.apply is KerasAdapter.apply:
@@ -94,9 +99,19 @@ class KerasAdapter(keras.optimizers.Optimizer):
                 attribute.__set_name__(cls, name)
                 setattr(cls, name, attribute)
 
+    @declaring
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         given = self.row.bound(arguments, keywords)
         self._start(self.row.make(given), given["learning_rate"], given["name"])
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name[0] != "_":
+            check_declared(self, name, self._settable, _CALLED_HERE, self._where)
+        super().__setattr__(name, value)
+
+    def _settable(self) -> list[str]:
+        """The attributes that users set."""
+        return ["learning_rate", *COMMON, "decay", *self.row.fields, *self.row.fixed]
 
     def _start(self, core: Optimizer, rate: Any, name: str | None) -> None:
         # Before Keras's own constructor, which sets what the core holds.
@@ -108,6 +123,7 @@ class KerasAdapter(keras.optimizers.Optimizer):
 
     # ---------------------------------------------------------------- building
 
+    @declaring
     def build(self, variables: Sequence[keras.Variable]) -> None:
         """Create the state for these variables. Later calls do nothing.
 
@@ -375,6 +391,15 @@ class KerasAdapter(keras.optimizers.Optimizer):
                 "hence its learning rate is not settable. If you need the learning rate to be settable, you should "
                 "instantiate the optimizer with a float `learning_rate` argument."
             )
+
+    @property
+    def lr(self) -> Any:
+        """`learning_rate` under its older name."""
+        return self.learning_rate
+
+    @lr.setter
+    def lr(self, value: Any) -> None:
+        self.learning_rate = value
 
     def _get_current_learning_rate(self) -> Any:
         if callable(self._learning_rate) and not isinstance(self._learning_rate, keras.Variable):

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from ...optimizers import Optimizer
-from ...optimizers.core.arguments import bound, named_in, which_instead
+from ...optimizers.core.arguments import bound, instead, named_in
 from .schedules import rate_of
 
 COMMON = (
@@ -66,7 +66,7 @@ class KerasRow:
         if unknown:
             # In Keras's words.
             known = [*named_in(self.signature), *_OLDER, *self.fixed]
-            raise ValueError(f"Argument(s) not recognized: {unknown}.{which_instead(list(unknown), known)}")
+            raise ValueError(f"Argument(s) not recognized: {unknown}.{instead(list(unknown), known)}")
         return found
 
     def make(self, values: Mapping[str, Any]) -> Optimizer:

@@ -8,6 +8,7 @@ import keras
 
 from ... import optimizers
 from ...optimizers import Optimizer
+from ...optimizers.core.declaring import settable
 from ...schedules import LearningRateSchedule
 from .adapter import KerasAdapter
 from .registration import custom_classes, registered
@@ -21,10 +22,15 @@ class CoreOptimizer(KerasAdapter):
         core: the optimizer; what is set on it acts from the next step on (on JAX from the next compilation on).
     """
 
+    _where = "What only the wrapped optimizer has is set on it: `optimizer.core`."
+
     def __init__(self, optimizer: Optimizer, name: str | None = None) -> None:
         copy = optimizer.unbuilt_copy()
         schedule = copy.learning_rate_schedule
         self._start(copy, copy.learning_rate if schedule is None else schedule, name or optimizer.name)
+
+    def _settable(self) -> list[str]:
+        return settable(type(self.core), self.core)
 
     def get_config(self) -> dict[str, Any]:
         """The core optimizer as a dictionary of plain values."""

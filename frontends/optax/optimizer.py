@@ -11,6 +11,7 @@ import jax
 import optax  # type: ignore[import-untyped]  # it shows mypy no types
 
 from ...backends import Array, Variable, compute_dtype, ops
+from ...optimizers.core.functional import REQUIRED
 from ...optimizers.core.optimizer import Optimizer
 
 
@@ -93,7 +94,10 @@ class TransformationOptimizer(Optimizer):
         copy.transformation = optax.GradientTransformation(lambda params: dict.fromkeys(names, params), lambda *_: None)
         return copy
 
-    def step(self, params: Any, grads: Any, state: Any, learning_rate: Any = None, **extra_args: Any) -> Any:
+    def step(
+        self, params: Any = REQUIRED, grads: Any = REQUIRED, state: Any = REQUIRED, learning_rate: Any = None,
+        **extra_args: Any,
+    ) -> Any:  # fmt: skip
         """As `Optimizer.step`; further arguments are the transformation's."""
         with _handing_over(extra_args):
             return super().step(params, grads, state, learning_rate)

@@ -16,11 +16,13 @@ from ...backends import leaves_scopes
 from ...backends.kernels.compiler import numba_is_installed
 from ...backends.scope import Mode
 from ...optimizers.core.arguments import bound
+from ...optimizers.core.declaring import declaring
 from ...optimizers.core.fused.joint import lanes_of
 from ...optimizers.core.fused.lane import Lane
 from ...optimizers.core.prepared import Beside, Prepared, make
 from .asking import asks_for_state
 from .engine import Engine, Inputs
+from .keys import check_keys, stand_in_groups
 from .linking import all_trainable, trainable
 from .loading import fit_numbers, loaded_state
 from .repeat import Ready, Repeat
@@ -65,6 +67,8 @@ class TorchAdapter(torch.optim.Optimizer):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
+        if "__init__" in vars(cls):
+            cls.__init__ = declaring(cls.__init__)  # type: ignore[method-assign]  # of the class itself
         if "row" in vars(cls):
             TorchRow.every_slot.update(cls.row.slots)
         # Read by inspect.signature; a user's subclass with arguments of its own has its own.
@@ -106,6 +110,7 @@ class TorchAdapter(torch.optim.Optimizer):
             TypeError, ValueError: as torch.optim does.
         """
         if isinstance(param_group, dict):
+            check_keys(param_group, self._row().defaults, type(self).__name__)
             self._row().check({key: value for key, value in param_group.items() if key != "params"})
         super().add_param_group(param_group)
         group = self.param_groups[-1]
@@ -413,6 +418,9 @@ class TorchAdapter(torch.optim.Optimizer):
         for name in _HOOKS:
             setattr(twin, name, copy.copy(getattr(self, name)))
         return twin
+
+
+stand_in_groups(Adapter)
 
 
 def _same(some: Sequence[Any], others: Sequence[Any]) -> bool:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ...backends.wording import did_you_mean, listed, meant
+from ...backends.wording import which_instead
 from .synonyms import SYNONYMS
 
 _ANY_NUMBER = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -22,16 +22,9 @@ def takes_any(signature: inspect.Signature) -> bool:
     return any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in signature.parameters.values())
 
 
-def which_instead(unknown: Sequence[str], known: Iterable[str]) -> str:
-    """What is said behind the error about arguments that do not exist: which were meant, and which there are.
-
-    Args:
-        unknown: their names.
-        known: the names of the arguments that there are.
-    """
-    known = list(known)
-    likely = [each for name in unknown for each in meant(name, known, SYNONYMS)]
-    return f"{did_you_mean(unknown, known, SYNONYMS)} Its arguments are {listed([*likely, *known], quoted=False)}."
+def instead(unknown: Sequence[str], known: Iterable[str]) -> str:
+    """What is said behind the error about arguments that do not exist: which were meant, and which there are."""
+    return which_instead(unknown, known, "Its arguments", SYNONYMS)
 
 
 def bound(
@@ -54,7 +47,7 @@ def bound(
         unknown = [name for name in keywords if name not in known]
         if unknown and not takes_any(signature):
             names = ", ".join(map(repr, unknown))
-            said = f"got an unexpected keyword argument {names}.{which_instead(unknown, known)}"
+            said = f"got an unexpected keyword argument {names}.{instead(unknown, known)}"
         else:
             by_name = f" and {', '.join(keywords)} by name" if keywords else ""
             said = f"{error}: received {len(arguments)} by position{by_name}; its arguments are, in their order, "

@@ -14,8 +14,10 @@ from typing import Any
 from ...backends import HOST, Variable, backend_of, is_number, ops, register_node
 from .building import CellKeeper
 from .cells import Cells
-from .configuration import frozen
+from .configuration import STRUCTURE, frozen
+from .declaring import check_declared, declaring, settable
 from .hyperparameters import Number, hyperparameters, remember_array
+from .synonyms import CALLED_HERE
 
 _RATE = "learning_rate"
 _ELSEWHERE = "a leaf"
@@ -25,6 +27,11 @@ class ComparedByValue(CellKeeper):
     """Equality, hash and tree of an optimizer. A base of `Optimizer`."""
 
     _schedule: Callable[..., Any] | None
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if "__init__" in vars(cls):
+            cls.__init__ = declaring(cls.__init__)  # type: ignore[method-assign]  # of the class itself
 
     def __new__(cls, *arguments: Any, **keywords: Any) -> Any:
         """Make the class known to JAX, if JAX is there."""
@@ -46,6 +53,10 @@ class ComparedByValue(CellKeeper):
     def __setattr__(self, name: str, value: Any) -> None:
         if name[0] != "_":
             self._refuse_change(name)
+            attributes = vars(self)
+            # What `build` makes, a class declares too.
+            if name not in attributes and name not in STRUCTURE and not attributes.get("_building"):
+                check_declared(self, name, lambda: settable(type(self), self), CALLED_HERE)
         if name == "cells" and not isinstance(value, Cells):
             raise AttributeError(f"{type(self).__name__}: optimizers keep their state in `cells`: choose another name.")
         object.__setattr__(self, name, value)

@@ -85,6 +85,16 @@ class OptimizerState(NamedTuple):
     scalars: dict[str, Any]
 
 
+class _Required:
+    """What stands for an argument that was not given."""
+
+    def __repr__(self) -> str:
+        return "required"
+
+
+REQUIRED = _Required()
+
+
 class FunctionalOptimizer(UpdateRule):
     """Pure steps on trees. The base of `Optimizer`."""
 
@@ -102,7 +112,7 @@ class FunctionalOptimizer(UpdateRule):
         Raises:
             TypeError, ValueError: if a leaf is not an array of a supported dtype.
         """
-        tree = Tree.of(params)
+        tree = Tree.of(_no_state(params))
         backend = _check_leaves(tree)
         template, scope = self._new_template(tree)
         key = self._key_of(tree, backend)
@@ -131,7 +141,7 @@ class FunctionalOptimizer(UpdateRule):
         return OptimizerState(backend.number(0, like), rate, _built(template, tree, slots), scalars)
 
     def step(
-        self, params: Any, grads: Any, state: OptimizerState, learning_rate: Any = None
+        self, params: Any = REQUIRED, grads: Any = REQUIRED, state: Any = REQUIRED, learning_rate: Any = None
     ) -> tuple[Any, OptimizerState]:
         """One step: new parameters and new state. The inputs never change.
 
@@ -158,7 +168,13 @@ class FunctionalOptimizer(UpdateRule):
             made = self._step_again(self._remembered, params, grads, state, learning_rate, deltas=False)
             if made is not None:
                 return made
-        return self._stepped(Tree.of(params), grads, state, learning_rate)
+        if params is REQUIRED or grads is REQUIRED or state is REQUIRED:
+            raise TypeError(
+                f"{type(self).__name__}.step needs three arguments: params, state = optimizer.step(params, grads, "
+                "state), where the first state is optimizer.init(params). To change arrays in place call "
+                "optimizer.apply(grads, variables); gradwise.frontends.torch has step() and zero_grad() as torch does."
+            )
+        return self._stepped(Tree.of(_no_state(params)), grads, state, learning_rate)
 
     @leaves_scopes
     def delta(
@@ -182,7 +198,7 @@ class FunctionalOptimizer(UpdateRule):
             made = self._step_again(self._remembered, params, grads, state, learning_rate, deltas=True)
             if made is not None:
                 return made
-        tree = Tree.of(params)
+        tree = Tree.of(_no_state(params))
         backend = _check_leaves(tree)
         zeros = backend.zeros_for(tree.leaves, [compute_dtype(backend.dtype_name(leaf)) for leaf in tree.leaves])
         deltas, state = self._stepped(tree, grads, state, learning_rate, zeros)
@@ -395,13 +411,27 @@ class FunctionalOptimizer(UpdateRule):
         return template, scope
 
 
+def _no_state(params: Any, what: str = "parameters") -> Any:
+    """Parameters, or gradients, unless they are a state: then the order of the arguments is another.
+
+    Raises:
+        TypeError: if they are.
+    """
+    if isinstance(params, OptimizerState):
+        raise TypeError(
+            f"Received an OptimizerState in place of the {what}: the order is init(params), "
+            "step(params, grads, state) and delta(params, grads, state)."
+        )
+    return params
+
+
 def _differs(slot: Variable, parameter: Variable) -> bool:
     return slot.backend is HOST or slot.shape != parameter.shape
 
 
 def _checked_gradients(tree: Tree, grads: Any, backend: Backend) -> list[Any]:
     """The gradients of a step, or None, in the order of the parameters."""
-    gradients = [value_of(gradient) for gradient in tree.match(grads, "gradients")]
+    gradients = [value_of(gradient) for gradient in tree.match(_no_state(grads, "gradients"), "gradients")]
     for gradient, leaf, name in zip(gradients, tree.leaves, tree.names, strict=True):
         if gradient is not None:
             check_gradient(gradient, leaf, backend, backend.shape(leaf), name)
@@ -452,7 +482,10 @@ def _arithmetic(backend: Backend) -> Any:
 def _check_state(state: Any) -> None:
     parts = (state.slots, state.scalars) if isinstance(state, OptimizerState) else (None,)
     if not all(isinstance(part, dict) for part in parts):
-        raise TypeError(f"Expected the OptimizerState that init or step returned, received {type(state).__name__}.")
+        raise TypeError(
+            f"Expected the OptimizerState that init or step returned, received {type(state).__name__}: make it with "
+            "init(params), and give it behind parameters and gradients."
+        )
 
 
 def _state_cells(

@@ -6,11 +6,11 @@ import copy
 import inspect
 import re
 from collections.abc import Callable
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from ...backends import FLOATING, Variable, describe, is_number, shown
 from ...schedules import registry as schedule_registry
-from .arguments import bound, named_in, takes_any, which_instead
+from .arguments import bound, instead, named_in, takes_any
 from .conventions import CONVENTIONS, facts_of
 from .equality import ComparedByValue
 from .functional import FunctionalOptimizer
@@ -32,6 +32,7 @@ from .hyperparameters import (
 from .imperative import ImperativeOptimizer
 from .saving import SavedOptimizer
 from .stateless import StatelessOptimizer
+from .synonyms import CALLED_HERE
 
 _LATER = ("convention", "slot_dtype", "jit_compile", "maximize", "decay")
 """Configuration that Keras does not know; it stands behind what Keras knows."""
@@ -197,9 +198,18 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, StatelessOptimizer, SavedO
             given = ", ".join(f"{shown(name, str)}={shown(value)}" for name, value in older.items())
             known = [*named_in(inspect.signature(type(self))), "decay"]
             raise ValueError(
-                f"Argument(s) not recognized by {type(self).__name__}: {given}.{which_instead(list(older), known)}"
+                f"Argument(s) not recognized by {type(self).__name__}: {given}.{instead(list(older), known)}"
             )
         self.learning_rate = learning_rate if rate is None else rate
+
+    if not TYPE_CHECKING:  # For which all attributes would exist.
+
+        def __getattr__(self, name: str) -> Any:
+            """Say of an attribute that optimizers have elsewhere what to do here."""
+            if name in CALLED_HERE and not hasattr(type(self), name):
+                raise AttributeError(f"{type(self).__name__} has no attribute `{name}`: {CALLED_HERE[name]}.")
+            # With Python's own words, or those of what stands in the class.
+            return object.__getattribute__(self, name)
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -303,6 +313,15 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, StatelessOptimizer, SavedO
         self._schedule = None
         self.cells.rate = Variable.scalar(rate, "learning_rate")
         remember_array(self, "learning_rate", value)
+
+    @property
+    def lr(self) -> Any:
+        """`learning_rate` under its shorter name."""
+        return self.learning_rate
+
+    @lr.setter
+    def lr(self, value: Any) -> None:
+        self.learning_rate = value
 
     def write_learning_rate(self, value: Any) -> None:
         """Set the rate to a number in the cell that has it, which compiled code holds.

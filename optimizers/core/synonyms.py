@@ -39,3 +39,23 @@ CONVENTION_SYNONYMS: Final = (
     ("optax", "jax", "flax"),
 )
 """The same of conventions."""
+
+_AS_IN_TORCH = ". Those of gradwise.frontends.torch have it as torch's do"
+
+CALLED_HERE: Final = {
+    "zero_grad": f"it keeps no gradients, but is given them by apply(grads, variables){_AS_IN_TORCH}",
+    "param_groups": f"its hyperparameters are attributes, and the same for all parameters{_AS_IN_TORCH}",
+    "add_param_group": f"make an optimizer for each group{_AS_IN_TORCH}",
+    "state_dict": f"save_own_variables(store) writes what it keeps, and it can be pickled{_AS_IN_TORCH}",
+    "load_state_dict": f"load_own_variables(store) and set_weights(weights) read what it keeps{_AS_IN_TORCH}",
+    "state": "it keeps its `variables`; of pure steps the state is what init(params) returns",
+    "get_weights": "it is [variable.numpy() for variable in optimizer.variables]",
+    "get_slot": "slots are among its `variables`; of pure steps they are state.slots",
+    "update": "what a step would add is delta(params, grads, state), and gradwise.frontends.optax has transformations",
+    "minimize": "compute the gradients of the loss, and call apply(grads, variables)",
+    "get_gradients": "gradients come from the framework; give them to apply(grads, variables)",
+    "iterations": "to go on from another number call optimizer.cells.iterations.assign(number)",
+    "variables": "call set_weights(weights) to set what the optimizer keeps",
+    "learning_rate_schedule": "set `learning_rate` to the schedule",
+}
+"""Attributes that optimizers have elsewhere, or that cannot be set, with what to do here."""

@@ -1,0 +1,81 @@
+"""Attributes that an object declares while it is made, and none that it never heard of.
+
+What is misspelt would do nothing, and nobody would know.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ...backends.wording import which_instead
+from .configuration import STRUCTURE
+from .hyperparameters import hyperparameters
+from .synonyms import SYNONYMS
+
+_DECLARING = "_declaring"
+_WHERE = "Attributes of its own a class declares in __init__ or build."
+
+
+def declaring(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method, such as `__init__`, during which its object may be given attributes of any name.
+
+    Args:
+        method: the method; methods that it calls, those of a parent class among them, may be such as well.
+    """
+
+    @functools.wraps(method)
+    def declared(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        attributes = self.__dict__
+        if _DECLARING in attributes:
+            return method(self, *arguments, **keywords)
+        attributes[_DECLARING] = True
+        try:
+            return method(self, *arguments, **keywords)
+        finally:
+            attributes.pop(_DECLARING, None)
+
+    return declared
+
+
+def is_declaring(thing: object) -> bool:
+    """Whether an object is being made, and may be given attributes of any name."""
+    return _DECLARING in thing.__dict__
+
+
+def check_declared(
+    thing: object, name: str, known: Callable[[], Iterable[str]], elsewhere: Mapping[str, str], where: str = _WHERE
+) -> None:
+    """Refuse to give an object an attribute that neither its class nor the object itself has.
+
+    Args:
+        thing: the object.
+        name: of the attribute.
+        known: gives the names of the attributes that its users set.
+        elsewhere: for attributes that cannot be set, or that such objects have elsewhere, what to do.
+        where: a sentence that says where others are set.
+
+    Raises:
+        AttributeError: with the attribute that was probably meant.
+    """
+    if name in thing.__dict__ or is_declaring(thing):
+        return
+    kind = type(thing)
+    there = hasattr(kind, name)
+    if name in elsewhere and not (there and getattr(getattr(kind, name), "fset", thing) is not None):
+        raise AttributeError(f"`{name}` of {kind.__name__} cannot be set: {elsewhere[name]}.")
+    if not there:
+        instead = which_instead([name], known(), "There", SYNONYMS)
+        raise AttributeError(f"{kind.__name__} has no attribute `{name}` to set.{instead} {where}")
+
+
+def settable(kind: type, thing: object) -> list[str]:
+    """The attributes that an optimizer's users set: the rate, the hyperparameters and what its class declared.
+
+    Args:
+        kind: a class of optimizers.
+        thing: an optimizer, or what stands for one.
+    """
+    own = [name for name in vars(thing) if name[0] != "_" and name not in STRUCTURE]
+    return list(dict.fromkeys(["learning_rate", *hyperparameters(kind), *own]))
