@@ -420,7 +420,7 @@ class TorchAdapter(torch.optim.Optimizer):
         return twin
 
 
-stand_in_groups(Adapter)
+stand_in_groups(TorchAdapter)
 
 
 def _same(some: Sequence[Any], others: Sequence[Any]) -> bool:
