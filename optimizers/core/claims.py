@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from ...backends import Variable, describe, shown
+from ...backends.wording import listed
 
 Pattern: TypeAlias = str | tuple[str, ...] | Callable[[str, Variable], Any]
 """Which parameters: a regular expression, their paths, or a function of path and parameter."""
-
-_SHOWN = 10
-"""So many names are listed in an error."""
 
 
 def pairs_of(rules: Any, owner: str) -> list[tuple[Pattern, Any]]:
@@ -72,7 +70,10 @@ def owners_of(
     for pattern, name in claims:
         claimed = _claimed(pattern, names, parameters, owner)
         if not claimed:
-            raise ValueError(f"{owner}: {_shown(pattern)} claims no parameter; there are {_listed(names)}.")
+            raise ValueError(
+                f"{owner}: {_shown(pattern)} claims no parameter; there are "
+                f"{listed(names, pattern if isinstance(pattern, str) else '')}."
+            )
         for position in claimed:
             before = by[position]
             if before is not None:
@@ -84,7 +85,7 @@ def owners_of(
     undecided = [name for name, one in zip(names, found, strict=True) if one is None]
     if undecided and default is None:
         raise ValueError(
-            f"{owner}: no rule claims {_listed(undecided)}, and there is no `default`; the rules are "
+            f"{owner}: no rule claims {listed(undecided)}, and there is no `default`; the rules are "
             f"{', '.join(_shown(pattern) for pattern, _ in claims)}."
         )
     return tuple(str(default) if one is None else one for one in found)
@@ -99,7 +100,7 @@ def _claimed(pattern: Pattern, names: Sequence[str], parameters: Sequence[Variab
         missing = [path for path in pattern if path not in names]
         if missing:
             raise ValueError(
-                f"{owner}: there is no parameter {_listed(missing)}, which its rules name; there are {_listed(names)}."
+                f"{owner}: there is no parameter {listed(missing)}, which its rules name; there are {listed(names)}."
             )
         chosen = set(pattern)
         return [position for position, name in enumerate(names) if name in chosen]
@@ -114,8 +115,3 @@ def _shown(pattern: Pattern) -> str:
     if callable(pattern):
         return f"the function {getattr(pattern, '__qualname__', pattern)}"
     return f"the pattern {pattern!r}" if isinstance(pattern, str) else f"the paths {list(pattern)}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _SHOWN
-    return f"{', '.join(map(repr, names[:_SHOWN]))}{f' and {more} more' if more > 0 else ''}"

@@ -260,7 +260,7 @@ MISTAKES = {
     ),
     "none": (
         lambda: MultiOptimizer({"gamma": SGD()}, Adam()).plan(arrays(0)), ValueError,
-        "the pattern 'gamma' claims no parameter; there are 'a/bias', 'a/kernel'",
+        "the pattern 'gamma' claims no parameter; there are 'a/bias', 'b/bias', 'a/kernel'",
     ),
     "an unknown path": (
         lambda: MultiOptimizer({("a/bias", "c"): SGD()}, Adam()).plan(arrays(0)), ValueError,
