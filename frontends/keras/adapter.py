@@ -14,8 +14,10 @@ import keras
 from ...backends import HOST, compiler_graph, compute_dtype, leaves_scopes
 from ...optimizers import Optimizer
 from ...optimizers.core.cells import NamedCell
+from ...optimizers.core.checks import as_list
 from ...optimizers.core.declaring import check_declared, declaring
 from ...optimizers.core.hyperparameters import LEARNING_RATE
+from ...optimizers.core.naming import check_chosen, check_var_list
 from .internals import in_order, in_stateless_scope, model_starting_to_train, outside_of_compiler
 from .linking import Link
 from .schedules import as_keras, plain, rate_of
@@ -79,6 +81,8 @@ class KerasAdapter(keras.optimizers.Optimizer):
     core: Optimizer
     built: bool
     _learning_rate: Any
+    _chosen: tuple[list[Any], list[str]]
+    _chosen_in_core: tuple[list[Any], list[str]]
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -117,6 +121,8 @@ class KerasAdapter(keras.optimizers.Optimizer):
         # Before Keras's own constructor, which sets what the core holds.
         object.__setattr__(self, "core", core)
         object.__setattr__(self, "_link", None)
+        object.__setattr__(self, "_chosen", ([], []))
+        object.__setattr__(self, "_chosen_in_core", core.exclusions)
         rate = as_keras(rate) if callable(rate) and not isinstance(rate, keras.Variable) else float(core.learning_rate)
         super().__init__(rate, **{name: getattr(core, name) for name in COMMON}, name=name)
         core.name = self.name
@@ -125,16 +131,18 @@ class KerasAdapter(keras.optimizers.Optimizer):
 
     @declaring
     def build(self, variables: Sequence[keras.Variable]) -> None:
-        """Create the state for these variables. Later calls do nothing.
+        """Create the state for these variables. Later calls for the same ones, or some of them, do nothing.
 
         Args:
             variables: of a model.
 
         Raises:
-            ValueError: if one is given twice, or has a dtype that cannot be optimized.
+            ValueError: if one is given twice, or has a dtype that cannot be optimized; in a later call, if one is
+                unknown.
             RuntimeError: on another backend of Keras than torch, JAX and NumPy.
         """
         if self.built:
+            self._check_model(variables)
             return
         if keras.backend.backend() not in _BACKENDS:
             raise RuntimeError(
@@ -143,14 +151,15 @@ class KerasAdapter(keras.optimizers.Optimizer):
             )
         # What is kept here must not count as a variable of the optimizer.
         set_untracked = object.__setattr__
-        variables = list(variables)
+        variables = as_list(variables, "variables")
         positions = {self._var_key(variable): position for position, variable in enumerate(variables)}
         for position, variable in enumerate(variables):
             if positions[self._var_key(variable)] != position:
                 raise ValueError(f"Variable {variable.path!r} was given twice: give each variable once.")
+        self._check_chosen(variables)
         plainly = [variable for variable in variables if not _is_overwritten(variable)]
         before = len(self._variables)
-        link = Link(self.core, plainly, self._made, self._iterations)
+        link = Link(self.core, plainly, self._made)
         overwritten = len(plainly) != len(variables)
         set_untracked(self, "_overwritten", overwritten)
         set_untracked(self, "_link", link)
@@ -233,7 +242,7 @@ class KerasAdapter(keras.optimizers.Optimizer):
 
     @leaves_scopes
     def _apply(self, grads: Iterable[Any], trainable_variables: Iterable[keras.Variable] | None) -> None:
-        grads = list(grads)
+        grads = as_list(grads, "gradients")
         if not grads:
             return
         variables = self._variables_of(grads, trainable_variables)
@@ -253,7 +262,7 @@ class KerasAdapter(keras.optimizers.Optimizer):
         step = self._link.step_in_place if in_place else self._link.step_on_values
         own = type(self).update_step is not KerasAdapter.update_step
         with self._link.obeying(self.update_step) if own else _AS_IT_IS:
-            step(grads, places, rate)
+            step(grads, places, self._iterations, rate)
 
     _apply_outside = outside_of_compiler(_apply)
 
@@ -267,7 +276,7 @@ class KerasAdapter(keras.optimizers.Optimizer):
                 )
             variables: list[keras.Variable] = self._trainable_variables
         else:
-            variables = list(given)
+            variables = as_list(given, "variables")
             if not self.built:
                 with keras.name_scope(self.name, caller=self):
                     self.build(variables)
@@ -362,7 +371,7 @@ class KerasAdapter(keras.optimizers.Optimizer):
         if not self.built:
             raise ValueError(f"Optimizer {self.name!r} is not built: call build(variables) first.")
         self._check_model([variable])
-        self._link.update_one(plain(gradient), variable, plain(learning_rate))
+        self._link.update_one(plain(gradient), variable, plain(learning_rate), self._iterations)
 
     # ---------------------------------------------------------------- learning rate
 
@@ -416,14 +425,33 @@ class KerasAdapter(keras.optimizers.Optimizer):
         Args:
             var_list: variables, by identity.
             var_names: regular expressions, searched in the variable's name, such as "bias".
+
+        Raises:
+            TypeError: if one is no list, of variables or of text.
+            ValueError: when the optimizer is built, if an expression is found in no name, or a variable is unknown.
         """
-        super().exclude_from_weight_decay(var_list, var_names)
+        variables = as_list(var_list or (), "variables in var_list")
+        if isinstance(var_names, str):
+            raise TypeError(f"var_names must be a list of regular expressions, received the string {var_names!r}.")
+        check_var_list([None if isinstance(each, keras.Variable) else each for each in variables])
+        super().exclude_from_weight_decay(variables, var_names)
+        object.__setattr__(self, "_chosen", (variables, list(var_names or ())))
         self._exclude()
+
+    def _check_chosen(self, variables: Sequence[keras.Variable]) -> None:
+        """Raise ValueError if what was excluded from weight decay is not among some variables."""
+        called = f"optimizer {self.name!r}"
+        for (excluded, patterns), names in (
+            (self._chosen, [variable.name for variable in variables]),
+            (self._chosen_in_core, [variable.path for variable in variables]),
+        ):
+            check_chosen(excluded, patterns, names, variables, called)
 
     def _exclude(self) -> None:
         if self._link is not None:
             pairs = zip(self.core.cells.parameters, self._link.variables, strict=True)
-            self.core.exclude_from_weight_decay([cell for cell, v in pairs if not self._use_weight_decay(v)])
+            excluded = [cell for cell, v in pairs if not self._use_weight_decay(v)]
+            self.core.exclude_from_weight_decay(excluded, self._chosen_in_core[1])
 
     def _overwrite_model_variables_with_average_value(self, trainable_variables: Sequence[keras.Variable]) -> None:
         # By identity, because of frozen layers not all variables may be given.

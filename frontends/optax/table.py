@@ -228,6 +228,7 @@ class RowBehaviour(Behaviour):
             # A momentum of 0 keeps a trace in optax, which counts when a schedule raises it. This is 0 for an array.
             named["momentum"] = math.ulp(0.0)
         dtypes = [given[name] for name in _DTYPES if given.get(name) is not None]
+        slots = {slot for piece in self.row.pieces(self._arguments) for slot in piece.slots.values()}
         rate = given["learning_rate"]
         return self.row.algorithm(
             # Without one, optax's adadelta climbs: the minus comes with the rate. The paper's rate is 1.
@@ -235,7 +236,8 @@ class RowBehaviour(Behaviour):
             **{name: value for name, value in named.items() if value is not None},
             **self.row.fixed,
             convention="optax",
-            slot_dtype={"momentum": _dtype_name(dtypes[0])} if dtypes else None,
+            # Without a momentum optax does not ask for its dtype.
+            slot_dtype={"momentum": _dtype_name(dtypes[0])} if dtypes and "momentum" in slots else None,
         )
 
     def _core_at(self, pieces: list[Any], leaves: Leaves, updates: Any) -> optimizers.Optimizer:

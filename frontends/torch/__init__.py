@@ -26,11 +26,8 @@ on meanwhile begins then. Loading copies.
 
 from __future__ import annotations
 
-from ..needed import needed
-
-with needed("torch"):
-    from torch import optim
-    from torch.optim import Optimizer, lr_scheduler, swa_utils
+from torch import optim
+from torch.optim import Optimizer, lr_scheduler, swa_utils
 
 from . import classes
 from .classes import *

@@ -20,7 +20,6 @@ from ...optimizers.core.declaring import declaring
 from ...optimizers.core.fused.joint import lanes_of
 from ...optimizers.core.fused.lane import Lane
 from ...optimizers.core.prepared import Beside, Prepared, make
-from ..pairing import same
 from .asking import asks_for_state
 from .engine import Engine, Inputs
 from .keys import check_keys, stand_in_groups
@@ -239,7 +238,7 @@ class TorchAdapter(torch.optim.Optimizer):
         self.__dict__.pop("_repeat", None)
         lanes = lanes_of([engine.rule for _, engine, _, _ in ready]) if before else []
         tried = self.__dict__.get("_tried")
-        if not lanes or None in lanes or not same(lanes, before) or (tried is not None and same(lanes, tried)):
+        if not lanes or None in lanes or not _same(lanes, before) or (tried is not None and _same(lanes, tried)):
             return
         self._tried: list[Lane | None] = lanes
         with contextlib.suppress(LookupError):
@@ -260,6 +259,8 @@ class TorchAdapter(torch.optim.Optimizer):
             return []
         # Neither copies nor pickles have engines, and groups may be added or replaced.
         engines: dict[int, Engine] = self.__dict__.setdefault("_engines", {})
+        if not engines:
+            self._row().check_chosen(self.param_groups)
         ready = []
         entries = self._known_entries()
         for index, gradients, present in self._gradients():
@@ -422,6 +423,10 @@ class TorchAdapter(torch.optim.Optimizer):
 
 
 stand_in_groups(TorchAdapter)
+
+
+def _same(some: Sequence[Any], others: Sequence[Any]) -> bool:
+    return len(some) == len(others) and all(map(operator.is_, some, others))
 
 
 def _check_flags(values: dict[str, Any], row: TorchRow) -> None:

@@ -17,9 +17,9 @@ from ...optimizers.core.hyperparameters import exchange
 from ...optimizers.core.insertion import Insertion
 from ...optimizers.core.optimizer import Optimizer
 from ...optimizers.core.prepared import Alone, Beside, Prepared
-from ..pairing import Numbers, Pairing
+from .keys import name_at
 from .linking import Linker, real_view
-from .number_tensors import NumberTensors, merged
+from .scalars import Scalars, merged
 from .table import TorchRow
 
 _dtype_of = operator.attrgetter("dtype")
@@ -70,12 +70,13 @@ class Engine:
                 "If capturable=True, params and state_steps must be on supported devices, and a parameter is on the CPU"
             )
         linker = self._linker(group, self._parameters, self._own, before)
-        self._rule, numbers = linker.link()
-        self._take_stock(linker, numbers)
+        self._rule, self._scalars = linker.link()
+        self._take_stock(linker)
         # The group's copy of the rate that a schedule of the core gives.
         self._shown: float | None = None
         if self._rule.learning_rate_schedule is not None:
-            self._pairing.read()
+            for scalars in self._scalars:
+                scalars.read()
             self._shown = float(self._rule.learning_rate)
         self.keys_read = [*row.hyperparameters, *(key for key in ("differentiable", "capturable") if key in group)]
         self.read = operator.itemgetter(*self.keys_read)
@@ -101,32 +102,29 @@ class Engine:
         """What builds a core for parameters at some positions of the group, and links it to their state."""
         row = self._row
         attributes = row.attributes(group)
-        names = group.get("param_names")
         return Linker(
             lambda: row.make(attributes),
             row,
             self._state,
             parameters,
-            [f"variable_{self._first + position}" if names is None else names[position] for position in positions],
+            [name_at(group, self._first, position) for position in positions],
             bool(group.get("capturable")),
             row.attributes(before),
             known,
         )
 
-    def _take_stock(self, linker: Linker, numbers: Sequence[Numbers[NumberTensors]]) -> None:
+    def _take_stock(self, linker: Linker) -> None:
         """Remember what was linked, to see whether it still is what it was."""
         self._keys, self._all_alike = linker.keys(), linker.all_alike()
         self._linked: list[torch.Tensor] = []
         self.entries: list[Any] = []
         self._remember_entries(linker.entries)
+        self._tensors: list[Any] = []
         self._complex: list[torch.Tensor] = []
         self._numbers_unknown = False
-        self._pairing: Pairing[NumberTensors] = Pairing(numbers, self.contents())
-        self._note(linker.parameters, self._pairing.objects, numbers)
+        self._note(linker.parameters, self.contents(), self._scalars)
 
-    def _note(
-        self, parameters: Sequence[torch.Tensor], tensors: Sequence[Any], numbers: Sequence[Numbers[NumberTensors]]
-    ) -> None:
+    def _note(self, parameters: Sequence[torch.Tensor], tensors: Sequence[Any], numbers: Sequence[Scalars]) -> None:
         """Remember what belongs to parameters that were linked, behind what is remembered."""
         self._cells = self._rule.cells.parameters
         # The core has other lists now.
@@ -134,10 +132,10 @@ class Engine:
         self._some_cells: dict[tuple[int, ...], list[Variable]] = {}
         self._entries: object = None
         self._linked += parameters
+        self._tensors += tensors
         # Stand-ins for tensors, such as those of FakeTensorMode, have no values.
-        for each in numbers:
-            own = each.containers.tensors
-            if set(map(type, own)) != {torch.Tensor} and any(map(is_fake, own)):
+        for scalars in numbers:
+            if set(map(type, scalars.tensors)) != {torch.Tensor} and any(map(is_fake, scalars.tensors)):
                 self._numbers_unknown = True
         # Of these the core has views, which stay where they are when a tensor is given other memory.
         if any([dtype.is_complex for dtype in set(map(_dtype_of, parameters))]):
@@ -171,10 +169,10 @@ class Engine:
         self._state = state
         dtypes = [cell.dtype_name for cells in self._rule.cells.grouped for cell in cells]
         linker = self._linker(group, self._parameters, self._own, before, self._rule)
-        numbers = linker.link()[1]
+        self._scalars = linker.link()[1]
         if [cell.dtype_name for cells in self._rule.cells.grouped for cell in cells] != dtypes:
             self._rule.forget_plan()
-        self._take_stock(linker, numbers)
+        self._take_stock(linker)
         return self.follow(group)
 
     def grow(self, group: dict[str, Any], state: Any, present: Sequence[int], entries: object) -> bool:
@@ -201,20 +199,19 @@ class Engine:
             return False
         # All is as it was, but that these have no state yet: a part of its own, which then becomes one of the whole.
         linker = self._linker(group, parameters, further, group)
-        part, numbers = linker.link()
+        part, scalars = linker.link()
         insertion = Insertion(self._own, further)
         try:
-            both = [merged(one, another, insertion) for one, another in zip(self.numbers, numbers, strict=True)]
+            both = [merged(one, another, insertion) for one, another in zip(self._scalars, scalars, strict=True)]
             self._rule.take_in(part, insertion)
         except (LookupError, ValueError):
             return False
+        self._scalars = both
         self._arrange(insertion.numbers, insertion.places(self._place))
         # Of nothing else than the class's own keys.
         entries = [entry for entry in linker.entries if entry]
         self.entries = [*self.entries, *entries]
-        tensors = self._contents_of(entries)
-        self._pairing = Pairing(both, [*self._pairing.objects, *tensors])
-        self._note(parameters, tensors, numbers)
+        self._note(parameters, self._contents_of(entries), scalars)
         return True
 
     def further(self, present: Sequence[int]) -> list[int]:
@@ -244,9 +241,10 @@ class Engine:
             self._entries = entries
             self._remember_entries(map(self._state.get, self._linked))
         try:
-            if not self._pairing.holds(self.contents()):
-                return False
+            tensors = self.contents()
         except KeyError:
+            return False
+        if len(tensors) != len(self._tensors) or not all(map(operator.is_, tensors, self._tensors)):
             return False
         if self._complex and [tensor.data_ptr() for tensor in self._complex] != self._addresses:
             return False
@@ -343,7 +341,7 @@ class Engine:
         if self.needs_tensors(group):
             return None
         if self._rule.rate_follows_steps:
-            self._pairing.read()
+            self.read_numbers()
         return self._rule.rate_at(self._rule.cells.iterations.array, self._rule.cells.rate.array)
 
     def prepared(
@@ -362,7 +360,7 @@ class Engine:
         gradients, places = self._prepared(gradients, present)
         # All of them, in their order, need not be named.
         some = None if isinstance(places, range) else tuple(places)
-        self._pairing.read()
+        self.read_numbers()
         step = self._rule.prepared(gradients, None if some is None else self._cells_at(some), rate)
         if step is None:
             return None
@@ -384,7 +382,7 @@ class Engine:
         self, numbers: dict[int, Any], places: Sequence[int] | None, group: dict[str, Any], shown: float | None
     ) -> list[functools.partial[Any]]:
         """What writes the numbers that a step changes, and shows the rate of the next."""
-        calls = self._pairing.writing(numbers, places)
+        calls = [call for scalars in self._scalars for call in scalars.writing(scalars.after(numbers), places)]
         if shown is not None:
             calls.append(functools.partial(operator.setitem, group, "lr", shown))
             calls.append(functools.partial(setattr, self, "_shown", shown))
@@ -397,9 +395,9 @@ class Engine:
         return self._rule
 
     @property
-    def numbers(self) -> list[Numbers[NumberTensors]]:
+    def numbers(self) -> list[Scalars]:
         """Those that stand in the state."""
-        return self._pairing.numbers
+        return self._scalars
 
     def is_plain(self, group: Mapping[str, Any], present: Sequence[int]) -> bool:
         """Whether a step is one of the core on the gradients as they are, and changes nothing in the group."""
@@ -409,6 +407,11 @@ class Engine:
             and not (self._repeated or self._complex)
             and not self.needs_tensors(group)
         )
+
+    def read_numbers(self) -> None:
+        """Take numbers of the state into the core."""
+        for scalars in self._scalars:
+            scalars.read()
 
     def _prepared(
         self, gradients: Sequence[torch.Tensor], present: Sequence[int]
@@ -459,9 +462,8 @@ class Engine:
         for place, gradient in zip(places, gradients, strict=True):
             aligned[place] = gradient
         stored: dict[int, list[torch.Tensor]] = {}
-        for each in self.numbers:
-            for cell, tensor in zip(each.cells, each.containers.tensors, strict=True):
-                stored.setdefault(id(cell), []).append(tensor)
+        for cell, tensor in (pair for scalars in self._scalars for pair in scalars.pairs()):
+            stored.setdefault(id(cell), []).append(tensor)
         held = [stored.get(id(cell), [cell.array]) for cell in cells]
         if self._row.iterations is None:
             # Nothing depends on the number of calls where it is not stored.

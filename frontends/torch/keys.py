@@ -7,6 +7,7 @@ from typing import Any
 
 from ...backends.wording import did_you_mean, meant, synonyms_of
 from ...optimizers.core.declaring import is_declaring
+from ...optimizers.core.naming import unnamed
 from ...optimizers.core.synonyms import SYNONYMS
 
 _NAMES = frozenset(name for meaning in SYNONYMS for name in meaning)
@@ -76,3 +77,15 @@ def check_keys(group: Mapping[Any, Any], known: Iterable[str], owner: str) -> No
         if isinstance(key, str) and key not in known and meant(key, known, SYNONYMS, _NEARLY_THE_SAME):
             likely = did_you_mean([key], known, SYNONYMS)
             raise ValueError(f"{owner}: a parameter group has the key {key!r}, which does nothing.{likely}")
+
+
+def name_at(group: Mapping[str, Any], first: int, place: int) -> str:
+    """The name of a parameter: its own, where the optimizer was given named ones.
+
+    Args:
+        group: its group.
+        first: the number of the group's first parameter among those of all groups.
+        place: of the parameter in its group.
+    """
+    names = group.get("param_names")
+    return unnamed(first + place) if names is None else str(names[place])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ from ...optimizers.core.configuration import STRUCTURE
 from ...optimizers.core.conventions import facts_of
 from ...optimizers.core.hyperparameters import LEARNING_RATE, Flag, Number
 from ...optimizers.core.hyperparameters import hyperparameters as hyperparameters_of
+from .keys import name_at
 
 Names = Mapping[str, "str | tuple[str, ...]"]
 
@@ -120,6 +122,9 @@ class TorchRow:
     def slot_shapes(self, key: str, shape: Sequence[int]) -> set[tuple[int, ...]]:
         """The shapes that a slot of a real parameter of some shape may have."""
         return {tuple(shape)}
+
+    def check_chosen(self, groups: Sequence[Mapping[str, Any]]) -> None:
+        """Raise ValueError if a parameter was chosen that is in none of the groups. Here none can be chosen."""
 
     def pieces(self, attributes: Mapping[str, Any]) -> set[str]:
         """The keys of all that a core with these attributes keeps in the state."""
@@ -269,6 +274,18 @@ class WrappedRow(TorchRow):
         built.build(list(self._examples.values()))
         return {named.name for named in built.named_cells()} | {str(self.iterations)}
 
+    def check_chosen(self, groups: Sequence[Mapping[str, Any]]) -> None:
+        """Raise ValueError if what the template excludes from weight decay is in none of the groups."""
+        parameters = [parameter for group in groups for parameter in group["params"]]
+        counts = [len(group["params"]) for group in groups]
+        starts = list(itertools.accumulate(counts, initial=0))[:-1]
+        names = [
+            name_at(group, first, place)
+            for group, first, count in zip(groups, starts, counts, strict=True)
+            for place in range(count)
+        ]
+        self.template.check_chosen(names, parameters)
+
     def state_key(self, name: str) -> str | None:
         """The cell's own name."""
         return name
@@ -276,6 +293,7 @@ class WrappedRow(TorchRow):
     def make(self, attributes: Mapping[str, Any]) -> Optimizer:
         """A copy of the optimizer with these attributes. A schedule stays until the group has another rate."""
         rule: Optimizer = self.template.unbuilt_copy()
+        rule.is_part = True
         for name, value in attributes.items():
             if name != "learning_rate" or rule.learning_rate_schedule is None:
                 setattr(rule, name, value)

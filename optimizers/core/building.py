@@ -26,10 +26,12 @@ from ...backends import (
     value_of,
     values_of,
 )
+from ...backends.wording import listed, which_instead
 from .cells import Cells, NamedCell
-from .checks import as_list, check_one_backend, check_parameter
+from .checks import check_one_backend, check_parameter
 from .configuration import STRUCTURE, has_cells, restore, shallow, snapshot
 from .insertion import Insertion
+from .naming import named, unnamed
 from .rule import Rule
 
 _OF_EACH = ("parameters", "grouped", "numbers", "counts", "steps", "averages", "accumulators")
@@ -43,7 +45,6 @@ class CellKeeper(Rule):
 
     slot_dtype: Any
     _excluded: list[Any]
-    _excluded_names: tuple[str, ...]
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -100,29 +101,41 @@ class CellKeeper(Rule):
 
     # ---------------------------------------------------------------- building
 
-    def build(self, variables: Sequence[Any]) -> None:
-        """Create the slots for these parameters. Later calls do nothing.
+    def build(self, variables: Any) -> None:
+        """Create the slots for these parameters. Later calls for the same ones, or some of them, do nothing.
 
         A rule with slots overrides this, calls `super().build(variables)` and creates them.
 
         Args:
-            variables: NumPy arrays, torch tensors or `Variable`s; inside an override they are always `Variable`s.
+            variables: NumPy arrays, torch tensors or `Variable`s; or these under names, by which errors call them and
+                patterns find them: pairs, such as `model.named_parameters()` gives, or a dictionary. Inside an override
+                they are always a list of `Variable`s.
 
         Raises:
             TypeError: if a parameter cannot be updated in place, or parameters of several libraries are mixed.
-            ValueError: if a parameter appears twice or has an unsupported dtype.
+            ValueError: if a parameter appears twice or has an unsupported dtype; or, in a later call, if it is unknown.
         """
+
+    def _check_known(self, variables: Sequence[Any]) -> None:
+        """Raise ValueError if the optimizer was built for others than these."""
+        self._link_if_loaded(variables)
+        for variable in variables:
+            self.variable_index(variable)
+
+    def _link_if_loaded(self, variables: Sequence[Any]) -> None:
+        """After loading, take variables that equal the parameters for these, if identity was not kept."""
 
     def _make_own_slots(self) -> None:
         """Slots of features that every optimizer has, made before the rule's."""
 
-    def _cells_for(self, variables: Sequence[Any]) -> list[Variable]:
+    def _cells_for(self, variables: Sequence[Any], names: Sequence[str] | None = None) -> list[Variable]:
         """The parameters as cells, checked."""
         cells: list[Variable] = []
         backends: list[Backend] = []
         seen: dict[int, int] = {}
         for position, array in enumerate(variables):
-            name = array.name if isinstance(array, Variable) else f"variable_{position}"
+            own = unnamed(position) if names is None else names[position]
+            name = array.name if isinstance(array, Variable) else own
             backends.append(check_parameter(array, name))
             if not isinstance(array, Variable):
                 reason = backends[-1].why_not_variable(array)
@@ -145,18 +158,14 @@ class CellKeeper(Rule):
         for _, nested in self.nested_optimizers():
             # An optimizer inside another counts the outer one's steps.
             nested.cells.iterations = self.cells.iterations
-        self._tell_inside()
+        self._tell_window()
         self._make_own_slots()
 
-    def _tell_inside(self) -> None:
-        """Let optimizers inside this one know for how many calls it makes an update, and what does not decay."""
+    def _tell_window(self) -> None:
+        """Let optimizers inside this one know for how many calls it makes an update."""
         for _, nested in self.nested_optimizers():
-            nested.cells.window, nested.cells.exclusions = self.calls_each_update, self._exclusions()
-            nested._tell_inside()
-
-    def _exclusions(self) -> list[tuple[list[Any], tuple[str, ...]]]:
-        """What does not decay, here and in what this is inside of: parameters, and expressions for names."""
-        return [(self._excluded, self._excluded_names), *self.cells.exclusions]
+            nested.cells.window = self.calls_each_update
+            nested._tell_window()
 
     @property
     def calls_each_update(self) -> int | None:
@@ -421,6 +430,18 @@ class CellKeeper(Rule):
         cells = Variable.scalars(initial, name, len(self.cells.parameters))
         return self._recorded([cells], [name], range(len(cells)))[0]
 
+    def _check_slot_names(self) -> None:
+        """Raise ValueError if a dtype was asked for slots that do not exist."""
+        if not isinstance(self.slot_dtype, dict) or not self.cells.parameters:
+            return
+        names = list(dict.fromkeys(each.name.rpartition("/")[2] for each in self.named_cells()))
+        unknown = [name for name in self.slot_dtype if name not in names]
+        if unknown:
+            raise ValueError(
+                f"`slot_dtype` of optimizer {self.name!r} has a dtype for slots {', '.join(map(repr, unknown))}, which "
+                f"do not exist.{which_instead(unknown, names, 'Its slots')}"
+            )
+
     def _stored_dtype(self, name: str) -> str | None:
         """The dtype that was asked for slots of a name."""
         chosen: str | None = self.slot_dtype.get(name) if isinstance(self.slot_dtype, dict) else self.slot_dtype
@@ -489,13 +510,14 @@ class CellKeeper(Rule):
         try:
             return self.cells.index[id(variable)]
         except KeyError:
-            named = f"{variable.name!r}" if isinstance(variable, Variable) else describe(variable)
+            called = f"{variable.name!r}" if isinstance(variable, Variable) else describe(variable)
             if not self.cells.parameters:
                 raise ValueError(f"Optimizer {self.name!r} is not built: call build(variables) first.") from None
             raise ValueError(
-                f"Unknown variable: {named} is not one of the {len(self.cells.parameters)} variables that optimizer "
+                f"Unknown variable: {called} is not one of the {len(self.cells.parameters)} variables that optimizer "
                 f"{self.name!r} was built for; make a new optimizer for new variables, or call relink(variables) if "
-                "they are the same ones in other arrays, as after joblib."
+                "they are the same ones in other arrays, as after joblib. It was built for "
+                f"{listed([cell.name for cell in self.cells.parameters], getattr(variable, 'name', ''))}."
             ) from None
 
     def _get_variable_index(self, variable: Any) -> int:
@@ -511,10 +533,11 @@ def _guarded(build: Callable[..., None]) -> Callable[..., None]:
         if self._building:
             build(self, variables)
             return
+        variables, names = named(variables, "variables")
         if self.built:
+            self._check_known(variables)
             return
-        variables = as_list(variables, "variables")
-        cells = self._cells_for(variables)
+        cells = self._cells_for(variables, names)
         # Of those inside too: they would pass for built.
         before = [(keeper, snapshot(keeper)) for keeper in self.all_optimizers()]
         self._pristine = {name: shallow(value) for name, value in vars(self).items() if name not in STRUCTURE}
@@ -524,6 +547,7 @@ def _guarded(build: Callable[..., None]) -> Callable[..., None]:
             self._adopt(variables, cells)
             build(self, cells)
             self._group()
+            self._check_slot_names()
         except BaseException:
             for keeper, attributes in before:
                 restore(keeper, attributes)

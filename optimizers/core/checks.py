@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ...backends import FLOATING, HOST, Backend, Rows, Variable, backend_of, describe, is_number, ops
@@ -20,14 +20,21 @@ def as_list(values: Iterable[Any], what: str) -> list[Any]:
 
     Raises:
         TypeError: if it is a single array, whose rows would be taken for arrays, or cannot be iterated over.
+        ValueError: if it is an iterator that has nothing left.
     """
     if isinstance(values, Variable) or backend_of(values) is not None:
         given = f"Variable {values.name!r}" if isinstance(values, Variable) else describe(values)
         raise TypeError(f"Expected a list of {what}, received {given}: put it into a list.")
     try:
-        return list(values)
+        listed = list(values)
     except TypeError:
         raise TypeError(f"Expected a list of {what}, received {describe(values)}.") from None
+    if not listed and isinstance(values, Iterator):
+        raise ValueError(
+            f"Expected a list of {what}, received a {type(values).__name__} that has nothing left: generators and zip "
+            "can be read once, so make a list of it first."
+        )
+    return listed
 
 
 def check_parameter(array: Any, name: str) -> Backend:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from ...backends import Variable, describe, shown
 from ...backends.wording import listed
+from .naming import known_by
 
 Pattern: TypeAlias = str | tuple[str, ...] | Callable[[str, Variable], Any]
 """Which parameters: a regular expression, their paths, or a function of path and parameter."""
@@ -70,10 +71,7 @@ def owners_of(
     for pattern, name in claims:
         claimed = _claimed(pattern, names, parameters, owner)
         if not claimed:
-            raise ValueError(
-                f"{owner}: {_shown(pattern)} claims no parameter; there are "
-                f"{listed(names, pattern if isinstance(pattern, str) else '')}."
-            )
+            raise ValueError(f"{owner}: {_shown(pattern)} claims no parameter; {known_by(names, _text(pattern))}.")
         for position in claimed:
             before = by[position]
             if before is not None:
@@ -100,7 +98,8 @@ def _claimed(pattern: Pattern, names: Sequence[str], parameters: Sequence[Variab
         missing = [path for path in pattern if path not in names]
         if missing:
             raise ValueError(
-                f"{owner}: there is no parameter {listed(missing)}, which its rules name; there are {listed(names)}."
+                f"{owner}: its rules name the parameter {listed(missing)}, which does not exist; "
+                f"{known_by(names, missing[0])}."
             )
         chosen = set(pattern)
         return [position for position, name in enumerate(names) if name in chosen]
@@ -109,6 +108,11 @@ def _claimed(pattern: Pattern, names: Sequence[str], parameters: Sequence[Variab
         for position, (name, parameter) in enumerate(zip(names, parameters, strict=True))
         if pattern(name, parameter)
     ]
+
+
+def _text(pattern: Pattern) -> str:
+    """What of a pattern may be like a name."""
+    return "" if callable(pattern) else pattern if isinstance(pattern, str) else " ".join(pattern)
 
 
 def _shown(pattern: Pattern) -> str:

@@ -114,6 +114,7 @@ class FunctionalOptimizer(UpdateRule):
         """
         tree = Tree.of(_no_state(params))
         backend = _check_leaves(tree)
+        self.check_chosen(tree.names, None)
         template, scope = self._new_template(tree)
         key = self._key_of(tree, backend)
         with _LOCK:
@@ -375,6 +376,7 @@ class FunctionalOptimizer(UpdateRule):
         with _LOCK:
             template = self._templates.get(key)
         if template is None:
+            self.check_chosen(tree.names, None)
             template, _ = self._new_template(tree)
             with _LOCK:
                 self._keep_template(key, template)

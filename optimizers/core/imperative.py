@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ...backends import (
@@ -26,6 +26,7 @@ from .checks import (
     check_rows,
     check_some_gradient,
 )
+from .naming import by_name, named
 from .prepared import InCalls, InScope
 from .step import UpdateRule
 
@@ -56,9 +57,11 @@ class ImperativeOptimizer(UpdateRule):
         The first call builds the optimizer for the parameters given. Everything is checked before anything is written.
 
         Args:
-            grads: one gradient for each parameter, of the parameter's library and shape; None to leave it out.
+            grads: one gradient for each parameter, of the parameter's library and shape; None to leave it out. Where
+                parameters have names, also a dictionary by these.
             trainable_variables: NumPy arrays, torch tensors or `Variable`s, in the order of the gradients. They may be
-                a part of those the optimizer was built for. Default: all of those, in their order.
+                a part of those the optimizer was built for; and with names, as `build` takes them. Default: all of
+                those, in their order.
 
         Inside of `torch.compile` the step is one operator of the compiled code, which neither a step nor a rate
         compiles again; the optimizer must be built before.
@@ -120,10 +123,12 @@ class ImperativeOptimizer(UpdateRule):
         self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None, rate: Any
     ) -> InCalls | InScope | None:
         """A step that finds out everything about what it was given."""
-        gradients = [value_of(gradient) for gradient in as_list(grads, "gradients")]
+        gradients, variables, names = self._given(grads, trainable_variables)
         if not gradients:
             return None
-        variables = self._parameters_given(gradients, trainable_variables)
+        if self.built and names is not None:
+            # Names say nothing new: there may be a short way for the parameters alone.
+            return self._prepared(gradients, variables, rate)
         if self.built:
             if self.cells.loaded:
                 self._link_if_loaded(variables)
@@ -134,14 +139,15 @@ class ImperativeOptimizer(UpdateRule):
             ]
             cells = [self.cells.parameters[position] for position in positions]
         else:
-            cells = self._cells_for(variables)
+            cells = self._cells_for(variables, names)
             positions = list(range(len(cells)))
+        self._check_chosen_once(self.cells.parameters if self.built else cells)
         if self.takes_rows:
             backend = cells[0].backend
             gradients = [each if each is None else backend.rows(each) or each for each in gradients]
         refusal = self._refusal(gradients, cells, positions)
         if not self.built:
-            self.build(variables)
+            self.build(variables if names is None else dict(zip(names, variables, strict=True)))
             step = None if refusal is not None else self._prepared_otherwise(gradients, variables, rate)
             if step is not None:
                 return step
@@ -225,22 +231,38 @@ class ImperativeOptimizer(UpdateRule):
                 else:
                     cell.assign(value)
 
-    def _parameters_given(self, gradients: list[Any], trainable_variables: Iterable[Any] | None) -> list[Any]:
-        if trainable_variables is None:
-            if not self.built:
-                raise ValueError(
-                    f"Optimizer {self.name!r} is not built: pass the variables with the gradients, "
-                    "or call build(variables)."
-                )
-            variables: list[Any] = list(self.cells.parameters)
+    def _given(
+        self, grads: Any, trainable_variables: Any
+    ) -> tuple[list[Any], list[Any], list[str] | None]:
+        """The gradients and the parameters of a step, in one order, and the names of the parameters if these have some.
+
+        Raises:
+            TypeError, ValueError: if they are no such collections, or of different lengths.
+        """
+        names: list[str] | None = None
+        if trainable_variables is not None:
+            variables, names = named(trainable_variables, "variables")
+        elif self.built:
+            variables = list(self.cells.parameters)
         else:
-            variables = as_list(trainable_variables, "variables")
-        if len(variables) != len(gradients):
+            raise ValueError(
+                f"Optimizer {self.name!r} is not built: pass the variables with the gradients, or call "
+                "build(variables)."
+            )
+        if isinstance(grads, Mapping):
+            of_cells = names is None and self.built and trainable_variables is None
+            known = [cell.name for cell in self.cells.parameters] if of_cells else names
+            if known is None:
+                raise TypeError("Gradients by name need parameters by name: give a dictionary of arrays, too.")
+            gradients = by_name(grads, known)
+        else:
+            gradients = as_list(grads, "gradients")
+        if gradients and len(variables) != len(gradients):
             raise ValueError(
                 f"Received {len(gradients)} gradients for {len(variables)} variables: they must match one to one "
                 "(None for a variable without a gradient)."
             )
-        return variables
+        return [value_of(gradient) for gradient in gradients], variables, names
 
     def _refusal(self, gradients: list[Any], cells: list[Variable], positions: list[int]) -> _Refusal | None:
         """Check what a step was given, and raise; where other processes would wait for this one, later.

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...backends import Variable, backend_of, describe, value_of
 from .building import CellKeeper
-from .checks import as_list
+from .naming import named
 
 
 class Relinked(CellKeeper):
@@ -29,7 +29,7 @@ class Relinked(CellKeeper):
         """
         if not self.cells.parameters:
             raise ValueError(f"Optimizer {self.name!r} is not built: call build(variables) first.")
-        variables = as_list(variables, "variables")
+        variables, _ = named(variables, "variables")
         reason = self._why_not_linked(variables)
         if reason is not None:
             raise ValueError(f"Optimizer {self.name!r} cannot be linked to these variables: {reason}.")

@@ -35,6 +35,7 @@ class StatelessOptimizer(UpdateRule):
         """
         if not self.built:
             raise ValueError(f"To call stateless_apply, optimizer {self.name!r} must be built: call build(variables).")
+        self._check_chosen_once(self.cells.parameters)
         own, named_cells = self.variables, self.named_cells()
 
         def listed(given: Sequence[Any], what: str, cells: list[Variable]) -> list[Any]:

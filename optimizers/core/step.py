@@ -43,6 +43,7 @@ from .fused.plan import Fusion
 from .fused.report import ExecutionReport
 from .hyperparameters import LEARNING_RATE, in_use
 from .insertion import Insertion
+from .naming import check_chosen, check_var_list
 from .prepared import Later, Run, at_once
 from .relinking import Relinked
 from .rule import Rule
@@ -57,6 +58,10 @@ class UpdateRule(Relinked):
 
     takes_rows = False
     """Whether gradients may be sparse. What front ends say, where their framework takes such; the core takes none."""
+
+    is_part = False
+    """Whether others have further parameters of the same model, among which may be what was chosen by name. What front
+    ends say that make several of one."""
 
     fusion: Fusion
     convention: str
@@ -173,7 +178,7 @@ class UpdateRule(Relinked):
                 been done, they may be called, in the scopes of this. Default: each is called at once.
         """
         count = self.cells.iterations.value
-        self._tell_inside()
+        self._tell_window()
         if rate is None:
             rate = self.rate_at(count, self.cells.rate.value)
         every = self.gradient_accumulation_steps
@@ -425,12 +430,13 @@ class UpdateRule(Relinked):
 
         Args:
             var_list: parameters, by identity (imperative path only: functional parameters have no identity).
-            var_names: regular expressions, searched in the parameter's name; on the functional path that is its key
-                path, such as "layer1/kernel".
+            var_names: regular expressions, searched in the parameter's name. On the functional path that is its key
+                path, such as "layer1/kernel"; imperatively the one with which it was given to `build` or `apply`.
 
         Raises:
-            TypeError: if `var_list` is a single array, or `var_names` no list of strings.
-            ValueError: if an expression is not a regular one.
+            TypeError: if `var_list` is a single array or has text in it, or `var_names` is no list of strings.
+            ValueError: if an expression is not a regular one; once the parameters are known, in the first step at the
+                latest, also if one is found in no name, or a parameter is unknown.
         """
         if isinstance(var_names, str):
             raise TypeError(f"var_names must be a list of regular expressions, received the string {shown(var_names)}.")
@@ -445,9 +451,39 @@ class UpdateRule(Relinked):
                 raise ValueError(
                     f"var_names holds {shown(expression)}, which is no regular expression: {error}."
                 ) from None
+        check_var_list(excluded)
         self._refuse_change("exclusions from weight decay")
+        cells = self.cells.parameters
+        if not self.is_part:
+            known = [*cells, *(cell.array for cell in cells)]
+            check_chosen(excluded, names, [cell.name for cell in cells], known, f"optimizer {self.name!r}")
         self._excluded = excluded
         self._excluded_names = tuple(names)
+
+    @property
+    def exclusions(self) -> tuple[list[Any], list[str]]:
+        """The parameters, and the patterns of names, that `exclude_from_weight_decay` was given last."""
+        return list(self._excluded), list(self._excluded_names)
+
+    def check_chosen(self, names: Sequence[str], parameters: Sequence[Any] | None) -> None:
+        """Raise ValueError if what was excluded from weight decay does not exist, here or in optimizers inside.
+
+        Args:
+            names: of all parameters that there are.
+            parameters: they, as arrays and as cells; None if they have no identity.
+        """
+        for keeper in self.all_optimizers():
+            if keeper._excluded or keeper._excluded_names:
+                check_chosen(keeper._excluded, keeper._excluded_names, names, parameters, f"optimizer {self.name!r}")
+
+    def _check_chosen_once(self, cells: Sequence[Variable]) -> None:
+        """`check_chosen` of all parameters, unless that was done since the exclusions were chosen."""
+        chosen = [each for keeper in self.all_optimizers() for each in (keeper._excluded, keeper._excluded_names)]
+        known = self.cells.chosen
+        if self.is_part or not any(chosen) or (len(known) == len(chosen) and all(map(operator.is_, known, chosen))):
+            return
+        self.check_chosen([cell.name for cell in cells], [*cells, *(cell.array for cell in cells)])
+        self.cells.chosen = chosen
 
     def _decay_is_coupled(self) -> bool:
         """Whether weight decay goes through the gradient, rather than straight to the parameter."""
@@ -462,11 +498,9 @@ class UpdateRule(Relinked):
     def _decays(self, variable: Variable) -> bool:
         if self.weight_decay is None or not in_use(self.weight_decay):
             return False
-        return not any(
-            any(each is variable or each is variable.array for each in excluded)
-            or any(re.search(expression, variable.name) for expression in names)
-            for excluded, names in self._exclusions()
-        )
+        if any(excluded is variable or excluded is variable.array for excluded in self._excluded):
+            return False
+        return not any(re.search(expression, variable.name) for expression in self._excluded_names)
 
 
 class _Gradients(Sequence[Array]):

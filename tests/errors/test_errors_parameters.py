@@ -249,6 +249,8 @@ def test_a_second_build_changes_nothing():
     optimizer, weights = Adam(0.1), np.ones(3)
     optimizer.apply([np.ones(3)], [weights])
     with unchanged(optimizer, weights):
+        optimizer.build([weights])
+    with refused(ValueError, "Unknown variable", "(7,)", "'adam'", keeps=(optimizer, weights)):
         optimizer.build([np.ones(7)])
 
 

@@ -1,0 +1,128 @@
+"""Parameters under their names: given with them, and chosen by them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ...backends import Variable, backend_of, describe
+from ...backends.wording import listed, which_instead
+from .checks import as_list
+
+_UNNAMED = re.compile(r"variable_\d+")
+_MODELS = {"named_parameters": "named_parameters()", "trainable_variables": "trainable_variables"}
+"""What models have that are no collections of parameters, and how these are had of them."""
+
+
+def unnamed(position: int) -> str:
+    """The name of a parameter that was given without one."""
+    return f"variable_{position}"
+
+
+def named(values: Any, what: str) -> tuple[list[Any], list[str] | None]:
+    """A collection of arrays, and their names if it has them.
+
+    Args:
+        values: arrays; pairs of a name and an array, as `model.named_parameters()` gives them; or a dictionary from
+            names to arrays.
+        what: what errors call them.
+
+    Raises:
+        TypeError: if it is a single array or a model, cannot be iterated over, or names are no strings.
+        ValueError: if it has nothing left, or a name is there twice.
+    """
+    for attribute, called in _MODELS.items():
+        if hasattr(values, attribute):
+            raise TypeError(f"Expected a list of {what}, received a {type(values).__name__}: give its {called}.")
+    pairs: list[Any] = list(values.items()) if isinstance(values, Mapping) else as_list(values, what)
+    if not pairs or not (isinstance(values, Mapping) or all(map(_is_pair, pairs))):
+        return pairs, None
+    names = [name for name, _ in pairs]
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"Names of {what} must be strings, received {describe(name)}.")
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"The name {twice!r} was given for two {what}: names must differ.")
+    return [array for _, array in pairs], names
+
+
+def _is_pair(value: Any) -> bool:
+    return type(value) is tuple and len(value) == 2 and isinstance(value[0], str)
+
+
+def by_name(gradients: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
+    """Gradients in the order of the parameters; None where there is none.
+
+    Args:
+        gradients: by the names of their parameters.
+        names: of the parameters.
+
+    Raises:
+        ValueError: if a gradient's name is that of no parameter.
+    """
+    unknown = [name for name in gradients if name not in set(names)]
+    if unknown:
+        raise ValueError(
+            f"There is no parameter {', '.join(map(repr, unknown[:3]))}, for which a gradient was given."
+            f"{which_instead(unknown[:1], names, 'The parameters')}"
+        )
+    return [gradients.get(name) for name in names]
+
+
+def known_by(names: Sequence[str], near: str = "") -> str:
+    """The names that there are, as the end of an error's sentence, and how parameters get names of their own."""
+    remedy = ""
+    if names and all(map(_UNNAMED.fullmatch, names)):
+        remedy = "; to have names of your own give them as model.named_parameters(), or as a dictionary of arrays"
+    return f"the parameters are {listed(names, near)}{remedy}"
+
+
+def check_chosen(
+    excluded: Sequence[Any], patterns: Sequence[str], names: Sequence[str], known: Iterable[Any] | None, owner: str
+) -> None:
+    """Raise ValueError if parameters that were chosen by their names, or themselves, do not exist.
+
+    Args:
+        excluded: parameters.
+        patterns: regular expressions, searched in names.
+        names: of the parameters that there are.
+        known: these, and their cells; None if they have no identity.
+        owner: what errors call the optimizer.
+    """
+    if not names:
+        return
+    for pattern in patterns:
+        if not any(re.search(pattern, name) for name in names):
+            raise ValueError(
+                f"exclude_from_weight_decay of {owner}: the pattern {pattern!r} in var_names is found in none of the "
+                f"names; {known_by(names, pattern)}."
+            )
+    if excluded and known is None:
+        raise ValueError(
+            f"exclude_from_weight_decay of {owner}: functional parameters are not known by identity, as var_list needs "
+            f"it: give patterns of their paths in var_names; {known_by(names)}."
+        )
+    there = set(map(id, known or ()))
+    for parameter in excluded:
+        if id(parameter) not in there:
+            called = f"{parameter.name!r}" if isinstance(parameter, Variable) else describe(parameter)
+            raise ValueError(
+                f"exclude_from_weight_decay of {owner}: var_list has {called}, which is not one of its parameters; "
+                f"{known_by(names)}. Give the same objects as to build and apply."
+            )
+
+
+def check_var_list(excluded: Sequence[Any]) -> None:
+    """Raise TypeError for what cannot be a parameter in `var_list`: text belongs into `var_names`."""
+    for parameter in excluded:
+        if parameter is None:
+            continue
+        if isinstance(parameter, str):
+            raise TypeError(
+                f"var_list has the string {parameter!r}, and takes parameters themselves: to choose by name give "
+                f"var_names=[{parameter!r}]."
+            )
+        if not isinstance(parameter, Variable) and backend_of(parameter) is None:
+            raise TypeError(f"var_list takes parameters themselves, received {describe(parameter)}.")
