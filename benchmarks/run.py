@@ -12,6 +12,8 @@ import importlib.metadata
 import json
 import platform
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -69,48 +71,21 @@ def main(
 
     Adam on all published models, by all contenders; or with --condition what that condition names.
     """
-    names = _several(contender, KINDS, "--contender")
-    if contender in (None, "all") and not compile:
-        names.remove("torch-compile")
     cases = _cases(model, algorithm, condition)
     for option, path in (("--json", output), ("--plot", picture), ("--markdown", page)):
-        if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
-            raise typer.BadParameter(f"{path} is not a file in an existing folder.", param_hint=f"'{option}'")
+        _check_file(option, path)
     console = make_console()
-    asked = contender not in (None, "all")
-    for name in list(names):
-        missing = KINDS[name].missing()
-        if missing and not asked:
-            if any(suits(name, case.situation) for case in cases):
-                console.print(f"Without {KINDS[name].label}: {', '.join(missing)} is not installed.")
-            names.remove(name)
-        elif missing:
-            reason = f"{name} needs {' and '.join(missing)}, which is not installed: use `make bench`."
-            raise typer.BadParameter(reason, param_hint="'--contender'")
-    # Of those in a list of its own, a condition without a list takes only who is asked for.
-    usual = set(KINDS) if asked or not condition else {name for case in cases for name in case.situation.contenders}
-    runs = _runs(cases, [name for name in names if name in usual], console)
+    runs = _runs(cases, _contenders(contender, compile, cases, bool(condition), console), console)
+    effort = _Effort(bool(condition), rounds, quick, patience, processes)
 
     report: dict[str, Any] = {"machine": _machine(), "results": [], "targets": []}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        overall = progress.add_task("all", total=len(runs))
-        for case, able in runs:
-            task = progress.add_task(_words(case), total=None)
-            advance = functools.partial(progress.advance, task)
-            count = rounds or (QUICK if quick else ROUNDS[case.model] // (2 if condition else 1))
-            wait = patience if patience is not None else LITTLE_PATIENCE if condition else PATIENCE
-            # With a condition, only where it is about memory or fresh processes.
-            fresh = processes and (not condition or case.condition != "constant")
-            result = measure(case, able, count, new_gradients, fresh, wait, advance)
-            progress.remove_task(task)
-            progress.advance(overall)
-            report["results"].append(result)
-            report["targets"] += targets_of(result)
-            print_result(console, result)
-            # After each, so that an interrupted run leaves what it has found.
-            if output is not None:
-                output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    for result in _measured(runs, effort, new_gradients, console):
+        report["results"].append(result)
+        report["targets"] += targets_of(result)
+        print_result(console, result)
+        # After each, so that an interrupted run leaves what it has found.
+        if output is not None:
+            output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     labels = {name: kind.label for name, kind in KINDS.items()}
     print_targets(console, report["targets"], labels)
     if page is not None:
@@ -122,6 +97,77 @@ def main(
             save_conditions(report["targets"], labels, picture)
         else:
             save_plot(report["results"], picture)
+
+
+@dataclass(frozen=True)
+class _Effort:
+    """What is spent on a case: what is not said is less where a condition is asked for.
+
+    Attributes:
+        conditioned: whether one is.
+        rounds, quick, patience, processes: as `main` has them.
+    """
+
+    conditioned: bool
+    rounds: int | None
+    quick: bool
+    patience: float | None
+    processes: bool
+
+    def count(self, case: Case) -> int:
+        return self.rounds or (QUICK if self.quick else ROUNDS[case.model] // (2 if self.conditioned else 1))
+
+    @property
+    def wait(self) -> float:
+        return self.patience if self.patience is not None else LITTLE_PATIENCE if self.conditioned else PATIENCE
+
+    def fresh(self, case: Case) -> bool:
+        """With a condition, only where it is about memory or fresh processes."""
+        return self.processes and not (self.conditioned and case.condition == "constant")
+
+
+def _measured(
+    runs: list[tuple[Case, list[str]]], effort: _Effort, new_gradients: bool, console: Console
+) -> Iterator[dict[str, Any]]:
+    """The results, one after the other, while a terminal shows how far they are."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        overall = progress.add_task("all", total=len(runs))
+        for case, able in runs:
+            task = progress.add_task(_words(case), total=None)
+            advance = functools.partial(progress.advance, task)
+            result = measure(case, able, effort.count(case), new_gradients, effort.fresh(case), effort.wait, advance)
+            progress.remove_task(task)
+            progress.advance(overall)
+            yield result
+
+
+def _check_file(option: str, path: Path | None) -> None:
+    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+        raise typer.BadParameter(f"{path} is not a file in an existing folder.", param_hint=f"'{option}'")
+
+
+def _contenders(
+    text: str | None, compile: bool, cases: list[Case], conditioned: bool, console: Console
+) -> list[str]:
+    """Those who are asked for; of all, those who are installed and whom some case takes without being asked."""
+    names = _several(text, KINDS, "--contender")
+    if text not in (None, "all"):
+        for name in names:
+            if missing := KINDS[name].missing():
+                reason = f"{name} needs {' and '.join(missing)}, which is not installed: use `make bench`."
+                raise typer.BadParameter(reason, param_hint="'--contender'")
+        return names
+    if not compile:
+        names.remove("torch-compile")
+    for name in list(names):
+        if missing := KINDS[name].missing():
+            if any(suits(name, case.situation) for case in cases):
+                console.print(f"Without {KINDS[name].label}: {', '.join(missing)} is not installed.")
+            names.remove(name)
+    # Of those in a list of its own, a condition without a list takes only who is asked for.
+    usual = {name for case in cases for name in case.situation.contenders}
+    return [name for name in names if name in usual] if conditioned else names
 
 
 def _cases(model: str | None, algorithm: str | None, conditions: list[str] | None) -> list[Case]:

@@ -149,35 +149,20 @@ def measure(
         patience: seconds to spend on waiting for a quiet machine.
         on_round: called after every round.
     """
-    row, situation, plain = case.row, case.situation, case.condition == "constant"
     names = case.chosen(names)
     elements = element_count(case.shapes)
-    large = plain and case.model != "tiny"
-    traffic, slots = slots_of(row)
+    traffic, slots = slots_of(case.row)
     moved = traffic and traffic * elements
-    size = _FLOAT32 * elements * (slots + 3)  # one more for what a step needs for a moment
-    size *= 1 + (situation.event is not None or situation.bytes_differ)
     played: list[Round] = []
     waiting, disturbed = Patience(patience), 0
-    aside = 2 * _FLOAT32 * _COPIED + (5 * _FLOAT32 * elements if row.name != "Adam" else 0) if large else 0
-    for group in [] if situation.fresh else groups(names, case, size, MEMORY - aside):
-        with ExitStack() as stack:
-            players = _players(stack, group, case, elements if large else 0)
-            if situation.event is not None:
-                # What is there already need not be looked through after every event.
-                gc.collect()
-                gc.freeze()
-                stack.callback(gc.unfreeze)
-            units = {name: _first(case.reference) for name in map(_first, group) if name in players}
-            own, bad = play(players, case.reference, rounds, renew, waiting, on_round, units=units)
-            played, disturbed = played + own, disturbed + bad
-            del players
-        gc.collect()  # before the next group takes its memory
+    for group in _groups(names, case, slots):
+        own, bad = _play(group, case, rounds, renew, waiting, on_round)
+        played, disturbed = played + own, disturbed + bad
     results = {
         "condition": case.condition,
         "model": case.model,
         "algorithm": case.algorithm,
-        "title": row.title,
+        "title": case.row.title,
         "tensors": len(case.shapes),
         "parameters": elements,
         "bytes_per_parameter": traffic,
@@ -189,25 +174,74 @@ def measure(
         "over_prediction": None,
         "contenders": {name: _times(played, name, names, case, moved) for name in names},
     }
-    if large:
+    if _beside_memory(case):
         copied = Spread.of(1e-9 / times[_COPY] for times in played)
-        adam_traffic, _ = slots_of(TABLE["adam"])
         results["copy_gigabytes_per_second"] = _as_dict(copied)
-        predicted = ratio(played, "numpy", _YARDSTICK, adam_traffic / traffic) if traffic and adam_traffic else None
-        results["over_prediction"] = _as_dict(predicted)
-    if situation.bytes_differ and "numpy" in names:
-        here, _ = slots_of(row, situation)
+        adam_traffic, _ = slots_of(TABLE["adam"])
+        results["over_prediction"] = _over_prediction(played, "numpy", _YARDSTICK, adam_traffic, traffic)
+    if case.situation.bytes_differ and "numpy" in names:
+        here, _ = slots_of(case.row, case.situation)
         for name in names:
-            predicted = ratio(played, name, _plain(name), traffic / here) if traffic and here else None
-            results["contenders"][name]["over_prediction"] = _as_dict(predicted)
-    if situation.fresh or (plain and processes):
-        for name, measured in _in_fresh_processes(names, case, waiting, min(rounds, _FRESH_RUNS)).items():
-            results["contenders"][name].update(measured)
-    elif situation.memory and processes and case.model != "tiny":
-        for name in names:
-            if KINDS[name].own:
-                results["contenders"][name]["memory"] = _memory_of_steps(name, case)
+            over = _over_prediction(played, name, _plain(name), traffic, here)
+            results["contenders"][name]["over_prediction"] = over
+    for name, measured in _in_other_processes(names, case, waiting, rounds, processes).items():
+        results["contenders"][name].update(measured)
     return results
+
+
+def _beside_memory(case: Case) -> bool:
+    """Whether steps are compared with memory's own speed."""
+    return case.condition == "constant" and case.model != "tiny"
+
+
+def _groups(names: Sequence[str], case: Case, slots: int) -> list[list[str]]:
+    """Those who play together, in this process or in ones that stay."""
+    if case.situation.fresh:
+        return []
+    elements = element_count(case.shapes)
+    size = _FLOAT32 * elements * (slots + 3)  # one more for what a step needs for a moment
+    size *= 1 + (case.situation.event is not None or case.situation.bytes_differ)
+    aside = 0
+    if _beside_memory(case):
+        aside = 2 * _FLOAT32 * _COPIED + (5 * _FLOAT32 * elements if case.row.name != "Adam" else 0)
+    return groups(names, case, size, MEMORY - aside)
+
+
+def _play(
+    group: Sequence[str], case: Case, rounds: int, renew: bool, waiting: Patience, on_round: Callable[[], None]
+) -> tuple[list[Round], int]:
+    """The rounds of a group, and how many of them were disturbed."""
+    with ExitStack() as stack:
+        players = _players(stack, group, case, element_count(case.shapes) if _beside_memory(case) else 0)
+        if case.situation.event is not None:
+            # What is there already need not be looked through after every event.
+            gc.collect()
+            gc.freeze()
+            stack.callback(gc.unfreeze)
+        units = {name: _first(case.reference) for name in map(_first, group) if name in players}
+        played = play(players, case.reference, rounds, renew, waiting, on_round, units=units)
+        del players
+    gc.collect()  # before the next group takes its memory
+    return played
+
+
+def _over_prediction(
+    played: Sequence[Round], name: str, other: str, others: int | None, own: int | None
+) -> dict[str, float] | None:
+    """The time over the other's, and over what the bytes of both, for each parameter, say of that."""
+    return _as_dict(ratio(played, name, other, others / own)) if others and own else None
+
+
+def _in_other_processes(
+    names: Sequence[str], case: Case, waiting: Patience, rounds: int, processes: bool
+) -> dict[str, dict[str, Any]]:
+    """First steps and memory, by contender, where the condition is about them."""
+    situation = case.situation
+    if situation.fresh or (processes and case.condition == "constant"):
+        return _in_fresh_processes(names, case, waiting, min(rounds, _FRESH_RUNS))
+    if situation.memory and processes and case.model != "tiny":
+        return {name: {"memory": _memory_of_steps(name, case)} for name in names if KINDS[name].own}
+    return {}
 
 
 class _FirstSteps:
@@ -282,6 +316,13 @@ def _as_dict(spread: Spread | None) -> dict[str, float] | None:
 
 
 def _in_fresh_processes(names: Sequence[str], case: Case, patience: Patience, fresh_runs: int) -> dict[str, Any]:
+    runs = _fresh_runs(names, case, patience, fresh_runs)
+    return {name: _compared(own, runs[case.reference_of(name)]) for name, own in runs.items()}
+
+
+def _fresh_runs(
+    names: Sequence[str], case: Case, patience: Patience, fresh_runs: int
+) -> dict[str, list[dict[str, Any]]]:
     fresh = case.situation.fresh
     paired = set(names) if fresh else {name for name in names if KINDS[name].reference}
     paired |= {case.reference_of(name) for name in paired}
@@ -291,25 +332,26 @@ def _in_fresh_processes(names: Sequence[str], case: Case, patience: Patience, fr
         for name in (*names[number % len(names) :], *names[: number % len(names)]):
             if number == 0 or name in paired:
                 runs[name].append(_undisturbed(name, case, patience))
-    results = {}
-    for name, own in runs.items():
-        first = {key: _median(run[key] for run in own) for key in ("empty_cache", "filled_cache")}
-        units = runs[case.reference_of(name)]
-        pairs = list(zip(own, units, strict=False))
-        spreads = {
-            "ratio": Spread.of(a["empty_cache"] / b["empty_cache"] for a, b in pairs),
-            "filled_ratio": Spread.of(a["filled_cache"] / b["filled_cache"] for a, b in pairs),
-            "filled_beyond": Spread.of(a["filled_cache"] - b["filled_cache"] for a, b in pairs),
-        }
-        results[name] = {
-            "first_step": {
-                **first,
-                **{key: _as_dict(spread) for key, spread in spreads.items()},
-                "disturbed": any(run["disturbed"] for run in (*own, *units)),
-            },
-            "memory": own[0]["memory"],
-        }
-    return results
+    return runs
+
+
+def _compared(own: list[dict[str, Any]], units: list[dict[str, Any]]) -> dict[str, Any]:
+    """A contender's runs beside its reference's."""
+    first = {key: _median(run[key] for run in own) for key in ("empty_cache", "filled_cache")}
+    pairs = list(zip(own, units, strict=False))
+    spreads = {
+        "ratio": Spread.of(a["empty_cache"] / b["empty_cache"] for a, b in pairs),
+        "filled_ratio": Spread.of(a["filled_cache"] / b["filled_cache"] for a, b in pairs),
+        "filled_beyond": Spread.of(a["filled_cache"] - b["filled_cache"] for a, b in pairs),
+    }
+    return {
+        "first_step": {
+            **first,
+            **{key: _as_dict(spread) for key, spread in spreads.items()},
+            "disturbed": any(run["disturbed"] for run in (*own, *units)),
+        },
+        "memory": own[0]["memory"],
+    }
 
 
 def _median(values: Iterator[float]) -> float:

@@ -95,24 +95,27 @@ def print_targets(console: Console, targets: list[dict[str, Any]], labels: dict[
         "quartiles", "", *(f"/ {_OTHERS[peer]}" for peer in others), left=4 if plain else 5,
     )  # fmt: skip
     for target in targets:
-        beside = target.get("beside", {})
-        table.add_row(
-            *(() if plain else (target["condition"],)),
-            target["model"],
-            target["algorithm"],
-            labels[target["contender"]],
-            target["what"],
-            "" if target["limit"] is None else f"{target['limit']:.2f}",
-            f"{target['median']:.3f}",
-            _spread(target)[1] if target["low"] < target["high"] else "",
-            "" if target["limit"] is None else _verdict(target),
-            *("" if beside.get(peer) is None else f"{beside[peer]:.2f}" for peer in others),
-        )
+        table.add_row(*(() if plain else (target["condition"],)), *_compared(target, labels, others))
     console.print(table)
     verdicts = [target["met"] for target in targets if target["limit"] is not None]
     console.print(f"{verdicts.count(True)} of {len(verdicts)} targets met, {verdicts.count(False)} missed")
     if None in verdicts:
         console.print("unclear: other processes kept the machine busy; run again on a quiet one, or with --patience")
+
+
+def _compared(target: dict[str, Any], labels: dict[str, str], others: tuple[str, ...]) -> tuple[str, ...]:
+    beside, limited = target.get("beside", {}), target["limit"] is not None
+    return (
+        target["model"],
+        target["algorithm"],
+        labels[target["contender"]],
+        target["what"],
+        f"{target['limit']:.2f}" if limited else "",
+        f"{target['median']:.3f}",
+        _spread(target)[1] if target["low"] < target["high"] else "",
+        _verdict(target) if limited else "",
+        *("" if beside.get(peer) is None else f"{beside[peer]:.2f}" for peer in others),
+    )
 
 
 def markdown(targets: list[dict[str, Any]], labels: dict[str, str]) -> str:

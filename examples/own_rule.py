@@ -17,7 +17,7 @@ class Lion(Optimizer):
         self.momentums = self.add_optimizer_variables(variables, "momentum")
 
     def update_step(self, gradient, variable, learning_rate):
-        momentum = self.momentums[self._get_variable_index(variable)]
+        momentum = self.momentums[self.variable_index(variable)]
         direction = ops.sign(momentum * self.beta_1 + gradient * (1 - self.beta_1))
         self.assign_sub(variable, direction * learning_rate)
         self.assign(momentum, momentum * self.beta_2 + gradient * (1 - self.beta_2))

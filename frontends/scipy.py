@@ -13,15 +13,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import (  # type: ignore[import-untyped]  # it shows mypy no types
-    Bounds,
-    OptimizeResult,
-    OptimizeWarning,
-)
 
 from ..backends import describe, shown
 from ..optimizers import Optimizer, get
 from ..optimizers.core.run import Run
+from .needed import needed
+
+with needed("scipy"):
+    from scipy.optimize import (  # type: ignore[import-untyped]  # it shows mypy no types
+        Bounds,
+        OptimizeResult,
+        OptimizeWarning,
+    )
 
 __all__ = ["minimize_method"]
 

@@ -12,7 +12,26 @@ __version__ = "0.1.0"
 if all((Path(__file__).parents[1] / name).exists() for name in ("pyproject.toml", "backends", "optimizers")):
     __path__.append(str(Path(__file__).parents[1]))
 
+from typing import Any
+
 from . import backends, optimizers, schedules
 from .backends import PerformanceWarning
+from .backends.wording import which_instead
 
 __all__ = ["PerformanceWarning", "__version__", "backends", "optimizers", "schedules"]
+
+_ROOMS = ("frontends", "vectors")
+"""What is imported by its own name, because it needs what may not be installed."""
+
+
+def __getattr__(name: str) -> Any:
+    """The classes of optimizers, too."""
+    kind = getattr(optimizers, name, None) if name in optimizers.__all__ else None
+    if isinstance(kind, type):
+        return kind
+    if name.startswith("__"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _ROOMS:
+        raise AttributeError(f"gradwise.{name} is imported by its own name, such as `from gradwise import {name}`.")
+    known = [*__all__, *optimizers.__all__, *_ROOMS]
+    raise AttributeError(f"There is no gradwise.{name}.{which_instead([name], known, 'Its names')}")

@@ -1,8 +1,10 @@
 """Optimizers: one file for each algorithm, written once for every array library."""
 
 import sys
+from typing import TYPE_CHECKING, Any
 
 from .. import schedules
+from ..backends.wording import which_instead
 from . import registry
 from .core.functional import OptimizerState
 from .core.multi import MultiOptimizer
@@ -14,3 +16,17 @@ sys.modules[f"{__name__}.schedules"] = schedules
 
 __all__ = ["MultiOptimizer", "Optimizer", "OptimizerState", "schedules"]
 __all__ += registry.__all__
+
+for _algorithm in registry.ALGORITHMS:
+    # A file's name is one that people type for the class.
+    globals().pop(_algorithm.__module__.rpartition(".")[2], None)
+
+
+if not TYPE_CHECKING:  # For which no name would be unknown.
+
+    def __getattr__(name: str) -> Any:
+        """No more names, but which was meant."""
+        if name.startswith("__"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        known = [*registry.__all__, *__all__]
+        raise AttributeError(f"There is no gradwise.optimizers.{name}.{which_instead([name], known, 'Its names')}")

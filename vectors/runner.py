@@ -7,7 +7,7 @@ step's learning rate and gradients, collect the parameters after each step, and 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,22 +104,6 @@ def read_case(algorithm: str, convention: str, content: Mapping[str, Any]) -> Ca
         name: value if isinstance(value, bool) else float.fromhex(value)
         for name, value in content["hyperparameters"].items()
     }
-    steps = []
-    rate = hyperparameters["learning_rate"]
-    for step in content["steps"]:
-        rate = float.fromhex(step["learning_rate"]) if "learning_rate" in step else rate
-        steps.append(
-            Step(
-                rate,
-                {
-                    name: None if texts is None else exact(texts, shapes[name]).high
-                    for name, texts in step["gradients"].items()
-                },
-                {name: exact(texts, shapes[name]) for name, texts in step["parameters"].items()},
-                read_slots(step["slots"], shapes) if "slots" in step else None,
-                read_scalars(step["scalars"]) if "scalars" in step else None,
-            )
-        )
     return Case(
         algorithm,
         convention,
@@ -139,9 +123,27 @@ def read_case(algorithm: str, convention: str, content: Mapping[str, Any]) -> Ca
             else float.fromhex(value)
             for name, value in start["scalars"].items()
         },
-        tuple(steps),
+        tuple(read_steps(content["steps"], hyperparameters["learning_rate"], shapes)),
         float.fromhex(content["condition"]),
     )
+
+
+def read_steps(
+    content: Iterable[Mapping[str, Any]], rate: float, shapes: Mapping[str, tuple[int, ...]]
+) -> Iterator[Step]:
+    """Steps from their JSON. The rate is the first one's, and that of each until a step has another."""
+    for step in content:
+        rate = float.fromhex(step["learning_rate"]) if "learning_rate" in step else rate
+        yield Step(
+            rate,
+            {
+                name: None if texts is None else exact(texts, shapes[name]).high
+                for name, texts in step["gradients"].items()
+            },
+            {name: exact(texts, shapes[name]) for name, texts in step["parameters"].items()},
+            read_slots(step["slots"], shapes) if "slots" in step else None,
+            read_scalars(step["scalars"]) if "scalars" in step else None,
+        )
 
 
 def read_slots(content: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, dict[str, Exact]]:

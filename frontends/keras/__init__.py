@@ -25,7 +25,10 @@ parameters do, not in every call. And Keras's `LossScaleOptimizer` does not save
 
 from __future__ import annotations
 
-from keras.optimizers import LossScaleOptimizer, Optimizer, serialize
+from ..needed import needed
+
+with needed("keras"):
+    from keras.optimizers import LossScaleOptimizer, Optimizer, serialize
 
 from . import classes, schedules
 from .classes import *

@@ -159,7 +159,7 @@ class KerasAdapter(keras.optimizers.Optimizer):
         self._check_chosen(variables)
         plainly = [variable for variable in variables if not _is_overwritten(variable)]
         before = len(self._variables)
-        link = Link(self.core, plainly, self._made)
+        link = Link(self.core, plainly, self._made, self._iterations)
         overwritten = len(plainly) != len(variables)
         set_untracked(self, "_overwritten", overwritten)
         set_untracked(self, "_link", link)
@@ -262,7 +262,7 @@ class KerasAdapter(keras.optimizers.Optimizer):
         step = self._link.step_in_place if in_place else self._link.step_on_values
         own = type(self).update_step is not KerasAdapter.update_step
         with self._link.obeying(self.update_step) if own else _AS_IT_IS:
-            step(grads, places, self._iterations, rate)
+            step(grads, places, rate)
 
     _apply_outside = outside_of_compiler(_apply)
 
@@ -371,7 +371,7 @@ class KerasAdapter(keras.optimizers.Optimizer):
         if not self.built:
             raise ValueError(f"Optimizer {self.name!r} is not built: call build(variables) first.")
         self._check_model([variable])
-        self._link.update_one(plain(gradient), variable, plain(learning_rate), self._iterations)
+        self._link.update_one(plain(gradient), variable, plain(learning_rate))
 
     # ---------------------------------------------------------------- learning rate
 

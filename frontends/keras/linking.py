@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
-import functools
 import operator
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
 
 import keras
 
@@ -16,6 +15,7 @@ from ...backends.interruptions import Undisturbed
 from ...optimizers import Optimizer
 from ...optimizers.core.cells import NamedCell
 from ...optimizers.core.prepared import make
+from ..pairing import Numbers, Pairing, columns_of, same
 from .internals import LentScope, get_stateless_scope, held_in_scope
 from .schedules import plain
 
@@ -26,40 +26,26 @@ Make = Callable[[NamedCell, Any, "keras.Variable | None"], keras.Variable]
 _item = operator.methodcaller("item")
 
 
-class _Slot(NamedTuple):
-    """An array of the core's state, and the Keras Variable that holds it."""
+class NumberVariables:
+    """Containers of numbers: Keras Variables on torch (see `frontends.pairing`).
 
-    cell: Variable
-    variable: keras.Variable
+    Args:
+        variables: of one number each.
+    """
 
+    def __init__(self, variables: Sequence[keras.Variable]) -> None:
+        self._variables = list(variables)
 
-class _Number:
-    """A number that the core keeps on the host in double precision, and the Keras Variable that holds it too."""
+    def held(self) -> list[Any]:
+        """See `Containers`."""
+        return [variable.value.item() for variable in self._variables]
 
-    __slots__ = ("_seen", "cell", "variable")
-
-    def __init__(self, cell: Variable, variable: keras.Variable) -> None:
-        self.cell, self.variable = cell, variable
-        self._seen: Any = None
-
-    def pull(self) -> None:
-        """Take over what somebody else has written to the Keras Variable, such as what was loaded."""
-        held = self.variable.value.item()
-        if held != self._seen:
-            self.cell.array = held
-
-    def pushing(self, numbers: dict[int, Any]) -> list[functools.partial[Any]]:
-        """What writes to the Keras Variable what the core counted, as calls.
-
-        Args:
-            numbers: what a step changes, by the identities of cells.
-        """
-        tensor = self.variable.value
-        return [
-            functools.partial(tensor.fill_, numbers.get(id(self.cell), self.cell.array)),
-            # As it can hold that; read when it does.
-            functools.partial(collections.deque, map(setattr, [self], ["_seen"], map(_item, [tensor])), 0),
-        ]
+    def writing(self, values: Sequence[Any], places: Sequence[int] | None) -> tuple[list[partial[Any]], Iterable[Any]]:
+        """See `Containers`."""
+        tensors = [variable.value for variable in self._variables]
+        calls = [partial(tensor.fill_, value) for tensor, value in zip(tensors, values, strict=True)]
+        # As they can hold that; read when they do.
+        return calls, map(list, (map(_item, tensors),))
 
 
 class Link:
@@ -69,10 +55,17 @@ class Link:
         core: an unbuilt core optimizer.
         variables: the model's Variables that it shall be built for.
         make: gives a Keras Variable for each cell of its state.
+        iterations: the Keras Variable that counts the calls.
+
+    Attributes:
+        core, variables: as given.
+        made: the Keras Variable of each cell.
     """
 
-    def __init__(self, core: Optimizer, variables: Sequence[keras.Variable], make: Make) -> None:
-        self.core = core
+    def __init__(
+        self, core: Optimizer, variables: Sequence[keras.Variable], make: Make, iterations: keras.Variable
+    ) -> None:
+        self.core, self._iterations = core, iterations
         self.variables = list(variables)
         values = [variable.value for variable in variables]
         cells = [
@@ -85,19 +78,19 @@ class Link:
         with BuildScope(zip(cells, values, strict=True)) as scope:
             core.build(cells)
         self.made: dict[Variable, keras.Variable] = {}
-        self._slots: list[_Slot] = []
-        self._numbers: list[_Number] = []
         for named in core.named_cells():
             initial = scope.get(named.cell)
             reference = None if named.position is None else self.variables[named.position]
-            variable = self.made[named.cell] = make(named, initial, reference)
+            self.made[named.cell] = make(named, initial, reference)
             if named.cell.backend is HOST:
                 named.cell.array = initial
-                self._numbers.append(_Number(named.cell, variable))
-            else:
-                self._slots.append(_Slot(named.cell, variable))
-        self._shared: list[Any] = []
-        self._owners: list[keras.Variable] = []
+        columns = columns_of(core)
+        numbers = [([core.cells.iterations], [iterations])]
+        numbers += [(each.cells, [self.made[cell] for cell in each.cells]) for each in columns if each.on_host]
+        self._pairing = Pairing([Numbers(cells, NumberVariables(own)) for cells, own in numbers], [])
+        slots = [cell for each in columns if not each.on_host for cell in each.cells]
+        self._arrays = [*core.cells.parameters, *slots]
+        self._owners = [*self.variables, *(self.made[cell] for cell in slots)]
         self._places = {id(variable): position for position, variable in enumerate(self.variables)}
         self._seen: list[Any] | None = None
 
@@ -134,7 +127,7 @@ class Link:
             attributes["jit_compile"] = before
             del attributes["update_step"]
 
-    def update_one(self, gradient: Any, variable: keras.Variable, rate: Any, iterations: keras.Variable) -> None:
+    def update_one(self, gradient: Any, variable: keras.Variable, rate: Any) -> None:
         """The core's own rule for one variable: inside of a step for a subclass that overrides it, or by itself."""
         core, position = self.core, self._places[id(variable)]
         pairs, rule = self._pairs_at(position), type(core).update_step
@@ -147,8 +140,8 @@ class Link:
                 self._seen[number] = cell.value
             return
         values = [(cell, plain(own)) for cell, own in pairs]
-        values += [(number.cell, plain(number.variable)) for number in self._numbers]
-        values.append((core.cells.iterations, plain(iterations)))
+        values += [(cell, plain(own)) for cell, own in self.made.items() if cell.backend is HOST]
+        values.append((core.cells.iterations, plain(self._iterations)))
         with contextlib.ExitStack() as stack:
             stack.enter_context(core.cells.parameters[position].backend.arithmetic())
             scope_of_step = stack.enter_context(
@@ -179,73 +172,49 @@ class Link:
 
     # ---------------------------------------------------------------- steps in place
 
-    def step_in_place(
-        self, gradients: Sequence[Any], positions: Sequence[int] | None, iterations: keras.Variable, rate: Any
-    ) -> None:
+    def step_in_place(self, gradients: Sequence[Any], positions: Sequence[int] | None, rate: Any) -> None:
         """One step on tensors that change in place.
 
         Args:
             gradients: one for each position.
             positions: of the variables in the order of the gradients. None is all, in their order.
-            iterations: counts the calls.
             rate: the Keras Variable of the rate, or None if the core has a schedule.
         """
         core = self.core
         self._follow_constraints()
         held = [variable._value for variable in self._owners]
-        if not self._shared or not all(map(operator.is_, held, self._shared)):
-            self._share()
-        count = iterations.value
-        core.cells.iterations.array = count.item()
+        if not self._pairing.holds(held):
+            held = [variable.value for variable in self._owners]
+            for cell, tensor in zip(self._arrays, held, strict=True):
+                cell.array = tensor
+            self._pairing.objects = held
+        self._pairing.read()
         if rate is not None:
+            # Which no step writes.
             core.cells.rate.array = rate.value.item()
-        for number in self._numbers:
-            number.pull()
         step = core.prepared(gradients, None if positions is None else [core.cells.parameters[at] for at in positions])
         if step is not None:
-            make([step], [lambda numbers: self._writing(numbers, count)])
-
-    def _writing(self, numbers: dict[int, Any], count: Any) -> list[functools.partial[Any]]:
-        """What writes the numbers that a step changes to the Keras Variables."""
-        cell = self.core.cells.iterations
-        calls = [functools.partial(count.fill_, numbers.get(id(cell), cell.array))]
-        return calls + [call for number in self._numbers for call in number.pushing(numbers)]
+            make([step], [self._pairing.writing])
 
     def _follow_constraints(self) -> None:
         """Let the core's cells have the constraints that the Keras Variables have now."""
         now = [variable.constraint for variable in self.variables]
-        if not all(map(operator.is_, now, self._constraints)):
+        if not same(now, self._constraints):
             for cell, constraint in zip(self.core.cells.parameters, now, strict=True):
                 cell.constraint = constraint
             self._constraints = now
 
-    def _share(self) -> None:
-        """Let the core's cells hold the tensors of the Keras Variables."""
-        pairs = [*zip(self.core.cells.parameters, self.variables, strict=True), *self._slots]
-        self._owners = [variable for _, variable in pairs]
-        self._shared = [variable.value for variable in self._owners]
-        for (cell, _), tensor in zip(pairs, self._shared, strict=True):
-            cell.array = tensor
-
     # ---------------------------------------------------------------- pure steps
 
-    def step_on_values(
-        self, gradients: Sequence[Any], positions: Sequence[int] | None, iterations: keras.Variable, rate: Any
-    ) -> None:
+    def step_on_values(self, gradients: Sequence[Any], positions: Sequence[int] | None, rate: Any) -> None:
         """One step on what the Keras Variables hold now, traced values included; they are given new ones.
 
         Args:
-            gradients, positions, iterations, rate: as in `step_in_place`.
+            gradients, positions, rate: as in `step_in_place`.
         """
         self._follow_constraints()
-        aligned: list[Any] = [None] * len(self.variables)
-        for position, gradient in zip(positions or range(len(gradients)), gradients, strict=True):
-            if aligned[position] is not None:
-                path = self.variables[position].path
-                raise ValueError(f"Variable {path!r} was given twice in one step: add up its gradients.")
-            # It may be a NumPy array or, on JAX, a sparse one.
-            aligned[position] = keras.ops.convert_to_tensor(gradient, sparse=False)
-        own = [iterations, *([] if rate is None else [rate])]
+        aligned = self._aligned(gradients, positions)
+        own = [self._iterations, *([] if rate is None else [rate])]
         state = [*own, *(self.made[named.cell] for named in self.core.named_cells())]
         values = [self._value_at(position) for position in range(len(self.variables))]
         changed, after = self.core.stateless_apply([plain(variable) for variable in state], aligned, values)
@@ -265,6 +234,17 @@ class Link:
             guard.hold()
             for variable, value in changes:
                 variable.assign(value)
+
+    def _aligned(self, gradients: Sequence[Any], positions: Sequence[int] | None) -> list[Any]:
+        """For each variable its gradient, or None."""
+        aligned: list[Any] = [None] * len(self.variables)
+        for position, gradient in zip(positions or range(len(gradients)), gradients, strict=True):
+            if aligned[position] is not None:
+                path = self.variables[position].path
+                raise ValueError(f"Variable {path!r} was given twice in one step: add up its gradients.")
+            # It may be a NumPy array or, on JAX, a sparse one.
+            aligned[position] = keras.ops.convert_to_tensor(gradient, sparse=False)
+        return aligned
 
     def _value_at(self, position: int) -> Any:
         """The value of a variable, or what stands for it where a layer is frozen and its values are not given."""

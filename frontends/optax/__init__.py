@@ -12,8 +12,14 @@ and negative rates, which optax takes, are refused.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from ..needed import needed
+
+with needed("optax"):
+    importlib.import_module("optax")
 
 from .optimizer import TransformationOptimizer, to_optimizer
 from .table import ROWS, function_of

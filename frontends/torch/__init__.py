@@ -26,8 +26,11 @@ on meanwhile begins then. Loading copies.
 
 from __future__ import annotations
 
-from torch import optim
-from torch.optim import Optimizer, lr_scheduler, swa_utils
+from ..needed import needed
+
+with needed("torch"):
+    from torch import optim
+    from torch.optim import Optimizer, lr_scheduler, swa_utils
 
 from . import classes
 from .classes import *

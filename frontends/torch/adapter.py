@@ -20,6 +20,7 @@ from ...optimizers.core.declaring import declaring
 from ...optimizers.core.fused.joint import lanes_of
 from ...optimizers.core.fused.lane import Lane
 from ...optimizers.core.prepared import Beside, Prepared, make
+from ..pairing import same
 from .asking import asks_for_state
 from .engine import Engine, Inputs
 from .keys import check_keys, stand_in_groups
@@ -238,7 +239,7 @@ class TorchAdapter(torch.optim.Optimizer):
         self.__dict__.pop("_repeat", None)
         lanes = lanes_of([engine.rule for _, engine, _, _ in ready]) if before else []
         tried = self.__dict__.get("_tried")
-        if not lanes or None in lanes or not _same(lanes, before) or (tried is not None and _same(lanes, tried)):
+        if not lanes or None in lanes or not same(lanes, before) or (tried is not None and same(lanes, tried)):
             return
         self._tried: list[Lane | None] = lanes
         with contextlib.suppress(LookupError):
@@ -423,10 +424,6 @@ class TorchAdapter(torch.optim.Optimizer):
 
 
 stand_in_groups(TorchAdapter)
-
-
-def _same(some: Sequence[Any], others: Sequence[Any]) -> bool:
-    return len(some) == len(others) and all(map(operator.is_, some, others))
 
 
 def _check_flags(values: dict[str, Any], row: TorchRow) -> None:

@@ -17,9 +17,10 @@ from ...optimizers.core.hyperparameters import exchange
 from ...optimizers.core.insertion import Insertion
 from ...optimizers.core.optimizer import Optimizer
 from ...optimizers.core.prepared import Alone, Beside, Prepared
+from ..pairing import Numbers, Pairing
 from .keys import name_at
 from .linking import Linker, real_view
-from .scalars import Scalars, merged
+from .number_tensors import NumberTensors, merged
 from .table import TorchRow
 
 _dtype_of = operator.attrgetter("dtype")
@@ -70,13 +71,12 @@ class Engine:
                 "If capturable=True, params and state_steps must be on supported devices, and a parameter is on the CPU"
             )
         linker = self._linker(group, self._parameters, self._own, before)
-        self._rule, self._scalars = linker.link()
-        self._take_stock(linker)
+        self._rule, numbers = linker.link()
+        self._take_stock(linker, numbers)
         # The group's copy of the rate that a schedule of the core gives.
         self._shown: float | None = None
         if self._rule.learning_rate_schedule is not None:
-            for scalars in self._scalars:
-                scalars.read()
+            self._pairing.read()
             self._shown = float(self._rule.learning_rate)
         self.keys_read = [*row.hyperparameters, *(key for key in ("differentiable", "capturable") if key in group)]
         self.read = operator.itemgetter(*self.keys_read)
@@ -113,18 +113,20 @@ class Engine:
             known,
         )
 
-    def _take_stock(self, linker: Linker) -> None:
+    def _take_stock(self, linker: Linker, numbers: Sequence[Numbers[NumberTensors]]) -> None:
         """Remember what was linked, to see whether it still is what it was."""
         self._keys, self._all_alike = linker.keys(), linker.all_alike()
         self._linked: list[torch.Tensor] = []
         self.entries: list[Any] = []
         self._remember_entries(linker.entries)
-        self._tensors: list[Any] = []
         self._complex: list[torch.Tensor] = []
         self._numbers_unknown = False
-        self._note(linker.parameters, self.contents(), self._scalars)
+        self._pairing: Pairing[NumberTensors] = Pairing(numbers, self.contents())
+        self._note(linker.parameters, self._pairing.objects, numbers)
 
-    def _note(self, parameters: Sequence[torch.Tensor], tensors: Sequence[Any], numbers: Sequence[Scalars]) -> None:
+    def _note(
+        self, parameters: Sequence[torch.Tensor], tensors: Sequence[Any], numbers: Sequence[Numbers[NumberTensors]]
+    ) -> None:
         """Remember what belongs to parameters that were linked, behind what is remembered."""
         self._cells = self._rule.cells.parameters
         # The core has other lists now.
@@ -132,10 +134,10 @@ class Engine:
         self._some_cells: dict[tuple[int, ...], list[Variable]] = {}
         self._entries: object = None
         self._linked += parameters
-        self._tensors += tensors
         # Stand-ins for tensors, such as those of FakeTensorMode, have no values.
-        for scalars in numbers:
-            if set(map(type, scalars.tensors)) != {torch.Tensor} and any(map(is_fake, scalars.tensors)):
+        for each in numbers:
+            own = each.containers.tensors
+            if set(map(type, own)) != {torch.Tensor} and any(map(is_fake, own)):
                 self._numbers_unknown = True
         # Of these the core has views, which stay where they are when a tensor is given other memory.
         if any([dtype.is_complex for dtype in set(map(_dtype_of, parameters))]):
@@ -169,10 +171,10 @@ class Engine:
         self._state = state
         dtypes = [cell.dtype_name for cells in self._rule.cells.grouped for cell in cells]
         linker = self._linker(group, self._parameters, self._own, before, self._rule)
-        self._scalars = linker.link()[1]
+        numbers = linker.link()[1]
         if [cell.dtype_name for cells in self._rule.cells.grouped for cell in cells] != dtypes:
             self._rule.forget_plan()
-        self._take_stock(linker)
+        self._take_stock(linker, numbers)
         return self.follow(group)
 
     def grow(self, group: dict[str, Any], state: Any, present: Sequence[int], entries: object) -> bool:
@@ -199,19 +201,20 @@ class Engine:
             return False
         # All is as it was, but that these have no state yet: a part of its own, which then becomes one of the whole.
         linker = self._linker(group, parameters, further, group)
-        part, scalars = linker.link()
+        part, numbers = linker.link()
         insertion = Insertion(self._own, further)
         try:
-            both = [merged(one, another, insertion) for one, another in zip(self._scalars, scalars, strict=True)]
+            both = [merged(one, another, insertion) for one, another in zip(self.numbers, numbers, strict=True)]
             self._rule.take_in(part, insertion)
         except (LookupError, ValueError):
             return False
-        self._scalars = both
         self._arrange(insertion.numbers, insertion.places(self._place))
         # Of nothing else than the class's own keys.
         entries = [entry for entry in linker.entries if entry]
         self.entries = [*self.entries, *entries]
-        self._note(parameters, self._contents_of(entries), scalars)
+        tensors = self._contents_of(entries)
+        self._pairing = Pairing(both, [*self._pairing.objects, *tensors])
+        self._note(parameters, tensors, numbers)
         return True
 
     def further(self, present: Sequence[int]) -> list[int]:
@@ -241,10 +244,9 @@ class Engine:
             self._entries = entries
             self._remember_entries(map(self._state.get, self._linked))
         try:
-            tensors = self.contents()
+            if not self._pairing.holds(self.contents()):
+                return False
         except KeyError:
-            return False
-        if len(tensors) != len(self._tensors) or not all(map(operator.is_, tensors, self._tensors)):
             return False
         if self._complex and [tensor.data_ptr() for tensor in self._complex] != self._addresses:
             return False
@@ -341,7 +343,7 @@ class Engine:
         if self.needs_tensors(group):
             return None
         if self._rule.rate_follows_steps:
-            self.read_numbers()
+            self._pairing.read()
         return self._rule.rate_at(self._rule.cells.iterations.array, self._rule.cells.rate.array)
 
     def prepared(
@@ -360,7 +362,7 @@ class Engine:
         gradients, places = self._prepared(gradients, present)
         # All of them, in their order, need not be named.
         some = None if isinstance(places, range) else tuple(places)
-        self.read_numbers()
+        self._pairing.read()
         step = self._rule.prepared(gradients, None if some is None else self._cells_at(some), rate)
         if step is None:
             return None
@@ -382,7 +384,7 @@ class Engine:
         self, numbers: dict[int, Any], places: Sequence[int] | None, group: dict[str, Any], shown: float | None
     ) -> list[functools.partial[Any]]:
         """What writes the numbers that a step changes, and shows the rate of the next."""
-        calls = [call for scalars in self._scalars for call in scalars.writing(scalars.after(numbers), places)]
+        calls = self._pairing.writing(numbers, places)
         if shown is not None:
             calls.append(functools.partial(operator.setitem, group, "lr", shown))
             calls.append(functools.partial(setattr, self, "_shown", shown))
@@ -395,9 +397,9 @@ class Engine:
         return self._rule
 
     @property
-    def numbers(self) -> list[Scalars]:
+    def numbers(self) -> list[Numbers[NumberTensors]]:
         """Those that stand in the state."""
-        return self._scalars
+        return self._pairing.numbers
 
     def is_plain(self, group: Mapping[str, Any], present: Sequence[int]) -> bool:
         """Whether a step is one of the core on the gradients as they are, and changes nothing in the group."""
@@ -407,11 +409,6 @@ class Engine:
             and not (self._repeated or self._complex)
             and not self.needs_tensors(group)
         )
-
-    def read_numbers(self) -> None:
-        """Take numbers of the state into the core."""
-        for scalars in self._scalars:
-            scalars.read()
 
     def _prepared(
         self, gradients: Sequence[torch.Tensor], present: Sequence[int]
@@ -462,8 +459,9 @@ class Engine:
         for place, gradient in zip(places, gradients, strict=True):
             aligned[place] = gradient
         stored: dict[int, list[torch.Tensor]] = {}
-        for cell, tensor in (pair for scalars in self._scalars for pair in scalars.pairs()):
-            stored.setdefault(id(cell), []).append(tensor)
+        for each in self.numbers:
+            for cell, tensor in zip(each.cells, each.containers.tensors, strict=True):
+                stored.setdefault(id(cell), []).append(tensor)
         held = [stored.get(id(cell), [cell.array]) for cell in cells]
         if self._row.iterations is None:
             # Nothing depends on the number of calls where it is not stored.

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ...backends import FLOATING, HOST, Variable, backend_of, describe
+from ...backends import FLOATING, Variable, backend_of, describe
 from ...optimizers import Optimizer
-from .scalars import Scalars, are_plain, floats, new_scalars
+from ..pairing import Column, Numbers, columns_of
+from .number_tensors import NumberTensors, are_plain, floats, new_number_tensors
 from .table import TorchRow
 
 Initial = dict[tuple[str, "int | None"], Any]
@@ -20,33 +21,23 @@ _dtype_of = operator.attrgetter("dtype")
 _TRAINABLE = {getattr(torch, name) for name in FLOATING}
 
 
-class _Column(NamedTuple):
-    """The cells of one name, which stand under one key in the state.
+class _Kept(NamedTuple):
+    """Cells that stand under one key in the state: one that all share, with every parameter.
 
     Attributes:
-        name: of the cells.
         key: in the state, or None if they are not stored.
-        cells: one for each place, or a single one that all parameters share.
-        places: of their parameters among those that are linked.
-        shared: whether it is a single one. It is stored with every parameter.
+        column: the cells.
     """
 
-    name: str
     key: str | None
-    cells: list[Variable]
-    places: Sequence[int]
-    shared: bool
-
-    @property
-    def on_host(self) -> bool:
-        """Whether they hold numbers."""
-        return self.cells[0].backend is HOST
+    column: Column
 
     def initial(self, fresh: Initial | None) -> list[Any]:
         """What each cell holds in the beginning: what it was built with, or another core's."""
+        name, cells, places, shared = self.column
         if fresh is None:
-            return [cell.array for cell in self.cells]
-        return [fresh.get((self.name, place), 0) for place in ([None] if self.shared else self.places)]
+            return [cell.array for cell in cells]
+        return [fresh.get((name, place), 0) for place in ([None] if shared else places)]
 
 
 def real_view(array: torch.Tensor) -> torch.Tensor:
@@ -134,9 +125,9 @@ class Linker:
         self._made: list[dict[str, Any]] = [{} for _ in parameters]
         # Others may keep keys of their own there.
         self._begun = [not row.own_keys.isdisjoint(entry) if entry else False for entry in self._stored]
-        self._columns: list[_Column] = []
+        self._kept: list[_Kept] = []
 
-    def link(self) -> tuple[Optimizer, list[Scalars]]:
+    def link(self) -> tuple[Optimizer, list[Numbers[NumberTensors]]]:
         """The built core, and its numbers paired with the state's.
 
         Raises:
@@ -148,14 +139,14 @@ class Linker:
         if not torch.is_grad_enabled():
             self._refuse_unwritable()
         rule, fresh = self._build()
-        scalars = self._link_numbers(rule, fresh)
+        numbers = self._link_numbers(rule, fresh)
         self._link_arrays(fresh)
         for place, (entry, made) in enumerate(zip(self.entries, self._made, strict=True)):
             if made and entry is None:
                 self._state[self.parameters[place]] = self.entries[place] = made
             elif made:
                 entry.update(made)
-        return rule, scalars
+        return rule, numbers
 
     def keys(self) -> set[str]:
         """The keys of all that was linked."""
@@ -195,7 +186,7 @@ class Linker:
                 on_shapes, rule = False, self._make()
         if not on_shapes:
             self._build_for(rule, self._views, everyone)
-        self._columns = self._columns_of(rule)
+        self._kept = [_Kept(self._row.state_key(column.name), column) for column in columns_of(rule)]
         self._refuse_foreign()
         self._refuse_lacking()
         if not on_shapes:
@@ -214,31 +205,13 @@ class Linker:
     def _build_for(self, rule: Optimizer, arrays: Sequence[torch.Tensor], places: Sequence[int]) -> None:
         rule.build(Variable.all_over(arrays, [self._names[place] for place in places]))
 
-    def _columns_of(self, rule: Optimizer) -> list[_Column]:
-        """What is to be linked, in the order in which it was made."""
-        columns: dict[Any, tuple[list[Variable], list[int]]] = {}
-        for cell, name, position in rule.named_cells():
-            kind = name, position is None, cell.backend is HOST
-            if kind not in columns:
-                columns[kind] = [], []
-            cells, places = columns[kind]
-            cells.append(cell)
-            if position is not None:
-                places.append(position)
-        everyone = range(len(self._views))
-        return [
-            _Column(name, self._row.state_key(name), cells, everyone if shared else places, shared)
-            for (name, shared, _), (cells, places) in columns.items()
-        ]
-
     def _missing(self) -> list[tuple[str, int]]:
         """The keys that the rule needs and the state has not, each with a parameter that it is missing for."""
         missing, everywhere = [], [] if self._row.iterations is None else [self._row.iterations]
-        for column in self._columns:
-            if column.key is not None and column.shared:
-                everywhere.append(column.key)
-            elif column.key is not None:
-                key = column.key
+        for key, column in self._kept:
+            if key is not None and column.shared:
+                everywhere.append(key)
+            elif key is not None:
                 missing += [(key, place) for place in column.places if key not in self._stored[place]]
         # What a whole step shares is stored with every parameter.
         begun = [place for place, begun in enumerate(self._begun) if begun] or [0]
@@ -249,7 +222,7 @@ class Linker:
         """Raise if what stands in the place of a slot is no tensor of numbers, or in that of a number is none."""
         if not any(self._begun):
             return
-        pieces = [(column.key, column.places, column.on_host, column.cells[0].dtype_name) for column in self._columns]
+        pieces = [(key, column.places, column.on_host, column.cells[0].dtype_name) for key, column in self._kept]
         for key, places, on_host, dtype in [*pieces, (self._row.iterations, range(len(self._stored)), True, "")]:
             values = [] if key is None else [self._stored[place].get(key) for place in places]
             if (are_plain if on_host else _are_slots)(values):
@@ -280,19 +253,19 @@ class Linker:
 
     def _link_arrays(self, fresh: Initial | None) -> None:
         complex_ones = any([parameter.is_complex() for parameter in self.parameters])
-        for column in self._columns:
-            key = column.key
-            if column.on_host or key is None:
+        for kept in self._kept:
+            key, (_, cells, places, shared) = kept
+            if kept.column.on_host or key is None:
                 continue
-            if column.shared:
+            if shared:
                 # What a whole step shares is one tensor in the state of every parameter.
                 stored = next((entry[key] for entry in self._stored if key in entry), None)
-                array = column.initial(fresh)[0] if stored is None else stored
-                self._hold(column.cells[0], array, key, 0)
+                array = kept.initial(fresh)[0] if stored is None else stored
+                self._hold(cells[0], array, key, 0)
                 for made in self._made:
                     made[key] = array
                 continue
-            for cell, place, initial in zip(column.cells, column.places, column.initial(fresh), strict=True):
+            for cell, place, initial in zip(cells, places, kept.initial(fresh), strict=True):
                 array = self._stored[place].get(key)
                 if array is None:
                     array = initial
@@ -324,42 +297,47 @@ class Linker:
 
     # ---------------------------------------------------------------- numbers
 
-    def _link_numbers(self, rule: Optimizer, fresh: Initial | None) -> list[Scalars]:
-        numbers = [column for column in self._columns if column.on_host]
-        shared = [column for column in numbers if column.shared]
+    def _link_numbers(self, rule: Optimizer, fresh: Initial | None) -> list[Numbers[NumberTensors]]:
+        numbers = [kept for kept in self._kept if kept.column.on_host]
+        shared = [kept for kept in numbers if kept.column.shared]
         if self._row.iterations is not None:
             everyone = range(len(self._views))
             key = self._row.iterations
-            shared.insert(0, _Column(key, key, [rule.cells.iterations], everyone, True))
-        taken = {column.name for column in shared}
-        own = [column for column in numbers if column.name not in taken]
-        for column in own:
-            if column.key is None:
+            shared.insert(0, _Kept(key, Column(key, [rule.cells.iterations], everyone, True)))
+        taken = {kept.column.name for kept in shared}
+        own = [kept for kept in numbers if kept.column.name not in taken]
+        for key_or_none, column in own:
+            if key_or_none is None:
                 # Not stored: a parameter that has begun has made a step.
                 for cell, place in zip(column.cells, column.places, strict=True):
                     cell.array = int(self._begun[place])
-        return [self._paired(column, fresh) for column in (*own, *shared) if column.key is not None or column.shared]
+        return [self._paired(kept, fresh) for kept in (*own, *shared) if kept.key is not None or kept.column.shared]
 
-    def _paired(self, column: _Column, fresh: Initial | None) -> Scalars:
+    def _paired(self, kept: _Kept, fresh: Initial | None) -> Numbers[NumberTensors]:
         """One number of each parameter, with its tensors; those that are missing are made."""
-        key, places = column.key, column.places
+        key, (_, cells, places, shared) = kept
         assert key is not None
         values: list[Any] = [self._stored[place].get(key) for place in places]
         new = [number for number, value in enumerate(values) if not isinstance(value, torch.Tensor)]
         if new:
-            # What all share goes on for a new parameter; a number of its own begins.
-            begin = column.initial(fresh)
-            if column.shared:
-                begin = [next((value for value in values if value is not None), begin[0])] * len(values)
-            for number in new:
-                if values[number] is None:
-                    values[number] = begin[number]
-            count = isinstance(column.cells[0].array, int)
-            devices = [self.parameters[places[number]].device for number in new] if self._capturable else None
-            dtype = torch.float32 if self._capturable else step_dtype() if count else torch.float64
-            made = new_scalars(floats([values[number] for number in new]), dtype, devices)
+            made = self._made_for(kept, new, values, fresh)
             for number, value in zip(new, made, strict=True):
                 values[number] = value
         for place, value in zip(places, values, strict=True):
             self._made[place][key] = value
-        return Scalars(column.cells * len(places) if column.shared else column.cells, values)
+        return Numbers(cells * len(places) if shared else cells, NumberTensors(values))
+
+    def _made_for(
+        self, kept: _Kept, new: Sequence[int], values: Sequence[Any], fresh: Initial | None
+    ) -> list[torch.Tensor]:
+        """New tensors in the places of some values, of which each is a number that is stored as such or None."""
+        begin = kept.initial(fresh)
+        if kept.column.shared:
+            # What all share goes on for a new parameter; a number of its own begins.
+            begin = [next((value for value in values if value is not None), begin[0])] * len(values)
+        numbers = floats([begin[number] if values[number] is None else values[number] for number in new])
+        if self._capturable:
+            devices = [self.parameters[kept.column.places[number]].device for number in new]
+            return new_number_tensors(numbers, torch.float32, devices)
+        counts = isinstance(kept.column.cells[0].array, int)
+        return new_number_tensors(numbers, step_dtype() if counts else torch.float64, None)

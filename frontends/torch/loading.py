@@ -11,7 +11,7 @@ import torch
 
 from ...backends import backend_of, compute_dtype, describe
 from .linking import may_be_number, real_view, step_dtype
-from .scalars import are_plain, floats, new_scalars
+from .number_tensors import are_plain, floats, new_number_tensors
 from .table import TorchRow
 
 Groups = Sequence[Mapping[str, Any]]
@@ -209,5 +209,5 @@ def _fit_numbers(key: str, numbers: Sequence[_Number], group: Mapping[str, Any])
     kept = [value.dtype for value in values if isinstance(value, torch.Tensor)]
     devices = [each.parameter.device for each in numbers] if group.get("capturable") else None
     dtype = torch.float32 if devices else kept[0] if kept else step_dtype()
-    for each, new in zip(numbers, new_scalars(floats(values), dtype, devices), strict=True):
+    for each, new in zip(numbers, new_number_tensors(floats(values), dtype, devices), strict=True):
         each.entry[key] = new

@@ -13,7 +13,7 @@ from ...backends.kernels.lists import comparable, same_objects
 from ...optimizers.core.fused.joint import Joint
 from .asking import asks_for_state
 from .engine import Engine, alike
-from .scalars import joined
+from .number_tensors import joined
 
 _parameters_of = operator.itemgetter("params")
 _gradient_of = operator.attrgetter("grad")
@@ -51,7 +51,7 @@ class Repeat:
         self._numbers = engines[0].numbers if len(engines) == 1 else joined([engine.numbers for engine in engines])
         # For each of these numbers its place among those that a step counts up; None if it does none of them.
         counted = {id(cell): place for place, cell in enumerate(self._joint.counted)}
-        self._counted = [_places(counted, scalars.cells) for scalars in self._numbers]
+        self._counted = [_places(counted, numbers.cells) for numbers in self._numbers]
         self._state = state
         self._groups = [groups[index] for index, _, _, _ in ready]
         self._lengths = list(map(len, [*groups, *map(_parameters_of, groups)]))
@@ -116,8 +116,8 @@ class Repeat:
         if self._absent and any([gradient is not None for gradient in map(_gradient_of, self._absent)]):
             return False
         gradients = list(map(_gradient_of, self._present))
-        for scalars in self._numbers:
-            scalars.read()
+        for numbers in self._numbers:
+            numbers.read()
         # Hundreds of optimizers of one parameter are out of the processor's reach: what is not touched costs nothing.
         changed: list[int] = []
         renumbered: list[int] = []
@@ -129,8 +129,8 @@ class Repeat:
         if step is None:
             return False
         calls: list[Any] = []
-        for scalars, places in zip(self._numbers, self._counted, strict=True):
-            calls += scalars.writing(scalars.after({}) if places is None else places(step.after))
+        for numbers, places in zip(self._numbers, self._counted, strict=True):
+            calls += numbers.writing(numbers.after({}) if places is None else places(step.after))
         step.make(calls)
         for number in changed:
             self._engines[number].changed = False

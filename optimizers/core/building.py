@@ -45,6 +45,7 @@ class CellKeeper(Rule):
 
     slot_dtype: Any
     _excluded: list[Any]
+    _excluded_names: tuple[str, ...]
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -158,14 +159,18 @@ class CellKeeper(Rule):
         for _, nested in self.nested_optimizers():
             # An optimizer inside another counts the outer one's steps.
             nested.cells.iterations = self.cells.iterations
-        self._tell_window()
+        self._tell_inside()
         self._make_own_slots()
 
-    def _tell_window(self) -> None:
-        """Let optimizers inside this one know for how many calls it makes an update."""
+    def _tell_inside(self) -> None:
+        """Let optimizers inside this one know for how many calls it makes an update, and what does not decay."""
         for _, nested in self.nested_optimizers():
-            nested.cells.window = self.calls_each_update
-            nested._tell_window()
+            nested.cells.window, nested.cells.exclusions = self.calls_each_update, self._exclusions()
+            nested._tell_inside()
+
+    def _exclusions(self) -> list[tuple[list[Any], tuple[str, ...]]]:
+        """What does not decay, here and in what this is inside of: parameters, and expressions for names."""
+        return [(self._excluded, self._excluded_names), *self.cells.exclusions]
 
     @property
     def calls_each_update(self) -> int | None:

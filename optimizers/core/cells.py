@@ -35,6 +35,7 @@ class Cells:
         counts: for each parameter all counts of its own, those of optimizers inside included.
         slot_names: those of functional state, in order.
         window: of an optimizer inside another: for how many calls that one makes an update; None for each call.
+        exclusions: of an optimizer inside others: what these leave out of weight decay, parameters and names of each.
         places: of an optimizer inside another that has some of its parameters only: where each stands there.
         chosen: what had been excluded from weight decay when it was last seen that all of it exists.
         loaded: whether the parameters may be copies of those that the caller has, as after loading.
@@ -56,6 +57,7 @@ class Cells:
         self.counts: list[list[Variable]] = []
         self.slot_names: list[str] = []
         self.window: int | None = None
+        self.exclusions: list[tuple[list[Any], tuple[str, ...]]] = []
         self.places: list[int] | None = None
         self.loaded = False
         self.chosen: list[Any] = []

@@ -129,12 +129,6 @@ class MultiOptimizer(Optimizer):
             (self.owners[self.variable_index(each)], *self._owner_of(each).differences([each])) for each in variables
         ]
 
-    def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:
-        raise ValueError(
-            f"{type(self).__name__}: weight decay belongs to the rules: call exclude_from_weight_decay of the one in "
-            "question, or give these parameters a rule of their own."
-        )
-
     # ---------------------------------------------------------------- reading
 
     def plan(self, params: Any) -> Plan:

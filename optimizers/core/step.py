@@ -178,7 +178,7 @@ class UpdateRule(Relinked):
                 been done, they may be called, in the scopes of this. Default: each is called at once.
         """
         count = self.cells.iterations.value
-        self._tell_window()
+        self._tell_inside()
         if rate is None:
             rate = self.rate_at(count, self.cells.rate.value)
         every = self.gradient_accumulation_steps
@@ -498,9 +498,11 @@ class UpdateRule(Relinked):
     def _decays(self, variable: Variable) -> bool:
         if self.weight_decay is None or not in_use(self.weight_decay):
             return False
-        if any(excluded is variable or excluded is variable.array for excluded in self._excluded):
-            return False
-        return not any(re.search(expression, variable.name) for expression in self._excluded_names)
+        return not any(
+            any(each is variable or each is variable.array for each in excluded)
+            or any(re.search(expression, variable.name) for expression in names)
+            for excluded, names in self._exclusions()
+        )
 
 
 class _Gradients(Sequence[Array]):

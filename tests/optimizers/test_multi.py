@@ -205,6 +205,24 @@ def test_what_tells_parameters(pattern):
     }
 
 
+@pytest.mark.parametrize("later", [False, True])
+def test_exclusions_of_the_whole_hold_beside_those_of_rules(later):
+    def decayed(optimizer, cells):
+        optimizer.apply([np.zeros(shape, np.float32) for shape in SHAPES.values()], list(cells.values()))
+        return {name for name, cell in cells.items() if not np.array_equal(cell.numpy(), params[name])}
+
+    params = arrays(0)
+    rule = AdamW(0.5, weight_decay=0.5)
+    rule.exclude_from_weight_decay(var_names=["^a/kernel"])
+    optimizer, cells = MultiOptimizer({"kernel": rule}, AdamW(0.25, weight_decay=0.5)), named_cells("numpy", params)
+    if later:
+        assert decayed(optimizer, cells) == {"a/bias", "b/kernel", "b/bias"}
+        params = {name: cell.numpy().copy() for name, cell in cells.items()}
+    optimizer.exclude_from_weight_decay(var_names=["b/bias"])
+    assert decayed(optimizer, cells) == {"a/bias", "b/kernel"}
+    assert [row.parameter for row in optimizer.plan(params) if row.weight_decay is None] == ["a/kernel", "b/bias"]
+
+
 def test_hyperparameters_alone_change_the_default():
     default = AdamW(0.5, weight_decay=0.25)
     optimizer = MultiOptimizer({"bias$": {"weight_decay": None, "learning_rate": 0.125, "clipnorm": 1.0}}, default)
@@ -258,10 +276,6 @@ MISTAKES = {
     ),
     "weight decay": (
         lambda: MultiOptimizer({"a": SGD()}, weight_decay=0.1), ValueError, "`weight_decay` belongs to the rules",
-    ),
-    "exclusions": (
-        lambda: MultiOptimizer({"a": SGD()}).exclude_from_weight_decay(var_names=["bias"]), ValueError,
-        "weight decay belongs to the rules: call exclude_from_weight_decay of the one in question",
     ),
     "no default": (lambda: MultiOptimizer({"a": {"weight_decay": 0.1}}), ValueError, "need a `default`"),
     "no hyperparameter": (

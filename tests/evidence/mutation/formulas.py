@@ -30,9 +30,10 @@ SHARED = ("moving_average", "moving_average_of_squares", "_weights_of_average")
 """Functions of `ops` that are formulas, and belong to those in which they are called."""
 
 NOT_IN_VECTORS = frozenset({
-    "_accumulators", "_average", "_averages", "base_rate_at", "_excluded", "_excluded_names", "_explain", "rate_at",
-    "_schedule", "clip", "clipnorm", "clipvalue", "constraint", "decay", "divisor", "every", "factor",
-    "global_clipnorm", "gradient_accumulation_steps", "loss_scale_factor", "option", "use_ema",
+    "_accumulators", "_average", "_averages", "base_rate_at", "calls_each_update", "_excluded", "_excluded_names",
+    "_exclusions", "_explain", "rate_at", "_schedule", "_tell_inside", "clip", "clipnorm", "clipvalue", "constraint",
+    "decay", "divisor", "every", "factor", "global_clipnorm", "gradient_accumulation_steps", "loss_scale_factor",
+    "option", "use_ema",
 })  # fmt: skip
 """Features with tests of their own: a statement that names one of these is no part of a formula."""
 

@@ -1,29 +1,28 @@
-"""Numbers that the core keeps in double precision on the host and torch in 0-d tensors of its state."""
+"""Containers of numbers: the 0-d tensors in which torch keeps counts in its state (see `frontends.pairing`)."""
 
 from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy
 import torch
 
-from ...backends import Variable
 from ...optimizers.core.insertion import Insertion, inverse
+from ..pairing import Numbers
 
 # Calls of methods through `map` take half as long as in a loop, and this is done in every step.
 _data_ptr = torch.Tensor.data_ptr
-_held = operator.attrgetter("array")
 _is_neg = torch.Tensor.is_neg
 _is_on_cpu, _axes_of = operator.attrgetter("is_cpu"), operator.attrgetter("ndim")
 _dtype_of, _needs_gradient = operator.attrgetter("dtype"), operator.attrgetter("requires_grad")
 _READ_BY_NUMPY = frozenset((torch.float32, torch.float64, torch.int32, torch.int64))
 
 
-def new_scalars(
+def new_number_tensors(
     values: Sequence[float], dtype: torch.dtype, devices: Sequence[torch.device] | None
 ) -> list[torch.Tensor]:
     """0-d tensors, views of one buffer if they may lie on the CPU, so that one write changes them all.
@@ -52,27 +51,26 @@ class _Run(NamedTuple):
     view: Any
 
 
-class Scalars:
-    """One number for each parameter, in the core's cells and in tensors of the state.
+class NumberTensors:
+    """One number for each parameter, in tensors of the state.
 
     The tensors are what counts. They are read in each step, because anybody may write to them in any way: through
     `.data`, as NumPy arrays, from another process. Each is asked where it lies before memory is used that was known:
     that memory is kept alive, so what lies there now is what lay there, or looks at the same bytes.
 
     Args:
-        cells: of the core, one for each parameter, or the same one for all.
         tensors: of the state, one for each parameter.
+
+    Attributes:
+        tensors: as given.
     """
 
-    def __init__(self, cells: Sequence[Variable], tensors: Sequence[torch.Tensor]) -> None:
-        self._cells = list(cells)
-        self._tensors = list(tensors)
-        self.shared = len(cells) > 1 and cells[0] is cells[1]
-        self.counts = isinstance(cells[0].array, int)
+    def __init__(self, tensors: Sequence[torch.Tensor]) -> None:
+        self.tensors = list(tensors)
         # Nothing is looked at before it is needed: the tensors may lie on a device.
         self._asked: list[torch.Tensor] = []
         self._addresses: list[int] | None = None
-        self._runs: list[_Run] = []
+        self.runs: list[_Run] = []
         self._wholes: list[torch.Tensor] = []
         # For each parameter whose number is in a run, that run's view and the position in it, once some are written.
         self._where: dict[int, tuple[Any, int]] | None = None
@@ -83,80 +81,40 @@ class Scalars:
         # All of them, where all lie side by side in that order.
         self._view: Any = None
         self._kind: Any = None
-        self._seen: list[Any] | None = None
-
-    @property
-    def tensors(self) -> list[torch.Tensor]:
-        """Those of the state, one for each parameter."""
-        return self._tensors
-
-    def pairs(self) -> list[tuple[Variable, torch.Tensor]]:
-        """The cells with their tensors."""
-        return list(zip(self._cells, self._tensors, strict=True))
 
     # ---------------------------------------------------------------- reading and writing
 
-    def read(self) -> None:
-        """Take the tensors' values into the cells. Of a cell that all share, the first parameter's counts."""
+    def held(self) -> list[Any]:
+        """See `Containers`."""
         try:
             if list(map(_data_ptr, self._asked)) != self._addresses:
                 self._look()
         except RuntimeError:
             # A tensor that has no memory any more.
             self._look()
-        values = self._values() if self._view is None else self._view.tolist()
-        # What nobody has written meanwhile is what the cells hold, with more digits than a tensor has.
-        if values != self._seen:
-            for cell, value in zip(reversed(self._cells), reversed(values), strict=True):
-                # Counts that were averaged over several optimizers may be fractions.
-                cell.array = int(value) if self.counts and value == value // 1 else float(value)
-            self._seen = values
+        return self._values() if self._view is None else self._view.tolist()
 
-    def after(self, numbers: dict[int, Any]) -> list[Any]:
-        """What the cells hold after a step.
-
-        Args:
-            numbers: what the step changes, by the identities of cells.
-        """
-        held = list(map(_held, self._cells))
-        return list(map(numbers.get, map(id, self._cells), held)) if numbers else held
-
-    @property
-    def cells(self) -> list[Variable]:
-        """Those of the core, one for each parameter."""
-        return self._cells
-
-    def writing(self, values: Sequence[Any], places: Sequence[int] | None = None) -> list[partial[Any]]:
-        """What writes numbers into the tensors, as calls, to be made at once.
-
-        Args:
-            values: what the cells hold then.
-            places: the parameters whose numbers may change. None is all.
-
-        Raises:
-            OverflowError: if the tensors cannot hold them.
-        """
+    def writing(self, values: Sequence[Any], places: Sequence[int] | None) -> tuple[list[partial[Any]], Iterable[Any]]:
+        """See `Containers`."""
         if list(map(_data_ptr, self._wholes)) != self._starts:
             # Another thread moved the memory since it was read, as a queue does that sends it to another process.
             self._look()
-        if self._view is None or not (places is None or self.shared):
-            return [partial(self._write_some, values, None if self.shared else places)]
+        if self._view is None or places is not None:
+            return [partial(self._write_some, values, places)], map(operator.call, (self._values,))
         if values.count(values[0]) == len(values):
             # As most are, and six times as fast.
             held = self._kind(values[0])
-            seen, write = [held.item()] * len(values), partial(self._view.fill, held)
-        else:
-            held = numpy.array(values, self._kind)
-            seen, write = held.tolist(), partial(self._view.__setitem__, ..., held)
-        return [write, partial(setattr, self, "_seen", seen)]
+            return [partial(self._view.fill, held)], [held.item()] * len(values)
+        held = numpy.array(values, self._kind)
+        return [partial(self._view.__setitem__, ..., held)], held.tolist()
 
     def _write_some(self, values: Sequence[Any], places: Sequence[int] | None) -> None:
         if places is None:
-            for run in self._runs:
+            for run in self.runs:
                 run.view[:] = [values[place] for place in run.places]
         elif self._where is None:
             self._where = {
-                place: (run.view, position) for run in self._runs for position, place in enumerate(run.places)
+                place: (run.view, position) for run in self.runs for position, place in enumerate(run.places)
             }
         where = self._where or {}
         with torch.no_grad():
@@ -165,59 +123,57 @@ class Scalars:
                     view, position = where[place]
                     view[position] = values[place]
                 else:
-                    self._tensors[place].fill_(values[place])
-        self._seen = self._values()
+                    self.tensors[place].fill_(values[place])
 
     def _values(self) -> list[Any]:
-        values = [value for run in self._runs for value in run.view.tolist()]
-        values += [self._tensors[place].item() for place in self._apart]
+        values = [value for run in self.runs for value in run.view.tolist()]
+        values += [self.tensors[place].item() for place in self._apart]
         return values if self._in_order is None else list(self._in_order(values))
 
     # ---------------------------------------------------------------- where the tensors lie
 
     def _look(self) -> None:
         """Find out which tensors lie side by side on the CPU. The others are read and written one by one."""
-        everyone = range(len(self._tensors))
+        everyone = range(len(self.tensors))
         places: Sequence[int] = everyone
-        if not are_plain(self._tensors):
-            places = [place for place, tensor in enumerate(self._tensors) if _is_plain(tensor)]
+        if not are_plain(self.tensors):
+            places = [place for place, tensor in enumerate(self.tensors) if _is_plain(tensor)]
         apart = sorted(set(everyone).difference(places)) if len(places) < len(everyone) else []
-        runs = [_run(own, self._tensors[own[0]]) for own in _side_by_side(self._tensors, places)]
+        runs = [_run(own, self.tensors[own[0]]) for own in _side_by_side(self.tensors, places)]
         # If memory is replaced in place, as `share_memory_` does, the tensors over it show that, the views do not.
-        asked = [self._tensors[place] for place in places]
+        asked = [self.tensors[place] for place in places]
         asked += [run.whole for run in runs if len(run.places) > 1]
         self._remember(runs, apart, asked, list(map(_data_ptr, asked)))
 
-    def _put_together(self, one: Scalars, another: Scalars, insertion: Insertion) -> None:
-        """Know what is known of one's tensors, and what is to be found out of another's alone."""
-        if one._addresses is None or one._seen is None:
-            return
-        another.read()
-        assert another._addresses is not None and another._seen is not None
+    def joined(self, another: NumberTensors, insertion: Insertion) -> NumberTensors:
+        """These and another's, of which it is known where they lie if it is of both.
+
+        Args:
+            another: tensors of further parameters.
+            insertion: where these stand among all.
+        """
+        both = NumberTensors(insertion.joined(self.tensors, another.tensors))
+        if self._addresses is None or another._addresses is None:
+            return both
+        parts = (self, insertion.known), (another, insertion.further)
         runs = [
-            run._replace(places=[places[each] for each in run.places])
-            for own, places in ((one, insertion.known), (another, insertion.further))
-            for run in own._runs
+            run._replace(places=[places[each] for each in run.places]) for own, places in parts for run in own.runs
         ]
-        apart = [
-            places[each]
-            for own, places in ((one, insertion.known), (another, insertion.further))
-            for each in own._apart
-        ]
-        self._remember(runs, sorted(apart), one._asked + another._asked, one._addresses + another._addresses)
-        self._seen = insertion.joined(one._seen, another._seen)
+        apart = sorted([places[each] for own, places in parts for each in own._apart])
+        both._remember(runs, apart, self._asked + another._asked, self._addresses + another._addresses)
+        return both
 
     def _remember(
         self, runs: list[_Run], apart: list[int], asked: list[torch.Tensor], addresses: list[int]
     ) -> None:
         """What was found out, and which tensors show by their addresses whether it still holds."""
-        self._runs, self._apart, self._asked, self._addresses, self._where = runs, apart, asked, addresses, None
+        self.runs, self._apart, self._asked, self._addresses, self._where = runs, apart, asked, addresses, None
         order = [*itertools.chain.from_iterable([run.places for run in runs]), *apart]
         ordered = order == list(range(len(order)))
         self._in_order = None if ordered else operator.itemgetter(*inverse(order))
-        self._wholes = [run.whole for run in self._runs]
+        self._wholes = [run.whole for run in self.runs]
         self._starts = list(map(_data_ptr, self._wholes))
-        self._view = self._runs[0].view if len(self._runs) == 1 and not self._apart and ordered else None
+        self._view = self.runs[0].view if len(self.runs) == 1 and not self._apart and ordered else None
         self._kind = None if self._view is None else self._view.dtype.type
 
 
@@ -255,7 +211,9 @@ def _end(tensor: torch.Tensor) -> int:
     return storage.data_ptr() + storage.nbytes()
 
 
-def merged(one: Scalars, another: Scalars, insertion: Insertion) -> Scalars:
+def merged(
+    one: Numbers[NumberTensors], another: Numbers[NumberTensors], insertion: Insertion
+) -> Numbers[NumberTensors]:
     """One number of each parameter of two groups of them.
 
     Args:
@@ -267,17 +225,19 @@ def merged(one: Scalars, another: Scalars, insertion: Insertion) -> Scalars:
         LookupError: if parameters share them.
     """
     known, further = len(insertion.known), len(insertion.further)
-    alike = one.counts is another.counts and (len(one._cells), len(another._cells)) == (known, further)
+    alike = one.counts is another.counts and (len(one.cells), len(another.cells)) == (known, further)
     if one.shared or another.shared or not alike:
         raise LookupError("they have other numbers")
-    both = Scalars(
-        insertion.joined(one._cells, another._cells), insertion.joined(one._tensors, another._tensors)
-    )  # fmt: skip
-    both._put_together(one, another, insertion)
-    return both
+    seen = None
+    if one.seen is not None:
+        another.read()
+        assert another.seen is not None
+        seen = insertion.joined(one.seen, another.seen)
+    cells = insertion.joined(one.cells, another.cells)
+    return Numbers(cells, one.containers.joined(another.containers, insertion), seen)
 
 
-def joined(several: Sequence[Sequence[Scalars]]) -> list[Scalars]:
+def joined(several: Sequence[Sequence[Numbers[NumberTensors]]]) -> list[Numbers[NumberTensors]]:
     """The numbers of several optimizers, read and written together.
 
     Args:
@@ -286,11 +246,16 @@ def joined(several: Sequence[Sequence[Scalars]]) -> list[Scalars]:
     Raises:
         LookupError: if they are of other kinds, or parameters of one optimizer share them.
     """
-    kinds = {tuple(scalars.counts for scalars in own) for own in several}
-    if len(kinds) > 1 or any(scalars.shared for own in several for scalars in own):
+    kinds = {tuple(numbers.counts for numbers in own) for own in several}
+    if len(kinds) > 1 or any(numbers.shared for own in several for numbers in own):
         raise LookupError("they have other numbers")
-    pairs = [[pair for scalars in column for pair in scalars.pairs()] for column in zip(*several, strict=True)]
-    return [Scalars([cell for cell, _ in column], [tensor for _, tensor in column]) for column in pairs]
+    return [
+        Numbers(
+            [cell for numbers in column for cell in numbers.cells],
+            NumberTensors([tensor for numbers in column for tensor in numbers.containers.tensors]),
+        )
+        for column in zip(*several, strict=True)
+    ]
 
 
 def floats(values: Sequence[Any]) -> list[float]:
