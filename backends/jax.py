@@ -205,6 +205,21 @@ class JaxBackend(Backend):
         """Tracers."""
         return isinstance(array, jax.core.Tracer)
 
+    def why_not_traceable(self, error: Exception) -> str | None:
+        """By JAX's classes of errors."""
+        if isinstance(error, jax.errors.TracerArrayConversionError):
+            return (
+                "needs the values of an array, which JAX has not computed yet while it traces, as functions of NumPy's "
+                "do: write it with functions of ops, from gradwise.backends import ops."
+            )
+        if isinstance(error, jax.errors.ConcretizationTypeError):
+            return (
+                "needs a value that JAX has not computed yet while it traces, as `if`, `float` and `max` do: choose "
+                "between arrays by ops.where(condition, a, b), between assignments by ops.cond(condition, do_this, "
+                "do_that), and compute with ops.maximum and ops.minimum."
+            )
+        return None
+
     def level(self) -> Any:
         """The trace that operations go to. It is not kept alive."""
         return _trace_state(convention=None)  # which releases before 0.6 demand

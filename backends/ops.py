@@ -16,6 +16,8 @@ from typing import Any
 from .delta_variable import DeltaVariable
 from .detect import backend_for, backend_of, number_of_python
 from .dtypes import Array, is_number
+from .given import Given
+from .mistakes import MissingAttribute, line_of_rule, nearest
 from .once import once
 from .python import HOST
 from .scope import held_cells, run_in_branch
@@ -354,9 +356,10 @@ def cast(x: Any, dtype: Any) -> Array:
         x: array, cell or number.
         dtype: the library's dtype object or a name such as "float32".
     """
-    x = value_of(x)
-    backend = backend_for(x)
-    return backend.cast(x, dtype if isinstance(dtype, str) else _dtype_name(dtype))
+    value = value_of(x)
+    cast = backend_for(value).cast(value, dtype if isinstance(dtype, str) else _dtype_name(dtype))
+    # What is given to be read only stays so under another name.
+    return x if cast is value and type(x) is Given else cast
 
 
 def _dtype_name(dtype: Any) -> str:
@@ -465,3 +468,27 @@ def _one_minus_traced_power(base: Any, count: Any) -> Array:
 
 
 abs = absolute
+
+
+def __getattr__(name: str) -> Any:
+    """Say which function was meant by a name that does not exist."""
+    if name[:2] == "__" or name == "_ipython_display_":
+        raise AttributeError(name)
+    written = _WRITTEN_OTHERWISE.get(name)
+    near = nearest(name, __all__)
+    meant = f"write {written}." if written is not None else f"did you mean {near!r}?" if near is not None else ""
+    raise MissingAttribute(
+        f"{line_of_rule()}: gradwise.backends.ops has no {name!r}"
+        + (f": {meant}" if meant else f"; it has {', '.join(__all__)}.")
+    )
+
+
+_WRITTEN_OTHERWISE = {
+    "rsqrt": "1 / ops.sqrt(x)", "reciprocal": "1 / x", "pow": "x**y or ops.power(x, y)", "mul": "x * y", "sub": "x - y",
+    "div": "x / y", "neg": "-x", "eq": "x == y", "clamp": "ops.clip(x, lower, upper)", "amax": "ops.max(x, axis=...)",
+    "amin": "ops.min(x, axis=...)", "reduce_sum": "ops.sum(x, axis=...)", "reduce_mean": "ops.mean(x, axis=...)",
+    "select": "ops.where(condition, x, y)", "astype": "ops.cast(x, dtype)", "unsqueeze": "ops.expand_dims(x, axis)",
+    "transpose": "ops.matrix_transpose(x)", "lerp": "ops.moving_average(past, new, memory)",
+    "dot": "ops.sum(x * y)", "tanh": "it with ops.exp", "isnan": "x != x",
+}  # fmt: skip
+"""What other libraries have under a name, in what there is here."""

@@ -28,6 +28,10 @@ class TransformedArrays:
         """Whether something outside of the arrays now follows what the library computes: a trace, a derivative."""
         return False
 
+    def why_not_traceable(self, error: Exception) -> str | None:
+        """What to write instead of what a traced value could not answer; None if an error is about something else."""
+        return None
+
     def lasts_like(self, result: Array, scalar: Array) -> bool:
         """Whether a result can be used, unchanged, wherever a scalar that it was made of can."""
         return False

@@ -12,6 +12,7 @@ from typing import Any
 from .base import Backend
 from .detect import backend_of, describe
 from .dtypes import Array, is_number
+from .mistakes import MissingAttribute, RuleMistake, line_of_rule, nearest
 from .numpy import NUMPY
 from .python import HOST
 from .scope import Scope, any_scope, build_scope, scope_holding
@@ -61,6 +62,13 @@ def _filled_beside(backend: Backend, array: Array, shape: tuple[int, ...], value
 def _operator(function: Callable[[Any, Any], Any]) -> Callable[[Variable, Any], Any]:
     def method(self: Variable, other: Any) -> Any:
         return self._backend.operate(function, self.value, value_of(other))
+
+    return method
+
+
+def _in_place(sign: str) -> Callable[[Variable, Any], Any]:
+    def method(self: Variable, other: Any) -> Any:
+        return self.refuse_change(sign)
 
     return method
 
@@ -390,6 +398,44 @@ class Variable:
 
     # ---------------------------------------------------------------- as an array
 
+    def refuse_change(self, sign: str) -> Any:
+        """Raise: to change what a cell holds is written in another way.
+
+        Args:
+            sign: how it was written, such as "-=".
+        """
+        how = {"+=": "assign_add({}, ...)", "-=": "assign_sub({}, ...)"}.get(sign, "assign({}, new value)")
+        own = how.replace("{}, ", "")
+        raise RuleMistake(
+            f"{line_of_rule()}: `{sign}` does not change {self.name!r}, it would give its name to another value: write "
+            f"self.{how.format('variable')} in a rule, variable.{own} elsewhere."
+            if sign != "[...] ="
+            else f"{line_of_rule()} sets elements of {self.name!r}, which not every library can: write "
+            "self.assign(variable, ops.where(condition, value, variable)) in a rule."
+        )
+
+    __iadd__, __isub__ = _in_place("+="), _in_place("-=")
+    __imul__, __itruediv__ = _in_place("*="), _in_place("/=")
+    __ifloordiv__, __imod__, __ipow__ = _in_place("//="), _in_place("%="), _in_place("**=")
+    __imatmul__ = _in_place("@=")
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.refuse_change("[...] =")
+
+    def __eq__(self, other: object) -> Any:
+        """Of numbers and arrays for each element; of cells whether they are the same one."""
+        if isinstance(other, Variable) or backend_of(other) is None:
+            return NotImplemented
+        return self._backend.operate(operator.eq, self.value, other)
+
+    def __ne__(self, other: object) -> Any:
+        """As `==`."""
+        if isinstance(other, Variable) or backend_of(other) is None:
+            return NotImplemented
+        return self._backend.operate(operator.ne, self.value, other)
+
+    __hash__ = object.__hash__
+
     __add__, __radd__ = _operator(operator.add), _reflected(operator.add)
     __sub__, __rsub__ = _operator(operator.sub), _reflected(operator.sub)
     __mul__, __rmul__ = _operator(operator.mul), _reflected(operator.mul)
@@ -409,6 +455,18 @@ class Variable:
 
     def __getitem__(self, key: Any) -> Array:
         return self.value[key]
+
+    def __getattr__(self, name: str) -> Any:
+        if name[0] == "_" or name in ("array", "delta"):
+            # Of a cell that is being made, or copied, or asked for what it is.
+            raise AttributeError(name)
+        scope = scope_holding(self)
+        if name in dir(type(self.array if scope is None else scope.get(self))):
+            where = f"ask the array itself: variable.value.{name}, or what every library has: functions of ops."
+        else:
+            near = nearest(name, [each for each in dir(type(self)) if each[0] != "_"])
+            where = "use functions of ops." if near is None else f"did you mean {near!r}?"
+        raise MissingAttribute(f"{line_of_rule()}: variable {self.name!r} has no {name!r}: {where}")
 
     def __float__(self) -> float:
         return float(self.value)

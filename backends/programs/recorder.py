@@ -35,15 +35,13 @@ results of operations on them included; s3 and s4 are computed once a step, as t
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..base import Backend
 from ..detect import register_type
 from ..dtypes import Array, is_number
+from ..mistakes import line_of_rule
 from ..variable import value_of
 from .program import ELEMENTWISE, Program, Unrecordable
 
@@ -85,7 +83,7 @@ class Symbol:
         return len(self.shape)
 
     def _refuse(self, what: str) -> Any:
-        raise Unrecordable(f"{what} in {_line_outside()}")
+        raise Unrecordable(f"{what} in {line_of_rule()}")
 
     def __bool__(self) -> bool:
         return bool(self._refuse("the truth of a value that is only known as the step runs"))
@@ -107,6 +105,21 @@ class Symbol:
     def __getitem__(self, key: Any) -> Any:
         return self._refuse("indexing of an array")
 
+    def __str__(self) -> str:
+        return str(self._refuse("the text of a value that is only known as the step runs, as print() needs it,"))
+
+    def __format__(self, spec: str) -> str:
+        return str(self)
+
+    def __repr__(self) -> str:
+        # Debuggers ask for it.
+        return f"<a value of shape {self.shape} that is only known as the step runs>"
+
+    def __getattr__(self, name: str) -> Any:
+        if name[0] == "_" or name in Symbol.__slots__:
+            raise AttributeError(name)
+        return self._refuse(f"the attribute {name!r} of {'a number' if self.is_scalar else 'an array'}")
+
     def __pow__(self, other: Any) -> Any:
         if is_number(other) and other == 2 and not self.is_scalar:
             return apply("multiply", self, self)
@@ -124,6 +137,12 @@ class Symbol:
     def __hash__(self) -> int:
         # A number that is looked up in a set or a dictionary would be found there; a symbol would not.
         return int(self._refuse("the hash of a value that is only known as the step runs"))
+
+
+class ArraySymbol(Symbol):
+    """What stands for an array. NumPy, when it refuses to compute with it, tells it from a scalar by its class."""
+
+    __slots__ = ()
 
 
 def _install(method: str, name: str, reflected: bool) -> None:
@@ -157,19 +176,19 @@ def apply(name: str, *operands: Any) -> Symbol:
     for operand in map(value_of, operands):
         if isinstance(operand, Symbol):
             if operand.scalars is not scalars:
-                raise Unrecordable(f"a value of another recording in {_line_outside()}")
+                raise Unrecordable(f"a value of another recording in {line_of_rule()}")
             symbols.append(operand)
         elif is_number(operand):
             symbols.append(scalars.constant(operand))
         else:
-            raise Unrecordable(f"an array that is no part of the optimizer's state in {_line_outside()}")
+            raise Unrecordable(f"an array that is no part of the optimizer's state in {line_of_rule()}")
     recorders = {id(symbol.recorder): symbol.recorder for symbol in symbols if symbol.recorder is not None}
     if not recorders:
         return scalars.node((name, tuple(symbol.number for symbol in symbols)))
     if len(recorders) > 1:
-        raise Unrecordable(f"an operation on arrays of two parameters in {_line_outside()}")
+        raise Unrecordable(f"an operation on arrays of two parameters in {line_of_rule()}")
     if name not in ELEMENTWISE:
-        raise Unrecordable(f"{name} of an array, whose bits are not the same everywhere, in {_line_outside()}")
+        raise Unrecordable(f"{name} of an array, whose bits are not the same everywhere, in {line_of_rule()}")
     (recorder,) = recorders.values()
     return recorder.record(name, symbols)
 
@@ -256,7 +275,7 @@ class Recorder:
         """The next input array."""
         assert not self._operations
         self._inputs += 1
-        return Symbol(self.scalars, self, self._inputs - 1, *self._kind)
+        return ArraySymbol(self.scalars, self, self._inputs - 1, *self._kind)
 
     def record(self, name: str, symbols: Sequence[Symbol]) -> Symbol:
         """An elementwise operation on arrays of this parameter and scalars."""
@@ -270,7 +289,7 @@ class Recorder:
         if key not in self._known:
             number = self._inputs + len(self._operations)
             self._operations.append(key)
-            self._known[key] = Symbol(self.scalars, self, number, *self._kind)
+            self._known[key] = ArraySymbol(self.scalars, self, number, *self._kind)
         return self._known[key]
 
     def program(self, outputs: Sequence[tuple[int, Symbol]]) -> Program:
@@ -293,9 +312,9 @@ class _Functions:
 
     def __getattr__(self, name: str) -> Callable[[Symbol], Any]:
         if name in ("sum", "mean", "max", "min"):
-            raise Unrecordable(f"the reduction {name} in {_line_outside()}")
+            raise Unrecordable(f"the reduction {name} in {line_of_rule()}")
         if name in ("reshape", "expand_dims", "matrix_transpose"):
-            raise Unrecordable(f"{name}, which makes an array of another shape, in {_line_outside()}")
+            raise Unrecordable(f"{name}, which makes an array of another shape, in {line_of_rule()}")
         return lambda symbol: apply(name, symbol)
 
 
@@ -317,7 +336,7 @@ class SymbolBackend(Backend):
     def cast(self, array: Array, name: str) -> Array:
         """Scalars stay as they are; arrays have one dtype only."""
         if not array.is_scalar and name != array.dtype_name:
-            raise Unrecordable(f"a cast from {array.dtype_name} to {name} in {_line_outside()}")
+            raise Unrecordable(f"a cast from {array.dtype_name} to {name} in {line_of_rule()}")
         return array
 
     def full_like(self, array: Array, value: Any, name: str | None = None) -> Array:
@@ -354,14 +373,4 @@ class SymbolBackend(Backend):
 
 SYMBOLS = SymbolBackend()
 register_type(Symbol, SYMBOLS)
-
-
-def _line_outside() -> str:
-    """The line of the rule that is being recorded: the first one outside of `backends`."""
-    frame: Any = sys._getframe(1)
-    here = f"{Path(__file__).parents[1]}{os.sep}"
-    while frame is not None and frame.f_code.co_filename.startswith(here):
-        frame = frame.f_back
-    if frame is None:
-        return "unknown code"
-    return f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno} ({frame.f_code.co_name})"
+register_type(ArraySymbol, SYMBOLS)

@@ -26,6 +26,7 @@ from ...backends import (
     value_of,
     values_of,
 )
+from ...backends.mistakes import MissingAttribute, line_of_function, line_of_rule, nearest
 from ...backends.wording import listed, which_instead
 from .cells import Cells, NamedCell
 from .checks import check_one_backend, check_parameter
@@ -79,6 +80,28 @@ class CellKeeper(Rule):
         self._reset_structure()
         vars(self).update(state)
         self.cells.loaded = bool(self.cells.parameters)
+
+    def __getattr__(self, name: str) -> Any:
+        """Say what was forgotten where an attribute is missing."""
+        kind = type(self)
+        begun = "cells" in vars(self)
+        if name[:2] == "__" or (begun and name[0] == "_"):
+            raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
+        if not begun:
+            raise MissingAttribute(
+                f"{line_of_function(kind.__init__)} has not called super().__init__(learning_rate, **keywords), which "
+                f"every optimizer needs before anything else of {kind.__name__} can be used."
+            )
+        near = nearest(name, [each for each in (*vars(self), *dir(kind)) if each[0] != "_"])
+        remedy = f"did you mean {near!r}?"
+        if near is None or kind.build is CellKeeper.build:
+            remedy = (
+                f"its build ({line_of_function(kind.build)}) has not made it."
+                if kind.build is not CellKeeper.build
+                else "it has no build. A rule makes its slots there: def build(self, variables): "
+                f"super().build(variables); self.{name} = self.add_optimizer_variables(variables, {name!r})."
+            )
+        raise MissingAttribute(f"{line_of_rule()}: {kind.__name__} has no attribute {name!r}: {remedy}")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """A copy in memory, where identities are kept: it knows the copies of its parameters and no others."""
@@ -271,6 +294,13 @@ class CellKeeper(Rule):
 
     # ---------------------------------------------------------------- creating slots and scalars
 
+    def _refuse_unless_building(self, name: str) -> None:
+        if not self._building:
+            raise RuntimeError(
+                f"{line_of_rule()}: {name} works inside build(variables) only, once for all parameters: a functional "
+                "state must have all slots before the first step."
+            )
+
     def add_variable_from_reference(
         self, reference_variable: Any, name: str = "slot", initializer: Any = "zeros",
         shape: Sequence[int] | None = None,
@@ -292,6 +322,7 @@ class CellKeeper(Rule):
         Raises:
             ValueError: if the initializer has another shape, or `shape` is none.
         """
+        self._refuse_unless_building("add_variable_from_reference")
         index = self.variable_index(reference_variable)
         lengths = self.cells.parameters[index].shape if shape is None else _checked_shape(shape, name)
         if lengths == self.cells.parameters[index].shape:
@@ -360,6 +391,7 @@ class CellKeeper(Rule):
         Raises:
             ValueError: if the numbers of names and initializers differ.
         """
+        self._refuse_unless_building("add_optimizer_variables")
         names = [name] if isinstance(name, str) else list(name)
         several = isinstance(initializer, (list, tuple))
         initializers = list(initializer) if several else [initializer] * len(names)
@@ -377,8 +409,7 @@ class CellKeeper(Rule):
             name: its key in functional state.
             variable: the parameter it belongs to. Default: the whole optimizer shares it.
         """
-        if not self._building:
-            raise RuntimeError("add_array works inside build(variables).")
+        self._refuse_unless_building("add_array")
         position = None if variable is None else self.variable_index(variable)
         owner = variable if variable is not None else next(iter(self.cells.parameters), None)
         if owner is not None:
@@ -399,8 +430,7 @@ class CellKeeper(Rule):
         Raises:
             ValueError: if the initializer is of another library or shape.
         """
-        if not self._building:
-            raise RuntimeError("add_variable works inside build(variables).")
+        self._refuse_unless_building("add_variable")
         first = self.cells.parameters[0] if self.cells.parameters else None
         fill, own = _constant(initializer), backend_of(initializer)
         # Without parameters it is of the initializer's library.
@@ -427,6 +457,7 @@ class CellKeeper(Rule):
             initial: its value before the first step; an int counts.
             variable: the parameter it belongs to. Default: the whole step shares it.
         """
+        self._refuse_unless_building("add_scalar")
         position = None if variable is None else self.variable_index(variable)
         return self._recorded_one(Variable.scalar(initial, name), name, position)
 

@@ -12,7 +12,7 @@ from .cells import Cells
 
 STRUCTURE = frozenset((
     "cells", "fusion", "built", "_pristine", "_templates", "_handle", "_hashed", "_tree", "_bare_names", "_building",
-    "_off_when_built", "_arrays", "_remembered", "_declaring",
+    "_off_when_built", "_arrays", "_remembered", "_declaring", "_rehearsing",
 ))  # fmt: skip
 """Attributes that belong to a built instance and not to its configuration."""
 

@@ -17,6 +17,7 @@ from .cells import Cells
 from .configuration import STRUCTURE, frozen
 from .declaring import check_declared, declaring, settable
 from .hyperparameters import Number, hyperparameters, remember_array
+from .rehearsal import refuse_attribute
 from .synonyms import CALLED_HERE
 
 _RATE = "learning_rate"
@@ -51,6 +52,8 @@ class ComparedByValue(CellKeeper):
         return number
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if self.__dict__.get("_rehearsing"):
+            refuse_attribute(name)
         if name[0] != "_":
             self._refuse_change(name)
             attributes = vars(self)

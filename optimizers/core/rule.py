@@ -61,6 +61,10 @@ class Rule(Configured):
         """A parameter's gradient as its update receives it."""
         raise NotImplementedError
 
+    def update_step(self, gradient: Any, variable: Variable, learning_rate: Any) -> None:
+        """The update rule for one parameter."""
+        raise NotImplementedError
+
     def update_parameter(self, index: int, gradient: Any, rate: Any) -> None:
         """All that happens to one parameter."""
         raise NotImplementedError

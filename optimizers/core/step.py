@@ -45,6 +45,7 @@ from .hyperparameters import LEARNING_RATE, in_use
 from .insertion import Insertion
 from .naming import check_chosen, check_var_list
 from .prepared import Later, Run, at_once
+from .rehearsal import explained, is_to_be_tried, rehearse
 from .relinking import Relinked
 from .rule import Rule
 
@@ -224,6 +225,10 @@ class UpdateRule(Relinked):
 
     def _update(self, gradients: _Gradients, rate: Any, later: Later) -> None:
         gradients.clip()
+        if not self.fusion.rehearsed:
+            if is_to_be_tried(self):
+                rehearse(self, gradients, rate)
+            self.fusion.rehearsed = True
         fused, run = self.fusion.prepare(self, gradients, rate)
         alone = [
             index
@@ -261,8 +266,11 @@ class UpdateRule(Relinked):
             later(lambda: self._update_alone(alone, gradients, rate))
 
     def _explain(self, index: int, error: Exception) -> None:
-        """Where processes hold a parameter together, its library's words for what it cannot do need others beside."""
+        """Say in other words what a library cannot do: with a traced value, or with what processes hold together."""
         parameter = self.cells.parameters[index]
+        mistake = explained(self, error)
+        if mistake is not None:
+            raise mistake from error
         where = parameter.backend.whereabouts(parameter.value)
         if where is not None and not isinstance(error, Disagreement):
             raise RuntimeError(

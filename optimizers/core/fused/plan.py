@@ -43,11 +43,13 @@ class Fusion:
     Attributes:
         lane: the short way of the last step, or None.
         apart: what functional steps run on, by whether they make deltas.
+        rehearsed: whether the rule, if it is a user's, was tried out.
     """
 
     def __init__(self) -> None:
         self.lane: Lane | None = None
         self.apart: dict[bool, Apart] = {}
+        self.rehearsed = False
         self._lanes = Lanes()
         self._meeting = False
         self._seen: Seen | None = None

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar, overload
 
 from ....backends import HOST, Array, Scope, Variable, compute_dtype
+from ....backends.mistakes import line_of_error, line_of_function
 from ....backends.programs.passes import scalars_alone
 from ....backends.programs.program import Program, Unrecordable
 from ....backends.programs.recorder import RecordedScalars, Recorder, Symbol
@@ -88,6 +89,9 @@ def record_updates(rule: Rule, scaled: bool, clipped: bool) -> Recordings:
     found = {kind: known[kind] for kind in some if kind in known}
     if len(found) == len(some):
         return Recordings(kinds, True, found)
+    printing = None if shared else why_not_silent(rule)
+    if printing is not None:
+        return Recordings(kinds, True, dict.fromkeys(some, (None, printing)))
     with _Session(rule) as session:
         for kind, index in sorted(some.items(), key=_second):
             if kind not in found:
@@ -107,6 +111,15 @@ _RECORDED: dict[Any, tuple[list[list[Any]], dict[Any, tuple[Program | None, str 
 belong to the kind, with all that they hold: who replaces a method has it recorded."""
 _OPTIMIZERS = 64
 """How many kinds of optimizers are remembered."""
+
+
+def why_not_silent(rule: Rule) -> str | None:
+    """Why a user's rule that shows values is run by whole arrays, or None if it shows none."""
+    for keeper in rule.all_optimizers():
+        function = vars(keeper).get("update_step", type(keeper).update_step)
+        if "print" in getattr(getattr(function, "__code__", None), "co_names", ()):
+            return f"print() in {line_of_function(function)}, which shows values in every step"
+    return None
 
 
 def _cells_of(rule: Rule) -> tuple[Any, ...]:
@@ -221,7 +234,9 @@ class _Session:
         except Unrecordable as reason:
             return None, f"it cannot be recorded: {reason}"
         except Exception as error:
-            return None, f"recording it raised {type(error).__name__}: {error}"
+            line = line_of_error(error)
+            where = "" if line is None else f" in {line}"
+            return None, f"recording it raised {type(error).__name__}{where}: {error}"
 
 
 def _agree(made: Any, plain: Any, numbers: list[Number]) -> bool:

@@ -1,0 +1,93 @@
+"""Mistakes in a rule, told with the line that makes them."""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from .wording import meant
+
+_PACKAGE = Path(__file__).parents[1]
+_INSIDE = tuple(f"{_PACKAGE / name}{os.sep}" for name in ("backends", "frontends", "optimizers/core"))
+
+
+class RuleMistake(TypeError):
+    """A rule does something that would mean another thing on another way of running it, or nothing at all."""
+
+
+class MissingAttribute(RuleMistake, AttributeError):
+    """A rule asks for something that does not exist."""
+
+
+def line_of_rule() -> str:
+    """The line that is running of the rule, or of whoever else called: the first one outside of what runs rules."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_INSIDE):
+        frame = frame.f_back
+    return "unknown code" if frame is None else _place(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
+
+
+def line_of_error(error: BaseException) -> str | None:
+    """The innermost line outside of what runs rules that an error came through, and of other packages; None if none."""
+    found = _summary_of(error)
+    return None if found is None else _place(found.filename, found.lineno, found.name)
+
+
+def line_of_function(function: Any) -> str:
+    """Where a function is written."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return "unknown code" if code is None else _place(code.co_filename, code.co_firstlineno, code.co_name)
+
+
+def source_of_error(error: BaseException) -> str:
+    """The text of the expression in that line, or of the whole line; nothing where it cannot be had."""
+    found = _summary_of(error)
+    if found is None or found.lineno is None:
+        return ""
+    line = linecache.getline(found.filename, found.lineno)
+    if found.colno is None or found.end_colno is None or found.lineno != found.end_lineno:
+        return line.strip()
+    return line.encode()[found.colno : found.end_colno].decode(errors="replace")
+
+
+def _summary_of(error: BaseException) -> Any:
+    frames = traceback.extract_tb(error.__traceback__)
+    outside = [each for each in frames if not each.filename.startswith(_INSIDE) and not _is_installed(each.filename)]
+    return outside[-1] if outside else None
+
+
+def _is_installed(filename: str) -> bool:
+    """Whether a file belongs to a package that somebody else wrote."""
+    return "site-packages" in filename and not filename.startswith(str(_PACKAGE))
+
+
+def _place(filename: str, line: int | None, function: str) -> str:
+    return f"{filename.rpartition(os.sep)[2]}:{line} ({function})"
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The name among some that was likely meant."""
+    return next(iter(meant(name, names) or meant(name.casefold(), names)), None)
+
+
+def of_ufunc(error: Exception, known: Iterable[str]) -> tuple[str, str] | None:
+    """If NumPy refused to compute with what stands for an array, the function's name and that of ours, or nothing."""
+    if type(error) is not TypeError or "does not support ufuncs" not in str(error):
+        return None
+    called = re.search(r"\b(?:np|numpy)\.(\w+)", source_of_error(error))
+    name = called.group(1) if called else ""
+    own = _CALLED_OTHERWISE.get(name, name)
+    return name, own if own in set(known) else ""
+
+
+_CALLED_OTHERWISE = {
+    "fabs": "abs", "true_divide": "divide", "float_power": "power", "fmax": "maximum", "fmin": "minimum",
+}  # fmt: skip
+"""Functions of NumPy that have another name in `ops`."""

@@ -1,0 +1,436 @@
+"""Mistakes in rules of a user's own: the same error on every way, with the line that makes the mistake and what to do.
+
+A row is a rule, in which the line of the mistake is marked, and what its error says. What is right is the same on all
+ways too.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import numpy as np
+import pytest
+
+from gradwise.backends import Variable, ops
+from gradwise.backends.mistakes import RuleMistake
+from gradwise.optimizers import SGD, Optimizer
+
+START, GRADIENT = np.array([2.0, -1.0, 0.5], np.float32), np.array([3.0, 1.0, -2.0], np.float32)
+
+
+class WithSlots(Optimizer):
+    """What the rules of the table have in common."""
+
+    def __init__(self, learning_rate=0.5, beta=0.9, **keywords):
+        super().__init__(learning_rate, **keywords)
+        self.beta, self.count = beta, 0
+
+    def build(self, variables):
+        super().build(variables)
+        self.momentums = self.add_optimizer_variables(variables, "momentum")
+
+
+def returning(self, gradient, variable, learning_rate):  # here
+    return variable - learning_rate * gradient
+
+
+def subtracting_in_place(self, gradient, variable, learning_rate):
+    variable -= learning_rate * gradient  # here
+
+
+def adding_in_place(self, gradient, variable, learning_rate):
+    variable += learning_rate * gradient  # here
+
+
+def scaling_a_slot_in_place(self, gradient, variable, learning_rate):
+    momentum = self.momentums[self.variable_index(variable)]
+    momentum *= self.beta  # here
+    self.assign_sub(variable, momentum * learning_rate)
+
+
+def changing_the_gradient(self, gradient, variable, learning_rate):
+    gradient *= 2  # here
+    self.assign_sub(variable, gradient * learning_rate)
+
+
+def changing_the_gradient_under_another_name(self, gradient, variable, learning_rate):
+    direction = ops.cast(gradient, variable.dtype)
+    direction += variable * 0.1  # here
+    self.assign_sub(variable, direction * learning_rate)
+
+
+def setting_elements_of_the_gradient(self, gradient, variable, learning_rate):
+    gradient[0] = 0.0  # here
+    self.assign_sub(variable, gradient * learning_rate)
+
+
+def setting_elements_of_the_parameter(self, gradient, variable, learning_rate):
+    variable[0] = 0.0  # here
+
+
+def assigning_to_the_gradient(self, gradient, variable, learning_rate):
+    self.assign(gradient, gradient * 2)  # here
+    self.assign_sub(variable, gradient * learning_rate)
+
+
+def replacing_a_slot(self, gradient, variable, learning_rate):
+    index = self.variable_index(variable)
+    self.momentums[index] = self.momentums[index] * self.beta + gradient  # here
+    self.assign_sub(variable, self.momentums[index] * learning_rate)
+
+
+def counting_in_an_attribute(self, gradient, variable, learning_rate):
+    self.count += 1  # here
+    self.assign_sub(variable, gradient * (learning_rate / self.count))
+
+
+def keeping_a_new_attribute(self, gradient, variable, learning_rate):
+    self._previous = gradient  # here
+    self.assign_sub(variable, gradient * learning_rate)
+
+
+def calling_numpy(self, gradient, variable, learning_rate):
+    self.assign_sub(variable, np.sign(gradient) * learning_rate)  # here
+
+
+def calling_numpy_on_what_follows(self, gradient, variable, learning_rate):
+    direction = gradient * self.beta + variable
+    self.assign_sub(variable, np.sign(direction) * learning_rate)  # here
+
+
+def calling_numpy_on_a_slot(self, gradient, variable, learning_rate):
+    root = np.sqrt(self.momentums[self.variable_index(variable)])  # here
+    self.assign_sub(variable, root * learning_rate)
+
+
+def misspelling_a_function(self, gradient, variable, learning_rate):
+    self.assign_sub(variable, ops.sgn(gradient) * learning_rate)  # here
+
+
+def calling_what_others_have(self, gradient, variable, learning_rate):
+    self.assign_sub(variable, gradient * ops.rsqrt(ops.square(gradient)) * learning_rate)  # here
+
+
+def asking_the_parameter(self, gradient, variable, learning_rate):
+    self.assign_sub(variable, variable.T * learning_rate)  # here
+
+
+def misspelling_an_attribute(self, gradient, variable, learning_rate):
+    self.assign_sub(variable, gradient * learning_rate * (gradient.nidm + 1))  # here
+
+
+def forgetting_to_commit(self, gradient, variable, learning_rate):  # here
+    moved = variable - learning_rate * gradient
+    del moved
+
+
+def misspelling_a_slot(self, gradient, variable, learning_rate):
+    momentum = self.momentum[self.variable_index(variable)]  # here
+    self.assign_sub(variable, momentum * learning_rate)
+
+
+def making_a_slot_in_a_step(self, gradient, variable, learning_rate):
+    slot = self.add_variable_from_reference(variable, "late")  # here
+    self.assign_sub(variable, (slot + gradient) * learning_rate)
+
+
+MISTAKES = {
+    returning: ("returns a value", "dropped", "self.assign_sub(variable, learning_rate * direction)"),
+    subtracting_in_place: ("`-=` does not change", "self.assign_sub(variable, ...)"),
+    adding_in_place: ("`+=` does not change", "self.assign_add(variable, ...)"),
+    scaling_a_slot_in_place: ("`*=` does not change", "momentum", "self.assign(variable, new value)"),
+    changing_the_gradient: ("`*=` on the gradient", "the caller's array", "`gradient = gradient * ...`"),
+    changing_the_gradient_under_another_name: ("`+=` on the gradient", "`gradient = gradient + ...`"),
+    setting_elements_of_the_gradient: ("sets elements of the gradient", "ops.where(condition, value, other)"),
+    setting_elements_of_the_parameter: ("sets elements of", "self.assign(variable, ops.where("),
+    assigning_to_the_gradient: ("assigns to the gradient", "belongs to the caller", "a name of its own"),
+    replacing_a_slot: ("list of slots self.momentums", "self.assign(self.momentums[i], value)"),
+    counting_in_an_attribute: ("sets self.count", "no state", "add_scalar('count', 0.0)", "self.step_of(variable)"),
+    keeping_a_new_attribute: ("sets self._previous", "no state"),
+    calling_numpy: ("calls np.sign on an array", "write ops.sign"),
+    calling_numpy_on_what_follows: ("np.sign", "ops"),
+    calling_numpy_on_a_slot: ("calls np.sqrt on an array", "write ops.sqrt"),
+    misspelling_a_function: ("ops has no 'sgn'", "did you mean 'sign'?"),
+    calling_what_others_have: ("ops has no 'rsqrt'", "write 1 / ops.sqrt(x)"),
+    asking_the_parameter: ("has no 'T'", "variable.value.T", "functions of ops"),
+    misspelling_an_attribute: ("the gradient has no 'nidm'", "did you mean 'ndim'?"),
+    forgetting_to_commit: ("never changes the parameter", "self.assign_sub(variable"),
+    misspelling_a_slot: ("has no attribute 'momentum'", "did you mean 'momentums'?"),
+    making_a_slot_in_a_step: ("add_variable_from_reference works inside build(variables) only",),
+}
+
+
+def with_rule(function, base=WithSlots):
+    return type("Mine", (base,), {"update_step": function})
+
+
+def line_of(function):
+    lines, first = inspect.getsourcelines(function)
+    return first + next(number for number, line in enumerate(lines) if "# here" in line)
+
+
+def to(library, array):
+    if library == "torch":
+        import torch
+
+        return torch.tensor(array)
+    if library == "jax":
+        import jax.numpy
+
+        return jax.numpy.asarray(array)
+    if library == "array_api_strict":
+        import array_api_strict
+
+        return array_api_strict.asarray(array.copy())
+    return array.copy()
+
+
+def in_place(library, **options):
+    def run(kind):
+        array, gradient = to(library, START), to(library, GRADIENT)
+        parameter = Variable(array) if library in ("jax", "array_api_strict") else array
+        try:
+            kind(**options).apply([gradient], [parameter])
+        finally:
+            assert np.asarray(Variable(gradient).numpy()).tolist() == GRADIENT.tolist()
+        return Variable(parameter.value if isinstance(parameter, Variable) else parameter).numpy()
+
+    return run
+
+
+def functional(library, compiled=False, deltas=False):
+    def run(kind):
+        import jax
+
+        optimizer, params, grads = kind(), {"w": to(library, START)}, {"w": to(library, GRADIENT)}
+        step = optimizer.delta if deltas else optimizer.step
+        try:
+            found = (jax.jit(step) if compiled else step)(params, grads, optimizer.init(params))[0]["w"]
+        finally:
+            assert np.asarray(Variable(grads["w"]).numpy()).tolist() == GRADIENT.tolist()
+            assert np.asarray(Variable(params["w"]).numpy()).tolist() == START.tolist()
+        return START + Variable(found).numpy() if deltas else Variable(found).numpy()
+
+    return run
+
+
+def in_torch(kind):
+    import torch
+
+    from gradwise.frontends import torch as optim
+
+    parameter = torch.nn.Parameter(torch.tensor(START))
+    parameter.grad = torch.tensor(GRADIENT)
+    optim.wrap(kind(), [parameter]).step()
+    return parameter.detach().numpy()
+
+
+def in_optax(kind):
+    from gradwise.frontends import optax as goptax
+
+    transformation, params = goptax.from_optimizer(kind()), {"w": to("jax", START)}
+    updates, _ = transformation.update({"w": to("jax", GRADIENT)}, transformation.init(params), params)
+    return np.asarray(params["w"] + updates["w"])
+
+
+TORCH, JAX = {"marks": pytest.mark.torch}, {"marks": pytest.mark.jax}
+WAYS = {
+    "numpy": pytest.param(in_place("numpy")),
+    "numpy, whole arrays": pytest.param(in_place("numpy", jit_compile=False)),
+    "numpy, functional": pytest.param(functional("numpy"), **JAX),
+    "array-api-strict": pytest.param(in_place("array_api_strict")),
+    "torch": pytest.param(in_place("torch"), **TORCH),
+    "torch, functional": pytest.param(functional("torch"), marks=[pytest.mark.torch, pytest.mark.jax]),
+    "torch, wrapped": pytest.param(in_torch, **TORCH),
+    "jax": pytest.param(in_place("jax"), **JAX),
+    "jax, functional": pytest.param(functional("jax"), **JAX),
+    "jax, compiled": pytest.param(functional("jax", compiled=True), **JAX),
+    "jax, deltas": pytest.param(functional("jax", deltas=True), **JAX),
+    "optax": pytest.param(in_optax, **JAX),
+}
+every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+
+
+@every_way
+@pytest.mark.parametrize("function", MISTAKES, ids=lambda function: function.__name__)
+@pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning")
+def test_mistakes(function, way):
+    with pytest.raises((RuleMistake, RuntimeError)) as caught:
+        way(with_rule(function))
+    said = str(caught.value)
+    assert f"test_mistakes_in_rules.py:{line_of(function)} ({function.__name__})" in said
+    for part in MISTAKES[function]:
+        assert part in said, said
+    assert "\n" not in said and len(said) < 450, said
+
+
+# ---------------------------------------------------------------- what is right, or works where it can
+
+
+def momentum(self, gradient, variable, learning_rate):
+    slot = self.momentums[self.variable_index(variable)]
+    direction = slot * self.beta
+    direction += gradient
+    self.assign(slot, direction)
+    self.assign_sub(variable, direction * learning_rate)
+
+
+def half_of_what_is_positive(self, gradient, variable, learning_rate):
+    gradient = gradient * 2
+    self.assign(variable, ops.where(variable > 0, variable * 0.5, variable - gradient * learning_rate))
+
+
+def where_it_is_zero(self, gradient, variable, learning_rate):
+    """Cells are compared with numbers by their elements."""
+    self.assign_sub(variable, ops.where(gradient == 3.0, ops.where(variable != 0.5, 1.0, 2.0), 0.0) * learning_rate)
+
+
+class WithoutSuper(WithSlots):
+    """`build` makes slots whether it calls its parent's or not."""
+
+    def build(self, variables):
+        self.momentums = self.add_optimizer_variables(variables, "momentum")
+
+
+RIGHT = {
+    "momentum": (with_rule(momentum), START - 0.5 * GRADIENT),
+    "no super().build": (with_rule(momentum, WithoutSuper), START - 0.5 * GRADIENT),
+    "a choice": (with_rule(half_of_what_is_positive), [1.0, -2.0, 0.25]),
+    "equality": (with_rule(where_it_is_zero), [1.5, -1.0, 0.5]),
+}
+
+
+@every_way
+@pytest.mark.parametrize("name", RIGHT)
+def test_what_is_right_gives_the_same_everywhere(name, way):
+    kind, expected = RIGHT[name]
+    np.testing.assert_allclose(way(kind), expected, rtol=1e-6)
+
+
+def branching(self, gradient, variable, learning_rate):
+    if ops.norm(gradient) > 1.0:  # here
+        self.assign_sub(variable, gradient * learning_rate)
+
+
+def taking_the_larger(self, gradient, variable, learning_rate):
+    self.assign_sub(variable, gradient * (learning_rate / max(ops.norm(gradient), 1.0)))  # here
+
+
+@pytest.mark.jax
+@pytest.mark.parametrize("function", [branching, taking_the_larger])
+def test_choices_by_a_value(function):
+    """Where there is a value, it decides; where JAX has none yet, what to write is said."""
+    results = [in_place("numpy")(with_rule(function)), functional("numpy")(with_rule(function))]
+    assert results[0].tobytes() == results[1].tobytes() != START.tobytes()
+    with pytest.raises(RuleMistake) as caught:
+        functional("jax", compiled=True)(with_rule(function))
+    said = str(caught.value)
+    assert f"test_mistakes_in_rules.py:{line_of(function)} ({function.__name__}): '" in said
+    for part in ("norm(gradient)", "while it traces", "ops.where(", "ops.cond(", "ops.maximum"):
+        assert part in said
+    assert "Tracer" in type(caught.value.__cause__).__name__
+
+
+def showing(self, gradient, variable, learning_rate):
+    print("seen:", gradient)
+    self.assign_sub(variable, gradient * learning_rate)
+
+
+@pytest.mark.parametrize("jit_compile", ["auto", False])
+def test_print_shows_values_in_every_step(jit_compile, capsys):
+    optimizer, weights = with_rule(showing)(jit_compile=jit_compile), START.copy()
+    for _ in range(3):
+        optimizer.apply([GRADIENT], [weights])
+    lines = capsys.readouterr().out.splitlines()
+    assert set(lines) == {f"seen: {GRADIENT}"} and len(lines) == 4
+    if jit_compile:
+        assert "print() in test_mistakes_in_rules.py" in optimizer.execution_report()[0].reason
+
+
+def test_no_init():
+    class Bare(Optimizer):
+        def __init__(self):
+            self.beta = 0.9
+
+        def update_step(self, gradient, variable, learning_rate):
+            self.assign_sub(variable, gradient)
+
+    uses = (
+        lambda: Bare().apply([GRADIENT], [START.copy()]), lambda: Bare().init({"w": START}), lambda: repr(Bare()),
+        lambda: Bare().get_config(), lambda: Bare().learning_rate, lambda: Bare().build([START.copy()]),
+    )  # fmt: skip
+    for use in uses:
+        with pytest.raises(RuleMistake, match=r"test_mistakes_in_rules.py:\d+ \(__init__\) has not called super\(\)"):
+            use()
+
+
+def test_no_build():
+    def step(self, gradient, variable, learning_rate):
+        self.assign(self.means[self.variable_index(variable)], gradient)
+
+    with pytest.raises(RuleMistake, match=r"has no build\. .* self\.means = self\.add_optimizer_variables\("):
+        in_place("numpy")(with_rule(step, Optimizer))
+    with pytest.raises(RuleMistake, match=r"its build \(test_mistakes_in_rules.py:\d+ \(build\)\) has not made it"):
+        in_place("numpy")(with_rule(lambda self, *_: self.variances_of_rows, WithSlots))
+
+
+def test_mistakes_in_begin_step():
+    class Planned(WithSlots):
+        def begin_step(self, gradients, variables, learning_rate):
+            gradient = gradients[0]
+            gradient *= 2
+
+        def update_step(self, gradient, variable, learning_rate):
+            self.assign_sub(variable, gradient * learning_rate)
+
+    for way in (in_place("numpy"), in_place("numpy", jit_compile=False)):
+        with pytest.raises(RuleMistake, match=r"\(begin_step\): `\*=` on the gradient"):
+            way(Planned)
+
+
+def test_what_is_refused_changes_nothing():
+    class Both(WithSlots):
+        def update_step(self, gradient, variable, learning_rate):
+            self.seen.append(1)
+            self.assign(self.momentums[self.variable_index(variable)], gradient)
+            self.assign_sub(variable, gradient)
+            self.count += 1
+
+    optimizer, weights = Both(), START.copy()
+    optimizer.seen = []
+    optimizer.build([weights])
+    for _ in range(2):
+        with pytest.raises(RuleMistake, match=r"sets self\.count"):
+            optimizer.apply([GRADIENT], [weights])
+    assert weights.tolist() == START.tolist() and optimizer.momentums[0].numpy().tolist() == [0.0] * 3
+    assert optimizer.iterations == 0 and optimizer.seen == [] and optimizer.count == 0
+
+
+def test_rules_of_this_library_are_not_tried_out_and_others_once(monkeypatch):
+    from gradwise.optimizers.core import step
+
+    tried = []
+    original = step.rehearse
+    monkeypatch.setattr(step, "rehearse", lambda rule, *rest: tried.append(type(rule)) or original(rule, *rest))
+
+    class Renamed(SGD):
+        """Whose rule is this library's."""
+
+    for kind in (SGD, Renamed, with_rule(momentum)):
+        optimizer, weights = kind(0.5), START.copy()
+        for _ in range(3):
+            optimizer.apply([GRADIENT], [weights])
+    assert [kind.__name__ for kind in tried] == ["Mine"]
+
+
+def test_names_of_ops():
+    assert not hasattr(ops, "nothing_of_the_kind")
+    for name in ("sgn", "Sqrt", "meen", "maximun", "one_minus_pow"):
+        with pytest.raises(AttributeError, match=r"did you mean '\w+'\?"):
+            getattr(ops, name)
+    with pytest.raises(AttributeError, match=re.escape("it has abs, absolute, add")):
+        ops.xyzzy  # noqa: B018  # it raises
+    for written in ops._WRITTEN_OTHERWISE.values():
+        for name in re.findall(r"ops\.(\w+)", written):
+            assert name in ops.__all__
