@@ -81,27 +81,27 @@ class CellKeeper(Rule):
         vars(self).update(state)
         self.cells.loaded = bool(self.cells.parameters)
 
-    def __getattr__(self, name: str) -> Any:
-        """Say what was forgotten where an attribute is missing."""
+    def _forgotten(self, name: str) -> AttributeError:
+        """What a class forgot where an attribute is missing."""
         kind = type(self)
         begun = "cells" in vars(self)
         if name[:2] == "__" or (begun and name[0] == "_"):
-            raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
+            return AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
         if not begun:
-            raise MissingAttribute(
+            return MissingAttribute(
                 f"{line_of_function(kind.__init__)} has not called super().__init__(learning_rate, **keywords), which "
                 f"every optimizer needs before anything else of {kind.__name__} can be used."
             )
         near = nearest(name, [each for each in (*vars(self), *dir(kind)) if each[0] != "_"])
         remedy = f"did you mean {near!r}?"
-        if near is None or kind.build is CellKeeper.build:
+        if kind.build is CellKeeper.build:
             remedy = (
-                f"its build ({line_of_function(kind.build)}) has not made it."
-                if kind.build is not CellKeeper.build
-                else "it has no build. A rule makes its slots there: def build(self, variables): "
-                f"super().build(variables); self.{name} = self.add_optimizer_variables(variables, {name!r})."
+                "it has no build. A rule makes its slots there: def build(self, variables): super().build(variables); "
+                f"self.{name} = self.add_optimizer_variables(variables, {name!r})."
             )
-        raise MissingAttribute(f"{line_of_rule()}: {kind.__name__} has no attribute {name!r}: {remedy}")
+        elif near is None:
+            remedy = f"its build ({line_of_function(kind.build)}) has not made it."
+        return MissingAttribute(f"{line_of_rule()}: {kind.__name__} has no attribute {name!r}: {remedy}")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """A copy in memory, where identities are kept: it knows the copies of its parameters and no others."""

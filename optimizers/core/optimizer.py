@@ -208,8 +208,10 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, StatelessOptimizer, SavedO
             """Say of an attribute that optimizers have elsewhere what to do here."""
             if name in CALLED_HERE and not hasattr(type(self), name):
                 raise AttributeError(f"{type(self).__name__} has no attribute `{name}`: {CALLED_HERE[name]}.")
-            # With Python's own words, or those of what stands in the class.
-            return object.__getattribute__(self, name)
+            if hasattr(type(self), name) and "cells" in vars(self):
+                # With the words of what stands in the class.
+                return object.__getattribute__(self, name)
+            raise self._forgotten(name)
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)

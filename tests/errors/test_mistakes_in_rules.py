@@ -391,6 +391,10 @@ def test_mistakes_in_begin_step():
 
 def test_what_is_refused_changes_nothing():
     class Both(WithSlots):
+        def __init__(self):
+            super().__init__()
+            self.seen = []
+
         def update_step(self, gradient, variable, learning_rate):
             self.seen.append(1)
             self.assign(self.momentums[self.variable_index(variable)], gradient)
@@ -398,7 +402,6 @@ def test_what_is_refused_changes_nothing():
             self.count += 1
 
     optimizer, weights = Both(), START.copy()
-    optimizer.seen = []
     optimizer.build([weights])
     for _ in range(2):
         with pytest.raises(RuleMistake, match=r"sets self\.count"):
