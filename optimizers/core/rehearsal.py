@@ -163,7 +163,7 @@ def explained(rule: Rule, error: Exception) -> RuleMistake | None:
 
 
 def _tried(rule: Rule, index: int, gradient: Array, rate: Any) -> bool:
-    """Run the rule for one parameter; whether it wrote anything."""
+    """Run the rule for one parameter; whether it changed that."""
     parameter = rule.cells.parameters[index]
     backend = parameter.backend
     with rule.parameter_scope(index) as scope:
@@ -172,7 +172,7 @@ def _tried(rule: Rule, index: int, gradient: Array, rate: Any) -> bool:
         copies = [value if same else backend.copy(value) for value, same in zip(values, lasting, strict=True)]
         for cell, value in zip(rule.cells.grouped[index], copies, strict=False):
             scope.hold(cell, value)
-        with Scope((cell, cell.value) for cell in rule.cells.step_scalars()) as scalars:
+        with Scope((cell, cell.value) for cell in rule.cells.step_scalars()):
             returned: Any = rule.update_step(  # type: ignore[func-returns-value]  # it should return none
                 Given.over(copies[-1], "gradient"), parameter, ops.cast(rate, gradient.dtype)
             )
@@ -188,7 +188,7 @@ def _tried(rule: Rule, index: int, gradient: Array, rate: Any) -> bool:
                 f"{where} changes the array of {what} in place, as `*=` and `out=` do: on other libraries that would "
                 "change nothing. Make a new value, and commit it by self.assign, self.assign_add or self.assign_sub."
             )
-    return bool(scope.written or scalars.written)
+    return id(parameter.sink) in scope.written
 
 
 def _names(rule: Rule, index: int) -> list[str]:

@@ -125,6 +125,11 @@ def forgetting_to_commit(self, gradient, variable, learning_rate):  # here
     del moved
 
 
+def committing_the_slot_alone(self, gradient, variable, learning_rate):  # here
+    momentum = self.momentums[self.variable_index(variable)]
+    self.assign(momentum, momentum * self.beta + gradient + variable * 0.1)
+
+
 def misspelling_a_slot(self, gradient, variable, learning_rate):
     momentum = self.momentum[self.variable_index(variable)]  # here
     self.assign_sub(variable, momentum * learning_rate)
@@ -156,6 +161,7 @@ MISTAKES = {
     asking_the_parameter: ("has no 'T'", "variable.value.T", "functions of ops"),
     misspelling_an_attribute: ("the gradient has no 'nidm'", "did you mean 'ndim'?"),
     forgetting_to_commit: ("never changes the parameter", "self.assign_sub(variable"),
+    committing_the_slot_alone: ("never changes the parameter", "self.assign_sub(variable"),
     misspelling_a_slot: ("has no attribute 'momentum'", "did you mean 'momentums'?"),
     making_a_slot_in_a_step: ("add_variable_from_reference works inside build(variables) only",),
 }

@@ -316,7 +316,11 @@ def test_what_a_rule_asks_for_once_is_traced_once() -> None:
     optimizer, other = Sharing(0.5), Sharing(0.5)
     params = [jnp.ones(2), jnp.ones(3), jnp.ones(2, jnp.float16), jnp.ones(())]
     # 16-bit parameters are computed in float32, as the others are.
-    ends, _ = jax.jit(steps)(params, optimizer.init(params), other.init(params))
+    given = params, optimizer.init(params), other.init(params)
+    # Before its first step a user's rule is tried out.
+    jax.eval_shape(lambda *trees: steps(*trees), *given)
+    asked.clear()
+    ends, _ = jax.jit(steps)(*given)
     assert len(asked) == 2
     for end in ends:
         np.testing.assert_array_equal(np.asarray(end, np.float32), 0.25)
@@ -383,6 +387,7 @@ def test_whole_numbers_are_added_as_they_are() -> None:
 
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
             self.assign_add(self.total, self.every)
+            self.assign_sub(variable, gradient * learning_rate)
 
     optimizer, params = Counting(0.1), jnp.ones(2)
     _, state = jax.jit(optimizer.step)(params, params, optimizer.init(params))
