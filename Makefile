@@ -75,11 +75,9 @@ test: lint  ## lint, then the whole test suite on every backend
 	@$(keeping) && $(VENV)/bin/python -m pytest -n 2 --dist worksteal --durations=40 --durations-min=2
 
 crossings: $(TEST_ENV)  ## the combinations of options, dtypes and algorithms that `make test` only covers in pairs
-	@$(keeping) && export GRADWISE_CROSSINGS=whole && $(VENV)/bin/python -m pytest -n 2 --dist worksteal \
-	  -k "bits_are_those_of_whole or bits_of_whole" tests/functional/test_apart.py tests/fused && \
+	@$(keeping) && export GRADWISE_CROSSINGS=whole && $(VENV)/bin/python -m pytest -n 2 --dist worksteal -m crossing && \
 	for backend in jax torch numpy; do GRADWISE_KERAS_TESTS=1 KERAS_BACKEND=$$backend PYTHONPATH=tests \
-	  $(VENV)/bin/python -m pytest -n 2 --dist worksteal tests/frontends/keras/each_backend/test_update_step.py || exit 1; \
-	done
+	  $(VENV)/bin/python -m pytest -n 2 --dist worksteal -m crossing tests/frontends/keras/each_backend || exit 1; done
 
 other-machine: $(TEST_ENV)  ## the tests that compare, as another processor might compute: wrong roots, older vectors
 	@$(VENV)/bin/python tests/other_machine.py

@@ -18,6 +18,7 @@ from helpers.backend_table import array, precision, read
 from helpers.drawn_runs import Run
 from helpers.every_convention import EVERY
 from helpers.keras_peer import running_keras
+from helpers.selection import crossing
 from rules import all_facts
 from test_extremes import (
     DTYPES,
@@ -265,9 +266,7 @@ def flat(tensors: Mapping[str, Any]) -> Any:
     return np.concatenate([np.ravel(value) for value in tensors.values()])
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("algorithm", RULES)
-@pytest.mark.parametrize(("convention", "option"), PEERS)
+@crossing(("convention", "option", "algorithm", "dtype"), PEERS, list(RULES), DTYPES)
 def test_around_the_rule_as_the_originals(
     convention: str, option: str, algorithm: str, dtype: str, request: Any
 ) -> None:

@@ -19,14 +19,14 @@ from helpers.backend_table import (
     unit,
     wide,
 )
+from helpers.selection import crossing
 from rules import all_facts
 
 from gradwise.backends import ops
 from gradwise.optimizers import SGD, Adam, RMSprop
 
-LIBRARY = pytest.mark.parametrize(
-    "library", ["numpy", pytest.param("torch", marks=pytest.mark.torch), pytest.param("jax", marks=pytest.mark.jax)]
-)
+LIBRARIES = ["numpy", pytest.param("torch", marks=pytest.mark.torch), pytest.param("jax", marks=pytest.mark.jax)]
+LIBRARY = pytest.mark.parametrize("library", LIBRARIES)
 DTYPE = pytest.mark.parametrize("dtype", list(DIGITS))
 ROW = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 
@@ -64,9 +64,7 @@ def widened(library, tree):
     return {name: array(library, wide(read(value))) for name, value in tree.items()}
 
 
-@LIBRARY
-@DTYPE
-@ROW
+@crossing(("row", "dtype", "library"), ROWS, list(DIGITS), LIBRARIES)
 def test_each_step_is_the_float32_step_rounded_once(row, dtype, library):
     """From the same parameters and slots, in steps of float32 and of 16 bits."""
     start, gradients = start_and_gradients(row, dtype, 8)
@@ -94,9 +92,7 @@ def test_each_step_is_the_float32_step_rounded_once(row, dtype, library):
         assert np.all(read(value) != start[name]), "every number moves"
 
 
-@LIBRARY
-@DTYPE
-@ROW
+@crossing(("row", "dtype", "library"), ROWS, list(DIGITS), LIBRARIES)
 def test_imperative_steps_are_the_functional_ones(row, dtype, library):
     start, gradients = start_and_gradients(row, dtype, 8)
     ways = [imperative(row, library, (start, gradients)), functional(row, library, (start, gradients))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from helpers.backend_table import array, numpy_dtype, parameter, read
+from helpers.selection import crossing
 from low_precision_table import DTYPES, entry, pairs
 from rules import all_facts
 
@@ -56,11 +57,12 @@ def after_one_step(case, dtype, library, rate, decay, gradient):
     return float(read(weight)[0])
 
 
-@pytest.mark.parametrize(
-    "library", ["numpy", pytest.param("torch", marks=pytest.mark.torch), pytest.param("jax", marks=pytest.mark.jax)]
+@crossing(
+    ("case", "dtype", "library"),
+    [pytest.param(case, id="-".join([*case[:2], *case[2]])) for case in (*DECOUPLED, *COUPLED)],
+    DTYPES,
+    ["numpy", pytest.param("torch", marks=pytest.mark.torch), pytest.param("jax", marks=pytest.mark.jax)],
 )
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", [*DECOUPLED, *COUPLED], ids=lambda case: "-".join([*case[:2], *case[2]]))
 def test_decay_and_step_that_only_together_exceed_half_a_unit_move_the_weight(case, dtype, library):
     """Each is three quarters of half a unit. That a step is as long as its part is measured in float64."""
     part = 0.75 * HALF[dtype]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from helpers.algorithms import PLAIN, ROWS, problem, steady_problem
 from helpers.backend_table import functional, imperative, largest_distance, numpy_dtype, precision, same_bits
+from helpers.selection import crossing
 from rules import all_facts
 
 BY_NAME = {row.name: row for row in ROWS}
@@ -98,9 +99,7 @@ def cap_of(kind, row, library, mode):
     return EXCEPTIONS.get((kind, row.name, library, mode), (usual, ""))[0]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("library", "mode"), MODES)
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@crossing(("row", "library", "mode", "dtype"), ROWS, MODES, ["float32", "float64"])
 def test_distance_after_many_steps(row, library, mode, dtype):
     assert measured("scattered", row, library, mode, dtype) <= cap_of("scattered", row, library, mode)
 

@@ -90,6 +90,7 @@ def read_only(tree):
     return tree
 
 
+@pytest.mark.crossing
 @pytest.mark.parametrize(("row", "dtype"), ROWS_AND_DTYPES)
 def test_the_bits_are_those_of_whole_arrays(row, dtype, passes):
     params, gradients = problem(dtype, steps=8)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from helpers.backend_table import array, distance, numpy_dtype, read, unit, wide
 from helpers.drawn_runs import distances as distances_of_runs
-from helpers.selection import covering
+from helpers.selection import crossing
 
 from gradwise import schedules
 from gradwise.backends import Variable, ops
@@ -55,7 +55,7 @@ def same_bits(a, b):
     return all(x.dtype == y.dtype and x.tobytes() == y.tobytes() for x, y in zip(a, b, strict=True))
 
 
-@pytest.mark.parametrize(("algorithm", "option", "dtype"), covering(ALGORITHMS, [*OPTIONS], ["float32", "float64"]))
+@crossing(("algorithm", "option", "dtype"), ALGORITHMS, [*OPTIONS], ["float32", "float64"])
 def test_fused_gives_the_bits_of_whole_arrays(algorithm, option, dtype, monkeypatch):
     options, dtype = OPTIONS[option], np.dtype(dtype)
     expected = train(algorithm(0.1, jit_compile=False, **options), np.array, dtype)

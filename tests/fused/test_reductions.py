@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from helpers.backend_table import array, numpy_dtype, read
-from helpers.selection import covering
+from helpers.selection import crossing
 from helpers.user_optimizers import Lamb
 
 from gradwise.backends import Variable, ops
@@ -51,7 +51,11 @@ class Distance(Optimizer):
 
 
 RULES = [Lars, Lamb, Twice, Distance]
-OPTIONS = [{}, {"global_clipnorm": 0.7, "weight_decay": 0.1, "loss_scale_factor": 4.0}, {"clipnorm": 0.3}]
+OPTIONS = {
+    "plain": {},
+    "global_clipnorm": {"global_clipnorm": 0.7, "weight_decay": 0.1, "loss_scale_factor": 4.0},
+    "clipnorm": {"clipnorm": 0.3},
+}
 
 
 def values(step):
@@ -71,10 +75,11 @@ def bits(weights):
     return [read(weight).tobytes() for weight in weights]
 
 
-@pytest.mark.parametrize(("rule", "options", "dtype"), covering(RULES, OPTIONS, ["float32", "float64", "bfloat16"]))
-def test_the_bits_of_whole_arrays(rule, options, dtype, monkeypatch):
+@crossing(("rule", "option", "dtype"), RULES, list(OPTIONS), ["float32", "float64", "bfloat16"])
+def test_the_bits_of_whole_arrays(rule, option, dtype, monkeypatch):
     from gradwise.backends.kernels import table
 
+    options = OPTIONS[option]
     _, expected = run(rule, dtype=dtype, jit_compile=False, **options)
     for threads, from_size in (("1", 10**9), ("3", 1)):
         monkeypatch.setenv("GRADWISE_NUM_THREADS", threads)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import combinations, product
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +19,54 @@ WHOLE = os.environ.get("GRADWISE_CROSSINGS") == "whole"
 
 def covering(*axes: Sequence[Any], whole: bool = WHOLE) -> list[tuple[Any, ...]]:
     """Of all combinations enough that every two values of two axes meet; with `whole`, all."""
-    combined = list(product(*(range(len(axis)) for axis in axes)))
+    sizes = [len(axis) for axis in axes]
+    chosen = product(*map(range, sizes)) if whole else sorted(_in_pairs(sizes))
+    return [tuple(axis[place] for axis, place in zip(axes, places, strict=True)) for places in chosen]
 
-    def values(places: tuple[int, ...]) -> tuple[Any, ...]:
-        return tuple(axis[place] for axis, place in zip(axes, places, strict=True))
 
-    if whole:
-        return [values(places) for places in combined]
-    pairs = {places: set(combinations(enumerate(places), 2)) for places in combined}
-    missing = set().union(*pairs.values())
-    chosen: dict[tuple[int, ...], None] = {}
-    used: Counter[tuple[int, int]] = Counter()
+def _in_pairs(sizes: Sequence[int]) -> list[tuple[int, ...]]:
+    """Places on axes so long: of the two longest all, and of each other what adds most pairs, or the rarest pairs."""
+    order = sorted(range(len(sizes)), key=lambda axis: -sizes[axis])
+    rows = [list(places) for places in product(*(range(sizes[axis]) for axis in order[:2]))]
+    for axis in order[2:]:
+        used: Counter[tuple[int, int, int]] = Counter()
 
-    def gain(places: tuple[int, ...]) -> tuple[int, int]:
-        """How many pairs it adds; among those that add as many, how seldom its values were chosen."""
-        return len(pairs[places] & missing), -sum(used[place] for place in enumerate(places))
+        def gain(row: list[int], value: int, used: Counter[tuple[int, int, int]] = used) -> tuple[int, int]:
+            counts = [used[earlier, place, value] for earlier, place in enumerate(row)]
+            return counts.count(0), -sum(counts)
 
-    while missing:
-        best = max(combined, key=gain)
-        missing -= pairs[best]
-        used.update(enumerate(best))
-        chosen[best] = None
-    return [values(places) for places in combined if places in chosen]
+        for row in rows:
+            best = max(range(sizes[axis]), key=lambda value, row=row: gain(row, value))
+            used.update((earlier, place, best) for earlier, place in enumerate(row))
+            row.append(best)
+        for earlier, place, value in product(range(order.index(axis)), range(max(sizes)), range(sizes[axis])):
+            if place < sizes[order[earlier]] and not used[earlier, place, value]:
+                row = [place if other == earlier else 0 for other in range(order.index(axis))]
+                used.update((other, each, value) for other, each in enumerate(row))
+                rows.append([*row, value])
+    return [tuple(row[order.index(axis)] for axis in range(len(sizes))) for row in rows]
+
+
+def crossing(names: Sequence[str], *axes: Sequence[Any]) -> Callable[[Any], Any]:
+    """A test of these axes' combinations: here of those that cover them in pairs, in `make crossings` of all.
+
+    Args:
+        names: of the arguments.
+        axes: values, of which those with marks, names or several arguments are `pytest.param`s.
+    """
+    import pytest
+
+    sets = []
+    for combined in covering(*axes):
+        each = [value if hasattr(value, "marks") else pytest.param(value) for value in combined]
+        words = [value.id or "-".join(map(_word, value.values)) for value in each]
+        values = [value for several in each for value in several.values]
+        sets.append(pytest.param(*values, marks=[mark for value in each for mark in value.marks], id="-".join(words)))
+    return lambda test: pytest.mark.crossing(pytest.mark.parametrize(tuple(names), sets)(test))
+
+
+def _word(value: Any) -> str:
+    return str(getattr(value, "name", None) or getattr(value, "__name__", value))
 
 
 def places(names: Iterable[str]) -> list[Path]:

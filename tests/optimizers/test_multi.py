@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 from helpers.libraries import array, parameter, values
-from helpers.selection import covering
+from helpers.selection import crossing
 
 from gradwise import optimizers, schedules
 from gradwise.optimizers import SGD, Adam, AdamW, Lion, MultiOptimizer, Nadam, Optimizer, RMSprop
@@ -94,10 +94,12 @@ def alone(make, library, params, gradients, **options):
     return found
 
 
-@pytest.mark.parametrize(("rule", "library", "option"), [
-    pytest.param(*each, marks=getattr(pytest.mark, each[1]) if each[1] in ("torch", "jax") else ())
-    for each in covering(list(RULES), LIBRARIES, list(OPTIONS))
-])  # fmt: skip
+@crossing(
+    ("rule", "library", "option"),
+    list(RULES),
+    [pytest.param(each, marks=getattr(pytest.mark, each) if each in ("torch", "jax") else ()) for each in LIBRARIES],
+    list(OPTIONS),
+)
 def test_each_parameter_makes_the_step_of_its_rule(rule, library, option):
     make, options = RULES[rule], OPTIONS[option]
     params, gradients = arrays(0), [arrays(seed) for seed in range(1, 6)]

@@ -90,3 +90,20 @@ def test_what_covers_a_crossing_has_every_pair() -> None:
     assert all_of_them == list(product(*axes)) and set(found) < set(all_of_them) and len(found) <= 48
     for first, second in combinations(range(3), 2):
         assert {(one[first], one[second]) for one in found} == set(product(axes[first], axes[second]))
+
+
+def test_what_covers_a_crossing_is_spread_evenly() -> None:
+    rows, ways, dtypes = range(93), range(10), "ab"
+    found = covering(rows, ways, dtypes, whole=False)
+    assert len(found) == 930
+    for way, dtype in product(ways, dtypes):
+        assert sum(one[1:] == (way, dtype) for one in found) in (46, 47)
+
+
+def test_every_crossing_is_run_whole_somewhere() -> None:
+    """`make crossings` asks for the mark, which `crossing` gives."""
+    for file in (ROOT / "tests").rglob("test_*.py"):
+        text = file.read_text(encoding="utf-8")
+        assert not {"helpers.selection.covering", "helpers.selection.WHOLE"} & imported(text) or any(
+            each in text for each in ("@pytest.mark.crossing", "covering(*axes")
+        ), file

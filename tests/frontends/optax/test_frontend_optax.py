@@ -13,6 +13,7 @@ import pytest
 from helpers.backend_table import distance, precision
 from helpers.every_convention import EVERY
 from helpers.releases import optax_partition, optax_tree, seeded, skip_what_optax_lacks
+from helpers.selection import crossing
 from ml_dtypes import bfloat16
 from rules import all_facts
 
@@ -156,18 +157,19 @@ def test_the_update_is_not_rounded_to_the_parameter() -> None:
     assert params[0] + updates[0] == params[0]
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=called)
-@pytest.mark.parametrize(
-    ("of_params", "of_grads"),
+@crossing(
+    ("variant", "of_params", "of_grads", "way"),
+    [pytest.param(variant, id=called(variant)) for variant in VARIANTS],
     [
-        ("bfloat16", "float32"),
-        ("bfloat16", "bfloat16"),
-        ("float16",) * 2,
-        ("float32", "bfloat16"),
-        ("float32", "float32"),
+        pytest.param("bfloat16", "float32"),
+        pytest.param("bfloat16", "bfloat16"),
+        pytest.param("float16", "float16"),
+        pytest.param("float32", "bfloat16"),
+        pytest.param("float32", "float32"),
     ],
+    ["eager", "jit", "scan"],
 )
-def test_dtypes_of_states_and_updates(variant: Any, of_params: str, of_grads: str) -> None:
+def test_dtypes_of_states_and_updates(variant: Any, of_params: str, of_grads: str, way: str) -> None:
     import jax
     import jax.numpy as jnp
     import optax
@@ -178,18 +180,20 @@ def test_dtypes_of_states_and_updates(variant: Any, of_params: str, of_grads: st
     transformation = getattr(functions(), name)(0.1, **options)
     state = transformation.init(params)
     grads = jax.tree.map(lambda leaf: leaf.astype(of_grads), gradient(params, 0))
-    for update in (transformation.update, jax.jit(transformation.update)):
-        updates, after = update(grads, state, params)
-        assert kinds(after) == kinds(state)
-        theirs = getattr(optax, name)(0.1, **options)
-        expected, _ = theirs.update(grads, theirs.init(params), params)
-        if "mu_dtype" in options and of_params == "float16":
-            # The two 16-bit types make a wide one in optax.
-            expected = params
-        assert kinds(updates) == kinds(expected)
     assert all(leaf.dtype in (jnp.float32, jnp.int32) for leaf in jax.tree.leaves(state)) or "mu_dtype" in options
-    scanned, _ = jax.lax.scan(lambda carry, _: (transformation.update(grads, carry, params)[1], None), state, length=2)
-    assert kinds(scanned) == kinds(state)
+    update = transformation.update if way == "eager" else jax.jit(transformation.update)
+    if way == "scan":
+        carried, _ = jax.lax.scan(lambda carry, _: (update(grads, carry, params)[1], None), state, length=2)
+        assert kinds(carried) == kinds(state)
+        return
+    updates, after = update(grads, state, params)
+    assert kinds(after) == kinds(state)
+    theirs = getattr(optax, name)(0.1, **options)
+    expected, _ = theirs.update(grads, theirs.init(params), params)
+    if "mu_dtype" in options and of_params == "float16":
+        # The two 16-bit types make a wide one in optax.
+        expected = params
+    assert kinds(updates) == kinds(expected)
 
 
 def test_mu_dtype_is_for_the_first_moment() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.selection import crossing
 
 from gradwise import optimizers
 from gradwise.backends.programs.scalars import scalar_evaluator
@@ -63,9 +64,7 @@ def ends(name, arguments, dtype, dense, case="rows", steps=4):
     return [table.detach(), other.detach(), *state], table._version - before
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("given", [*STILL, *MOVING])
+@crossing(("given", "dtype", "case"), [*STILL, *MOVING], DTYPES, list(CASES))
 def test_a_sparse_gradient_does_what_a_dense_one_does(given, dtype, case):
     name, arguments = {**STILL, **MOVING}[given]
     (one, counted), (two, expected) = (

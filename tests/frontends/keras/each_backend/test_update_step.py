@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from helpers.selection import covering
+from helpers.selection import crossing
 from rules import all_facts
 from small import PEERS, TRAINS, gradients, losses, model, values, variables
 
@@ -86,9 +86,7 @@ def run(kind: Any, **options: Any) -> list[np.ndarray]:
     return values(parameters)
 
 
-@pytest.mark.parametrize(
-    ("name", "change", "option"), covering([*PEERS], [slower, scaled, smoothed, replaced], [*OPTIONS])
-)
+@crossing(("name", "change", "option"), [*PEERS], [slower, scaled, smoothed, replaced], [*OPTIONS])
 def test_a_subclass_moves_as_one_of_keras_s_class(name: str, change: Any, option: str) -> None:
     options = {**({"weight_decay": 0.004} if all_facts()[name].decays else {}), **OPTIONS[option]}
     own = run(change(getattr(gkeras, name)), **options)
