@@ -119,10 +119,18 @@ class Numbers(Generic[Kept]):
         """Take what others wrote to the containers into the cells."""
         values = self.containers.held()
         if values != self.seen:
-            for cell, value in zip(reversed(self.cells), reversed(values), strict=True):
-                # Counts that were averaged over several optimizers may be fractions.
-                cell.array = int(value) if self.counts and value == value // 1 else float(value)
-            self.seen = values
+            self.take(values)
+
+    def take(self, values: list[Any]) -> None:
+        """Take what others wrote, where it was read already.
+
+        Args:
+            values: what the containers hold.
+        """
+        for cell, value in zip(reversed(self.cells), reversed(values), strict=True):
+            # Counts that were averaged over several optimizers may be fractions.
+            cell.array = int(value) if self.counts and value == value // 1 else float(value)
+        self.seen = values
 
     def after(self, numbers: dict[int, Any]) -> list[Any]:
         """What the cells hold after a step.

@@ -117,7 +117,10 @@ class Repeat:
             return False
         gradients = list(map(_gradient_of, self._present))
         for numbers in self._numbers:
-            numbers.read()
+            # As `numbers.read()`, with a call less in every step.
+            held = numbers.containers.held()
+            if held != numbers.seen:
+                numbers.take(held)
         # Hundreds of optimizers of one parameter are out of the processor's reach: what is not touched costs nothing.
         changed: list[int] = []
         renumbered: list[int] = []
