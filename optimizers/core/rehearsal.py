@@ -13,7 +13,7 @@ import ast
 import contextlib
 import inspect
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, overload
 
 from ...backends import Array, Scope, StepScope, UnknownValueError, Variable, ops
@@ -72,8 +72,11 @@ def rehearse(rule: Rule, gradients: Gradients, rate: Any) -> None:
                 present = [parameters[index] for index in gradients.present]
                 rule.begin_step(_AllGiven(gradients), present, rate)
         for index in indices:
-            with _only_mistakes(rule):
-                writes.append(_tried(rule, index, gradients.prepared(index), rate))
+            # Some libraries' arrays, and some rules, take nothing that stands for an array.
+            for gives in (Given.over, _as_it_is):
+                with _only_mistakes(rule):
+                    writes.append(_tried(rule, index, gradients.prepared(index), rate, gives))
+                    break
             if why_not_silent(rule) is None:
                 # What follows from what it is given are plain arrays above, and symbols here.
                 with _only_mistakes(rule):
@@ -162,7 +165,11 @@ def explained(rule: Rule, error: Exception) -> RuleMistake | None:
     return RuleMistake(f"{line_of_error(error)}: {source_of_error(error)!r} {reason}")
 
 
-def _tried(rule: Rule, index: int, gradient: Array, rate: Any) -> bool:
+def _as_it_is(array: Array, name: str) -> Array:
+    return array
+
+
+def _tried(rule: Rule, index: int, gradient: Array, rate: Any, gives: Callable[[Array, str], Any]) -> bool:
     """Run the rule for one parameter; whether it changed that."""
     parameter = rule.cells.parameters[index]
     backend = parameter.backend
@@ -174,7 +181,7 @@ def _tried(rule: Rule, index: int, gradient: Array, rate: Any) -> bool:
             scope.hold(cell, value)
         with Scope((cell, cell.value) for cell in rule.cells.step_scalars()):
             returned: Any = rule.update_step(  # type: ignore[func-returns-value]  # it should return none
-                Given.over(copies[-1], "gradient"), parameter, ops.cast(rate, gradient.dtype)
+                gives(copies[-1], "gradient"), parameter, ops.cast(rate, gradient.dtype)
             )
     where = line_of_function(type(rule).update_step)
     if returned is not None:
