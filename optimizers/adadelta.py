@@ -37,6 +37,7 @@ class Adadelta(Optimizer):
         "torch": {"epsilon": 1e-6},
         "optax": {"epsilon": 1e-6},
     }
+    older_order = ("learning_rate", "rho", "epsilon", "decay")
     weight_decay_forms = {**Optimizer.weight_decay_forms, "optax": "coupled"}
     rho, epsilon = Number("[0, 1]"), Number("[0, inf)")
 

@@ -39,6 +39,7 @@ class Adagrad(Optimizer):
         "torch": {"initial_accumulator_value": 0.0, "epsilon": 1e-10, "lr_decay": 0.0, "epsilon_in_sqrt": False},
         "optax": {"initial_accumulator_value": 0.1, "epsilon": 1e-7, "stays_at_zero_over_zero": True},
     }
+    older_order = ("learning_rate", "epsilon", "decay")
     epsilon_in_sqrt, stays_at_zero_over_zero = Switch(True), Switch(False)
     initial_accumulator_value, epsilon = Number("[0, inf)", neutral=0.0), Number("[0, inf)")
     lr_decay = Number("[0, inf)", neutral=0.0)

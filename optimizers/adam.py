@@ -52,6 +52,7 @@ class Adam(Optimizer):
             "epsilon_is_corrected": True, "rate_comes_last": True, "maximum_is_corrected": True,
         },
     }  # fmt: skip
+    older_order = ("learning_rate", "beta_1", "beta_2", "epsilon", "decay", "amsgrad")
     weight_decay_forms = {**Optimizer.weight_decay_forms, "optax": "decoupled"}
     epsilon_is_corrected, rate_comes_last, maximum_is_corrected = Switch(False), Switch(False), Switch(False)
     beta_1, beta_2 = Number("[0, 1)"), Number("[0, 1)")

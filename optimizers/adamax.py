@@ -38,6 +38,7 @@ class Adamax(Optimizer):
         "torch": {"epsilon": 1e-8, "epsilon_in_maximum": True},
         "optax": {"epsilon": 1e-8, "epsilon_in_maximum": True, "rate_comes_last": True},
     }
+    older_order = ("learning_rate", "beta_1", "beta_2", "epsilon", "decay")
     weight_decay_forms = {**Optimizer.weight_decay_forms, "optax": "decoupled"}
     epsilon_in_maximum, rate_comes_last = Switch(False), Switch(False)
     beta_1, beta_2, epsilon = Number("[0, 1)"), Number("[0, 1]"), Number("[0, inf)")

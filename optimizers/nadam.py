@@ -45,6 +45,7 @@ class Nadam(Optimizer):
         "torch": {"epsilon": 1e-8, "schedule_decay": 0.004, "decoupled_weight_decay": False, "product_of_each": True},
         "optax": {"epsilon": 1e-8, "eps_root": 0.0, "rate_comes_last": True},
     }
+    older_order = ("learning_rate", "beta_1", "beta_2", "epsilon", "schedule_decay")
     weight_decay_forms = Adam.weight_decay_forms
     epsilon_is_corrected, rate_comes_last = Switch(True), Switch(False)
     product_of_each, has_decay = Switch(False), Switch(True)

@@ -56,6 +56,7 @@ class RMSprop(Optimizer):
             "eps_in_sqrt": True, "bias_correction": False, "momentum_descends": True,
         },
     }  # fmt: skip
+    older_order = ("learning_rate", "rho", "epsilon", "decay")
     rate_in_velocity, momentum_descends = Switch(True), Switch(False)
     rho, momentum, epsilon = Number("[0, 1]"), Number("[0, 1]", neutral=0.0), Number("[0, inf)")
     centered, nesterov, initial_scale = Flag(neutral=False), Flag(neutral=False), Number("[0, inf)", neutral=0.0)

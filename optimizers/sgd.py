@@ -35,6 +35,7 @@ class SGD(Optimizer):
         "torch": {"rate_in_velocity": False, "nesterov_needs_momentum": True, "dampening": 0.0},
         "optax": {"rate_in_velocity": False},
     }  # fmt: skip
+    older_order = ("learning_rate", "momentum", "decay", "nesterov")
     rate_in_velocity, nesterov_needs_momentum = Switch(True), Switch(False)
     momentum, nesterov, dampening = Number("[0, 1]"), Flag(), Number("[0, 1]", neutral=0.0)
 

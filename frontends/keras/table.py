@@ -10,6 +10,7 @@ import keras
 
 from ...optimizers import Optimizer
 from ...optimizers.core.arguments import bound, instead, named_in
+from ...optimizers.core.older import check_order, hint_at_convention
 from .schedules import rate_of
 
 COMMON = (
@@ -48,7 +49,13 @@ class KerasRow:
             TypeError: if there are too many, or one is given twice.
             ValueError: if the rate is given under both of its names, or a number is None.
         """
-        given = bound(self.core.__name__, self.signature, arguments, keywords)
+        name = self.core.__name__
+        given = bound(name, self.signature, arguments, keywords)
+        switches = [field for field in self.fields if isinstance(self.signature.parameters[field].default, bool)]
+        older = vars(self.core).get("older_order", ())
+        check_order(name, list(self.signature.parameters), older, arguments, switches, stacklevel=4)
+        remedy = f'take wrap(gradwise.optimizers.{name}(..., convention="keras2"))'
+        hint_at_convention(name, keywords, remedy, stacklevel=4)
         if "lr" in keywords and "learning_rate" in given.arguments:
             raise ValueError(f"{self.core.__name__}: give `learning_rate` or its older name `lr`, not both.")
         given.apply_defaults()
@@ -72,4 +79,4 @@ class KerasRow:
     def make(self, values: Mapping[str, Any]) -> Optimizer:
         """An unbuilt core optimizer."""
         named = {name: value for name, value in values.items() if name != "learning_rate"}
-        return self.core(rate_of(values["learning_rate"]), **named)
+        return self.core(rate_of(values["learning_rate"]), convention="keras", **named)

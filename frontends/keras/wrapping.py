@@ -8,6 +8,7 @@ import keras
 
 from ... import optimizers
 from ...optimizers import Optimizer
+from ...optimizers.core.checks import check_no_state
 from ...optimizers.core.declaring import settable
 from ...schedules import LearningRateSchedule
 from .adapter import KerasAdapter
@@ -61,6 +62,7 @@ def wrap(optimizer: Optimizer, name: str | None = None) -> keras.optimizers.Opti
 
     Raises:
         TypeError: if it is no optimizer of the core.
+        ValueError: if it has state, which would be lost.
 
     A model that holds a user's own class is saved as any other; to load it, register the class with Keras
     (`keras.saving.register_keras_serializable`) or pass it in `custom_objects` by its name.
@@ -73,4 +75,5 @@ def wrap(optimizer: Optimizer, name: str | None = None) -> keras.optimizers.Opti
     """
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"Expected an optimizer of gradwise.optimizers, received {type(optimizer).__name__}.")
+    check_no_state(optimizer, "wrap")
     return CoreOptimizer(optimizer, name)

@@ -14,6 +14,7 @@ import jax
 import optax  # type: ignore[import-untyped]  # it shows mypy no types
 
 from ...backends import HOST, SIXTEEN_BIT, UnknownValueError, backend_of, is_number, number_of_python, ops
+from ...optimizers.core.checks import check_no_state
 from ...optimizers.core.configuration import frozen
 from ...optimizers.core.functional import OptimizerState
 from ...optimizers.core.optimizer import Optimizer
@@ -285,4 +286,5 @@ def from_optimizer(optimizer: Optimizer) -> Transformation:
     """
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"from_optimizer takes a gradwise Optimizer, received a {type(optimizer).__name__}.")
+    check_no_state(optimizer, "from_optimizer")
     return Transformation(_core_behaviour_of(optimizer))

@@ -180,11 +180,21 @@ class TorchRow:
             if value is not None or not rule.optional:
                 rule.checked(fitting, self.core.__name__)
         except ValueError as error:
-            raise ValueError(f"Invalid {called}: {value} ({error})") from None
+            raise ValueError(f"Invalid {called}: {value} ({error}){_instead_of_rate(name, value)}") from None
 
     def make(self, attributes: Mapping[str, Any]) -> Optimizer:
         """An unbuilt core optimizer."""
         return self.core(convention="torch", **attributes)
+
+
+def _instead_of_rate(name: str, value: Any) -> str:
+    """What to do with a schedule, or with rates of several groups, that were given as a rate."""
+    if name != "learning_rate":
+        return ""
+    if isinstance(value, (Mapping, list, tuple)):
+        return ": groups may have rates of their own, [{'params': ..., 'lr': ...}, ...]"
+    schedule = ": a schedule is one of torch.optim.lr_scheduler, or that of an optimizer of the core which is wrapped"
+    return schedule if callable(value) else ""
 
 
 def _as_many(key: str, names: Sequence[str], value: Any) -> Sequence[Any]:

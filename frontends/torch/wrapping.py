@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ... import optimizers as core
+from ...backends import shown
+from ...optimizers.core.checks import check_no_state
 from ...optimizers.core.conventions import facts_of
 from .adapter import TorchAdapter
 from .linking import real_view, trainable
@@ -30,6 +32,14 @@ class Wrapped(TorchAdapter):
                 f"{template.name!r} clips by a global norm and would do so in each group apart: use one group, or "
                 "torch.nn.utils.clip_grad_norm_."
             )
+        schedule = template.learning_rate_schedule
+        # What is no group torch refuses.
+        rate = getattr(param_group, "get", {}.get)("lr")
+        if schedule is not None and rate is not None and rate != self._own_row.defaults["lr"]:
+            raise ValueError(
+                f"A parameter group has the rate lr={rate!r}, and the rate of {template.name!r} is a schedule, "
+                f"{shown(schedule)}, which would do nothing there: wrap an optimizer for each, or leave lr out."
+            )
         super().add_param_group(param_group)
         parameters = [one for one in self.param_groups[-1]["params"] if trainable(one)]
         self._own_row.see([real_view(one.detach()) for one in parameters])
@@ -52,9 +62,11 @@ def wrap(optimizer: core.Optimizer, params: Any) -> Wrapped:
 
     Raises:
         TypeError: if `optimizer` is no core optimizer.
-        ValueError: as torch.optim does; also for clipping by a global norm with several groups, which it would be
+        ValueError: as torch.optim does; also for an optimizer that has state, for a group with a rate of its own where
+            the optimizer has a schedule, and for clipping by a global norm with several groups, which it would be
             computed in apart.
     """
     if not isinstance(optimizer, core.Optimizer):
         raise TypeError(f"wrap takes an optimizer of gradwise.optimizers, received {type(optimizer).__name__}.")
+    check_no_state(optimizer, "wrap")
     return Wrapped(params, WrappedRow(optimizer))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ...backends import FLOATING, HOST, Backend, Rows, Variable, backend_of, describe, is_number, ops
+from .configuration import Configured
 
 
 def remedy(dtype: str) -> str:
@@ -46,7 +47,7 @@ def check_parameter(array: Any, name: str) -> Backend:
     """
     backend = array.backend if isinstance(array, Variable) else backend_of(array)
     if backend is None or backend is HOST:
-        raise TypeError(f"Parameter {name!r} must be an array, received {describe(array)}.")
+        raise TypeError(f"Parameter {name!r} must be an array, received {describe(array)}{_instead_of(array)}.")
     held = array.array if isinstance(array, Variable) else array
     if held is not None and backend.not_dense(held) is not None:
         check_dense(held, backend, f"Parameter {name!r}")
@@ -60,6 +61,15 @@ def check_parameter(array: Any, name: str) -> Backend:
             f"Parameter {name!r} has dtype {dtype}, which cannot be optimized: {remedy} {', '.join(FLOATING)}."
         )
     return backend
+
+
+def _instead_of(value: Any) -> str:
+    """What to give in place of something that has parameters and is none."""
+    if hasattr(value, "named_parameters"):
+        return ": give dict(model.named_parameters())"
+    if hasattr(value, "trainable_variables"):
+        return ": give model.trainable_variables, or their values"
+    return ": give a list or a dictionary of what it has" if isinstance(value, Iterator) else ""
 
 
 def check_one_backend(backends: Sequence[Backend], names: Sequence[str]) -> None:
@@ -196,3 +206,19 @@ def checked_count(value: Any, what: str) -> Any:
     if is_number(number) and not (number >= 0 and float(number).is_integer()):
         raise ValueError(f"{what} counts steps and cannot be {describe(value)}.")
     return number
+
+
+def check_no_state(optimizer: Configured, taker: str) -> None:
+    """Raise ValueError if an optimizer has state that whoever takes it would lose.
+
+    Args:
+        optimizer: the optimizer.
+        taker: what errors call the one that takes it.
+    """
+    cells = optimizer.cells
+    if cells.parameters:
+        raise ValueError(
+            f"{taker} takes the settings of an optimizer and begins anew; this {type(optimizer).__name__} would lose "
+            f"its state, of {len(cells.parameters)} parameters and {cells.iterations.array} steps: give "
+            "optimizer.unbuilt_copy(), which has the settings alone."
+        )

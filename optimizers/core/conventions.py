@@ -24,6 +24,7 @@ class ConventionFacts(NamedTuple):
         bad_norm_spreads: whether a global norm that is not finite makes NaN of all gradients.
         gathers_shares: whether a gradient of a window is accumulated as its share in the mean, which never overflows.
             Elsewhere it is accumulated whole, and the update takes the mean.
+        has_older_order: whether the arguments of its classes stand in the order of `older_order`.
     """
 
     weight_decay: str | None = None
@@ -34,11 +35,12 @@ class ConventionFacts(NamedTuple):
     margin_of_norms: float = 0.0
     bad_norm_spreads: bool = False
     gathers_shares: bool = False
+    has_older_order: bool = False
 
 
 CONVENTIONS = {
     "keras": ConventionFacts(weight_decay="decoupled", bad_norm_spreads=True),
-    "keras2": ConventionFacts(clipnorm_is_global=True, bad_norm_spreads=True),
+    "keras2": ConventionFacts(clipnorm_is_global=True, bad_norm_spreads=True, has_older_order=True),
     "torch": ConventionFacts(
         weight_decay="coupled", has_maximize=True, counts_steps_of_each=True, margin_of_norms=1e-6
     ),

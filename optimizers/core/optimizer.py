@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from ...backends import FLOATING, Variable, describe, is_number, shown
+from ...backends import FLOATING, HOST, Variable, backend_of, describe, is_number, shown
 from ...schedules import registry as schedule_registry
 from .arguments import bound, instead, named_in, takes_any
 from .conventions import CONVENTIONS, facts_of
@@ -30,6 +30,8 @@ from .hyperparameters import (
     remember_array,
 )
 from .imperative import ImperativeOptimizer
+from .older import check_order, hint_at_convention
+from .rates import called_with_step, check_rate
 from .saving import SavedOptimizer
 from .stateless import StatelessOptimizer
 from .synonyms import CALLED_HERE
@@ -120,6 +122,9 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, StatelessOptimizer, SavedO
     """What weight decay does in the conventions that have it: "decoupled", on the parameter; "coupled", through the
     gradient."""
 
+    older_order: ClassVar[tuple[str, ...]] = ()
+    """The arguments of Keras 2's class, in their order, under the names that they have here."""
+
     decoupled_weight_decay = Switch(False)
     """Whether weight decay is decoupled even where the convention couples it; some algorithms let users say so."""
 
@@ -144,6 +149,14 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, StatelessOptimizer, SavedO
         signature = inspect.signature(cls)
         if (arguments or keywords) and not takes_any(signature):
             bound(cls.__name__, signature, arguments, keywords)
+        # A subclass may have arguments of its own, in its own order.
+        order = vars(cls).get("older_order", ())
+        convention = keywords.get("convention")
+        older = convention is None or (isinstance(convention, str) and facts_of(convention).has_older_order)
+        if order and older and len(arguments) < len(signature.parameters):
+            switches = [name for name, each in hyperparameters(cls).items() if isinstance(each, Flag)]
+            check_order(cls.__name__, list(signature.parameters), order, arguments, switches, stacklevel=2)
+        hint_at_convention(cls.__name__, keywords, 'add convention="keras2"', stacklevel=2)
         if "lr" in keywords:
             given = signature.bind_partial(*arguments, **keywords).arguments
             if "learning_rate" in given:
@@ -300,17 +313,13 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, StatelessOptimizer, SavedO
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
+        check_rate(value, type(self).__name__)
         if callable(value) and not isinstance(value, Variable):
-            self._schedule = value if hasattr(value, "get_config") else _called_with_step(value, type(self).__name__)
+            self._schedule = value if hasattr(value, "get_config") else called_with_step(value, type(self).__name__)
             return
         if isinstance(value, dict):
             self.learning_rate = schedule_registry.deserialize(value)
             return
-        if value is None or isinstance(value, str):
-            raise ValueError(
-                f"{type(self).__name__}: `learning_rate` must be a number in [0, inf), a schedule or a callable of the "
-                f"step, received {shown(value)}."
-            )
         rate = LEARNING_RATE.checked(value.value if isinstance(value, Variable) else value, type(self).__name__)
         self._schedule = None
         self.cells.rate = Variable.scalar(rate, "learning_rate")
@@ -350,7 +359,16 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, StatelessOptimizer, SavedO
     # ---------------------------------------------------------------- writing to cells
 
     def assign(self, variable: Variable, value: Any) -> None:
-        """Make a parameter or slot hold `value`."""
+        """Make a parameter or slot hold `value`, an array of its shape.
+
+        Raises:
+            TypeError, ValueError: if it is of another library or shape; a number has the shape of numbers only.
+        """
+        if variable.shape and backend_of(value) is HOST:
+            raise ValueError(
+                f"{type(self).__name__} assigns one number to {variable.name!r}, which has shape {variable.shape}: to "
+                "fill it, give number * ops.ones_like(variable)."
+            )
         variable.assign(value)
 
     def assign_add(self, variable: Variable, value: Any) -> None:
@@ -423,31 +441,6 @@ def _merged_signature(cls: type) -> inspect.Signature:
 
 
 Optimizer.__signature__ = _signature_of_init(Optimizer)  # type: ignore[attr-defined]  # read by inspect.signature
-
-
-def _called_with_step(function: Callable[..., Any], owner: str) -> Callable[[Any], Any]:
-    """A callable of the step from one of the step or of nothing."""
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
-        # Some callables written in C have no signature: they are called with the step.
-        return function
-    try:
-        signature.bind(0)
-    except TypeError:
-        try:
-            signature.bind()
-        except TypeError:
-            raise ValueError(
-                f"{owner}: `learning_rate` must be a callable of the step or of nothing, received {describe(function)}."
-            ) from None
-
-        def without_step(step: Any) -> Any:
-            return function()
-
-        without_step.__wrapped__ = function  # type: ignore[attr-defined]  # what the user gave, for get_config
-        return without_step
-    return function
 
 
 def _snake_case(name: str) -> str:

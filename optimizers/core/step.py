@@ -467,6 +467,9 @@ class UpdateRule(Relinked):
             check_chosen(excluded, names, [cell.name for cell in cells], known, f"optimizer {self.name!r}")
         self._excluded = excluded
         self._excluded_names = tuple(names)
+        if self.built:
+            self._tell_inside()
+            self.forget_plan()
 
     @property
     def exclusions(self) -> tuple[list[Any], list[str]]:

@@ -219,7 +219,7 @@ def test_learning_rates_of_the_state():
 
 
 def test_decay_divides_the_rate():
-    optimizer = SGD(lr=1.0, decay=1.0)
+    optimizer = SGD(learning_rate=1.0, decay=1.0)
     params = {"w": np.zeros(1)}
     state = optimizer.init(params)
     for expected in (-1.0, -1.5, -1.5 - 1 / 3):

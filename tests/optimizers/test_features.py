@@ -223,10 +223,10 @@ def test_learning_rates_change_in_any_order():
 
 
 def test_older_arguments():
-    optimizer = SGD(lr=1.0, decay=1.0)
+    optimizer = SGD(learning_rate=1.0, decay=1.0)
     assert stepped(optimizer, [1.0], [1.0], start=(0.0,))[0] == -1.5
     assert optimizer.learning_rate == 1.0
-    assert Adam(lr=0.5, epsilon=None).epsilon == 1e-7
+    assert Adam(lr=0.5, epsilon=None, convention="keras").epsilon == 1e-7
     assert Nadam(schedule_decay=0.5).schedule_decay == 0.5
     with pytest.raises(ValueError, match=r"not both"):
         SGD(0.5, lr=0.1)

@@ -166,7 +166,9 @@ def test_the_optimizer_that_was_given_does_not_change():
     built = Paced()
     built.apply(next(gradients(given, 1)), given)
     kept = float(built.pace)
-    run(wrap(built, twins(given)), given, 1)
+    with pytest.raises(ValueError, match=r"would lose its state.*unbuilt_copy\(\)"):
+        wrap(built, twins(given))
+    run(wrap(built.unbuilt_copy(), twins(given)), given, 1)
     assert float(built.pace) == kept
 
 

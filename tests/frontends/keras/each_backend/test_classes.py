@@ -92,7 +92,8 @@ def test_stateless_steps_change_nothing_and_are_the_same(name: str) -> None:
 
 
 def test_older_arguments_mean_what_they_meant() -> None:
-    own = gkeras.SGD(lr=0.5, decay=0.25, momentum=0.5)
+    with pytest.warns(UserWarning, match="lr and decay as in Keras 2"):
+        own = gkeras.SGD(lr=0.5, decay=0.25, momentum=0.5)
     own_parameters, parameters = variables(), variables()
     theirs = keras.optimizers.SGD(keras.optimizers.schedules.InverseTimeDecay(0.5, 1, 0.25), momentum=0.5)
     for row in gradients(4):
@@ -104,7 +105,8 @@ def test_older_arguments_mean_what_they_meant() -> None:
 
 
 def test_nadam_of_keras_2() -> None:
-    own = gkeras.Nadam(lr=0.125, beta_1=0.9, beta_2=0.999, epsilon=None, schedule_decay=0.004)
+    with pytest.warns(UserWarning, match="lr and epsilon=None as in Keras 2"):
+        own = gkeras.Nadam(lr=0.125, beta_1=0.9, beta_2=0.999, epsilon=None, schedule_decay=0.004)
     core = gkeras.wrap(optimizers.Nadam(0.125, schedule_decay=0.004))
     own_parameters, parameters = variables(), variables()
     for row in gradients(3):

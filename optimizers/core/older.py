@@ -1,0 +1,69 @@
+"""Calls as they were written for Keras 2, whose arguments had other names, another order and another meaning."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...backends import is_number, shown
+
+_SMALLEST = 1e-3
+"""Below it a number in the place of Keras 2's epsilon is one."""
+
+
+def hint_at_convention(owner: str, keywords: Mapping[str, Any], remedy: str, stacklevel: int) -> None:
+    """Say, where two of Keras 2's own arguments are given, that another formula than Keras 2's is followed.
+
+    Python shows a warning once for each line of code.
+
+    Args:
+        owner: what the warning calls the class.
+        keywords: of the call.
+        remedy: what to write for the formula of Keras 2.
+        stacklevel: how many calls the user's line is away from whoever calls this.
+    """
+    given = [name for name in ("lr", "decay") if name in keywords]
+    given += ["epsilon=None"] if "epsilon" in keywords and keywords["epsilon"] is None else []
+    if len(given) > 1 and "convention" not in keywords:
+        warnings.warn(
+            f"{owner} received {' and '.join(given)} as in Keras 2, and follows the formula of Keras 3: for the "
+            f"older one {remedy}.", stacklevel=stacklevel + 1,
+        )  # fmt: skip
+
+
+def check_order(
+    owner: str, order: Sequence[str], older: Sequence[str], arguments: Sequence[Any], switches: Sequence[str],
+    stacklevel: int,
+) -> None:  # fmt: skip
+    """Refuse arguments that stand where Keras 2 had them, and have another meaning here.
+
+    Args:
+        owner: what errors call the class.
+        order: the names of its arguments.
+        older: the names that Keras 2 had in these places.
+        arguments: of a call, by position.
+        switches: the names of arguments that are True or False.
+        stacklevel: as for `hint_at_convention`.
+
+    Raises:
+        ValueError: if an argument makes sense there only.
+
+    One that makes sense in both orders is warned of.
+    """
+    for place, (here, there, value) in enumerate(zip(order, older, arguments, strict=False)):
+        if here == there:
+            continue
+        text = (
+            f"{owner}: argument {place + 1}, which is {shown(value)}, is `{here}` here and was `{there}` in Keras 2: "
+            f"give it by its name, {here}=... or {there}=..., and so all that follow it."
+        )
+        if here in switches:
+            theirs = not isinstance(value, bool)
+        else:
+            theirs = there == "epsilon" and (value is None or (is_number(value) and 0 < value < _SMALLEST))
+        if theirs:
+            raise ValueError(text)
+        if there != "epsilon" and is_number(value) and not isinstance(value, bool) and value != 0:
+            warnings.warn(text, stacklevel=stacklevel + 1)
+        return
