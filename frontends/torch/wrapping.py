@@ -33,8 +33,8 @@ class Wrapped(TorchAdapter):
                 "torch.nn.utils.clip_grad_norm_."
             )
         schedule = template.learning_rate_schedule
-        # What is no group torch refuses.
-        rate = getattr(param_group, "get", {}.get)("lr")
+        given: Any = param_group  # What is no dictionary torch refuses.
+        rate = given.get("lr") if isinstance(given, dict) else None
         if schedule is not None and rate is not None and rate != self._own_row.defaults["lr"]:
             raise ValueError(
                 f"A parameter group has the rate lr={rate!r}, and the rate of {template.name!r} is a schedule, "
