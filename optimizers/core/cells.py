@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from ...backends import HOST, Variable
@@ -79,6 +80,10 @@ class Cells:
     def host_scalars(self) -> list[Variable]:
         """The learning rate and the numbers that a step shares."""
         return [self.rate, *(cell for cell in self.shared if cell.backend is HOST)]
+
+    def counted(self, present: Iterable[int]) -> list[Variable]:
+        """The counts of steps of their own that parameters at some positions have, which have a gradient."""
+        return [count for position in present for count in self.counts[position]] if self.counts else []
 
     def step_scalars(self) -> list[Variable]:
         """The numbers on the host that a step may change."""

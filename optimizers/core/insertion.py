@@ -45,7 +45,7 @@ class Insertion:
         both = [*known, *further]
         return both if self._ordered is None else list(self._ordered(both))
 
-    def moved(self, positions: list[int]) -> list[int]:
+    def moved(self, positions: Sequence[int]) -> Sequence[int]:
         """Where known things stand now, of which it is known at which positions among the known ones they stood."""
         return positions if self.behind else list(map(self.known.__getitem__, positions))
 

@@ -71,9 +71,10 @@ class _Flat:
         except Exception:
             # Anything may stand there: the general step tells what is wrong.
             return None
-        rate = optimizer.cells.rate.value if self._rate is None else self._rate
+        if self._rate is None:
+            self._numbers[-1] = optimizer.cells.rate.value
         self._values[: len(leaves)] = leaves
-        after = self._way.advance(optimizer, seen.values, self._values, self._numbers, gradients, rate, None)
+        after = self._way.advance(optimizer, seen.values, self._values, self._numbers, gradients, None)
         if after is None:
             return None
         self._numbers = after
@@ -97,7 +98,8 @@ def _flat_of(optimizer: FunctionalOptimizer, params: Any, state: OptimizerState)
     leaves, structure = taken_apart(params)
     ways = remembered.ways((structure, False))
     # What is passed on as it is must be looked at in each step: it may be the caller's.
-    flat = ways[0].flat(leaves, structure, state) if ways and not ways[0].passes_on else None
+    base = optimizer.cells.rate.value if state.learning_rate is None else state.learning_rate
+    flat = ways[0].flat(leaves, structure, state, base) if ways and not ways[0].passes_on else None
     return None if flat is None else _Flat(ways[0], remembered, structure, flat, state.learning_rate)
 
 

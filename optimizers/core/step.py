@@ -240,9 +240,8 @@ class UpdateRule(Relinked):
             return
 
         def count() -> None:
-            for index in gradients.present:
-                for steps in self.cells.counts[index]:
-                    steps.assign(ops.once(_following, steps.value))
+            for steps in self.cells.counted(gradients.present):
+                steps.assign(ops.once(_following, steps.value))
 
         later(count)
 

@@ -23,7 +23,8 @@ from ..prepared import Later, Run, nothing_later
 from ..rule import Rule
 from .apart_again import Again
 from .attributes import numbers_of
-from .ways import Way, addresses_of, lines_of, read_as, step_values, table_of, written_in_place
+from .scalars import rows_for, step_values
+from .ways import Way, addresses_of, read_as, table_of, written_in_place
 
 
 class _Member(NamedTuple):
@@ -134,12 +135,8 @@ class Apart:
 
         def write() -> None:
             for way, members in groups.items():
-                own = [
-                    [ops.convert_to_number(gradients.factor(each.position)),
-                     *(cell.value for cell in rule.cells.numbers[each.position])]
-                    for each in members
-                ]  # fmt: skip
-                _run(rule, way, members, lines_of(values, own), backend)
+                positions = [each.position for each in members]
+                _run(rule, way, members, rows_for(rule, positions, values, gradients, way.apart.evaluate), backend)
 
         def run(later: Later) -> None:
             later(write)
@@ -180,19 +177,19 @@ def _looked_at(rule: Rule, index: int, way: Way, gradients: Any, backend: Backen
     return None if address is None else _Member(way, index, arrays, known, gradient, address)
 
 
-def _run(rule: Rule, way: Way, members: list[_Member], lines: list[dict[str, Any]], backend: Backend) -> None:
+def _run(rule: Rule, way: Way, members: list[_Member], rows: list[Any], backend: Backend) -> None:
     made = [backend.empties([each.arrays[target] for target in way.targets]) for each in members]
     if has_numba():
-        rows = [
+        addresses = [
             [*each.addresses, *(_address(array, backend) for array in new), each.address]
             for each, new in zip(members, made, strict=True)
         ]
         sizes = [rule.cells.parameters[each.position].size for each in members]
-        way.apart.run(table_of(sizes, way.stored[-1], backend), addresses_of(rows), lines)
+        way.apart.run(table_of(sizes, way.stored[-1], backend), addresses_of(addresses), rows)
     else:
         way.apart.run_by_blocks(
             [[backend.flat_view(array) for array in (*each.arrays, *new, each.gradient)]
-             for each, new in zip(members, made, strict=True)], lines,
+             for each, new in zip(members, made, strict=True)], rows,
         )  # fmt: skip
     for each, new in zip(members, made, strict=True):
         for target, array in zip(way.targets, new, strict=True):

@@ -21,7 +21,7 @@ _BATCH = 2**20
 
 Member: TypeAlias = tuple[int, int, Any]
 """A parameter in a group: its position, the address of its gradient, and what keeps that alive."""
-_Work: TypeAlias = tuple[Way, list[Member], list[dict[str, Any]]]
+_Work: TypeAlias = tuple[Way, list[Member], list[Any]]
 """What runs over some parameters, with this step's scalars."""
 
 
@@ -32,17 +32,17 @@ class GeneralStep:
         rule: the optimizer.
         entries: what is known of each parameter.
         groups: by their ways, whether they lie in plain memory, and whether they go through copies, the parameters.
-        lines: for each group this step's scalars.
+        rows: for each group this step's scalars, once for all of it or for each parameter.
         meeting: whether memory that is written is also read or written for another element.
         compiled: whether passes are compiled; else NumPy runs them, block by block.
     """
 
     def __init__(
-        self, rule: Rule, entries: Sequence[Facts], groups: dict[Any, list[Member]], lines: list[list[dict[str, Any]]],
+        self, rule: Rule, entries: Sequence[Facts], groups: dict[Any, list[Member]], rows: list[list[Any]],
         meeting: bool, compiled: bool,
     ) -> None:  # fmt: skip
         self._rule, self._entries = rule, entries
-        self._work = list(zip(groups, groups.values(), lines, strict=True))
+        self._work = list(zip(groups, groups.values(), rows, strict=True))
         self._meeting, self._compiled = meeting, compiled
         self._backend: Backend = rule.cells.parameters[0].backend
 
@@ -57,11 +57,11 @@ class GeneralStep:
         write_in_memory = self._ready_in_memory(self._in_memory())
 
         def write() -> None:
-            for (way, in_memory, copied), members, lines in self._work:
+            for (way, in_memory, copied), members, rows in self._work:
                 if not in_memory:
-                    self._run_in_library(way, members, lines, compiled=self._rule.jit_compile is True)
+                    self._run_in_library(way, members, rows, compiled=self._rule.jit_compile is True)
                 elif copied:
-                    for batch in _batches(members, lines, [self._entries[index].size for index, _, _ in members]):
+                    for batch in _batches(members, rows, [self._entries[index].size for index, _, _ in members]):
                         self._run_through_copies(way, *batch)
             write_in_memory()
             ready()
@@ -71,14 +71,14 @@ class GeneralStep:
     def _in_memory(self) -> list[_Work]:
         """What passes run over as it is; parameter by parameter where memory meets."""
         found: list[_Work] = []
-        for (way, in_memory, copied), members, lines in self._work:
+        for (way, in_memory, copied), members, rows in self._work:
             if not in_memory or copied:
                 continue
             if self._meeting:
-                each = lines if len(lines) > 1 else lines * len(members)
-                found += [(way, [member], [line]) for member, line in zip(members, each, strict=True)]
+                each = rows if len(rows) > 1 else rows * len(members)
+                found += [(way, [member], [row]) for member, row in zip(members, each, strict=True)]
             else:
-                found.append((way, members, lines))
+                found.append((way, members, rows))
         return found
 
     def _together(self, positions: list[list[int]]) -> Together | None:
@@ -89,7 +89,7 @@ class GeneralStep:
     def _ready_in_memory(self, parts: list[_Work]) -> Callable[[], None]:
         """Read all that is added up; what writes then."""
         backend = self._backend
-        running = [way.passes(self._memory_of(way, members), lines) for way, members, lines in parts]
+        running = [way.passes(self._memory_of(way, members), rows) for way, members, rows in parts]
         positions = [[index for index, _, _ in members] for _, members, _ in parts]
         calls = calls_of(running, self._together(positions))
 
@@ -115,10 +115,10 @@ class GeneralStep:
             for entry, (_, _, gradient) in zip(entries, members, strict=True)
         ])  # fmt: skip
 
-    def _run_through_copies(self, way: Way, members: list[Member], lines: list[dict[str, Any]]) -> None:
+    def _run_through_copies(self, way: Way, members: list[Member], rows: list[Any]) -> None:
         """As in memory, with copies of the arrays that a pass does not take as they are."""
         backend = self._backend
-        rows, copies = [], []
+        addresses, copies = [], []
         for index, _, gradient in members:
             entry = self._entries[index]
             # What is stored as the pass takes it is written where it lies.
@@ -129,13 +129,13 @@ class GeneralStep:
                 for number, (array, dtype) in enumerate(zip(entry.arrays, way.stored[:-1], strict=True))
             ]
             places.append(plain(gradient, way.stored[-1], entry, backend))
-            rows.append([address for address, _ in places])
+            addresses.append([address for address, _ in places])
             copies.append([array for _, array in places])
         if self._compiled:
             table = table_of([self._entries[index].size for index, *_ in members], way.stored[-1], backend)
-            way.run(table, addresses_of(rows), lines)
+            way.run(table, addresses_of(addresses), rows)
         else:
-            way.run_by_blocks([[backend.flat_view(array) for array in arrays] for arrays in copies], lines)
+            way.run_by_blocks([[backend.flat_view(array) for array in arrays] for arrays in copies], rows)
         for (index, _, _), arrays in zip(members, copies, strict=True):
             entry = self._entries[index]
             for target in way.targets:
@@ -146,13 +146,13 @@ class GeneralStep:
             ])  # fmt: skip
 
     def _run_in_library(
-        self, way: Way, members: list[Member], lines: list[dict[str, Any]], compiled: bool
+        self, way: Way, members: list[Member], rows: list[Any], compiled: bool
     ) -> None:
         """By the library's own functions over many arrays; parameters whose scalars differ apart."""
         backend = self._backend
         apart: dict[Any, list[Member]] = {}
         for number, member in enumerate(members):
-            apart.setdefault(way.whole.evaluate(lines[number if len(lines) > 1 else 0]), []).append(member)
+            apart.setdefault(rows[number if len(rows) > 1 else 0], []).append(member)
         for scalars, together in apart.items():
             entries = [self._entries[index] for index, _, _ in together]
             columns = [list(column) for column in zip(*(entry.operands() for entry in entries), strict=True)]
@@ -206,11 +206,11 @@ def overlapping(entries: Sequence[Facts], groups: dict[Any, list[Member]], backe
 
 
 def _batches(
-    members: list[Member], lines: list[dict[str, Any]], sizes: list[int]
+    members: list[Member], rows: list[Any], sizes: list[int]
 ) -> Iterator[tuple[list[Member], list[dict[str, Any]]]]:
     first, count = 0, 0
     for position, size in enumerate([*sizes, 0]):
         if position == len(sizes) or (position > first and count + size > _BATCH):
-            yield members[first:position], lines[first:position] if len(lines) > 1 else lines
+            yield members[first:position], rows[first:position] if len(rows) > 1 else rows
             first, count = position, 0
         count += size

@@ -10,47 +10,26 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from ....backends import Order, Scope, Variable, any_scope
+from ....backends import Order, any_scope
+from ....backends.kernels.intervals import Intervals
 from ..checks import check_gradient
 from ..insertion import Insertion
 from ..prepared import InCalls
 from ..rule import Rule
 from .attributes import Seen
+from .begin import Begin
+from .bookkeeping import Bookkeeping
 from .memory import Memory
-from .ways import Begin, InTable, Together, Way, calls_of, lines_with, read_as, squares_of, step_values
-
-if TYPE_CHECKING:  # Numba is imported when there is a first table.
-    from ....backends.kernels.table import Table
+from .part import Part, Parts
+from .ways import Together, Way, read_as, squares_of
 
 _PARTS = 8
 """Up to so many parts, those of further parameters are added: more in each step take longer than to find all anew."""
 _LISTS = (list, tuple)
-_NUMBERS = (float, int)
 _array_of, _name_of = operator.attrgetter("array"), operator.attrgetter("name")
-
-
-class _Part(NamedTuple):
-    """What one kernel does in a step, for the parameters of some positions."""
-
-    way: Way
-    indices: list[int]
-    cells: list[Variable]
-    written: Callable[[Sequence[Any]], Sequence[Any]]
-    table: Table
-    before: Any
-    look: Callable[..., Any]
-    numbers: list[tuple[Variable, ...]]
-    orders: list[Order]
-    otherwise: set[int]
-    spread: bool
-
-    @property
-    def stored(self) -> tuple[str, ...]:
-        """The dtypes in which the arrays of each parameter and its gradient are stored."""
-        return self.way.stored
 
 
 class Lane:
@@ -59,25 +38,21 @@ class Lane:
     Args:
         rule: the optimizer.
         present: the positions of the parameters that have a gradient.
-        parts: for each kernel the way, the positions of its parameters, their table, a function that tells where all
-            arrays lie, if they are what they should be, in which order the elements of each parameter lie, and whether
-            processes hold some of them together.
+        parts: what each kernel does.
         seen: the attributes of the rule as they were recorded.
         begin: `begin_step`, or None if there is none.
         told: what tells processes that hold parameters together what each found, or None.
 
     Attributes:
-        present: as given.
+        present, parts: as given.
         memory: of the parameters and their slots.
+        books: what a step does besides.
     """
 
     def __init__(
-        self, rule: Rule, present: list[int],
-        parts: list[tuple[Way, list[int], Table, Callable[..., Any], list[Order], bool]],
-        seen: Seen, begin: Begin | None, told: Together | None,
-    ) -> None:  # fmt: skip
+        self, rule: Rule, present: list[int], parts: list[Part], seen: Seen, begin: Begin | None, told: Together | None
+    ) -> None:
         self._told = told
-        self.present = present
         self._seen = seen
         self._begin = begin
         self._scaled = rule.loss_scale_factor is not None
@@ -87,26 +62,14 @@ class Lane:
         self._agreement = self._backend.agreement(
             list(map(_array_of, cells)), list(map(_name_of, cells)), present
         )
-        self.parts = [
-            _Part(way, indices, [cell for index in indices for cell in rule.cells.grouped[index]],
-                  _written(way.targets, columns),
-                  table, table.nowhere(columns + 1), look,
-                  # One after another for all parameters: what not all of them have, their program does not read.
-                  list(zip(*[rule.cells.numbers[index] for index in indices])) if way.uses_numbers else [],  # noqa: B905
-                  orders, set(), spread)
-            for way, indices, table, look, orders, spread in parts
-            for columns in (len(rule.cells.grouped[indices[0]]),)
-        ]  # fmt: skip
-        self.memory = Memory(self.parts, None)
-        self._set_up(rule)
+        self._set_up(rule, present, parts, None)
 
-    def _set_up(self, rule: Rule) -> None:
-        self._rows = [number for number, part in enumerate(self.parts) if part.table.partial]
-        # Nothing is read before it is known what is written.
-        self._at_once = self._told is None and all([part.way.single_pass is not None for part in self.parts])
-        counts = rule.cells.counts
-        self._counts = [count for index in self.present for count in counts[index]] if counts else []
-        self.arrange(rule, self.present)
+    def _set_up(self, rule: Rule, present: list[int], parts: list[Part], seen: Intervals | None) -> None:
+        self.present, self.parts = present, parts
+        self.memory = Memory(parts, seen)
+        self._work = Parts(parts, self._told)
+        self.books = Bookkeeping([rule], [present], [(part.way, part.shares) for part in parts], self._begin)
+        self.arrange(rule, present)
 
     def arrange(self, rule: Rule, order: list[int]) -> None:
         """Expect the parameters in this order, the positions at which they were built."""
@@ -134,11 +97,10 @@ class Lane:
         if len(self.parts) + len(other.parts) > _PARTS:
             return None
         both = copy.copy(self)
-        both.parts = [*[part._replace(indices=insertion.moved(part.indices)) for part in self.parts], *other.parts]
-        both.memory = Memory(both.parts, self.memory.seen)
-        both.present = sorted([*insertion.moved(self.present), *other.present])
+        mine = [part.moved(insertion) for part in self.parts]
         both._seen = other._seen
-        both._set_up(rule)
+        present = sorted([*insertion.moved(self.present), *other.present])
+        both._set_up(rule, present, [*mine, *other.parts], self.memory.seen)
         return both
 
     def prepared(self, rule: Rule, gradients: Any, variables: Any, rate: Any = None) -> InCalls | None:
@@ -164,32 +126,22 @@ class Lane:
             return None
         if not self.is_expected(rule, gradients, in_order=variables is None):
             return None
-        # A schedule is code of the user's: the last that runs before memory is looked at.
-        if rate is None:
-            rate = rule.rate_at(rule.cells.iterations.array, rule.cells.rate.array)
+        books, rules = self.books, [rule]
+        numbers = [*[cell.array for cell in books.cells], rule.cells.rate.array]
+        rates = numbers[-1:] if rate is None else [rate]
+        if books.scheduled and rate is None:
+            rates = books.scheduled_rates(rules, numbers)
         written: list[Any] = []
         kept = self._held(gradients, written)
-        addresses = None if kept is None else self.memory.look(kept, self._brought)
-        if addresses is None:
+        found = None if kept is None else self.memory.look(kept, self._brought)
+        if found is None:
             return None
-        factors = self._factors(rule, gradients, addresses) if self._clipped else {}
-        if type(rate) not in _NUMBERS or (factors and any(type(each) not in _NUMBERS for each in factors.values())):
+        factors = self._factors(rule, gradients, found) if self._clipped else {}
+        reckoned = None if factors is None else books.reckoned(rules, rates, numbers, [self._seen.values], factors)
+        calls = None if reckoned is None else self._work.calls(found, reckoned[0])
+        if calls is None or reckoned is None:
             return None
-        lines, pending = self._scalars_now(rule, rate, factors)
-        if self._rows and not all(self.parts[k].way.leaves_still(line) for k in self._rows for line in lines[k]):
-            return None
-        work = zip(self.parts, addresses, lines, strict=True)
-        if self._at_once:
-            calls = [part.way.ready(part.table, found, own) for part, found, own in work]
-        else:
-            running = [part.way.passes(InTable(part.table, found), own) for part, found, own in work]
-            calls = calls_of(running, self._told)
-        cells = self.counted(rule)
-        after = [cell.array + 1 for cell in cells]
-        if pending:
-            cells += [cell for cell, _ in pending]
-            after += [value for _, value in pending]
-        return InCalls(self._backend, written, calls, cells, after, (kept, addresses))
+        return InCalls(self._backend, written, calls, books.changing, reckoned[1], (kept, found))
 
     def _held(self, gradients: Any, written: list[Any]) -> list[tuple[Any, Any]] | None:
         """For each kernel what parameters and slots hold, and the gradients; None if some lie elsewhere.
@@ -214,22 +166,6 @@ class Lane:
             kept.append((held, given))
         return kept
 
-    def _scalars_now(
-        self, rule: Rule, rate: Any, factors: dict[int, Any]
-    ) -> tuple[list[list[dict[str, Any]]], list[tuple[Variable, Any]]]:
-        """This step's scalars for each kernel, and the numbers that `begin_step` gives cells."""
-        divisor, numbers = rule.loss_scale_factor, self._seen.values
-        if self._begin is None:
-            values = step_values(rule, rate, divisor, numbers)
-            return [self._lines(part, values, factors) for part in self.parts], []
-        with Scope((cell, cell.value) for cell in self._scalars(rule)) as scope:
-            values = step_values(rule, rate, divisor, numbers)
-            for cell, value in self._begin.run(rule, values, [factors.get(index) for index in self.present], []):
-                cell.assign(value)
-            values = step_values(rule, rate, divisor, numbers)
-            lines = [self._lines(part, values, factors) for part in self.parts]
-        return lines, list(scope.writes())
-
     def is_expected(self, rule: Rule, gradients: Any, in_order: bool) -> bool:
         """Whether a step has as many gradients as the last one, and the optimizer is what it was.
 
@@ -253,7 +189,7 @@ class Lane:
     @property
     def only_writes(self) -> bool:
         """Whether all that runs only writes to plain memory, and scalars need nothing that is found out in the step."""
-        if self._begin is not None or self._clipped or self._told is not None:
+        if not self.books.only_counts or self._clipped or self._told is not None:
             return False
         return not any(part.spread or part.otherwise or part.way.single_pass is None for part in self.parts)
 
@@ -270,13 +206,9 @@ class Lane:
         ]
 
     @property
-    def numbers(self) -> dict[str, Any]:
-        """Those of the optimizer, by their names in programs, as they were when it was looked at last."""
+    def attributes(self) -> dict[str, Any]:
+        """The numbers among those of the optimizer, by their names in programs, as when it was looked at last."""
         return self._seen.values
-
-    def counted(self, rule: Rule) -> list[Variable]:
-        """The numbers of steps that a step counts up."""
-        return [*self._counts, rule.cells.iterations]
 
     def _are_known(self, variables: Sequence[Any]) -> bool:
         """Whether these are the parameters: either their cells or their arrays."""
@@ -289,10 +221,10 @@ class Lane:
         """Gradients as a kernel reads them. Some may come otherwise; what came so once will come so again."""
         return self._plainly(self.parts[number], held, gradients, range(len(gradients)))
 
-    def _plainly(self, part: _Part, held: Sequence[Any], gradients: Sequence[Any], rows: Iterable[int]) -> list[Any]:
+    def _plainly(self, part: Part, held: Sequence[Any], gradients: Sequence[Any], rows: Iterable[int]) -> list[Any]:
         """Gradients, of which those of some rows are plain arrays or copies, if they fit, and those were not."""
         brought = list(gradients)
-        columns = len(part.cells) // len(part.indices)
+        columns = part.way.columns
         for row in rows:
             name = part.cells[row * columns].name
             brought[row] = self._plain(gradients[row], held[row * columns], name, part.way, part.orders[row])
@@ -319,19 +251,12 @@ class Lane:
         lies_so = backend.address(given, dtype, shape, order, write=False) is not None
         return given if lies_so else backend.plain_copy(given, dtype, order)
 
-    def _factors(self, rule: Rule, gradients: Sequence[Any], addresses: Sequence[Any]) -> dict[int, Any]:
-        """What each gradient, clipped by a norm, is multiplied by.
-
-        Args:
-            rule: the optimizer.
-            gradients: of the step.
-            addresses: for each kernel where all arrays lie.
-        """
+    def _factors(self, rule: Rule, gradients: Sequence[Any], found: Sequence[Any]) -> dict[int, Any] | None:
+        """What each gradient is multiplied by, see `Bookkeeping`; `found` is where the arrays of each kernel lie."""
         aligned: list[Any] = [None] * len(rule.cells.parameters)
         for index, gradient in zip(self._order, gradients, strict=True):
             aligned[index] = gradient
-        with self._backend.arithmetic():
-            return rule.clip_factors(aligned, self._squares(addresses))
+        return self.books.factors(rule, aligned, self._squares(found))
 
     def _squares(self, addresses: Sequence[Any]) -> list[float] | None:
         """The sum of squares of each gradient, in the order of the parameters; None if not all can be read together."""
@@ -344,22 +269,3 @@ class Lane:
                 return None
             found.update(zip(part.indices, squares_of(part.table, own), strict=True))
         return [found[index] for index in self.present]
-
-    def _lines(self, part: _Part, values: dict[str, Any], factors: dict[int, Any]) -> list[dict[str, Any]]:
-        """This step's scalars, for all parameters of a part or for each."""
-        # Only `begin_step` puts the numbers into a scope.
-        if self._begin is None:
-            own = [list(map(_array_of, cells)) for cells in part.numbers]
-        else:
-            own = [[cell.value for cell in cells] for cells in part.numbers]
-        return lines_with(values, part.indices, own, factors)
-
-    def _scalars(self, rule: Rule) -> list[Any]:
-        return [*rule.cells.host_scalars(), *(cell for index in self.present for cell in rule.cells.numbers[index])]
-
-
-def _written(targets: Sequence[int], columns: int) -> Callable[[Sequence[Any]], list[Any]]:
-    """A function of all arrays, one parameter after another, that gives those that are written."""
-    if len(targets) == columns:
-        return list
-    return lambda held: [array for target in targets for array in held[target::columns]]

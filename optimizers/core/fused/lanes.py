@@ -9,9 +9,11 @@ from typing import Any
 from ....backends import HOST, Order
 from ..rule import Rule
 from .attributes import Seen
+from .begin import Begin
 from .facts import Facts
 from .lane import Lane
-from .ways import Begin, Together, Way, table_of
+from .part import Part
+from .ways import Together, Way, table_of
 
 _KEPT, _PARAMETERS = 8, 2**16
 """How many are kept, and for how many parameters in all: each takes some hundred bytes for each of them."""
@@ -64,7 +66,7 @@ def lane_of(
     begun = begin() if rule.has_begin_step() else None
     if rule.has_begin_step() and (begun is None or begun.reads_arrays):
         return None
-    parts = []
+    parts: list[Part] = []
     joint = False
     for indices in groups:
         together = [known[index] for index in indices]
@@ -77,8 +79,10 @@ def lane_of(
             return None
         spread = any([facts.spread for facts in together])
         joint = joint or (spread and way.adds_up)
-        parts.append((way, indices, *found, orders, spread))
-    told = Together(rule, [indices for _, indices, *_ in parts]) if joint else None
+        table, look = found
+        cells = [cell for index in indices for cell in rule.cells.grouped[index]]
+        parts.append(Part(way, [(0, indices)], table, look, table.nowhere(way.columns + 1), cells, orders, spread))
+    told = Together(rule, groups) if joint else None
     return Lane(rule, present, parts, seen, begun, told)
 
 

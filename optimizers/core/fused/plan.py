@@ -24,13 +24,15 @@ from ..rule import Rule
 from .apart import Apart
 from .arrays import gradient_address, memory_reason, take_rows
 from .attributes import Seen, is_ours
+from .begin import Begin
 from .facts import Facts, Kinds
 from .general import GeneralStep, Member, joint_alone, overlapping
 from .lane import Lane
 from .lanes import Lanes, lane_of
 from .recording import kinds_of, record_begin, record_updates
 from .report import ExecutionReport, Group
-from .ways import Begin, Way, lines_of, step_values
+from .scalars import rows_for, step_values
+from .ways import Way
 
 _LISTS = (list, tuple)
 _MANY = 64
@@ -88,15 +90,12 @@ class Fusion:
         if not groups:
             return set(), nothing_later
         values = self._values_of(rule, gradients, rate)
-        lines = [
-            lines_of(values, [
-                [ops.convert_to_number(gradients.factor(index)), *(cell.value for cell in rule.cells.numbers[index])]
-                for index, _, _ in members
-            ])
-            for members in groups.values()
+        rows = [
+            rows_for(rule, [index for index, _, _ in members], values, gradients,
+                     way.evaluate if in_memory else way.whole.evaluate)
+            for (way, in_memory, _), members in groups.items()
         ]  # fmt: skip
-
-        step = GeneralStep(rule, self._entries, groups, lines, meeting, has_numba())
+        step = GeneralStep(rule, self._entries, groups, rows, meeting, has_numba())
 
         def ready() -> None:
             if has_numba() and not (meeting or any(self._ways.values())):
@@ -216,9 +215,10 @@ class Fusion:
     def _leaves_still(self, rule: Rule, index: int, gradients: Any, rate: Any) -> bool:
         """Whether a parameter and its slots stay as they are where its gradient, which is not clipped, is zero."""
         way = self._entries[index].way
-        values = self._values_of(rule, gradients, rate)
-        (line,) = lines_of(values, [[None, *(cell.value for cell in rule.cells.numbers[index])]])
-        return way is not None and way.leaves_still(line)
+        if way is None:
+            return False
+        (row,) = rows_for(rule, [index], self._values_of(rule, gradients, rate), gradients, way.evaluate)
+        return way.leaves_still(row)
 
     # ---------------------------------------------------------------- begin_step
 
@@ -234,7 +234,9 @@ class Fusion:
             memory, reason = self._begin_memory(rule, gradients, factors) if begin.reads_arrays else ([], None)
             if reason is None:
                 rows = [(addresses, size) for addresses, size, _ in memory]
-                for cell, value in begin.run(rule, self._values_of(rule, gradients, rate), factors, rows):
+                own = [[cell.value for cell in rule.cells.numbers[index]] for index in gradients.present]
+                results = begin.run(rule, self._values_of(rule, gradients, rate), factors, own, rows)
+                for cell, value in zip(begin.cells(rule), results, strict=True):
                     cell.assign(value)
         self._begin_reason = reason
         if reason is not None:

@@ -29,6 +29,7 @@ from ....backends.programs.scalars import same_with
 from ..configuration import STRUCTURE, has_cells, restore, snapshot
 from ..rule import Rule
 from .attributes import Fingerprint, Number, classes_of, is_ours, numbers_of, settings_of
+from .scalars import DIVISOR, FACTOR, number_names, of_parameter, scope_of_symbols
 
 _Recorded = TypeVar("_Recorded")
 
@@ -274,11 +275,11 @@ def _as_scalars(numbers: Sequence[Number], scalars: RecordedScalars) -> Iterator
 def record(rule: Rule, index: int, scaled: bool, clipped: bool, numbers: Sequence[Number]) -> Program:
     """Run one parameter's whole update on symbols."""
     scalars = RecordedScalars()
-    scope, rate = _scope_of_scalars(rule, scalars)
-    recorder, gradient = _add_parameter(rule, index, scope, scalars, "")
+    scope, rate = scope_of_symbols(rule, scalars)
+    recorder, gradient = _add_parameter(rule, index, scope, scalars)
     with _as_scalars(numbers, scalars), scope:
-        divisor = scalars.named("divisor") if scaled else None
-        factor = scalars.named("factor") if clipped else None
+        divisor = scalars.named(DIVISOR) if scaled else None
+        factor = scalars.named(FACTOR) if clipped else None
         rule.update_parameter(index, rule.prepared_gradient(index, gradient, divisor, factor), rate)
     cells = rule.cells.grouped[index]
     written = {id(cell) for cell, _ in scope.writes()}
@@ -291,34 +292,18 @@ def _record_begin(
     rule: Rule, present: Sequence[int], scaled: bool, clipped: bool, numbers: Sequence[Number]
 ) -> BeginProgram:
     scalars = RecordedScalars()
-    scope, rate = _scope_of_scalars(rule, scalars)
-    recorded = {index: _add_parameter(rule, index, scope, scalars, f"{index}/") for index in present}
-    factors = {index: scalars.named(f"{index}/factor") if clipped else None for index in present}
-    divisor = scalars.named("divisor") if scaled else None
+    scope, rate = scope_of_symbols(rule, scalars)
+    recorded = {index: _add_parameter(rule, index, scope, scalars, among_others=True) for index in present}
+    factors = {index: scalars.named(of_parameter(index, FACTOR)) if clipped else None for index in present}
+    divisor = scalars.named(DIVISOR) if scaled else None
     with _as_scalars(numbers, scalars), scope:
         gradients = _Lazy(
             present, lambda index: rule.prepared_gradient(index, recorded[index][1], divisor, factors[index])
         )
         rule.begin_step(gradients, [rule.cells.parameters[index] for index in present], rate)
-    places: dict[int, tuple[int | None, int]] = {id(cell): (None, k) for k, cell in enumerate(rule.cells.shared)}
-    for index in present:
-        places |= {id(cell): (index, k) for k, cell in enumerate(rule.cells.numbers[index])}
-    results: list[Symbol] = []
-    cells: list[tuple[int | None, int]] = []
-    written = set()
-    for cell, value in scope.writes():
-        written.add(id(cell))
-        if cell.backend is HOST:
-            if id(cell) not in places:
-                raise Unrecordable("a write to the learning rate or the number of steps")
-            value = value if isinstance(value, Symbol) else scalars.constant(value)
-            if not value.is_scalar:
-                raise Unrecordable("an array written in place of a number")
-            results.append(value)
-            cells.append(places[id(cell)])
-    owned = {id(cell) for index in present for cell in rule.cells.grouped[index]}
-    if any(id(cell) not in owned and cell.backend is not HOST for cell, _ in scope.writes()):
-        raise Unrecordable("a write to an array that the whole step shares")
+    results, cells = _numbers_written(rule, present, scope, scalars)
+    _refuse_other_arrays(rule, present, scope)
+    written = {id(cell) for cell, _ in scope.writes()}
     programs = tuple(
         recorded[index][0].program(_outputs(rule.cells.grouped[index], scope, written)) for index in present
     )
@@ -327,20 +312,37 @@ def _record_begin(
     return BeginProgram(programs, scalars_alone(everything, [place[symbol.number] for symbol in results]), tuple(cells))
 
 
-def _scope_of_scalars(rule: Rule, scalars: RecordedScalars) -> tuple[Scope, Symbol]:
-    """A scope in which what the whole step shares is a symbol; and the symbol of the rate."""
-    scope = Scope()
-    rate = scalars.named("rate")
-    # What a rule reads as its learning_rate is the rate before `decay`.
-    scope.hold(rule.cells.rate, scalars.named("base_rate"))
-    scope.hold(rule.cells.iterations, scalars.named("count"))
-    for position, cell in enumerate(rule.cells.shared):
-        scope.hold(cell, scalars.named(f"shared{position}") if cell.backend is HOST else cell.value)
-    return scope, rate
+def _numbers_written(
+    rule: Rule, present: Sequence[int], scope: Scope, scalars: RecordedScalars
+) -> tuple[list[Symbol], list[tuple[int | None, int]]]:
+    """The numbers that `begin_step` gave cells on the host, and where these stand: see `BeginProgram`."""
+    places: dict[int, tuple[int | None, int]] = {id(cell): (None, k) for k, cell in enumerate(rule.cells.shared)}
+    for index in present:
+        places |= {id(cell): (index, k) for k, cell in enumerate(rule.cells.numbers[index])}
+    results: list[Symbol] = []
+    cells: list[tuple[int | None, int]] = []
+    for cell, value in scope.writes():
+        if cell.backend is not HOST:
+            continue
+        if id(cell) not in places:
+            raise Unrecordable("a write to the learning rate or the number of steps")
+        value = value if isinstance(value, Symbol) else scalars.constant(value)
+        if not value.is_scalar:
+            raise Unrecordable("an array written in place of a number")
+        results.append(value)
+        cells.append(places[id(cell)])
+    return results, cells
+
+
+def _refuse_other_arrays(rule: Rule, present: Sequence[int], scope: Scope) -> None:
+    """Raise if `begin_step` wrote to an array that is of no parameter with a gradient."""
+    owned = {id(cell) for index in present for cell in rule.cells.grouped[index]}
+    if any(id(cell) not in owned and cell.backend is not HOST for cell, _ in scope.writes()):
+        raise Unrecordable("a write to an array that the whole step shares")
 
 
 def _add_parameter(
-    rule: Rule, index: int, scope: Scope, scalars: RecordedScalars, prefix: str
+    rule: Rule, index: int, scope: Scope, scalars: RecordedScalars, among_others: bool = False
 ) -> tuple[Recorder, Symbol]:
     """Let the cells of a parameter hold symbols; its recorder, and the symbol of its gradient."""
     parameter = rule.cells.parameters[index]
@@ -351,8 +353,9 @@ def _add_parameter(
     recorder = Recorder(scalars, name, parameter.backend.dtype(name), parameter.shape)
     for cell in rule.cells.grouped[index]:
         scope.hold(cell, recorder.array())
-    for position, cell in enumerate(rule.cells.numbers[index]):
-        scope.hold(cell, scalars.named(f"{prefix}number{position}"))
+    cells = rule.cells.numbers[index]
+    for cell, own in zip(cells, number_names(len(cells)), strict=True):
+        scope.hold(cell, scalars.named(of_parameter(index, own) if among_others else own))
     gradient = recorder.array()
     if parameter.sink is not parameter:
         scope.hold(parameter.sink, recorder.record("fill", [scalars.constant(0.0)]))
