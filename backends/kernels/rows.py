@@ -206,7 +206,7 @@ class RowTable:
             self._given = given, sizes
         return bool(still_apart.run(found.whole, before, sizes, self._item, written.starts, written.ends))
 
-    def writing(self, kernels: Kernels, found: Found, scalars: Sequence[Sequence[float]]) -> functools.partial[Any]:
+    def ready(self, kernels: Kernels, found: Found, scalars: Sequence[Sequence[float]]) -> functools.partial[Any]:
         """A pass over the rows, ready to be made by a call. Where rows are named twice, their sums are made now."""
         self._add_up(found)
         lines = numpy.array(scalars, dtype=numpy.float64)

@@ -91,41 +91,38 @@ class Table:
         size = ITEM_SIZES[self.gradients]
         return bool(still_apart.run(addresses, before, self.sizes, size, written.starts, written.ends))
 
-    def writing(self, kernels: Kernels, addresses: Any, scalars: Sequence[Sequence[float]]) -> functools.partial[Any]:
-        """A call that runs a program that writes, and returns when all is written.
+    def ready(
+        self, kernels: Kernels, addresses: Any, scalars: Sequence[Sequence[float]], sums: Any = _NO_SUMS
+    ) -> functools.partial[Any]:
+        """A pass, ready to be made by a call, which returns when all is written.
 
         Args:
-            kernels: of a program without reductions.
+            kernels: of a program that writes, or of one that reads.
             addresses: for each parameter, where each of its arrays starts in this step; the gradient's is the last.
             scalars: one line for all parameters, or one for each.
+            sums: are filled by what reads, for each block of elements.
         """
-        return self._ready(kernels, addresses, scalars, _NO_SUMS, whole_blocks=False)
+        lines = numpy.array(scalars, dtype=numpy.float64)
+        if self.total < _THREADED_FROM:
+            return functools.partial(kernels.plain, self.work, addresses, lines, sums)
+        shares = functools.partial(self._in_shares, whole_blocks=sums is not _NO_SUMS)
+        return pass_of_threads(kernels, self.lent, shares, addresses, lines, sums)
 
     def read(self, kernels: Kernels, addresses: Any, scalars: Sequence[Sequence[float]]) -> list[list[float]]:
         """Run a program that reads; for each parameter its sums.
 
         Args:
             kernels: of a program with reductions and without outputs.
-            addresses: as for `writing`.
+            addresses: as for `ready`.
             scalars: one line for all parameters, or one for each.
         """
         sums = numpy.empty((int((-(-self.sizes // BLOCK)).sum()), len(kernels.program.reductions)))
-        self._ready(kernels, addresses, scalars, sums, whole_blocks=True)()
+        self.ready(kernels, addresses, scalars, sums)()
         ends = [*self.work[1:, 3].tolist(), len(sums)]
         return [
             [added_in_order(column) for column in sums[first:end].T.tolist()]
             for first, end in zip(self.work[:, 3].tolist(), ends, strict=True)
         ]
-
-    def _ready(
-        self, kernels: Kernels, addresses: Any, scalars: Sequence[Sequence[float]], sums: Any, whole_blocks: bool
-    ) -> functools.partial[Any]:
-        """A pass, ready to be made by a call."""
-        lines = numpy.array(scalars, dtype=numpy.float64)
-        if self.total < _THREADED_FROM:
-            return functools.partial(kernels.plain, self.work, addresses, lines, sums)
-        shares = functools.partial(self._in_shares, whole_blocks=whole_blocks)
-        return pass_of_threads(kernels, self.lent, shares, addresses, lines, sums)
 
     def _in_shares(self, threads: int, *, whole_blocks: bool) -> list[Any]:
         """The work in as many shares as there are threads worth starting for it."""

@@ -84,7 +84,7 @@ class Parts:
         self._writing: list[Callable[..., functools.partial[Any]]] = []
         if told is None and len(alone) == len(parts):
             work = zip(parts, alone, strict=True)
-            self._writing = [functools.partial(part.table.writing, each.kernels) for part, each in work]
+            self._writing = [functools.partial(part.table.ready, each.kernels) for part, each in work]
         # Those that run over some rows, where all others stay as they are.
         self._some = [number for number, part in enumerate(parts) if part.table.partial]
 

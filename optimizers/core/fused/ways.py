@@ -71,7 +71,7 @@ class InTable(NamedTuple):
 
     def writing(self, writing: Pass, scalars: Sequence[Sequence[float]]) -> list[functools.partial[Any]]:
         """What writes, as calls."""
-        return [self.table.writing(writing.kernels, self.addresses, scalars)]
+        return [self.table.ready(writing.kernels, self.addresses, scalars)]
 
 
 class InBlocks(NamedTuple):
