@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import linecache
 import os
 import re
@@ -15,6 +16,13 @@ from typing import Any
 from .wording import meant
 
 _PACKAGE = Path(__file__).parents[1]
+_INSTALLED = frozenset(("site-packages", "dist-packages"))
+_LIBRARIES = frozenset((
+    "array_api_compat", "array_api_strict", "cupy", "dask", "jax", "jaxlib", "keras", "mlx", "numba", "numpy", "optax",
+    "optree", "scipy", "sparse", "torch",
+))  # fmt: skip
+"""Into which a rule's mistake may lead."""
+_UNKNOWN = "unknown code"
 _INSIDE = tuple(f"{_PACKAGE / name}{os.sep}" for name in ("backends", "frontends", "optimizers/core"))
 
 
@@ -31,19 +39,19 @@ def line_of_rule() -> str:
     frame: Any = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_INSIDE):
         frame = frame.f_back
-    return "unknown code" if frame is None else _place(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
+    return _UNKNOWN if frame is None else _place(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
 
 
-def line_of_error(error: BaseException) -> str | None:
-    """The innermost line outside of what runs rules that an error came through, and of other packages; None if none."""
+def line_of_error(error: BaseException) -> str:
+    """The innermost line that an error came through outside of what runs rules, and of the libraries of arrays."""
     found = _summary_of(error)
-    return None if found is None else _place(found.filename, found.lineno, found.name)
+    return _UNKNOWN if found is None else _place(found.filename, found.lineno, found.name)
 
 
 def line_of_function(function: Any) -> str:
     """Where a function is written."""
     code = getattr(inspect.unwrap(function), "__code__", None)
-    return "unknown code" if code is None else _place(code.co_filename, code.co_firstlineno, code.co_name)
+    return _UNKNOWN if code is None else _place(code.co_filename, code.co_firstlineno, code.co_name)
 
 
 def source_of_error(error: BaseException) -> str:
@@ -59,13 +67,17 @@ def source_of_error(error: BaseException) -> str:
 
 def _summary_of(error: BaseException) -> Any:
     frames = traceback.extract_tb(error.__traceback__)
-    outside = [each for each in frames if not each.filename.startswith(_INSIDE) and not _is_installed(each.filename)]
+    outside = [each for each in frames if not each.filename.startswith(_INSIDE) and not _is_library(each.filename)]
     return outside[-1] if outside else None
 
 
-def _is_installed(filename: str) -> bool:
-    """Whether a file belongs to a package that somebody else wrote."""
-    return "site-packages" in filename and not filename.startswith(str(_PACKAGE))
+def _is_library(filename: str) -> bool:
+    """Whether a file belongs to a library of arrays. Rules, too, may be installed, and an environment may lie anywhere.
+    """
+    folders = Path(filename).parts
+    return any(
+        place in _INSTALLED and package in _LIBRARIES for place, package in itertools.pairwise(folders)
+    )
 
 
 def _place(filename: str, line: int | None, function: str) -> str:

@@ -238,41 +238,51 @@ class WrappedRow(TorchRow):
         self.slot_dtype = self.template.slot_dtype
         numbers = {self.iterations: self.iterations}
         super().__init__(type(template), {"lr": rate, **public}, {}, hyperparameters, slots={}, numbers=numbers)
-        # For each shape of a parameter the shapes of its slots, by their names, and a parameter of that shape.
+        # For each shape of a parameter the shapes of its slots, by their names.
         self._shapes: dict[Any, dict[str, set[Any]]] = {}
-        self._examples: dict[Any, torch.Tensor] = {}
+        # A parameter, with its name, of each shape for which the core keeps the same.
+        self._examples: dict[Any, tuple[str, torch.Tensor]] = {}
 
-    def see(self, parameters: Sequence[torch.Tensor]) -> None:
+    def see(self, parameters: Mapping[str, torch.Tensor]) -> None:
         """Find out what a core keeps for further parameters: their names and shapes may decide.
 
         Args:
-            parameters: real tensors.
+            parameters: real tensors, by their names.
 
         Raises:
             What the optimizer's own `build` raises.
         """
-        examples = [torch.empty_like(parameter, device="meta") for parameter in parameters]
-        built = self.template.unbuilt_copy()
+        examples = {name: torch.empty_like(parameter, device="meta") for name, parameter in parameters.items()}
         try:
-            built.build(examples)
+            built = self._built(self.template.unbuilt_copy(), examples)
         except (RuntimeError, TypeError, ValueError, NotImplementedError):
             # It looks at values.
-            built = self.template.unbuilt_copy()
-            built.build([parameter.clone() for parameter in parameters])
+            values = {name: parameter.clone() for name, parameter in parameters.items()}
+            built = self._built(self.template.unbuilt_copy(), values)
         numbers, slots, shared = set(self.numbers), set(self.slots), set()
+        kept: list[list[str]] = [[] for _ in parameters]
+        shapes = [tuple(parameter.shape) for parameter in parameters.values()]
         for cell, name, place in built.named_cells():
+            if place is not None:
+                kept[place].append(name)
             if cell.backend is HOST:
                 numbers.add(name)
             elif place is None:
                 shared.add(name)
             else:
                 slots.add(name)
-                shapes = self._shapes.setdefault(tuple(parameters[place].shape), {})
-                shapes.setdefault(name, set()).add(cell.shape)
-        self._examples |= {tuple(example.shape): example for example in examples}
+                self._shapes.setdefault(shapes[place], {}).setdefault(name, set()).add(cell.shape)
+        self._examples |= dict(zip(zip(shapes, map(tuple, kept), strict=True), examples.items(), strict=True))
         self.numbers, self.slots = frozenset(numbers), frozenset(slots)
         self.own_keys = self.own_keys | self.numbers | self.slots | shared
         self.keys = {name: name for name in (*numbers, *slots)}
+
+    @staticmethod
+    def _built(core: Optimizer, parameters: Mapping[str, torch.Tensor]) -> Optimizer:
+        """A core, built for parameters of which there may be more."""
+        core.is_part = True
+        core.build(list(parameters.items()))
+        return core
 
     def slot_shapes(self, key: str, shape: Sequence[int]) -> set[tuple[int, ...]]:
         """Those that were found."""
@@ -280,8 +290,7 @@ class WrappedRow(TorchRow):
 
     def pieces(self, attributes: Mapping[str, Any]) -> set[str]:
         """The keys of all that a core with these attributes keeps for parameters like those that were seen."""
-        built = self.make(attributes)
-        built.build(list(self._examples.values()))
+        built = self._built(self.make(attributes), dict(self._examples.values()))
         return {named.name for named in built.named_cells()} | {str(self.iterations)}
 
     def check_chosen(self, groups: Sequence[Mapping[str, Any]]) -> None:

@@ -9,6 +9,7 @@ from ...backends import shown
 from ...optimizers.core.checks import check_no_state
 from ...optimizers.core.conventions import facts_of
 from .adapter import TorchAdapter
+from .keys import name_at
 from .linking import real_view, trainable
 from .table import TorchRow, WrappedRow
 
@@ -41,8 +42,13 @@ class Wrapped(TorchAdapter):
                 f"{shown(schedule)}, which would do nothing there: wrap an optimizer for each, or leave lr out."
             )
         super().add_param_group(param_group)
-        parameters = [one for one in self.param_groups[-1]["params"] if trainable(one)]
-        self._own_row.see([real_view(one.detach()) for one in parameters])
+        *earlier, group = self.param_groups
+        first = sum(len(each["params"]) for each in earlier)
+        self._own_row.see({
+            name_at(group, first, place): real_view(parameter.detach())
+            for place, parameter in enumerate(group["params"])
+            if trainable(parameter)
+        })
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_own_row": self._own_row}
@@ -54,7 +60,8 @@ def wrap(optimizer: core.Optimizer, params: Any) -> Wrapped:
     Each parameter group runs a copy of the optimizer. Its number-like attributes are the groups' keys ("lr" for
     `learning_rate`), so that groups and schedulers can change them; its slots and numbers lie in `state` under their
     own names, each with its parameter. What a whole step shares is stored with every parameter. A schedule of the
-    optimizer goes on until a group's "lr" is set to something else; groups show its rate.
+    optimizer goes on until a group's "lr" is set to something else; groups show its rate. Patterns of names, as
+    `MultiOptimizer` has them, find the parameters where `params` is `model.named_parameters()`.
 
     Args:
         optimizer: it is copied, and does not change.

@@ -31,6 +31,7 @@ from ...backends.wording import listed, which_instead
 from .cells import Cells, NamedCell
 from .checks import check_one_backend, check_parameter
 from .configuration import STRUCTURE, has_cells, restore, shallow, snapshot
+from .exclusions import Chosen
 from .insertion import Insertion
 from .naming import named, unnamed
 from .rule import Rule
@@ -45,7 +46,7 @@ class CellKeeper(Rule):
     """Keeps the cells of one optimizer. The base of `Optimizer`; see there."""
 
     slot_dtype: Any
-    _excluded: list[Any]
+    _excluded: Chosen
     _excluded_names: tuple[str, ...]
 
     def __init_subclass__(cls, **keywords: Any) -> None:
@@ -191,9 +192,9 @@ class CellKeeper(Rule):
             nested.cells.window, nested.cells.exclusions = self.calls_each_update, self._exclusions()
             nested._tell_inside()
 
-    def _exclusions(self) -> list[tuple[list[Any], tuple[str, ...]]]:
-        """What does not decay, here and in what this is inside of: parameters, and expressions for names."""
-        return [(self._excluded, self._excluded_names), *self.cells.exclusions]
+    def _exclusions(self) -> list[Sequence[Any]]:
+        """What does not decay, here and in what this is inside of: parameters, and expressions for names, in turn."""
+        return [self._excluded, self._excluded_names, *self.cells.exclusions]
 
     @property
     def calls_each_update(self) -> int | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ...backends import HOST, Variable
+from .exclusions import Exclusions
 
 
 class NamedCell(NamedTuple):
@@ -36,7 +37,8 @@ class Cells:
         counts: for each parameter all counts of its own, those of optimizers inside included.
         slot_names: those of functional state, in order.
         window: of an optimizer inside another: for how many calls that one makes an update; None for each call.
-        exclusions: of an optimizer inside others: what these leave out of weight decay, parameters and names of each.
+        exclusions: of an optimizer inside others: what these leave out of weight decay, for each parameters and names.
+        excluded: the same with its own, as it was when it was last looked at.
         places: of an optimizer inside another that has some of its parameters only: where each stands there.
         chosen: what had been excluded from weight decay when it was last seen that all of it exists.
         loaded: whether the parameters may be copies of those that the caller has, as after loading.
@@ -58,14 +60,15 @@ class Cells:
         self.counts: list[list[Variable]] = []
         self.slot_names: list[str] = []
         self.window: int | None = None
-        self.exclusions: list[tuple[list[Any], tuple[str, ...]]] = []
+        self.exclusions: list[Sequence[Any]] = []
+        self.excluded = Exclusions(())
         self.places: list[int] | None = None
         self.loaded = False
         self.chosen: list[Any] = []
 
     def __getstate__(self) -> dict[str, Any]:
         # Parameters are known by identity, and a copy has copies of them.
-        return {**vars(self), "index": {}, "taken": {}, "slot_names": []}
+        return {**vars(self), "index": {}, "taken": {}, "slot_names": [], "excluded": Exclusions(())}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

@@ -52,8 +52,9 @@ def _pattern(pattern: Any, owner: str) -> Pattern:
 
 
 def owners_of(
-    claims: Sequence[tuple[Pattern, str]], default: str | None, parameters: Sequence[Variable], owner: str
-) -> tuple[str, ...]:
+    claims: Sequence[tuple[Pattern, str]], default: str | None, parameters: Sequence[Variable], owner: str,
+    partly: bool,
+) -> tuple[str, ...]:  # fmt: skip
     """For each parameter the name of what it belongs to.
 
     Args:
@@ -61,6 +62,7 @@ def owners_of(
         default: the name for parameters that no pattern claims, if there is one.
         parameters: the cells, under their paths.
         owner: what errors name.
+        partly: whether there are further parameters elsewhere, which patterns may claim.
 
     Raises:
         ValueError: if several patterns claim a parameter, none does and there is no default, or a pattern claims none.
@@ -68,10 +70,12 @@ def owners_of(
     names = [parameter.name for parameter in parameters]
     found: list[str | None] = [None] * len(parameters)
     by: list[Pattern | None] = [None] * len(parameters)
+    if not partly:
+        check_claims(claims, names, owner)
     for pattern, name in claims:
-        claimed = _claimed(pattern, names, parameters, owner)
-        if not claimed:
-            raise ValueError(f"{owner}: {_shown(pattern)} claims no parameter; {known_by(names, _text(pattern))}.")
+        claimed = _claimed(pattern, names, parameters)
+        if not (claimed or partly):
+            raise ValueError(f"{owner}: {_shown(pattern)} claims no parameter; {known_by(names)}.")
         for position in claimed:
             before = by[position]
             if before is not None:
@@ -89,18 +93,32 @@ def owners_of(
     return tuple(str(default) if one is None else one for one in found)
 
 
-def _claimed(pattern: Pattern, names: Sequence[str], parameters: Sequence[Variable], owner: str) -> list[int]:
-    """The positions of the parameters that a pattern claims."""
-    if isinstance(pattern, str):
-        search = re.compile(pattern).search
-        return [position for position, name in enumerate(names) if search(name)]
-    if isinstance(pattern, tuple):
-        missing = [path for path in pattern if path not in names]
+def check_claims(claims: Sequence[tuple[Pattern, str]], names: Sequence[str], owner: str) -> None:
+    """Raise ValueError if an expression is found in no name, or a path is none.
+
+    Args:
+        claims: patterns, each with a name.
+        names: of all parameters that there are.
+        owner: what errors name.
+    """
+    there = set(names)
+    for pattern, _ in claims:
+        if isinstance(pattern, str) and not any(map(re.compile(pattern).search, names)):
+            raise ValueError(f"{owner}: {_shown(pattern)} claims no parameter; {known_by(names, pattern)}.")
+        missing = [path for path in pattern if path not in there] if isinstance(pattern, tuple) else []
         if missing:
             raise ValueError(
                 f"{owner}: its rules name the parameter {listed(missing)}, which does not exist; "
                 f"{known_by(names, missing[0])}."
             )
+
+
+def _claimed(pattern: Pattern, names: Sequence[str], parameters: Sequence[Variable]) -> list[int]:
+    """The positions of the parameters that a pattern claims."""
+    if isinstance(pattern, str):
+        search = re.compile(pattern).search
+        return [position for position, name in enumerate(names) if search(name)]
+    if isinstance(pattern, tuple):
         chosen = set(pattern)
         return [position for position, name in enumerate(names) if name in chosen]
     return [
@@ -108,11 +126,6 @@ def _claimed(pattern: Pattern, names: Sequence[str], parameters: Sequence[Variab
         for position, (name, parameter) in enumerate(zip(names, parameters, strict=True))
         if pattern(name, parameter)
     ]
-
-
-def _text(pattern: Pattern) -> str:
-    """What of a pattern may be like a name."""
-    return "" if callable(pattern) else pattern if isinstance(pattern, str) else " ".join(pattern)
 
 
 def _shown(pattern: Pattern) -> str:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 from ...backends import NUMPY, Variable, backend_of
 from ...schedules.base import LearningRateSchedule
 from .cells import Cells
+from .exclusions import Chosen
 
 STRUCTURE = frozenset((
     "cells", "fusion", "built", "_pristine", "_templates", "_handle", "_hashed", "_tree", "_bare_names", "_building",
@@ -33,7 +34,7 @@ class Configured:
     def nested_optimizers(self: _Kind) -> Iterator[tuple[str, _Kind]]:
         """Optimizers that this one keeps as attributes, or in lists or dicts that are attributes."""
         for name, value in vars(self).items():
-            if type(value) in PLAIN:
+            if type(value) in PLAIN or type(value) is Chosen:
                 continue
             inside: list[tuple[str, Any]] = []
             if isinstance(value, Configured):
@@ -89,6 +90,8 @@ def frozen(value: Any, outer: tuple[int, ...] = (), objects: int = 2) -> Any:
         return (type(value), frozen(configuration(value)), frozen(value.cells.rate.array))
     if isinstance(value, (int, float, str, bytes)):
         return (type(value), value)
+    if isinstance(value, Chosen):
+        return type(value), *map(Same, value)
     if isinstance(value, LearningRateSchedule):
         return type(value), frozen(vars(value), outer, objects)
     backend = backend_of(value)

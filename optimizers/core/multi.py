@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Sequence
 from typing import Any, overload
 
 from ...backends import Array, Tree, Variable, describe, ops
-from .claims import owners_of, pairs_of
+from .claims import check_claims, owners_of, pairs_of
 from .conventions import facts_of
 from .hyperparameters import hyperparameters
 from .optimizer import Optimizer
@@ -62,30 +63,31 @@ class MultiOptimizer(Optimizer):
             raise ValueError(f"{owner}: `weight_decay` belongs to the rules, received {self.weight_decay!r}.")
         given = pairs_of(rules, owner)
         self.optimizers: dict[str, Any] = {}
-        self.default = None if default is None else self._added(_checked(default, owner))
+        self._default = None if default is None else self._added(_checked(default, owner))
         self.claims = tuple((pattern, self._added(_made(rule, default, owner))) for pattern, rule in given)
 
     def _added(self, optimizer: Optimizer) -> str:
         """Keep an optimizer; its name here."""
-        for name, known in self.optimizers.items():
-            if known is optimizer:
-                return name
-        name, number = optimizer.name, 0
-        while name in self.optimizers:
-            number += 1
-            name = f"{optimizer.name}_{number}"
-        self.optimizers[name] = optimizer
-        return name
+        known = next((name for name, each in self.optimizers.items() if each is optimizer), None)
+        if known is None:
+            names = itertools.chain([optimizer.name], (f"{optimizer.name}_{number}" for number in itertools.count(1)))
+            known = next(name for name in names if name not in self.optimizers)
+            self.optimizers[known] = optimizer
+        return known
 
     # ---------------------------------------------------------------- the rule
 
     def build(self, variables: Sequence[Any]) -> None:
         super().build(variables)
-        self.owners = owners_of(self.claims, self.default, variables, type(self).__name__)
+        self.owners = owners_of(
+            self.claims, self._default, variables, type(self).__name__, partly=self.is_part
+        )
+        places: dict[str, list[int]] = {name: [] for name in self.optimizers}
+        for place, owner in enumerate(self.owners):
+            places[owner].append(place)
         for name, optimizer in self.optimizers.items():
-            places = [place for place, owner in enumerate(self.owners) if owner == name]
-            optimizer.cells.places = places
-            optimizer.build([variables[place] for place in places])
+            optimizer.cells.places = places[name]
+            optimizer.build([variables[place] for place in places[name]])
 
     def has_begin_step(self) -> bool:
         return any(optimizer.has_begin_step() for optimizer in self.optimizers.values())
@@ -129,6 +131,11 @@ class MultiOptimizer(Optimizer):
             (self.owners[self.variable_index(each)], *self._owner_of(each).differences([each])) for each in variables
         ]
 
+    def check_chosen(self, names: Sequence[str], parameters: Sequence[Any] | None) -> None:
+        super().check_chosen(names, parameters)
+        if names:
+            check_claims(self.claims, names, type(self).__name__)
+
     # ---------------------------------------------------------------- reading
 
     def plan(self, params: Any) -> Plan:
@@ -165,7 +172,7 @@ class MultiOptimizer(Optimizer):
         rules = [
             [list(pattern) if isinstance(pattern, tuple) else pattern, fresh[name]] for pattern, name in self.claims
         ]
-        return {**config, "rules": rules, "default": None if self.default is None else fresh[self.default]}
+        return {**config, "rules": rules, "default": None if self._default is None else fresh[self._default]}
 
 
 class _Prepared(Sequence[Array]):

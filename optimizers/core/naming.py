@@ -62,7 +62,8 @@ def by_name(gradients: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
     Raises:
         ValueError: if a gradient's name is that of no parameter.
     """
-    unknown = [name for name in gradients if name not in set(names)]
+    known = set(names)
+    unknown = [name for name in gradients if name not in known]
     if unknown:
         raise ValueError(
             f"There is no parameter {', '.join(map(repr, unknown[:3]))}, for which a gradient was given."

@@ -13,6 +13,7 @@ from ...schedules import registry as schedule_registry
 from .arguments import bound, instead, named_in, takes_any
 from .conventions import CONVENTIONS, facts_of
 from .equality import ComparedByValue
+from .exclusions import Chosen
 from .functional import FunctionalOptimizer
 from .hyperparameters import (
     LEARNING_RATE,
@@ -185,7 +186,7 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, StatelessOptimizer, SavedO
     ) -> None:
         self._reset_structure()
         self._schedule: Callable[..., Any] | None = None
-        self._excluded: list[Any] = []
+        self._excluded = Chosen()
         self._excluded_names: tuple[str, ...] = ()
         self.convention = convention
         if name is not None and not isinstance(name, str):

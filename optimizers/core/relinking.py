@@ -7,6 +7,7 @@ from typing import Any
 
 from ...backends import Variable, backend_of, describe, value_of
 from .building import CellKeeper
+from .exclusions import Chosen
 from .naming import named
 
 
@@ -58,9 +59,9 @@ class Relinked(CellKeeper):
         places = {id(old): new for old, new in zip(before, now, strict=True)}
         given = {id(new): variable for new, variable in zip(now, variables, strict=True)}
         for keeper in self.all_optimizers():
-            keeper._excluded = [
+            keeper._excluded = Chosen(
                 places[id(excluded[id(each)])] if id(each) in excluded else each for each in keeper._excluded
-            ]
+            )
             keeper.cells.parameters = [places.get(id(cell), cell) for cell in keeper.cells.parameters]
             keeper.cells.grouped = [[places.get(id(cell), cell) for cell in cells] for cells in keeper.cells.grouped]
             keeper.cells.index = {id(cell): position for position, cell in enumerate(keeper.cells.parameters)}

@@ -39,6 +39,7 @@ from .building import CellKeeper
 from .checks import as_list
 from .clipping import global_norm, global_norm_factor, norm_factor, norms
 from .conventions import ConventionFacts, facts_of
+from .exclusions import Chosen, Exclusions
 from .fused.plan import Fusion
 from .fused.report import ExecutionReport
 from .hyperparameters import LEARNING_RATE, in_use
@@ -74,7 +75,7 @@ class UpdateRule(Relinked):
     ema_momentum: float
     ema_overwrite_frequency: int | None
     _schedule: Callable[..., Any] | None
-    _excluded: list[Any]
+    _excluded: Chosen
     _excluded_names: tuple[str, ...]
 
     def _reset_structure(self) -> None:
@@ -254,7 +255,9 @@ class UpdateRule(Relinked):
         later: Later,
     ) -> None:
         """Update what `run` does in one pass and the others; what may fail at once, and what only writes later."""
-        if later is not at_once and any(self._may_fail(index, gradients) for index in alone):
+        if later is not at_once and (
+            (alone and not self._is_ours()) or any(self._may_fail(index, gradients) for index in alone)
+        ):
             arrays = [*self.cells.shared, *(cell for index in alone for cell in self.cells.grouped[index])]
             with Scope((cell, cell.value) for cell in arrays if cell.backend is not HOST) as pending:
                 self._update_alone(alone, gradients, rate)
@@ -289,17 +292,16 @@ class UpdateRule(Relinked):
                 raise
             commit(scope)
 
+    def _is_ours(self) -> bool:
+        """Whether what updates parameters by whole arrays is gradwise's own code."""
+        kinds = (kind for keeper in self.all_optimizers() for kind in type(keeper).__mro__ if kind is not object)
+        return "update_step" not in vars(self) and all(kind.__module__.startswith(_OURS) for kind in kinds)
+
     def _may_fail(self, index: int, gradients: _Gradients) -> bool:
-        """Whether code that is not gradwise's own takes part in a parameter's update by whole arrays."""
+        """Whether a parameter has a constraint, or arrays with operators that are not their library's."""
         cell = self.cells.parameters[index]
         arrays = [cell.array, *([gradients.array(index)] if index in gradients.present else [])]
-        kinds = (kind for keeper in self.all_optimizers() for kind in type(keeper).__mro__ if kind is not object)
-        return (
-            cell.constraint is not None
-            or "update_step" in vars(self)
-            or not all(map(cell.backend.computes_itself, arrays))
-            or not all(kind.__module__.startswith(_OURS) for kind in kinds)
-        )
+        return cell.constraint is not None or not all(map(cell.backend.computes_itself, arrays))
 
     @property
     def clips_norms(self) -> bool:
@@ -464,7 +466,7 @@ class UpdateRule(Relinked):
         if not self.is_part:
             known = [*cells, *(cell.array for cell in cells)]
             check_chosen(excluded, names, [cell.name for cell in cells], known, f"optimizer {self.name!r}")
-        self._excluded = excluded
+        self._excluded = Chosen(excluded)
         self._excluded_names = tuple(names)
         if self.built:
             self._tell_inside()
@@ -508,11 +510,10 @@ class UpdateRule(Relinked):
     def _decays(self, variable: Variable) -> bool:
         if self.weight_decay is None or not in_use(self.weight_decay):
             return False
-        return not any(
-            any(each is variable or each is variable.array for each in excluded)
-            or any(re.search(expression, variable.name) for expression in names)
-            for excluded, names in self._exclusions()
-        )
+        chosen = self._exclusions()
+        if not self.cells.excluded.are(chosen):
+            self.cells.excluded = Exclusions(chosen)
+        return not self.cells.excluded.have(variable)
 
 
 class _Gradients(Sequence[Array]):

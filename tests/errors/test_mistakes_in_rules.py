@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import inspect
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.backend_table import array as to
 
-from gradwise.backends import Variable, ops
+from gradwise.backends import Variable, mistakes, ops
 from gradwise.backends.mistakes import RuleMistake
 from gradwise.optimizers import SGD, Optimizer
 
@@ -174,22 +176,6 @@ def with_rule(function, base=WithSlots):
 def line_of(function):
     lines, first = inspect.getsourcelines(function)
     return first + next(number for number, line in enumerate(lines) if "# here" in line)
-
-
-def to(library, array):
-    if library == "torch":
-        import torch
-
-        return torch.tensor(array)
-    if library == "jax":
-        import jax.numpy
-
-        return jax.numpy.asarray(array)
-    if library == "array_api_strict":
-        import array_api_strict
-
-        return array_api_strict.asarray(array.copy())
-    return array.copy()
 
 
 def in_place(library, **options):
@@ -443,3 +429,12 @@ def test_names_of_ops():
     for written in ops._WRITTEN_OTHERWISE.values():
         for name in re.findall(r"ops\.(\w+)", written):
             assert name in ops.__all__
+
+
+@pytest.mark.parametrize(("path", "library"), [
+    ("site-packages/jax/_src/core.py", True), ("dist-packages/numpy/_core/numeric.py", True),
+    ("site-packages/mine/rules.py", False), ("jax/rules.py", False),
+])  # fmt: skip
+def test_lines_are_those_of_rules_wherever_these_and_libraries_are_installed(path, library):
+    for environment in (Path(mistakes.__file__).parents[1] / ".venv" / "lib", Path("/usr/lib/python3")):
+        assert mistakes._is_library(str(environment / path)) is library

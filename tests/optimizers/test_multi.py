@@ -131,8 +131,8 @@ def test_functional_steps_are_the_imperative_ones(make, way):
         np.testing.assert_allclose(values(held[name]), expected[name], rtol=0 if way != "jit" else 1e-5, atol=1e-6)
 
 
+@pytest.mark.fast
 def test_all_rules_share_the_pass():
-    pytest.importorskip("numba")
     optimizer = MultiOptimizer({"bias$": SGD(0.1, momentum=0.5)}, Adam(0.1), global_clipnorm=1.0, jit_compile=True)
     params = arrays(0)
     cells = named_cells("numpy", params)

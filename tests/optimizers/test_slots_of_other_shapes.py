@@ -7,6 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
+from helpers.backend_table import array as to
 from helpers.user_optimizers import Adafactor
 
 from gradwise.backends import Variable, ops
@@ -33,22 +34,6 @@ def drawn(seed, dtype="float32"):
 
 
 GRADIENTS = [drawn(seed) for seed in (1, 2, 3)]
-
-
-def to(library, array):
-    if library == "torch":
-        import torch
-
-        return torch.tensor(array)
-    if library == "jax":
-        import jax.numpy
-
-        return jax.numpy.asarray(array)
-    if library == "array_api_strict":
-        import array_api_strict
-
-        return array_api_strict.asarray(array.copy())
-    return array.copy()
 
 
 def tree_to(library, tree):

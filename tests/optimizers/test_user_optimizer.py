@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.backend_table import array as to
 from helpers.user_optimizers import Alternating, HalfAdam, MomentumSGD
 
 from gradwise.backends import Variable, ops
@@ -17,22 +18,6 @@ LIBRARIES = [
 ]
 START = np.array([[1.0, -2.0], [0.5, 3.0]], dtype=np.float32)
 GRADIENTS = [np.full((2, 2), value, dtype=np.float32) for value in (1.0, -0.5, 0.25, 2.0)]
-
-
-def to(library, array):
-    if library == "torch":
-        import torch
-
-        return torch.tensor(array)
-    if library == "jax":
-        import jax.numpy
-
-        return jax.numpy.asarray(array)
-    if library == "array_api_strict":
-        import array_api_strict
-
-        return array_api_strict.asarray(array.copy())
-    return array.copy()
 
 
 def imperative(library, optimizer):

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from ....backends import Variable
 from ....backends.variable import constraints_now
 from ..configuration import STRUCTURE, Configured, Same, configuration, frozen
+from ..exclusions import Chosen
 
 _PLAIN = (float, int, str, bool)
 _OURS = f"{'.'.join(__name__.split('.')[:-3])}."
@@ -88,8 +89,12 @@ def classes_of(rule: Configured) -> list[list[Any]]:
 
 
 def settings_of(keeper: Configured) -> Any:
-    """All that an optimizer is but for its numbers, of which it tells only which there are; can be hashed."""
-    return type(keeper), tuple((name, _setting(value)) for name, value in configuration(keeper).items())
+    """All that an optimizer is but for its numbers, of which it tells only which there are; can be hashed.
+
+    And but for parameters that it was given: what follows from these is known of each parameter.
+    """
+    held = configuration(keeper).items()
+    return type(keeper), tuple((name, _setting(value)) for name, value in held if type(value) is not Chosen)
 
 
 def _setting(value: Any) -> Any:
@@ -282,6 +287,8 @@ _CHANGES = object()
 
 def _is_fixed(value: Any) -> bool:
     """Whether neither a value nor anything in it can change."""
+    if type(value) is Chosen:
+        return True
     if type(value) is tuple:
         return all(map(_is_fixed, value))
     return type(value) in _PLAIN or value is None

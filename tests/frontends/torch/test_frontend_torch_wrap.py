@@ -222,3 +222,64 @@ def test_errors():
         wrap(optimizers.Adam(), [{"params": given, "weight_decay": -1}])
     with pytest.raises(ValueError, match="clips by a global norm and would do so in each group apart"):
         wrap(optimizers.Adam(global_clipnorm=1.0), [{"params": given[:1]}, {"params": given[1:]}])
+
+
+def rules_by_name():
+    return optimizers.MultiOptimizer(
+        {"bias$": optimizers.SGD(0.1, momentum=0.5)}, optimizers.AdamW(0.25, weight_decay=0.5)
+    )
+
+
+def equal(one, other):
+    return bool((one == other).all())
+
+
+def named_model():
+    import torch
+
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 3))
+
+
+def trained(model, step, steps=3):
+    import torch
+
+    for number in range(steps):
+        model.zero_grad()
+        (model(torch.linspace(0.0, 1.0 + number, 6).reshape(2, 3)) ** 2).sum().backward()
+        step()
+    return [parameter.detach().clone() for parameter in model.parameters()]
+
+
+def test_rules_of_several_find_parameters_by_their_names():
+    skip_unless_torch(torch_names_parameters(), "named parameters")
+    ours, theirs = named_model(), named_model()
+    wrapped, core = wrap(rules_by_name(), ours.named_parameters()), rules_by_name()
+    core.build(theirs.named_parameters())
+    found = trained(ours, wrapped.step)
+    expected = trained(theirs, lambda: core.apply([one.grad for one in theirs.parameters()]))
+    assert all(map(equal, found, expected))
+    kept = [set(wrapped.state[one]) for one in ours.parameters()]
+    assert kept[0] == {"step", "optimizers/adam_w/momentum", "optimizers/adam_w/velocity"}
+    assert kept[1] == {"step", "optimizers/sgd/momentum"}
+    # And on from a checkpoint.
+    third = named_model()
+    third.load_state_dict(ours.state_dict())
+    loaded = wrap(rules_by_name(), third.named_parameters())
+    loaded.load_state_dict(copy.deepcopy(wrapped.state_dict()))
+    assert all(map(equal, trained(ours, wrapped.step), trained(third, loaded.step)))
+
+
+def test_rules_of_several_are_looked_for_in_all_groups():
+    skip_unless_torch(torch_names_parameters(), "named parameters")
+    model = named_model()
+    kernels, others = (
+        [pair for pair in model.named_parameters() if pair[0].endswith("bias") is bias] for bias in (False, True)
+    )
+    wrapped = wrap(rules_by_name(), [{"params": kernels}, {"params": others, "lr": 0.5}])
+    before = [one.detach().clone() for one in model.parameters()]
+    after = trained(model, wrapped.step)
+    assert not any(map(equal, before, after))
+    wrong = optimizers.MultiOptimizer({"gamma": optimizers.SGD(0.1)}, optimizers.AdamW(0.25))
+    with pytest.raises(ValueError, match=r"the pattern 'gamma' claims no parameter; the parameters are '0\.bias'"):
+        trained(model, wrap(wrong, [{"params": kernels}, {"params": others}]).step)
