@@ -42,10 +42,10 @@ def line_of_rule() -> str:
     return _UNKNOWN if frame is None else _place(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
 
 
-def line_of_error(error: BaseException) -> str:
-    """The innermost line that an error came through outside of what runs rules, and of the libraries of arrays."""
+def line_of_error(error: BaseException) -> str | None:
+    """The innermost line that an error came through outside of what runs rules and of libraries of arrays; or None."""
     found = _summary_of(error)
-    return _UNKNOWN if found is None else _place(found.filename, found.lineno, found.name)
+    return None if found is None else _place(found.filename, found.lineno, found.name)
 
 
 def line_of_function(function: Any) -> str:

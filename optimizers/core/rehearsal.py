@@ -148,6 +148,7 @@ def _only_mistakes(rule: Rule) -> Iterator[None]:
 def explained(rule: Rule, error: Exception) -> RuleMistake | None:
     """The mistake in a rule that a library has raised an error for, in words that say what to do instead; or None."""
     backend = rule.cells.parameters[0].backend
+    where = line_of_error(error) or "the rule"
     found = of_ufunc(error, ops.__all__)
     if found is not None:
         name, own = found
@@ -156,13 +157,13 @@ def explained(rule: Rule, error: Exception) -> RuleMistake | None:
             return None
         called, instead = f"np.{name}" if name else "a function of NumPy's", f"ops.{own}" if own else "functions of ops"
         return RuleMistake(
-            f"{line_of_error(error)} calls {called} on an array, which works on NumPy's arrays only: write {instead}, "
+            f"{where} calls {called} on an array, which works on NumPy's arrays only: write {instead}, "
             "from gradwise.backends import ops."
         )
     reason = backend.why_not_traceable(error)
     if reason is None:
         return None
-    return RuleMistake(f"{line_of_error(error)}: {source_of_error(error)!r} {reason}")
+    return RuleMistake(f"{where}: {source_of_error(error)!r} {reason}")
 
 
 def _as_it_is(array: Array, name: str) -> Array:
