@@ -275,10 +275,9 @@ class Switch:
         if instance is None:
             return self
         convention = instance.convention
-        for kind in type(instance).__mro__:
-            row = vars(kind).get("conventions", {}).get(convention, {})
-            if self.name in row:
-                return row[self.name]
+        for kind, table in type(instance).own_tables:
+            if convention in table and self.name in table[convention]:
+                return table[convention][self.name]
             if kind is self._owner:
                 break
         return self.otherwise
@@ -287,6 +286,14 @@ class Switch:
         raise AttributeError(
             f"{type(instance).__name__}: `{self.name}` follows from the convention: set it in a subclass's table."
         )
+
+
+def tables_of(kind: type) -> tuple[tuple[type, dict[str, dict[str, Any]]], ...]:
+    """The conventions that a class, and each of its parents, has in a table of its own.
+
+    They are put together when the class is made, because torch's compiler cannot look into classes.
+    """
+    return tuple((each, vars(each).get("conventions", {})) for each in kind.__mro__)
 
 
 def in_use(value: Any) -> bool:

@@ -29,6 +29,7 @@ from .hyperparameters import (
     Switch,
     hyperparameters,
     remember_array,
+    tables_of,
 )
 from .imperative import ImperativeOptimizer
 from .older import check_order, hint_at_convention
@@ -125,6 +126,9 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, StatelessOptimizer, SavedO
 
     older_order: ClassVar[tuple[str, ...]] = ()
     """The arguments of Keras 2's class, in their order, under the names that they have here."""
+
+    own_tables: ClassVar[tuple[tuple[type, dict[str, dict[str, Any]]], ...]]
+    """The tables of the class and of its parents, for the `Switch`es."""
 
     decoupled_weight_decay = Switch(False)
     """Whether weight decay is decoupled even where the convention couples it; some algorithms let users say so."""
@@ -230,6 +234,7 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, StatelessOptimizer, SavedO
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         # Algorithms pass the common arguments on; help() and editors should still show them all.
+        cls.own_tables = tables_of(cls)
         cls.__signature__ = _merged_signature(cls)  # type: ignore[attr-defined]  # read by inspect.signature
 
     # ---------------------------------------------------------------- conventions
@@ -441,6 +446,7 @@ def _merged_signature(cls: type) -> inspect.Signature:
     return inspect.Signature(sorted([*named, *inherited], key=lambda parameter: parameter.kind))
 
 
+Optimizer.own_tables = tables_of(Optimizer)
 Optimizer.__signature__ = _signature_of_init(Optimizer)  # type: ignore[attr-defined]  # read by inspect.signature
 
 
