@@ -3,8 +3,8 @@
 What does nothing on one way of running a rule may do something on another. In NumPy and torch `gradient *= 2` changes
 an array of the caller's, in JAX it changes none; `self.count += 1` counts parameters here and compilations there. So a
 rule runs once, for one parameter of each kind, on copies that tell what is done to them; whatever it writes is dropped.
-An error that is none of these mistakes is left to the step itself. Rules of this library are not tried out, and steps
-after the first pay nothing.
+An error that is none of these mistakes is left to the step itself. Rules of this library are not tried out, nor any
+where several processes hold a parameter together, and steps after the first pay nothing.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ class Gradients(Protocol):
     """The gradients of a step."""
 
     present: dict[int, None]
+
+    def array(self, index: int) -> Array:
+        """One of them as it came."""
 
     def prepared(self, index: int) -> Array:
         """One of them as a rule receives it."""
@@ -58,13 +61,10 @@ def rehearse(rule: Rule, gradients: Gradients, rate: Any) -> None:
         RuleMistake: for a mistake in the rule.
     """
     parameters = rule.cells.parameters
-    indices = [
-        index
-        for index in _one_of_each_kind(rule, gradients.present)
-        if parameters[index].backend.whereabouts(parameters[index].value) is None
-    ]
-    if not indices:
+    if any(parameters[index].backend.whereabouts(gradients.array(index)) is not None for index in gradients.present):
+        # A process that tries, where another refuses the step or has other gradients, would wait for it for ever.
         return
+    indices = _one_of_each_kind(rule, gradients.present)
     writes: list[bool] = []
     with _undone(rule), _everything_held(rule):
         if rule.has_begin_step():
