@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 from .. import schedules
 from ..backends.wording import which_instead
 from . import registry
-from .core.functional import OptimizerState
 from .core.multi import MultiOptimizer
 from .core.optimizer import Optimizer
+from .core.state import OptimizerState
 from .registry import *  # noqa: F403  # every algorithm
 
 # As in Keras, the schedules are also found here: `from gradwise.optimizers.schedules import ExponentialDecay`.

@@ -17,7 +17,7 @@ from ... import optimizers
 from ...backends import backend_of, describe, is_number, number_of_python, ops
 from ...optimizers.core.arguments import bound
 from ...optimizers.core.configuration import frozen
-from ...optimizers.core.functional import OptimizerState
+from ...optimizers.core.state import OptimizerState
 from .transformation import Behaviour, Transformation, number_of, run
 from .trees import Leaves
 

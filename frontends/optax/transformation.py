@@ -16,8 +16,8 @@ import optax  # type: ignore[import-untyped]  # it shows mypy no types
 from ...backends import HOST, SIXTEEN_BIT, UnknownValueError, backend_of, is_number, number_of_python, ops
 from ...optimizers.core.checks import check_no_state
 from ...optimizers.core.configuration import frozen
-from ...optimizers.core.functional import OptimizerState
 from ...optimizers.core.optimizer import Optimizer
+from ...optimizers.core.state import OptimizerState
 from .optimizer import TransformationOptimizer
 from .trees import Leaves, strong
 

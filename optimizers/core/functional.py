@@ -7,16 +7,14 @@ scope gives them the arrays of the step, so one copy serves any number of trees,
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from ...backends import (
     HOST,
     NUMPY,
     Array,
     Backend,
-    BuildScope,
     DeltaVariable,
     Scope,
     StepScope,
@@ -39,50 +37,13 @@ from .checks import (
     checked_count,
     checked_scalar,
 )
-from .configuration import configuration, frozen
 from .fused.apart import Apart
 from .fused.apart_again import Remembered
-from .fused.attributes import Seen, classes_of, is_ours, settings_of
+from .fused.attributes import Seen, is_ours
 from .hyperparameters import LEARNING_RATE
+from .state import OptimizerState, as_theirs, as_trees, cells_of_state, check_state, key_of_cell, no_state, state_of
 from .stateless import checked_value, restored
-from .step import UpdateRule
-
-_KEPT_TEMPLATES = 16
-_KEPT_RECORDINGS = 64
-_LOCK = threading.Lock()
-
-
-class _Recorded(NamedTuple):
-    """What was recorded.
-
-    Attributes:
-        apart: the updates.
-        classes: from `classes_of`, as they were then.
-    """
-
-    apart: Apart
-    classes: list[list[Any]]
-
-
-_RECORDED: dict[Any, _Recorded] = {}
-"""What was recorded, for all optimizers of one kind: they are made anew for each of many runs. Their classes belong to
-the kind, with all that they hold: who replaces a method has it recorded."""
-
-
-class OptimizerState(NamedTuple):
-    """The state of a functional optimizer: a tree that both JAX and optree know.
-
-    Attributes:
-        iterations: the number of steps taken, a 0-d integer (int32 under JAX without x64).
-        learning_rate: 0-d; None if the optimizer's rate is a schedule.
-        slots: for each slot name a tree shaped like the parameters (None where a parameter has no such slot).
-        scalars: what a whole step shares, by name.
-    """
-
-    iterations: Any
-    learning_rate: Any
-    slots: dict[str, Any]
-    scalars: dict[str, Any]
+from .templates import LOCK, TemplateKeeper
 
 
 class _Required:
@@ -95,7 +56,7 @@ class _Required:
 REQUIRED = _Required()
 
 
-class FunctionalOptimizer(UpdateRule):
+class FunctionalOptimizer(TemplateKeeper):
     """Pure steps on trees. The base of `Optimizer`."""
 
     @leaves_scopes
@@ -112,12 +73,12 @@ class FunctionalOptimizer(UpdateRule):
         Raises:
             TypeError, ValueError: if a leaf is not an array of a supported dtype.
         """
-        tree = Tree.of(_no_state(params))
+        tree = Tree.of(no_state(params))
         backend = _check_leaves(tree)
         self.check_chosen(tree.names, None)
         template, scope = self._new_template(tree)
         key = self._key_of(tree, backend)
-        with _LOCK:
+        with LOCK:
             before = self._templates.get(key)
             self._keep_template(key, template)
         if self._may_run_apart(tree, backend):
@@ -139,7 +100,7 @@ class FunctionalOptimizer(UpdateRule):
             else:
                 scalars[named.name] = value
         rate = None if self._schedule is not None else _carried(self.cells.rate.value, backend, like)
-        return OptimizerState(backend.number(0, like), rate, _built(template, tree, slots), scalars)
+        return OptimizerState(backend.number(0, like), rate, as_trees(template, tree, slots), scalars)
 
     def step(
         self, params: Any = REQUIRED, grads: Any = REQUIRED, state: Any = REQUIRED, learning_rate: Any = None
@@ -175,7 +136,7 @@ class FunctionalOptimizer(UpdateRule):
                 "state), where the first state is optimizer.init(params). To change arrays in place call "
                 "optimizer.apply(grads, variables); gradwise.frontends.torch has step() and zero_grad() as torch does."
             )
-        return self._stepped(Tree.of(_no_state(params)), grads, state, learning_rate)
+        return self._stepped(Tree.of(no_state(params)), grads, state, learning_rate)
 
     @leaves_scopes
     def delta(
@@ -199,7 +160,7 @@ class FunctionalOptimizer(UpdateRule):
             made = self._step_again(self._remembered, params, grads, state, learning_rate, deltas=True)
             if made is not None:
                 return made
-        tree = Tree.of(_no_state(params))
+        tree = Tree.of(no_state(params))
         backend = _check_leaves(tree)
         zeros = backend.zeros_for(tree.leaves, [compute_dtype(backend.dtype_name(leaf)) for leaf in tree.leaves])
         deltas, state = self._stepped(tree, grads, state, learning_rate, zeros)
@@ -218,7 +179,7 @@ class FunctionalOptimizer(UpdateRule):
         if not ways:
             return None
         if not remembered.seen.still(self):
-            with _LOCK:
+            with LOCK:
                 renewed = remembered.renewed(self)
             if renewed is None:
                 return None
@@ -235,7 +196,7 @@ class FunctionalOptimizer(UpdateRule):
         way = apart.again(gradients, tree.leaves)
         if way is None or not apart.serves(self):
             return
-        with _LOCK:
+        with LOCK:
             if self._remembered is None or not self._remembered.seen.still(self):
                 self._remembered = Remembered(Seen(self, free=False))
             self._remembered.add((tree.definition, deltas), way)
@@ -253,10 +214,10 @@ class FunctionalOptimizer(UpdateRule):
         deltas = zeros is not None
         if deltas not in template.fusion.apart and self._may_run_apart(tree, backend):
             template.fusion.apart[deltas] = self._apart_for(tree, self._key_of(tree, backend), deltas)
-        cells, values, beside = _state_cells(template, tree, state)
+        cells, values, beside = cells_of_state(template, tree, state)
         first = tree.leaves[0] if tree.leaves else None
         values = [
-            _as_theirs(value, backend, first if place is None else place)
+            as_theirs(value, backend, first if place is None else place)
             for value, place in zip(values, beside, strict=True)
         ]
         rate = None if learning_rate is None else _checked_rate(self, learning_rate)
@@ -264,7 +225,7 @@ class FunctionalOptimizer(UpdateRule):
         scope = StepScope(level=backend.level())
         moved, starts = _held_parameters(scope, template, tree, backend, zeros)
         for cell, value, place in zip(cells, values, beside, strict=True):
-            what = f"The state's {_key_of_cell(cell, template)}"
+            what = f"The state's {key_of_cell(cell, template)}"
             scope.hold(cell, checked_value(cell, value, what, cell in counters, place))
         with scope:
             if self._schedule is not None or state.learning_rate is None:
@@ -279,7 +240,7 @@ class FunctionalOptimizer(UpdateRule):
         inputs = {id(array) for array in (*gradients, *tree.leaves)}
         # State must not be the caller's own array under another name: it would change with it.
         after = [backend.copy(value) if id(value) in inputs else value for value in after]
-        return tree.build(results), _state_of(template, tree, state, after)
+        return tree.build(results), state_of(template, tree, state, after)
 
     def _may_run_apart(self, tree: Tree, backend: Backend) -> bool:
         """Whether there is memory that a pass could take."""
@@ -293,30 +254,6 @@ class FunctionalOptimizer(UpdateRule):
             elif (owner := backend.unknown_owner(leaf)) is not None:
                 owner_unknown(name, owner)
         return found
-
-    def _known_apart(self, key: Any, deltas: bool) -> Apart | None:
-        """What another optimizer like this, but perhaps for its numbers, has recorded for trees with some key."""
-        recorded = _RECORDED.get(self._kind_of(key, deltas)) if is_ours(self) else None
-        return recorded.apart if recorded is not None and recorded.apart.serves(self) else None
-
-    def _apart_for(self, tree: Tree, key: Any, deltas: bool) -> Apart:
-        known = self._known_apart(key, deltas)
-        if known is not None:
-            return known
-        classes = classes_of(self)
-        made = Apart(self._new_template(tree)[0], deltas)
-        # A user's own rule may be another under the same name.
-        if is_ours(self):
-            with _LOCK:
-                while len(_RECORDED) >= _KEPT_RECORDINGS:
-                    del _RECORDED[next(iter(_RECORDED))]
-                _RECORDED[self._kind_of(key, deltas)] = _Recorded(made, classes)
-        return made
-
-    def _kind_of(self, key: Any, deltas: bool) -> Any:
-        # By identities, which are unique as long as what was recorded keeps the objects.
-        classes = tuple(tuple(map(id, values)) for values in classes_of(self))
-        return settings_of(self), classes, deltas, *key[:-1]
 
     def _after(self, cell: Variable, before: Any, turn: int, counters: set[Variable]) -> Any:
         """What a cell holds after a step, as state: in the dtype in which it came in."""
@@ -339,7 +276,7 @@ class FunctionalOptimizer(UpdateRule):
         Raises:
             ValueError: if the optimizer's rate is a schedule, or the rate is not allowed.
         """
-        _check_state(state)
+        check_state(state)
         if state.learning_rate is None:
             raise ValueError(f"The learning rate of {self.name!r} is a schedule: pass learning_rate= to step instead.")
         checked_scalar(state.learning_rate, "The state's learning_rate")
@@ -348,7 +285,7 @@ class FunctionalOptimizer(UpdateRule):
 
     def learning_rate_at(self, state: OptimizerState) -> Any:
         """The learning rate of the next step from this state: a Python float, or a traced scalar."""
-        _check_state(state)
+        check_state(state)
         count = checked_count(state.iterations, "The state's iterations")
         held = state.learning_rate
         rate = None if held is None else checked_scalar(held, "The state's learning_rate")
@@ -360,80 +297,14 @@ class FunctionalOptimizer(UpdateRule):
         Raises:
             ValueError: if the optimizer keeps none (`use_ema=False`).
         """
-        _check_state(state)
+        check_state(state)
         if "average" not in state.slots:
             raise ValueError(f"Optimizer {self.name!r} keeps no averages: make it with use_ema=True.")
         return state.slots["average"]
 
-    # ---------------------------------------------------------------- templates
-
-    def _with_fixed_slots(self) -> Any:
-        """This, or an optimizer that has the same slots and can be built for any parameter."""
-        return self
-
-    def _template_for(self, tree: Tree, backend: Backend) -> Any:
-        key = self._key_of(tree, backend)
-        with _LOCK:
-            template = self._templates.get(key)
-        if template is None:
-            self.check_chosen(tree.names, None)
-            template, _ = self._new_template(tree)
-            with _LOCK:
-                self._keep_template(key, template)
-        return template
-
-    def _key_of(self, tree: Tree, backend: Backend) -> Any:
-        leaves = tuple((backend.shape(leaf), backend.dtype_name(leaf)) for leaf in tree.leaves)
-        return backend.name, tree.definition, tuple(tree.names), leaves, frozen(configuration(self))
-
-    def _keep_template(self, key: Any, template: FunctionalOptimizer) -> None:
-        self._templates[key] = template
-        while len(self._templates) > _KEPT_TEMPLATES:
-            del self._templates[next(iter(self._templates))]
-
-    def _new_template(self, tree: Tree) -> tuple[Any, BuildScope]:
-        """An unbuilt copy, built on placeholders; and a scope with the initial values of its cells."""
-        template = self.unbuilt_copy()
-        template._tree = tree.definition
-        cells = [DeltaVariable.placeholder(leaf, name) for leaf, name in zip(tree.leaves, tree.names, strict=True)]
-        scope = BuildScope(zip(cells, tree.leaves, strict=True))
-        with scope:
-            template.build(cells)
-        # A tree without leaves has the slots that a parameter would have: the state's structure tells what it is of.
-        like = template
-        if not cells:
-            like, _ = self._with_fixed_slots()._new_template(Tree(NUMPY.full((1, 1), 0.0, "float32", None)))
-        names = (named.name for named in like.named_cells() if named.position is not None)
-        template.cells.slot_names = list(dict.fromkeys(names))
-        template._bare_names = {
-            named.name
-            for named in like.named_cells()
-            if named.position is not None and _differs(named.cell, like.cells.parameters[named.position])
-        }
-        return template, scope
-
-
-def _no_state(params: Any, what: str = "parameters") -> Any:
-    """Parameters, or gradients, unless they are a state: then the order of the arguments is another.
-
-    Raises:
-        TypeError: if they are.
-    """
-    if isinstance(params, OptimizerState):
-        raise TypeError(
-            f"Received an OptimizerState in place of the {what}: the order is init(params), "
-            "step(params, grads, state) and delta(params, grads, state)."
-        )
-    return params
-
-
-def _differs(slot: Variable, parameter: Variable) -> bool:
-    return slot.backend is HOST or slot.shape != parameter.shape
-
-
 def _checked_gradients(tree: Tree, grads: Any, backend: Backend) -> list[Any]:
     """The gradients of a step, or None, in the order of the parameters."""
-    gradients = [value_of(gradient) for gradient in tree.match(_no_state(grads, "gradients"), "gradients")]
+    gradients = [value_of(gradient) for gradient in tree.match(no_state(grads, "gradients"), "gradients")]
     for gradient, leaf, name in zip(gradients, tree.leaves, tree.names, strict=True):
         if gradient is not None:
             check_gradient(gradient, leaf, backend, backend.shape(leaf), name)
@@ -479,74 +350,3 @@ def _carried(rate: Any, backend: Backend, like: Array) -> Array:
 def _arithmetic(backend: Backend) -> Any:
     # A functional step on torch stays differentiable; NumPy's warnings are silenced as on the imperative path.
     return NUMPY.arithmetic() if backend is NUMPY else contextlib.nullcontext()
-
-
-def _check_state(state: Any) -> None:
-    parts = (state.slots, state.scalars) if isinstance(state, OptimizerState) else (None,)
-    if not all(isinstance(part, dict) for part in parts):
-        raise TypeError(
-            f"Expected the OptimizerState that init or step returned, received {type(state).__name__}: make it with "
-            "init(params), and give it behind parameters and gradients."
-        )
-
-
-def _state_cells(
-    template: FunctionalOptimizer, tree: Tree, state: OptimizerState
-) -> tuple[list[Variable], list[Any], list[Any]]:
-    """The template's cells, what the state holds for them, and for slots the parameter they lie beside."""
-    _check_state(state)
-    named_cells = template.named_cells()
-    slot_names = set(template.cells.slot_names)
-    scalar_names = {named.name for named in named_cells if named.position is None}
-    if slot_names != set(state.slots) or scalar_names != set(state.scalars):
-        raise ValueError(
-            f"The state has slots {sorted(state.slots)} and scalars {sorted(state.scalars)}; {template.name!r} needs "
-            f"slots {sorted(slot_names)} and scalars {sorted(scalar_names)}: it belongs to another optimizer or to "
-            "other options; make it with init(params)."
-        )
-    leaves = {
-        name: tree.match(slot, f"the state's slot {name!r}", bare=name in template._bare_names)
-        for name, slot in state.slots.items()
-    }
-    cells, values = [template.cells.iterations], [state.iterations]
-    if state.learning_rate is not None:
-        cells.append(template.cells.rate)
-        values.append(state.learning_rate)
-    beside: list[Any] = [None] * len(cells)
-    for named in named_cells:
-        value = state.scalars[named.name] if named.position is None else leaves[named.name][named.position]
-        cells.append(named.cell)
-        values.append(value)
-        beside.append(None if named.position is None else tree.leaves[named.position])
-    return cells, values, beside
-
-
-def _as_theirs(value: Any, backend: Backend, like: Any) -> Any:
-    """What the state holds, in the parameters' library and place if that takes it for its own."""
-    if not backend.takes(value):
-        return value
-    array = backend.plain(value)
-    return array if like is None or backend.traced(like) else backend.beside(array, like)
-
-
-def _key_of_cell(cell: Variable, template: FunctionalOptimizer) -> str:
-    return "iterations" if cell is template.cells.iterations else repr(cell.name)
-
-
-def _state_of(template: FunctionalOptimizer, tree: Tree, before: OptimizerState, values: list[Any]) -> OptimizerState:
-    remaining = iter(values)
-    iterations = next(remaining)
-    rate = None if before.learning_rate is None else next(remaining)
-    slots: dict[str, list[Any]] = {name: [None] * len(tree.leaves) for name in before.slots}
-    scalars: dict[str, Any] = {}
-    for named, value in zip(template.named_cells(), remaining, strict=True):
-        if named.position is None:
-            scalars[named.name] = value
-        else:
-            slots[named.name][named.position] = value
-    return OptimizerState(iterations, rate, _built(template, tree, slots), scalars)
-
-
-def _built(template: FunctionalOptimizer, tree: Tree, slots: dict[str, list[Any]]) -> dict[str, Any]:
-    """Slots as trees. What has not its parameter's shape, such as a count, is outside of a box that names the axes."""
-    return {name: tree.build(leaves, bare=name in template._bare_names) for name, leaves in slots.items()}

@@ -8,6 +8,7 @@ from typing import Any
 from ...backends import Scope, Variable
 from .cells import NamedCell
 from .configuration import Configured
+from .conventions import ConventionFacts
 
 
 class Rule(Configured):
@@ -19,6 +20,9 @@ class Rule(Configured):
     jit_compile: Any
     use_ema: bool
     decay: float
+    convention: str
+    clipnorm: float | None
+    global_clipnorm: float | None
     loss_scale_factor: float | None
     gradient_accumulation_steps: int | None
 
@@ -49,6 +53,10 @@ class Rule(Configured):
         """The rate of the step after so many, where the cell of the rate holds a number."""
         raise NotImplementedError
 
+    def variable_index(self, variable: Any) -> int:
+        """The position of a parameter."""
+        raise NotImplementedError
+
     def has_begin_step(self) -> bool:
         """Whether it does anything before a step."""
         raise NotImplementedError
@@ -75,6 +83,10 @@ class Rule(Configured):
 
     def differences(self, variables: Sequence[Variable]) -> list[Any]:
         """For each of some parameters what tells its update from that of others like it: whether it decays."""
+        raise NotImplementedError
+
+    def own_norm_limits(self, indices: Sequence[int], built: Rule) -> list[tuple[float, ConventionFacts] | None]:
+        """For each of some parameters the limit of its gradient's own norm, and whose facts hold for it; or None."""
         raise NotImplementedError
 
     def clip_factors(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ...backends import HOST, backend_of, taken_apart
-from .functional import FunctionalOptimizer, OptimizerState
+from .functional import FunctionalOptimizer
 from .fused.apart_again import Again, Remembered
+from .state import OptimizerState
 
 
 class Run:

@@ -13,61 +13,52 @@ passes over memory, which cannot fail, come after it. From the first write on ha
 
 from __future__ import annotations
 
-import math
 import operator
-import re
 from collections.abc import Callable, Sequence
-from typing import Any, overload
+from typing import Any
 
 from ...backends import (
     HOST,
     Array,
     Disagreement,
-    Rows,
     Scope,
     Variable,
     backend_of,
     commit,
     compute_dtype,
-    describe,
     ops,
     shown,
 )
 from ...backends.programs.program import Program
 from ...schedules.base import as_float
 from .building import CellKeeper
-from .checks import as_list
-from .clipping import global_norm, global_norm_factor, norm_factor, norms
 from .conventions import ConventionFacts, facts_of
-from .exclusions import Chosen, Exclusions
+from .exclusions import Chosen
 from .fused.plan import Fusion
 from .fused.report import ExecutionReport
+from .gradients import Gradients, WindowSums, share_of_window
+from .growing import Growing
 from .hyperparameters import LEARNING_RATE, in_use
 from .insertion import Insertion
-from .naming import check_chosen, check_var_list
 from .prepared import Later, Run, at_once
 from .rehearsal import explained, is_to_be_tried, rehearse
 from .relinking import Relinked
 from .rule import Rule
+from .weight_decay import DecaysWeights
 
 _OURS = f"{__name__.partition('.')[0]}."
 _ROOM = 2**16
 """Rules look ahead of their step, where there must still be numbers."""
 
 
-class UpdateRule(Relinked):
+class UpdateRule(DecaysWeights, Relinked, Growing):
     """Runs steps. The base of `Optimizer`; see there for the meaning of the attributes."""
 
     takes_rows = False
     """Whether gradients may be sparse. What front ends say, where their framework takes such; the core takes none."""
 
-    is_part = False
-    """Whether others have further parameters of the same model, among which may be what was chosen by name. What front
-    ends say that make several of one."""
-
     fusion: Fusion
     convention: str
-    weight_decay: float | None
     maximize: bool
     clipnorm: float | None
     clipvalue: float | None
@@ -185,7 +176,7 @@ class UpdateRule(Relinked):
             rate = self.rate_at(count, self.cells.rate.value)
         every = self.gradient_accumulation_steps
         if every is None:
-            self._update(_Gradients(self, gradients, self.loss_scale_factor), rate, later)
+            self._update(Gradients(self, gradients, self.loss_scale_factor), rate, later)
         else:
             ops.cond(
                 ops.once(_following, count, 0, self._turn) % every == 0,
@@ -195,27 +186,20 @@ class UpdateRule(Relinked):
         later(lambda: self.cells.iterations.assign(ops.once(_following, count, 0, self._turn)))
 
     def _accumulate(self, gradients: Sequence[Any], later: Later) -> None:
-        incoming = _Gradients(self, gradients, self.loss_scale_factor)
+        incoming = Gradients(self, gradients, self.loss_scale_factor)
 
         def write() -> None:
             for index in incoming.present:
                 with self.parameter_scope(index) as scope:
-                    self.cells.accumulators[index].assign_add(self._share(incoming.unscaled(index)))
+                    self.cells.accumulators[index].assign_add(share_of_window(self, incoming.unscaled(index)))
                 commit(scope)
 
         later(write)
 
-    def _share(self, gradient: Array) -> Array:
-        """What a gradient of a window adds to what is accumulated: its share in the mean or all of it, of which the
-        update takes the mean."""
-        every = self.gradient_accumulation_steps
-        shares = every is not None and facts_of(self.convention).gathers_shares
-        return gradient / float(every) if every is not None and shares else gradient
-
     def _update_from_accumulators(self, gradients: Sequence[Any], rate: Any, later: Later) -> None:
         # The last gradients of a window go straight into the update: if that fails, the accumulators are as they were.
         # A parameter without a gradient on the last call keeps what it has for the next window: nothing is lost.
-        summed = _Sums(self, gradients)
+        summed = WindowSums(self, gradients)
         self._update(summed, rate, later)
 
         def write() -> None:
@@ -224,7 +208,7 @@ class UpdateRule(Relinked):
 
         later(write)
 
-    def _update(self, gradients: _Gradients, rate: Any, later: Later) -> None:
+    def _update(self, gradients: Gradients, rate: Any, later: Later) -> None:
         gradients.clip()
         if not self.fusion.rehearsed:
             if is_to_be_tried(self):
@@ -250,7 +234,7 @@ class UpdateRule(Relinked):
         self,
         run: Run,
         alone: Sequence[int],
-        gradients: _Gradients,
+        gradients: Gradients,
         rate: Any,
         later: Later,
     ) -> None:
@@ -280,7 +264,7 @@ class UpdateRule(Relinked):
                 "Gather it, or give it to an optimizer whose rule looks at each element alone."
             ) from error
 
-    def _update_alone(self, alone: Sequence[int], gradients: _Gradients, rate: Any) -> None:
+    def _update_alone(self, alone: Sequence[int], gradients: Gradients, rate: Any) -> None:
         """Update parameters one after another by whole arrays."""
         for index in alone:
             try:
@@ -297,7 +281,7 @@ class UpdateRule(Relinked):
         kinds = (kind for keeper in self.all_optimizers() for kind in type(keeper).__mro__ if kind is not object)
         return "update_step" not in vars(self) and all(kind.__module__.startswith(_OURS) for kind in kinds)
 
-    def _may_fail(self, index: int, gradients: _Gradients) -> bool:
+    def _may_fail(self, index: int, gradients: Gradients) -> bool:
         """Whether a parameter has a constraint, or arrays with operators that are not their library's."""
         cell = self.cells.parameters[index]
         arrays = [cell.array, *([gradients.array(index)] if index in gradients.present else [])]
@@ -332,7 +316,7 @@ class UpdateRule(Relinked):
             squares: of each gradient the sum of its squares, where that is known.
             built: an optimizer like this that was built for the parameters, if this was not.
         """
-        gradients = _Gradients(self, arrays, self.loss_scale_factor)
+        gradients = Gradients(self, arrays, self.loss_scale_factor)
         gradients.clip(squares, built)
         factors = [gradients.factor(index) for index in gradients.present]
         # A factor of all is one object.
@@ -361,16 +345,6 @@ class UpdateRule(Relinked):
         if not self._decay_is_coupled() and self._decays(variable):
             self._decay(variable, ops.once(ops.multiply, self.weight_decay, rate))
         self.update_step(gradient, variable, rate)
-
-    def _decay(self, variable: Variable, share: Any) -> None:
-        """Take a share off a parameter: more than all of it, if rate and decay are so large."""
-        if facts_of(self.convention).subtracts_decay or variable.sink is not variable:
-            variable.assign_sub(variable * share)
-            return
-        kept = variable - variable * share
-        # Of an infinite parameter, or a share that overflows, a difference is none, or infinite where a product is not.
-        product = variable * ops.once(ops.subtract, 1, share)
-        variable.assign(ops.where(ops.less(ops.absolute(kept), math.inf), kept, product))
 
     def prepared_gradient(self, index: int, gradient: Array, divisor: Any, factor: Any) -> Array:
         """A gradient unscaled, clipped, turned round to maximize, and with coupled weight decay in it."""
@@ -429,189 +403,6 @@ class UpdateRule(Relinked):
             ValueError: if it is unknown.
         """
         return self.fusion.program_of(self.variable_index(variable))
-
-    # ---------------------------------------------------------------- weight decay
-
-    def exclude_from_weight_decay(
-        self, var_list: Sequence[Any] | None = None, var_names: Sequence[str] | None = None
-    ) -> None:
-        """Leave parameters out of weight decay. Each call replaces the last; it may come before or after `build`.
-
-        Args:
-            var_list: parameters, by identity (imperative path only: functional parameters have no identity).
-            var_names: regular expressions, searched in the parameter's name. On the functional path that is its key
-                path, such as "layer1/kernel"; imperatively the one with which it was given to `build` or `apply`.
-
-        Raises:
-            TypeError: if `var_list` is a single array or has text in it, or `var_names` is no list of strings.
-            ValueError: if an expression is not a regular one; once the parameters are known, in the first step at the
-                latest, also if one is found in no name, or a parameter is unknown.
-        """
-        if isinstance(var_names, str):
-            raise TypeError(f"var_names must be a list of regular expressions, received the string {shown(var_names)}.")
-        excluded = [] if var_list is None else as_list(var_list, "variables in var_list")
-        names = [] if var_names is None else as_list(var_names, "regular expressions in var_names")
-        for expression in names:
-            if not isinstance(expression, str):
-                raise TypeError(f"var_names must be a list of strings, received {describe(expression)} in it.")
-            try:
-                re.compile(expression)
-            except re.error as error:
-                raise ValueError(
-                    f"var_names holds {shown(expression)}, which is no regular expression: {error}."
-                ) from None
-        check_var_list(excluded)
-        self._refuse_change("exclusions from weight decay")
-        cells = self.cells.parameters
-        if not self.is_part:
-            known = [*cells, *(cell.array for cell in cells)]
-            check_chosen(excluded, names, [cell.name for cell in cells], known, f"optimizer {self.name!r}")
-        self._excluded = Chosen(excluded)
-        self._excluded_names = tuple(names)
-        if self.built:
-            self._tell_inside()
-            self.forget_plan()
-
-    @property
-    def exclusions(self) -> tuple[list[Any], list[str]]:
-        """The parameters, and the patterns of names, that `exclude_from_weight_decay` was given last."""
-        return list(self._excluded), list(self._excluded_names)
-
-    def check_chosen(self, names: Sequence[str], parameters: Sequence[Any] | None) -> None:
-        """Raise ValueError if what was excluded from weight decay does not exist, here or in optimizers inside.
-
-        Args:
-            names: of all parameters that there are.
-            parameters: they, as arrays and as cells; None if they have no identity.
-        """
-        for keeper in self.all_optimizers():
-            if keeper._excluded or keeper._excluded_names:
-                check_chosen(keeper._excluded, keeper._excluded_names, names, parameters, f"optimizer {self.name!r}")
-
-    def _check_chosen_once(self, cells: Sequence[Variable]) -> None:
-        """`check_chosen` of all parameters, unless that was done since the exclusions were chosen."""
-        chosen = [each for keeper in self.all_optimizers() for each in (keeper._excluded, keeper._excluded_names)]
-        known = self.cells.chosen
-        if self.is_part or not any(chosen) or (len(known) == len(chosen) and all(map(operator.is_, known, chosen))):
-            return
-        self.check_chosen([cell.name for cell in cells], [*cells, *(cell.array for cell in cells)])
-        self.cells.chosen = chosen
-
-    def _decay_is_coupled(self) -> bool:
-        """Whether weight decay goes through the gradient, rather than straight to the parameter."""
-        raise NotImplementedError
-
-    def differences(self, variables: Sequence[Variable]) -> list[Any]:
-        """For each of some parameters what tells its update from that of others like it: whether it decays."""
-        if self.weight_decay is None or not in_use(self.weight_decay):
-            return [False] * len(variables)
-        return list(map(self._decays, variables))
-
-    def _decays(self, variable: Variable) -> bool:
-        if self.weight_decay is None or not in_use(self.weight_decay):
-            return False
-        chosen = self._exclusions()
-        if not self.cells.excluded.are(chosen):
-            self.cells.excluded = Exclusions(chosen)
-        return not self.cells.excluded.have(variable)
-
-
-class _Gradients(Sequence[Array]):
-    """The gradients of one update. They are read where they lie, and unscaled and clipped one at a time.
-
-    Args:
-        rule: whose gradients they are.
-        arrays: one for each parameter, or None.
-        divisor: what every gradient is divided by, or None.
-    """
-
-    def __init__(self, rule: UpdateRule, arrays: Sequence[Any], divisor: Any) -> None:
-        self._rule = rule
-        self.arrays = list(arrays)
-        self.divisor = divisor
-        self._factors: dict[int, Any] = {}
-        self.present = {index: None for index, array in enumerate(arrays) if array is not None}
-
-    def clip(self, squares: Sequence[Any] | None = None, built: Rule | None = None) -> None:
-        """Find the factors that norms give, in one read of all gradients.
-
-        Args:
-            squares: of each gradient the sum of its squares, where that is known.
-            built: an optimizer like the rule that was built for the parameters, if that was not.
-        """
-        rule = self._rule
-        if not rule.clips_norms:
-            return
-        facts = facts_of(rule.convention)
-        limit = rule.clipnorm if facts.clipnorm_is_global else rule.global_clipnorm
-        sums = list(ops.sums_of_squares(map(self.array, self.present)) if squares is None else squares)
-        together = None if limit is None else global_norm_factor(global_norm(sums, self.divisor), limit, facts)
-        self._factors = dict.fromkeys(self.present, 1.0 if together is None else together)
-        limits = rule.own_norm_limits(list(self.present), built or rule)
-        if any(limits):
-            for index, norm, own in zip(self.present, norms(sums, self.divisor), limits, strict=True):
-                if own is not None:
-                    factor = norm_factor(norm if together is None else norm * together, *own)
-                    self._factors[index] = factor if together is None else together * factor
-
-    def array(self, index: int) -> Array:
-        """The gradient as it came; whole, if it came as some rows."""
-        if type(self.arrays[index]) is Rows:
-            self.arrays[index] = self.arrays[index].whole()
-        return self.arrays[index]
-
-    def rows(self, index: int) -> Rows | None:
-        """The rows of which the gradient came, until it is needed whole; None if it is whole."""
-        gradient = self.arrays[index]
-        return gradient if type(gradient) is Rows else None
-
-    def factor(self, index: int) -> Any:
-        """What the gradient is multiplied by so that its norm keeps to the limits, or None."""
-        return self._factors.get(index)
-
-    def wide(self, index: int) -> Array:
-        """The gradient as it came, in the dtype that is computed in."""
-        parameter = self._rule.cells.parameters[index]
-        return parameter.backend.cast(self.array(index), compute_dtype(parameter.dtype_name))
-
-    def unscaled(self, index: int) -> Array:
-        """The gradient in the dtype that is computed in, divided by the divisor."""
-        gradient = self.wide(index)
-        return gradient if self.divisor is None else ops.divide(gradient, self.divisor)
-
-    def prepared(self, index: int) -> Array:
-        """The gradient as `update_step` receives it."""
-        return self._rule.prepared_gradient(index, self.wide(index), self.divisor, self.factor(index))
-
-    @overload
-    def __getitem__(self, position: int) -> Array: ...
-    @overload
-    def __getitem__(self, position: slice) -> Sequence[Array]: ...
-    def __getitem__(self, position: int | slice) -> Any:
-        indices = list(self.present)[position]
-        return [self.prepared(i) for i in indices] if isinstance(indices, list) else self.prepared(indices)
-
-    def __len__(self) -> int:
-        return len(self.present)
-
-
-class _Sums(_Gradients):
-    """The gradients of a window, as the mean of what was accumulated and what came last."""
-
-    def __init__(self, rule: UpdateRule, arrays: Sequence[Any]) -> None:
-        shares = facts_of(rule.convention).gathers_shares
-        super().__init__(rule, arrays, 1.0 if shares else float(rule.gradient_accumulation_steps or 1))
-        self._last = _Gradients(rule, arrays, rule.loss_scale_factor)
-
-    def array(self, index: int) -> Array:
-        """The sum over the window, of shares or of whole gradients."""
-        parameter = self._rule.cells.parameters[index]
-        accumulator = self._rule.cells.accumulators[index].value
-        gradient = self._rule._share(self._last.unscaled(index))
-        return parameter.backend.cast(accumulator, parameter.backend.dtype_name(gradient)) + gradient
-
-    def rows(self, index: int) -> None:
-        """Sums are whole."""
 
 
 def _following(count: Any, room: int = 0, turn: int = 1) -> Any:

@@ -13,7 +13,7 @@ from helpers.selection import WHOLE
 
 from gradwise import optimizers, schedules
 from gradwise.optimizers import SGD, Adam, Nadam
-from gradwise.optimizers.core import functional
+from gradwise.optimizers.core import templates
 from gradwise.optimizers.core.fused.apart import Apart
 from gradwise.optimizers.core.fused.apart_again import Again
 from gradwise.optimizers.core.run import Run
@@ -58,7 +58,7 @@ def passes(monkeypatch):
 @pytest.fixture
 def again(monkeypatch):
     """For each time a short way was tried, whether it was gone."""
-    monkeypatch.setattr(functional, "_RECORDED", {})
+    monkeypatch.setattr(templates, "_RECORDED", {})
     found = []
     step = Again.step
 

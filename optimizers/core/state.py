@@ -1,0 +1,112 @@
+"""The state of functional steps: a tree that says what the cells of an optimizer hold."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ...backends import Backend, Tree, Variable
+from .building import CellKeeper
+
+
+class OptimizerState(NamedTuple):
+    """The state of a functional optimizer: a tree that both JAX and optree know.
+
+    Attributes:
+        iterations: the number of steps taken, a 0-d integer (int32 under JAX without x64).
+        learning_rate: 0-d; None if the optimizer's rate is a schedule.
+        slots: for each slot name a tree shaped like the parameters (None where a parameter has no such slot).
+        scalars: what a whole step shares, by name.
+    """
+
+    iterations: Any
+    learning_rate: Any
+    slots: dict[str, Any]
+    scalars: dict[str, Any]
+
+
+def no_state(params: Any, what: str = "parameters") -> Any:
+    """Parameters, or gradients, unless they are a state: then the order of the arguments is another.
+
+    Raises:
+        TypeError: if they are.
+    """
+    if isinstance(params, OptimizerState):
+        raise TypeError(
+            f"Received an OptimizerState in place of the {what}: the order is init(params), "
+            "step(params, grads, state) and delta(params, grads, state)."
+        )
+    return params
+
+
+def check_state(state: Any) -> None:
+    """Raise TypeError if something is no state."""
+    parts = (state.slots, state.scalars) if isinstance(state, OptimizerState) else (None,)
+    if not all(isinstance(part, dict) for part in parts):
+        raise TypeError(
+            f"Expected the OptimizerState that init or step returned, received {type(state).__name__}: make it with "
+            "init(params), and give it behind parameters and gradients."
+        )
+
+
+def cells_of_state(
+    template: CellKeeper, tree: Tree, state: OptimizerState
+) -> tuple[list[Variable], list[Any], list[Any]]:
+    """The template's cells, what the state holds for them, and for slots the parameter they lie beside."""
+    check_state(state)
+    named_cells = template.named_cells()
+    slot_names = set(template.cells.slot_names)
+    scalar_names = {named.name for named in named_cells if named.position is None}
+    if slot_names != set(state.slots) or scalar_names != set(state.scalars):
+        raise ValueError(
+            f"The state has slots {sorted(state.slots)} and scalars {sorted(state.scalars)}; {template.name!r} needs "
+            f"slots {sorted(slot_names)} and scalars {sorted(scalar_names)}: it belongs to another optimizer or to "
+            "other options; make it with init(params)."
+        )
+    leaves = {
+        name: tree.match(slot, f"the state's slot {name!r}", bare=name in template._bare_names)
+        for name, slot in state.slots.items()
+    }
+    cells, values = [template.cells.iterations], [state.iterations]
+    if state.learning_rate is not None:
+        cells.append(template.cells.rate)
+        values.append(state.learning_rate)
+    beside: list[Any] = [None] * len(cells)
+    for named in named_cells:
+        value = state.scalars[named.name] if named.position is None else leaves[named.name][named.position]
+        cells.append(named.cell)
+        values.append(value)
+        beside.append(None if named.position is None else tree.leaves[named.position])
+    return cells, values, beside
+
+
+def as_theirs(value: Any, backend: Backend, like: Any) -> Any:
+    """What the state holds, in the parameters' library and place if that takes it for its own."""
+    if not backend.takes(value):
+        return value
+    array = backend.plain(value)
+    return array if like is None or backend.traced(like) else backend.beside(array, like)
+
+
+def key_of_cell(cell: Variable, template: CellKeeper) -> str:
+    """Under what name a state has what a cell of a template holds."""
+    return "iterations" if cell is template.cells.iterations else repr(cell.name)
+
+
+def state_of(template: CellKeeper, tree: Tree, before: OptimizerState, values: list[Any]) -> OptimizerState:
+    """The state after a step, from one before it and what the cells hold now, in the order of `cells_of_state`."""
+    remaining = iter(values)
+    iterations = next(remaining)
+    rate = None if before.learning_rate is None else next(remaining)
+    slots: dict[str, list[Any]] = {name: [None] * len(tree.leaves) for name in before.slots}
+    scalars: dict[str, Any] = {}
+    for named, value in zip(template.named_cells(), remaining, strict=True):
+        if named.position is None:
+            scalars[named.name] = value
+        else:
+            slots[named.name][named.position] = value
+    return OptimizerState(iterations, rate, as_trees(template, tree, slots), scalars)
+
+
+def as_trees(template: CellKeeper, tree: Tree, slots: dict[str, list[Any]]) -> dict[str, Any]:
+    """Slots as trees. What has not its parameter's shape, such as a count, is outside of a box that names the axes."""
+    return {name: tree.build(leaves, bare=name in template._bare_names) for name, leaves in slots.items()}
