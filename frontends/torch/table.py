@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 
 import torch
 
-from ...backends import HOST, is_number
+from ...backends import HOST
 from ...optimizers import Optimizer
-from ...optimizers.core.configuration import STRUCTURE
 from ...optimizers.core.conventions import facts_of
 from ...optimizers.core.hyperparameters import LEARNING_RATE, Flag, Number
 from ...optimizers.core.hyperparameters import hyperparameters as hyperparameters_of
+from ...optimizers.core.own import plain_attributes
 from .keys import name_at
 
 Names = Mapping[str, "str | tuple[str, ...]"]
@@ -227,9 +227,8 @@ class WrappedRow(TorchRow):
         self.template = template.unbuilt_copy()
         public = {
             name: value
-            for name, value in vars(self.template).items()
-            if not (name.startswith("_") or name in _NOT_IN_GROUPS or name in STRUCTURE)
-            and (value is None or isinstance(value, (bool, str)) or is_number(value))
+            for name, value in plain_attributes(vars(self.template)).items()
+            if name not in _NOT_IN_GROUPS
         }
         rate = float(self.template.learning_rate)
         hyperparameters = {"lr": "learning_rate", **{name: name for name in public}}

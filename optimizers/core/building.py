@@ -23,7 +23,7 @@ from ...backends.mistakes import MissingAttribute, line_of_function, line_of_rul
 from ...backends.wording import listed
 from .cells import Cells, NamedCell
 from .checks import check_one_backend, check_parameter
-from .configuration import STRUCTURE, has_cells, restore, shallow, snapshot
+from .configuration import STRUCTURE, has_cells, restore, shallow, snapshot, unbuilt
 from .exclusions import Chosen
 from .naming import named, unnamed
 from .slots import SlotMaker
@@ -249,10 +249,10 @@ class CellKeeper(SlotMaker):
                 continue
             if self._pristine is not None and has_cells(value):
                 value = self._pristine[name]
-            vars(copy)[name] = _unbuilt(value)
+            vars(copy)[name] = unbuilt(value)
         copy._reset_structure()
         copy.cells.rate = Variable.scalar(self.cells.rate.value, "learning_rate")
-        copy._arrays = self._arrays
+        copy._arrays, copy._made_with = self._arrays, self._made_with
         return copy
 
     # ---------------------------------------------------------------- reading
@@ -327,12 +327,3 @@ def _guarded(build: Callable[..., None]) -> Callable[..., None]:
 
 
 CellKeeper.build = _guarded(CellKeeper.build)  # type: ignore[method-assign]  # as for every override
-
-
-def _unbuilt(value: Any) -> Any:
-    """A configuration value for an unbuilt copy: containers copied, optimizers unbuilt."""
-    if isinstance(value, CellKeeper):
-        return value.unbuilt_copy()
-    if type(value) in (list, tuple):
-        return type(value)(_unbuilt(item) for item in value)
-    return {key: _unbuilt(item) for key, item in value.items()} if type(value) is dict else value

@@ -13,7 +13,7 @@ from .exclusions import Chosen
 
 STRUCTURE = frozenset((
     "cells", "fusion", "built", "_pristine", "_templates", "_handle", "_hashed", "_tree", "_bare_names", "_building",
-    "_off_when_built", "_arrays", "_remembered", "_declaring", "_rehearsing",
+    "_off_when_built", "_arrays", "_remembered", "_declaring", "_rehearsing", "_made_with",
 ))  # fmt: skip
 """Attributes that belong to a built instance and not to its configuration."""
 
@@ -30,6 +30,8 @@ class Configured:
     cells: Cells
     _arrays: dict[str, Any]
     _pristine: dict[str, Any] | None
+    _made_with: dict[str, Any] = {}  # It never changes.
+    """What the constructor of a user's class was given, by the names of its arguments."""
 
     def nested_optimizers(self: _Kind) -> Iterator[tuple[str, _Kind]]:
         """Optimizers that this one keeps as attributes, or in lists or dicts that are attributes."""
@@ -48,6 +50,10 @@ class Configured:
             elif isinstance(value, dict):
                 inside = [(f"{name}/{key}", item) for key, item in value.items()]
             yield from (each for each in inside if isinstance(each[1], Configured))
+
+    def unbuilt_copy(self) -> Any:
+        """An instance with the same configuration and no cells."""
+        raise NotImplementedError
 
     def all_optimizers(self: _Kind) -> Iterator[_Kind]:
         """This optimizer and those inside it."""
@@ -172,3 +178,12 @@ def restore(keeper: Configured, before: Snapshot) -> None:
 def shallow(value: Any) -> Any:
     """A list, dict or set with the same contents; anything else as it is."""
     return type(value)(value) if type(value) in (list, dict, set) else value
+
+
+def unbuilt(value: Any) -> Any:
+    """A configuration value for an unbuilt copy: containers copied, optimizers unbuilt."""
+    if isinstance(value, Configured):
+        return value.unbuilt_copy()
+    if type(value) in (list, tuple):
+        return type(value)(map(unbuilt, value))
+    return {key: unbuilt(item) for key, item in value.items()} if type(value) is dict else value

@@ -17,6 +17,7 @@ from .cells import Cells
 from .configuration import STRUCTURE, frozen
 from .declaring import check_declared, declaring, settable
 from .hyperparameters import Number, hyperparameters, remember_array
+from .own import is_own, remembering
 from .rehearsal import refuse_attribute
 from .synonyms import CALLED_HERE
 
@@ -33,6 +34,8 @@ class ComparedByValue(CellKeeper):
         super().__init_subclass__(**keywords)
         if "__init__" in vars(cls):
             cls.__init__ = declaring(cls.__init__)  # type: ignore[method-assign]  # of the class itself
+            if is_own(cls):
+                cls.__init__ = remembering(cls.__init__)  # type: ignore[method-assign]  # as above
 
     def __new__(cls, *arguments: Any, **keywords: Any) -> Any:
         """Make the class known to JAX, if JAX is there."""

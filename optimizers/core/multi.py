@@ -10,7 +10,7 @@ from typing import Any, overload
 from ...backends import Array, Tree, Variable, describe, ops
 from .claims import check_claims, owners_of, pairs_of
 from .conventions import facts_of
-from .hyperparameters import hyperparameters
+from .declaring import settable
 from .optimizer import Optimizer
 from .overview import Plan, PlanRow, bytes_of
 
@@ -165,8 +165,8 @@ class MultiOptimizer(Optimizer):
             bytes_of([each.cell for each in named]),
         )  # fmt: skip
 
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
+    def _known_config(self) -> dict[str, Any]:
+        config = super()._known_config()
         del config["weight_decay"]
         fresh = {name: optimizer.unbuilt_copy() for name, optimizer in self.optimizers.items()}
         rules = [
@@ -207,7 +207,7 @@ def _made(given: Any, default: Any, owner: str) -> Optimizer:
             f"{owner}: hyperparameters alone, {given!r}, need a `default`, whose others they go with."
         )
     made = copy.copy(_checked(default, owner))
-    known = ["learning_rate", "name", *hyperparameters(type(made))]
+    known = settable(type(made), made)
     for name, value in given.items():
         if name not in known:
             kind = type(made).__name__

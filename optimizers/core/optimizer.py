@@ -33,11 +33,13 @@ from .hyperparameters import (
 )
 from .imperative import ImperativeOptimizer
 from .older import check_order, hint_at_convention
+from .own import completed, is_own, made_from, shown_values
 from .rates import called_with_step, check_rate
 from .saving import SavedOptimizer
 from .stateless import StatelessOptimizer
 from .synonyms import CALLED_HERE
 
+_OURS = f"{__name__.partition('.')[0]}."
 _LATER = ("convention", "slot_dtype", "jit_compile", "maximize", "decay")
 """Configuration that Keras does not know; it stands behind what Keras knows."""
 
@@ -390,9 +392,20 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, StatelessOptimizer, SavedO
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this optimizer again, as plain values.
 
+        Of a user's own class also the arguments of its constructor, and its public attributes that hold a number, text,
+        a flag or None; arguments that are functions, arrays or optimizers stand there as they are.
+
         Raises:
-            TypeError: if the learning rate is a plain function, which cannot be written down.
+            TypeError: if the learning rate is a plain function, which cannot be written down; or if an optimizer made
+                from it would not be equal, because a user's own class keeps what it was given in another way.
         """
+        config = self._known_config()
+        if not is_own(type(self)):
+            return config
+        return completed(self, config, checked=type(self).get_config.__module__.startswith(_OURS))
+
+    def _known_config(self) -> dict[str, Any]:
+        """What this library's classes know of the configuration."""
         schedule = self.learning_rate_schedule
         rate = self.cells.rate.value if schedule is None else schedule_registry.serialize(cast(Any, schedule))
         config: dict[str, Any] = {"name": self.name, "learning_rate": rate}
@@ -417,11 +430,12 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, StatelessOptimizer, SavedO
         config = copy.copy(config)
         if isinstance(config.get("learning_rate"), dict):
             config["learning_rate"] = schedule_registry.deserialize(config["learning_rate"], custom_objects)
-        return cls(**config)
+        return made_from(cls, config) if is_own(cls) else cls(**config)
 
     def __repr__(self) -> str:
         rate = self.learning_rate_schedule if self._schedule is not None else self.cells.rate.value
-        return f"<{type(self).__name__} {self.name!r}, learning_rate={rate!r}, convention={self.convention!r}>"
+        own = shown_values(self) if is_own(type(self)) else ""
+        return f"<{type(self).__name__} {self.name!r}, learning_rate={rate!r}, convention={self.convention!r}{own}>"
 
 
 def _signature_of_init(cls: type) -> inspect.Signature:

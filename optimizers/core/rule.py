@@ -41,6 +41,11 @@ class Rule(Configured):
         """Whether the rate depends on how many steps were made, or is what a user's code gives."""
         raise NotImplementedError
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
+        """An optimizer of the class, as a configuration says."""
+        raise NotImplementedError
+
     def named_cells(self) -> list[NamedCell]:
         """All that it and those inside it made."""
         raise NotImplementedError
