@@ -170,7 +170,7 @@ class Exchange:
 
     def _tell(self, found: list[_Found], mesh: Any, device: Any, results: list[Any]) -> None:
         """Fill in the results of numbers on a mesh, with one exchange, in which the processes also agree."""
-        agreement, axes = agreement_now(), {axis for each in found for axis, spread in enumerate(each.spread) if spread}
+        agreement, axes = agreement_now(), _axes_of(found)
         if agreement is not None:
             # Another process may have found something in a DTensor that is spread where these are not.
             axes |= agreement.axes(mesh)
@@ -187,12 +187,25 @@ class Exchange:
         places = list(itertools.product(*(range(mesh.size(axis)) for axis in order)))
         if agreement is not None:
             agreement.look([row[: len(header)] for row in rows], [_rank(mesh, order, place) for place in places])
-        counted = {
-            spread: _counted(rows, places, order, spread, mesh.get_coordinate())
-            for spread in dict.fromkeys(each.spread for each in found)
-        }
-        for column, each in enumerate(found, len(header)):
-            results[each.number] = [row[column] for row in counted[each.spread]]
+        told = [row[len(header) :] for row in rows]
+        for each, column in zip(found, _columns(found, told, places, order, mesh.get_coordinate()), strict=True):
+            results[each.number] = column
+
+
+def _axes_of(found: Sequence[_Found]) -> set[int]:
+    """The axes of the mesh along which something is spread."""
+    return {axis for each in found for axis, spread in enumerate(each.spread) if spread}
+
+
+def _columns(
+    found: Sequence[_Found], rows: list[list[float]], places: Sequence[Sequence[int]], axes: Sequence[int],
+    own: Sequence[int],
+) -> list[list[float]]:  # fmt: skip
+    """For each number that was found those of the processes that count for it. See `_counted`."""
+    counted = {
+        spread: _counted(rows, places, axes, spread, own) for spread in dict.fromkeys(each.spread for each in found)
+    }
+    return [[row[column] for row in counted[each.spread]] for column, each in enumerate(found)]
 
 
 def _counted(

@@ -149,8 +149,6 @@ class KerasAdapter(keras.optimizers.Optimizer):
                 f"{type(self).__name__} runs on Keras's backends {', '.join(_BACKENDS)}, and the backend is "
                 f"{keras.backend.backend()}: set KERAS_BACKEND before Keras is imported."
             )
-        # What is kept here must not count as a variable of the optimizer.
-        set_untracked = object.__setattr__
         variables = as_list(variables, "variables")
         positions = {self._var_key(variable): position for position, variable in enumerate(variables)}
         for position, variable in enumerate(variables):
@@ -160,28 +158,40 @@ class KerasAdapter(keras.optimizers.Optimizer):
         plainly = [variable for variable in variables if not _is_overwritten(variable)]
         before = len(self._variables)
         link = Link(self.core, plainly, self._made, self._iterations)
-        overwritten = len(plainly) != len(variables)
-        set_untracked(self, "_overwritten", overwritten)
-        set_untracked(self, "_link", link)
-        averages, accumulators = [], []
+        averages, accumulators = self._of_each_variable(link, variables)
+        numbers = [link.made[named.cell] for named in self.core.named_cells() if named.position is None]
+        self._variables[before:] = in_order(self._variables[before:], averages, accumulators, numbers)
+        self._keep_untracked(
+            _overwritten=len(plainly) != len(variables), _link=link, _trainable_variables=variables,
+            _trainable_variables_indices=positions,
+            _places={self._var_key(variable): place for place, variable in enumerate(plainly)},
+        )  # fmt: skip
+        self._exclude()
+        self.built = True
+
+    def _keep_untracked(self, **attributes: Any) -> None:
+        """Keep what must not count as variables of the optimizer."""
+        for name, value in attributes.items():
+            object.__setattr__(self, name, value)
+
+    def _of_each_variable(
+        self, link: Link, variables: Sequence[keras.Variable]
+    ) -> tuple[list[keras.Variable | None], list[keras.Variable]]:
+        """The averages and the accumulators of all variables, where there are any, under Keras's names for them."""
+        averages: list[keras.Variable | None] = []
+        accumulators: list[keras.Variable] = []
         if self.use_ema:
             made = iter(link.made[cell] for cell in self.core.cells.averages)
             averages = [None if _is_overwritten(v) else next(made) for v in variables]
-            set_untracked(self, "_model_variables_moving_average", averages)
+            self._keep_untracked(_model_variables_moving_average=averages)
         if self.gradient_accumulation_steps:
             made = iter(link.made[cell] for cell in self.core.cells.accumulators)
             accumulators = [
                 self.add_variable_from_reference(v, "gradient_accumulator") if _is_overwritten(v) else next(made)
                 for v in variables
             ]
-            set_untracked(self, "_accumulated_gradients", accumulators)
-        numbers = [link.made[named.cell] for named in self.core.named_cells() if named.position is None]
-        self._variables[before:] = in_order(self._variables[before:], averages, accumulators, numbers)
-        set_untracked(self, "_trainable_variables_indices", positions)
-        set_untracked(self, "_places", {self._var_key(variable): place for place, variable in enumerate(plainly)})
-        set_untracked(self, "_trainable_variables", variables)
-        self._exclude()
-        self.built = True
+            self._keep_untracked(_accumulated_gradients=accumulators)
+        return averages, accumulators
 
     def _made(self, named: NamedCell, initial: Any, reference: keras.Variable | None) -> keras.Variable:
         """A Keras Variable for a cell of the core, which may belong to one of the model's."""

@@ -67,23 +67,8 @@ class Link:
     ) -> None:
         self.core, self._iterations = core, iterations
         self.variables = list(variables)
-        values = [variable.value for variable in variables]
-        cells = [
-            Variable.placeholder(value, variable.path) for value, variable in zip(values, variables, strict=True)
-        ]
-        for cell, variable in zip(cells, variables, strict=True):
-            cell.constraint = variable.constraint
         self._constraints = [variable.constraint for variable in variables]
-        # The core's cells hold nothing themselves: the Keras Variables own all arrays.
-        with BuildScope(zip(cells, values, strict=True)) as scope:
-            core.build(cells)
-        self.made: dict[Variable, keras.Variable] = {}
-        for named in core.named_cells():
-            initial = scope.get(named.cell)
-            reference = None if named.position is None else self.variables[named.position]
-            self.made[named.cell] = make(named, initial, reference)
-            if named.cell.backend is HOST:
-                named.cell.array = initial
+        self.made = self._made(make)
         columns = columns_of(core)
         numbers = [([core.cells.iterations], [iterations])]
         numbers += [(each.cells, [self.made[cell] for cell in each.cells]) for each in columns if each.on_host]
@@ -93,6 +78,25 @@ class Link:
         self._owners = [*self.variables, *(self.made[cell] for cell in slots)]
         self._places = {id(variable): position for position, variable in enumerate(self.variables)}
         self._seen: list[Any] | None = None
+
+    def _made(self, make: Make) -> dict[Variable, keras.Variable]:
+        """Build the core; the Keras Variable of each cell."""
+        values = [variable.value for variable in self.variables]
+        pairs = list(zip(values, self.variables, strict=True))
+        cells = [Variable.placeholder(value, variable.path) for value, variable in pairs]
+        for cell, constraint in zip(cells, self._constraints, strict=True):
+            cell.constraint = constraint
+        made: dict[Variable, keras.Variable] = {}
+        # The core's cells hold nothing themselves: the Keras Variables own all arrays.
+        with BuildScope(zip(cells, values, strict=True)) as scope:
+            self.core.build(cells)
+        for named in self.core.named_cells():
+            initial = scope.get(named.cell)
+            reference = None if named.position is None else self.variables[named.position]
+            made[named.cell] = make(named, initial, reference)
+            if named.cell.backend is HOST:
+                named.cell.array = initial
+        return made
 
     # ---------------------------------------------------------------- a rule that a subclass overrides
 

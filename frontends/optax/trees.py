@@ -32,11 +32,7 @@ class Leaves(Tree):
         leaves = [strong(leaf) for leaf in leaves]
         others = {position for position, leaf in enumerate(leaves) if not _can_be_optimized(leaf)}
         if slots and updates is not None:
-            trees = [(updates, "updates"), *((slot, "a slot") for slot in slots)]
-            parts = [parts_of(part, self._whole_bare, what) for part, what in trees]
-            for position, found in enumerate(zip(*parts, strict=True)):
-                if not jax.tree.leaves(found):
-                    others.add(position)
+            others |= self._bare_places([(updates, "updates"), *((slot, "a slot") for slot in slots)])
         self._others = {position: leaves[position] for position in sorted(others)}
         self._definition, self._bare = self._whole, self._whole_bare
         if others:
@@ -44,13 +40,14 @@ class Leaves(Tree):
             self._definition = jax.tree.structure(self._whole.unflatten(places))
             self._bare = jax.tree.structure(self._whole_bare.unflatten(places))
         self.leaves = self._parameters(leaves)
-        self.names = []
-        taken: set[str] = set()
-        for path in self._parameters(paths):
-            name = jax.tree_util.keystr(path, simple=True, separator="/") or "parameter"
-            # Different paths can read alike: {"a/b": ...} and {"a": {"b": ...}}.
-            self.names.append(name if name not in taken else f"{name}#{len(self.names)}")
-            taken.add(self.names[-1])
+        self.names = _names_of(self._parameters(paths))
+
+    def _bare_places(self, trees: Sequence[tuple[Any, str]]) -> set[int]:
+        """The positions at which none of some trees has anything."""
+        parts = [parts_of(part, self._whole_bare, what) for part, what in trees]
+        return {
+            position for position, found in enumerate(zip(*parts, strict=True)) if not jax.tree.leaves(found)
+        }
 
     def _parameters(self, values: Sequence[Any]) -> list[Any]:
         return [value for position, value in enumerate(values) if position not in self._others]
@@ -87,6 +84,18 @@ class Leaves(Tree):
         tree = self.build(self.leaves)
         spread = jax.tree.map(lambda flag, part: jax.tree.map(lambda _: bool(flag), part), prefix, tree)
         return dict(zip(self.names, jax.tree.leaves(spread), strict=True))
+
+
+def _names_of(paths: Sequence[Any]) -> list[str]:
+    """A name for each path, of which no two are alike."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for path in paths:
+        name = jax.tree_util.keystr(path, simple=True, separator="/") or "parameter"
+        # Different paths can read alike: {"a/b": ...} and {"a": {"b": ...}}.
+        names.append(name if name not in taken else f"{name}#{len(names)}")
+        taken.add(names[-1])
+    return names
 
 
 def _can_be_optimized(leaf: Any) -> bool:

@@ -22,10 +22,11 @@ from ...optimizers.core.fused.lane import Lane
 from ...optimizers.core.prepared import Beside, Prepared, make
 from ..pairing import same
 from .asking import asks_for_state
-from .engine import Engine, Inputs
+from .engine import Engine
 from .keys import check_keys, stand_in_groups
 from .linking import all_trainable, trainable
 from .loading import fit_numbers, loaded_state
+from .on_tensors import Inputs
 from .repeat import Ready, Repeat
 from .table import TorchRow
 
@@ -305,7 +306,7 @@ class TorchAdapter(torch.optim.Optimizer):
         if engine is None:
             return None
         # Of which the others had a state, or this one does not go on.
-        self._note_new(index, engine.further(present))
+        self._note_new(index, engine.positions.further(present))
         if not engine.grow(group, self.state, present, entries):
             if not all_trainable(group["params"]):
                 return None

@@ -173,24 +173,33 @@ class Linker:
 
     def _build(self) -> tuple[Optimizer, Initial | None]:
         """The core, and what its cells hold in the beginning if others than they have been built with."""
-        rule = self._make() if self._known is None else self._known
-        everyone = range(len(self._views))
         # A core that is known holds what was, not what is in the beginning.
-        on_shapes = self._known is not None or (self._row.builds_on_shapes and any(self._begun))
-        if on_shapes and self._known is None:
-            try:
-                # Slots without memory: most of them are about to be replaced by what is stored.
-                self._build_for(rule, [torch.empty_like(view, device="meta") for view in self._views], everyone)
-            except (RuntimeError, TypeError, ValueError, NotImplementedError):
-                # Tensors that have no meta form.
-                on_shapes, rule = False, self._make()
-        if not on_shapes:
-            self._build_for(rule, self._views, everyone)
+        rule = self._known
+        if rule is None and self._row.builds_on_shapes and any(self._begun):
+            rule = self._built_on_shapes()
+        on_shapes = rule is not None
+        if rule is None:
+            rule = self._make()
+            self._build_for(rule, self._views, range(len(self._views)))
         self._kept = [_Kept(self._row.state_key(column.name), column) for column in columns_of(rule)]
         self._refuse_foreign()
         self._refuse_lacking()
-        if not on_shapes:
-            return rule, None
+        return rule, self._begin_on(rule) if on_shapes else None
+
+    def _built_on_shapes(self) -> Optimizer | None:
+        """A core with slots without memory: most of them are about to be replaced by what is stored; or None."""
+        rule = self._make()
+        try:
+            self._build_for(
+                rule, [torch.empty_like(view, device="meta") for view in self._views], range(len(self._views))
+            )
+        except (RuntimeError, TypeError, ValueError, NotImplementedError):
+            # Tensors that have no meta form.
+            return None
+        return rule
+
+    def _begin_on(self, rule: Optimizer) -> Initial:
+        """Let a core have the parameters; what the cells hold in the beginning where nothing is stored."""
         for cell, view in zip(rule.cells.parameters, self._views, strict=True):
             cell.array = view
         lacking = sorted({place for _, place in self._missing()})
@@ -200,7 +209,7 @@ class Linker:
             self._build_for(other, [self._views[place] for place in lacking], lacking)
             for cell, name, position in other.named_cells():
                 fresh[name, None if position is None else lacking[position]] = cell.array
-        return rule, fresh
+        return fresh
 
     def _build_for(self, rule: Optimizer, arrays: Sequence[torch.Tensor], places: Sequence[int]) -> None:
         rule.build(Variable.all_over(arrays, [self._names[place] for place in places]))

@@ -55,54 +55,98 @@ def loaded_state(state_dict: Mapping[str, Any], groups: Groups, row: TorchRow) -
         return None
     _refuse_other_groups(saved_groups, row)
     own = dict(_indices(saved_groups, groups))
-    elsewhere = row.every_slot.difference(row.keys.values())
+    loading = _Loading(saved_groups, row)
     state: dict[Any, Any] = defaultdict(dict)
-    numbers: dict[tuple[int, str], list[_Number]] = {}
-    # What entries share, they go on to share.
-    copies: dict[int, torch.Tensor] = {}
     for index, saved in state_dict["state"].items():
-        if index not in own:
-            state[index] = _own(saved, copies)
-            continue
-        parameter, number = own[index]
-        if not elsewhere.isdisjoint(saved):
-            foreign = [key for key in saved if key in elsewhere]
+        if index in own:
+            state[own[index][0]] = loading.entry(index, saved, *own[index])
+        else:
+            state[index] = _own(saved, loading.copies)
+    loading.fit_numbers()
+    return state
+
+
+class _Loading:
+    """The entries of a state that is loaded, as they will be.
+
+    Args:
+        groups: that were saved.
+        row: how the state is called.
+
+    Attributes:
+        copies: of tensors, by the identities of these: what entries share, they go on to share.
+    """
+
+    def __init__(self, groups: Groups, row: TorchRow) -> None:
+        self._groups, self._row = groups, row
+        self._elsewhere = row.every_slot.difference(row.keys.values())
+        self._numbers: dict[tuple[int, str], list[_Number]] = {}
+        self.copies: dict[int, torch.Tensor] = {}
+
+    def entry(self, index: Any, saved: Mapping[str, Any], parameter: torch.Tensor, number: int) -> dict[str, Any]:
+        """The entry of a parameter, but for its numbers.
+
+        Args:
+            index: what the saved state calls it.
+            saved: what is loaded.
+            parameter: the parameter.
+            number: of its group.
+
+        Raises:
+            ValueError: if it is another class's, or another parameter's.
+        """
+        if not self._elsewhere.isdisjoint(saved):
+            foreign = [key for key in saved if key in self._elsewhere]
             raise ValueError(
                 f"The loaded state of parameter {index} has {', '.join(map(repr, foreign))}: it is the state of an "
-                f"optimizer of another class than {row.core.__name__}."
+                f"optimizer of another class than {self._row.core.__name__}."
             )
-        state[parameter] = entry = dict(saved)
-        shape, device, dtype = parameter.shape, parameter.device, _slot_dtype(parameter, row)
+        entry, dtype = dict(saved), _slot_dtype(parameter, self._row)
         for key, value in saved.items():
             if value is None:
                 continue
-            if key in row.numbers:
-                numbers.setdefault((number, key), []).append(_Number(entry, parameter, value, index))
-            elif key not in row.slots:
-                entry[key] = _own(value, copies, functools.partial(_fitted, parameter, saved_groups[number]), key)
-            elif not isinstance(value, torch.Tensor):
-                raise ValueError(
-                    f"The loaded {key!r} of parameter {index} is {describe(value)} and must be a tensor: convert it."
-                )
-            elif not _has_slot_shape(value, key, parameter, row):
-                raise ValueError(
-                    f"The loaded {key!r} of parameter {index} has shape {tuple(value.shape)} and the parameter "
-                    f"{tuple(shape)}: it is the state of other parameters."
-                )
+            if key in self._row.numbers:
+                self._numbers.setdefault((number, key), []).append(_Number(entry, parameter, value, index))
+            elif key in self._row.slots:
+                entry[key] = self._slot(index, key, value, parameter, dtype)
             else:
-                fits = value.device == device and dtype in (None, value.dtype)
-                slot = value if fits else value.to(device=device, dtype=dtype)
-                slot = slot if dtype is None or slot.shape != shape else _laid_like(slot, parameter)
-                entry[key] = _copy(value, copies) if slot is value else slot
-    for (number, key), several in numbers.items():
-        for each in () if are_plain([each.value for each in several]) else several:
-            if not may_be_number(each.value):
-                raise ValueError(
-                    f"The loaded {key!r} of parameter {each.index} is {describe(each.value)} and must be one number: "
-                    "convert it."
-                )
-        _fit_numbers(key, several, saved_groups[number])
-    return state
+                fitted = functools.partial(_fitted, parameter, self._groups[number])
+                entry[key] = _own(value, self.copies, fitted, key)
+        return entry
+
+    def _slot(
+        self, index: Any, key: str, value: Any, parameter: torch.Tensor, dtype: torch.dtype | None
+    ) -> torch.Tensor:
+        """A slot where its parameter is, in the dtype of slots; None as dtype is its own."""
+        if not isinstance(value, torch.Tensor):
+            raise ValueError(
+                f"The loaded {key!r} of parameter {index} is {describe(value)} and must be a tensor: convert it."
+            )
+        if not _has_slot_shape(value, key, parameter, self._row):
+            raise ValueError(
+                f"The loaded {key!r} of parameter {index} has shape {tuple(value.shape)} and the parameter "
+                f"{tuple(parameter.shape)}: it is the state of other parameters."
+            )
+        fits = value.device == parameter.device and dtype in (None, value.dtype)
+        slot = value if fits else value.to(device=parameter.device, dtype=dtype)
+        if dtype is not None and slot.shape == parameter.shape:
+            slot = _laid_like(slot, parameter)
+        return _copy(value, self.copies) if slot is value else slot
+
+    def fit_numbers(self) -> None:
+        """Put the numbers into the entries, as tensors.
+
+        Raises:
+            ValueError: if something is no number.
+        """
+        for (number, key), several in self._numbers.items():
+            for each in () if are_plain([each.value for each in several]) else several:
+                if not may_be_number(each.value):
+                    raise ValueError(
+                        f"The loaded {key!r} of parameter {each.index} is {describe(each.value)} and must be one "
+                        "number: convert it."
+                    )
+            _fit_numbers(key, several, self._groups[number])
 
 
 def _has_slot_shape(value: torch.Tensor, key: str, parameter: torch.Tensor, row: TorchRow) -> bool:

@@ -12,8 +12,9 @@ import torch
 from ...backends.kernels.lists import comparable, same_objects
 from ...optimizers.core.fused.joint import Joint
 from .asking import asks_for_state
-from .engine import Engine, alike
+from .engine import Engine
 from .number_tensors import joined
+from .values import Values, alike
 
 _parameters_of = operator.itemgetter("params")
 _gradient_of = operator.attrgetter("grad")
@@ -44,8 +45,6 @@ class Repeat:
         self._engines = engines = [engine for _, engine, _, _ in ready]
         if not comparable():
             raise LookupError("lists cannot be compared")
-        if any(engine.keys_read != engines[0].keys_read for engine in engines):
-            raise LookupError("other values count in some groups than in others")
         self._joint = Joint([engine.rule for engine in engines])
         # Some have one number for all of their parameters.
         self._numbers = engines[0].numbers if len(engines) == 1 else joined([engine.numbers for engine in engines])
@@ -53,24 +52,27 @@ class Repeat:
         counted = {id(cell): place for place, cell in enumerate(self._joint.counted)}
         self._counted = [_places(counted, numbers.cells) for numbers in self._numbers]
         self._state = state
-        self._groups = [groups[index] for index, _, _, _ in ready]
         self._lengths = list(map(len, [*groups, *map(_parameters_of, groups)]))
-        self._entries = [entry for engine in engines for entry in engine.entries]
+        self._entries = [entry for engine in engines for entry in engine.entries.held]
         # Where nobody else keeps anything, all there is is read in one go.
-        self._alone = all(engine.alone for engine in engines)
-        starts = [0, *itertools.accumulate(map(len, map(_parameters_of, groups)))]
-        places = [starts[index] + position for index, _, _, present in ready for position in present]
-        everyone = [*itertools.chain.from_iterable(map(_parameters_of, groups))]
-        self._present = [everyone[place] for place in places]
-        self._absent = [everyone[place] for place in sorted(set(range(starts[-1])).difference(places))]
-        self._read = engines[0].read
-        self._values = [engine.values for engine in engines]
-        self._live = [number for number, engine in enumerate(engines) if engine.live]
+        self._alone = all(engine.entries.alone for engine in engines)
+        self._present, self._absent = _with_and_without_gradient(groups, ready)
+        self._look_at_values(groups, ready)
         self._objects = self._now(groups)
         # What the cores hold is seen in every step in the parameters and the state.
         if not {id(each) for each in self._objects}.issuperset(map(id, self._joint.arrays())):
             raise LookupError("a core holds other arrays than the state")
         self.sure = False
+
+    def _look_at_values(self, groups: Sequence[dict[str, Any]], ready: Sequence[Ready]) -> None:
+        """Remember which values of which groups are followed."""
+        self._values: list[Values] = [engine.values for engine in self._engines]
+        self._groups = [groups[index] for index, _, _, _ in ready]
+        if any(values.keys != self._values[0].keys for values in self._values):
+            raise LookupError("other values count in some groups than in others")
+        self._read = self._values[0].read
+        self._held = [values.held for values in self._values]
+        self._live = [number for number, values in enumerate(self._values) if values.live]
 
     def lasts(self) -> bool:
         """Whether it may be made again after another step."""
@@ -81,7 +83,7 @@ class Repeat:
         if self._alone:
             contents = itertools.chain.from_iterable(map(dict.values, self._entries))
         else:
-            contents = itertools.chain.from_iterable(engine.contents() for engine in self._engines)
+            contents = itertools.chain.from_iterable(engine.entries.contents() for engine in self._engines)
         parameters = itertools.chain.from_iterable(map(_parameters_of, groups))
         return [*groups, *parameters, *self._state.values(), *contents]
 
@@ -109,9 +111,9 @@ class Repeat:
             return False
         # Nothing is if this is interrupted.
         sure, self.sure = self.sure, False
-        values = list(map(self._read, self._groups))
-        followed = bool(self._live) or not alike(values, self._values)
-        if followed and not self._follow(values):
+        now = list(map(self._read, self._groups))
+        followed = bool(self._live) or not alike(now, self._held)
+        if followed and not self._follow(now):
             return False
         if self._absent and any([gradient is not None for gradient in map(_gradient_of, self._absent)]):
             return False
@@ -122,38 +124,57 @@ class Repeat:
             if held != numbers.seen:
                 numbers.take(held)
         # Hundreds of optimizers of one parameter are out of the processor's reach: what is not touched costs nothing.
-        changed: list[int] = []
-        renumbered: list[int] = []
-        if followed or not sure:
-            changed = [number for number, engine in enumerate(self._engines) if engine.changed]
-            renumbered = [number for number, engine in enumerate(self._engines) if engine.renumbered]
+        changed, renumbered = self._news() if followed or not sure else ([], [])
         # It refuses all that is no tensor, such as None.
         step = self._joint.prepared(gradients, changed, renumbered, sure)
         if step is None:
             return False
-        calls: list[Any] = []
-        for numbers, places in zip(self._numbers, self._counted, strict=True):
-            calls += numbers.writing(numbers.after({}) if places is None else places(step.after))
-        step.make(calls)
+        step.make(self._writing(step.after))
         for number in changed:
-            self._engines[number].changed = False
+            self._values[number].changed = False
         for number in renumbered:
-            self._engines[number].renumbered = False
+            self._values[number].renumbered = False
         self.sure = True
         return True
 
-    def _follow(self, values: list[Any]) -> bool:
+    def _news(self) -> tuple[list[int], list[int]]:
+        """The groups whose optimizers may have other attributes, and those that have other numbers."""
+        changed = [number for number, values in enumerate(self._values) if values.changed]
+        return changed, [number for number, values in enumerate(self._values) if values.renumbered]
+
+    def _writing(self, after: Sequence[Any]) -> list[Any]:
+        """What writes the numbers that a step has counted up into the state."""
+        calls: list[Any] = []
+        for numbers, places in zip(self._numbers, self._counted, strict=True):
+            calls += numbers.writing(numbers.after({}) if places is None else places(after))
+        return calls
+
+    def _follow(self, now: list[Any]) -> bool:
         """Take over what has changed in groups. False if a group makes no such step any more."""
-        for number, (engine, group) in enumerate(zip(self._engines, self._groups, strict=True)):
-            if number in self._live or not alike(values[number], self._values[number]):
-                # Where one is refused, it is not known what is followed.
-                self._values[number] = None
-                if not engine.follow(group) or ((engine.live or engine.changed) and engine.needs_tensors(group)):
-                    return False
-                self._values[number] = engine.values
-                if engine.live or self._live:
-                    self._live = [place for place, each in enumerate(self._engines) if each.live]
+        for number, (values, group) in enumerate(zip(self._values, self._groups, strict=True)):
+            if number not in self._live and alike(now[number], self._held[number]):
+                continue
+            # Where one is refused, it is not known what is followed.
+            self._held[number] = None
+            if not values.follow(group):
+                return False
+            if (values.live or values.changed) and self._engines[number].needs_tensors(group):
+                return False
+            self._held[number] = values.held
+            if values.live or self._live:
+                self._live = [place for place, each in enumerate(self._values) if each.live]
         return True
+
+
+def _with_and_without_gradient(
+    groups: Sequence[dict[str, Any]], ready: Sequence[Ready]
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """The parameters that have a gradient, in the order of the groups that are ready, and the others."""
+    starts = [0, *itertools.accumulate(map(len, map(_parameters_of, groups)))]
+    places = [starts[index] + position for index, _, _, present in ready for position in present]
+    everyone = [*itertools.chain.from_iterable(map(_parameters_of, groups))]
+    without = sorted(set(range(starts[-1])).difference(places))
+    return [everyone[place] for place in places], [everyone[place] for place in without]
 
 
 def _places(known: dict[int, int], cells: Sequence[Any]) -> Callable[[Sequence[Any]], Sequence[Any]] | None:
