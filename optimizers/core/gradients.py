@@ -8,10 +8,10 @@ from typing import Any, overload
 from ...backends import Array, Rows, compute_dtype, ops
 from .clipping import global_norm, global_norm_factor, norm_factor, norms
 from .conventions import facts_of
-from .rule import Rule
+from .rule import Rule, StepGradients
 
 
-class Gradients(Sequence[Array]):
+class Gradients(StepGradients):
     """The gradients of one update. They are read where they lie, and unscaled and clipped one at a time.
 
     Args:

@@ -28,7 +28,7 @@ from .checks import (
 )
 from .naming import by_name, named
 from .prepared import InCalls, InScope
-from .step import UpdateRule
+from .updating import UpdateRule
 
 
 class ImperativeOptimizer(UpdateRule):

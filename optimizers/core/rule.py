@@ -3,12 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from ...backends import Scope, Variable
+from ...backends import Array, Rows, Scope, Variable
 from .cells import NamedCell
 from .configuration import Configured
 from .conventions import ConventionFacts
+from .prepared import Run
+
+
+class StepGradients(Sequence[Array]):
+    """The gradients of a step, as `update_step` receives them; of the parameters that have one.
+
+    Attributes:
+        divisor: what all of them are divided by, or None.
+        present: the positions of the parameters that have one, as keys.
+    """
+
+    divisor: Any
+    present: dict[int, None]
+
+    def factor(self, index: int) -> Any:
+        """What a parameter's is multiplied by so that norms keep to their limits, or None."""
+        raise NotImplementedError
+
+    def array(self, index: int) -> Array:
+        """A parameter's as it came; whole, if it came as some rows."""
+        raise NotImplementedError
+
+    def rows(self, index: int) -> Rows | None:
+        """The rows of which a parameter's came, until it is needed whole; None if it is whole."""
+        raise NotImplementedError
+
+
+class Plan(Protocol):
+    """How the steps of an optimizer run in one pass over memory: see `fused/plan.py`.
+
+    Attributes:
+        rehearsed: whether the rule, if it is a user's, was tried out.
+    """
+
+    rehearsed: bool
+
+    @property
+    def lane(self) -> object | None:
+        """The short way of the last step, or None."""
+
+    @property
+    def free(self) -> bool:
+        """Whether what was recorded holds for other numbers of the optimizer."""
+
+    def begin(self, rule: Rule, gradients: StepGradients, rate: Any) -> str | None:
+        """Begin a step; why no parameter can be updated in one pass, or None."""
+
+    def prepare(
+        self, rule: Rule, gradients: StepGradients, rate: Any, reason: str | None
+    ) -> tuple[set[int], Run]:
+        """The positions of the parameters that can be updated in one pass, and what updates them."""
 
 
 class Rule(Configured):
@@ -16,7 +67,7 @@ class Rule(Configured):
 
     name: str
     built: bool
-    fusion: Any
+    fusion: Plan
     jit_compile: Any
     use_ema: bool
     decay: float

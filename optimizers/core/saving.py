@@ -9,7 +9,7 @@ from ...backends import NUMPY, Variable, backend_of, describe, shown, value_of
 from ...backends.interruptions import Undisturbed
 from .checks import as_list, checked_count, remedy
 from .hyperparameters import LEARNING_RATE
-from .step import UpdateRule
+from .updating import UpdateRule
 
 
 class SavedOptimizer(UpdateRule):

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...backends import HOST, NUMPY, Scope, Variable, backend_of, leaves_scopes, value_of
 from .checks import as_list, check_array, check_gradient, check_some_gradient, checked_count, checked_scalar
-from .step import UpdateRule
+from .updating import UpdateRule
 
 
 class StatelessOptimizer(UpdateRule):

@@ -1,14 +1,14 @@
-"""One step on what the cells hold now: the path every way of running an optimizer shares.
+"""One step: all that happens in it besides the rule, and in which order.
 
-Gradients are unscaled, accumulated, clipped; then for each parameter, in one scope and with one rounding at its end:
-weight decay, `update_step`, constraint, moving average. Nothing here knows whether the cells hold the user's arrays, a
-functional state or tracers.
+A step has a learning rate, which may follow from the number of steps made. Gradients are summed up over a window, where
+accumulation is asked for, unscaled, and multiplied by what keeps their norms to limits. Then the rule begins the step,
+each parameter is updated, and what counts steps is counted. Whoever adds something to a step adds it here.
 
-A step in place changes all or nothing. What was given is checked before, so the rules of this library do not fail, and
-write parameter by parameter: no more than one is held twice. A user's own code may fail for the last parameter: a rule,
-a constraint, an array whose class has operators of its own. Where such code takes part, what parameters and slots shall
-hold is computed for all of them first and written then, for which memory as large as they are is needed for a moment;
-passes over memory, which cannot fail, come after it. From the first write on handlers of signals wait for the end.
+The order stands here twice, because steps are made of two kinds of things. `StepMaker` works on what the cells hold:
+the user's arrays, a functional state, tracers, or symbols; anything may be unknown, and user's code may run at every
+point. `Bookkeeping` does the same for steps that repeat, where all numbers are known to be Python's and all of the
+user's code was recorded: then it is arithmetic on a list. What the single things are, rates, factors, `begin_step`,
+scalars and which cells count, is one function each that both call.
 """
 
 from __future__ import annotations
@@ -17,94 +17,33 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...backends import (
-    HOST,
-    Array,
-    Disagreement,
-    Scope,
-    Variable,
-    backend_of,
-    commit,
-    compute_dtype,
-    ops,
-    shown,
-)
-from ...backends.programs.program import Program
+from ...backends import Variable, backend_of, commit, ops
 from ...schedules.base import as_float
 from .building import CellKeeper
 from .conventions import ConventionFacts, facts_of
-from .exclusions import Chosen
-from .fused.plan import Fusion
-from .fused.report import ExecutionReport
+from .fused.begin import Begin
+from .fused.scalars import PLAIN, Share, laid_out, layout_of, named_values, picked, rows_of
+from .fused.ways import Way
 from .gradients import Gradients, WindowSums, share_of_window
-from .growing import Growing
 from .hyperparameters import LEARNING_RATE, in_use
-from .insertion import Insertion
 from .prepared import Later, Run, at_once
-from .rehearsal import explained, is_to_be_tried, rehearse
-from .relinking import Relinked
+from .rehearsal import is_to_be_tried, rehearse
 from .rule import Rule
-from .weight_decay import DecaysWeights
 
-_OURS = f"{__name__.partition('.')[0]}."
 _ROOM = 2**16
 """Rules look ahead of their step, where there must still be numbers."""
 
 
-class UpdateRule(DecaysWeights, Relinked, Growing):
-    """Runs steps. The base of `Optimizer`; see there for the meaning of the attributes."""
+class StepMaker(CellKeeper):
+    """Makes steps on what the cells hold now. A base of `Optimizer`; see there for the meaning of the attributes."""
 
-    takes_rows = False
-    """Whether gradients may be sparse. What front ends say, where their framework takes such; the core takes none."""
-
-    fusion: Fusion
     convention: str
-    maximize: bool
     clipnorm: float | None
-    clipvalue: float | None
     global_clipnorm: float | None
-    ema_momentum: float
     ema_overwrite_frequency: int | None
     _schedule: Callable[..., Any] | None
-    _excluded: Chosen
-    _excluded_names: tuple[str, ...]
 
-    def _reset_structure(self) -> None:
-        super()._reset_structure()
-        self.fusion = Fusion()
-
-    def forget_plan(self) -> None:
-        self.fusion = Fusion()
-
-    def take_in(self, other: CellKeeper, insertion: Insertion) -> None:
-        """See `CellKeeper.take_in`. What is known of the own parameters is not found out again."""
-        lasts = self.fusion.lasts(self)
-        super().take_in(other, insertion)
-        if lasts:
-            self.fusion.grow(self, insertion)
-        else:
-            self.forget_plan()
-
-    # ---------------------------------------------------------------- what a rule writes
-
-    def begin_step(self, gradients: Sequence[Array], variables: Sequence[Variable], learning_rate: Any) -> None:
-        """What a whole step needs once, before the first `update_step`. The default does nothing.
-
-        Args:
-            gradients: the gradients as `update_step` will receive them; each is computed when it is read.
-            variables: the parameters that have a gradient in this step.
-            learning_rate: a Python float, or a traced scalar.
-        """
-
-    def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
-        """The update rule for one parameter, written with `ops`, operators and `assign`, `assign_add`, `assign_sub`.
-
-        Args:
-            gradient: unscaled, clipped, in float32 for 16-bit parameters.
-            variable: the parameter; commit the step with `assign_sub(variable, delta)`.
-            learning_rate: a Python float, or a traced scalar.
-        """
-        raise NotImplementedError(f"{type(self).__name__} must define update_step(gradient, variable, learning_rate).")
+    # ---------------------------------------------------------------- counts
 
     def step_of(self, variable: Variable) -> Any:
         """The number of this update for a parameter, from 1: a Python int, or a traced integer.
@@ -112,7 +51,7 @@ class UpdateRule(DecaysWeights, Relinked, Growing):
         In convention "torch" the updates in which the parameter had a gradient count, elsewhere all updates.
         """
         count = self.cells.steps[self.variable_index(variable)].value if self.cells.steps else self.iterations
-        return ops.once(_following, count, _ROOM)
+        return ops.once(count_after, count, _ROOM)
 
     @property
     def iterations(self) -> Any:
@@ -125,22 +64,7 @@ class UpdateRule(DecaysWeights, Relinked, Growing):
         """The number of calls after which all that happens every so many steps has come round."""
         return (self.gradient_accumulation_steps or 1) * (self.ema_overwrite_frequency or 1)
 
-    # ---------------------------------------------------------------- slots of the base
-
-    def _make_own_slots(self) -> None:
-        self.cells.averages = []
-        self.cells.accumulators = []
-        if self.use_ema:
-            self.cells.averages = self.add_optimizer_variables(self.cells.parameters, "average")
-        if self.gradient_accumulation_steps is not None:
-            self.cells.accumulators = self.add_optimizer_variables(self.cells.parameters, "gradient_accumulator")
-        if facts_of(self.convention).counts_steps_of_each:
-            self.cells.steps = self._scalars_of_each("step", 0)
-
-    def _rate_is_state(self) -> bool:
-        return self._schedule is None
-
-    # ---------------------------------------------------------------- the step
+    # ---------------------------------------------------------------- rates
 
     def rate_at(self, count: Any, rate: Any) -> Any:
         """The learning rate that holds at a count of `apply` calls, given the settable one."""
@@ -157,9 +81,14 @@ class UpdateRule(DecaysWeights, Relinked, Growing):
         """Whether the learning rate of a step depends on how many were made, or is what a user's code gives."""
         return self._schedule is not None or in_use(self.decay)
 
+    def _rate_is_state(self) -> bool:
+        return self._schedule is None
+
     def base_rate_at(self, count: Any, rate: Any) -> Any:
         """The rate before `decay`, which a schedule or callable may give."""
         return rate if self._schedule is None else LEARNING_RATE.checked(self._schedule(count), type(self).__name__)
+
+    # ---------------------------------------------------------------- the order
 
     def _run(self, gradients: Sequence[Any], rate: Any = None, later: Later = at_once) -> None:
         """One step for the parameters whose gradient is not None; `gradients` stand in the order of the parameters.
@@ -179,11 +108,11 @@ class UpdateRule(DecaysWeights, Relinked, Growing):
             self._update(Gradients(self, gradients, self.loss_scale_factor), rate, later)
         else:
             ops.cond(
-                ops.once(_following, count, 0, self._turn) % every == 0,
+                ops.once(count_after, count, 0, self._turn) % every == 0,
                 lambda: self._update_from_accumulators(gradients, rate, later),
                 lambda: self._accumulate(gradients, later),
             )
-        later(lambda: self.cells.iterations.assign(ops.once(_following, count, 0, self._turn)))
+        later(lambda: self.cells.iterations.assign(ops.once(count_after, count, 0, self._turn)))
 
     def _accumulate(self, gradients: Sequence[Any], later: Later) -> None:
         incoming = Gradients(self, gradients, self.loss_scale_factor)
@@ -214,7 +143,8 @@ class UpdateRule(DecaysWeights, Relinked, Growing):
             if is_to_be_tried(self):
                 rehearse(self, gradients, rate)
             self.fusion.rehearsed = True
-        fused, run = self.fusion.prepare(self, gradients, rate)
+        reason = self.fusion.begin(self, gradients, rate)
+        fused, run = self.fusion.prepare(self, gradients, rate, reason)
         alone = [
             index
             for index in range(len(self.cells.parameters))
@@ -226,66 +156,15 @@ class UpdateRule(DecaysWeights, Relinked, Growing):
 
         def count() -> None:
             for steps in self.cells.counted(gradients.present):
-                steps.assign(ops.once(_following, steps.value))
+                steps.assign(ops.once(count_after, steps.value))
 
         later(count)
 
-    def _update_held(
-        self,
-        run: Run,
-        alone: Sequence[int],
-        gradients: Gradients,
-        rate: Any,
-        later: Later,
-    ) -> None:
+    def _update_held(self, run: Run, alone: Sequence[int], gradients: Gradients, rate: Any, later: Later) -> None:
         """Update what `run` does in one pass and the others; what may fail at once, and what only writes later."""
-        if later is not at_once and (
-            (alone and not self._is_ours()) or any(self._may_fail(index, gradients) for index in alone)
-        ):
-            arrays = [*self.cells.shared, *(cell for index in alone for cell in self.cells.grouped[index])]
-            with Scope((cell, cell.value) for cell in arrays if cell.backend is not HOST) as pending:
-                self._update_alone(alone, gradients, rate)
-            run(later)
-            later(lambda: commit(pending))
-        else:
-            run(later)
-            later(lambda: self._update_alone(alone, gradients, rate))
+        raise NotImplementedError
 
-    def _explain(self, index: int, error: Exception) -> None:
-        """Say in other words what a library cannot do: with a traced value, or with what processes hold together."""
-        parameter = self.cells.parameters[index]
-        mistake = explained(self, error)
-        if mistake is not None:
-            raise mistake from error
-        where = parameter.backend.whereabouts(parameter.value)
-        if where is not None and not isinstance(error, Disagreement):
-            raise RuntimeError(
-                f"{type(self).__name__} cannot update parameter {parameter.name!r}, {where}: {shown(error, str)}. "
-                "Gather it, or give it to an optimizer whose rule looks at each element alone."
-            ) from error
-
-    def _update_alone(self, alone: Sequence[int], gradients: Gradients, rate: Any) -> None:
-        """Update parameters one after another by whole arrays."""
-        for index in alone:
-            try:
-                with self.parameter_scope(index) as scope:
-                    gradient = gradients.prepared(index) if index in gradients.present else None
-                    self.update_parameter(index, gradient, rate)
-            except Exception as error:
-                self._explain(index, error)
-                raise
-            commit(scope)
-
-    def _is_ours(self) -> bool:
-        """Whether what updates parameters by whole arrays is gradwise's own code."""
-        kinds = (kind for keeper in self.all_optimizers() for kind in type(keeper).__mro__ if kind is not object)
-        return "update_step" not in vars(self) and all(kind.__module__.startswith(_OURS) for kind in kinds)
-
-    def _may_fail(self, index: int, gradients: Gradients) -> bool:
-        """Whether a parameter has a constraint, or arrays with operators that are not their library's."""
-        cell = self.cells.parameters[index]
-        arrays = [cell.array, *([gradients.array(index)] if index in gradients.present else [])]
-        return cell.constraint is not None or not all(map(cell.backend.computes_itself, arrays))
+    # ---------------------------------------------------------------- norms
 
     @property
     def clips_norms(self) -> bool:
@@ -302,9 +181,6 @@ class UpdateRule(DecaysWeights, Relinked, Growing):
         facts = facts_of(self.convention)
         own = None if self.clipnorm is None or facts.clipnorm_is_global else (self.clipnorm, facts)
         return [own] * len(indices)
-
-    def has_begin_step(self) -> bool:
-        return type(self).begin_step is not UpdateRule.begin_step
 
     def clip_factors(
         self, arrays: Sequence[Any], squares: Sequence[Any] | None = None, built: Rule | None = None
@@ -323,93 +199,153 @@ class UpdateRule(DecaysWeights, Relinked, Growing):
         numbers = {key: ops.convert_to_number(each) for key, each in {id(each): each for each in factors}.items()}
         return {index: numbers[id(each)] for index, each in zip(gradients.present, factors, strict=True)}
 
-    def update_parameter(self, index: int, gradient: Array | None, rate: Any) -> None:
-        """All that happens to one parameter, on what its cells hold in this scope."""
-        variable = self.cells.parameters[index]
-        if gradient is not None:
-            self.descend(gradient, variable, rate)
-            if variable.constraint is not None:
-                variable.assign(variable.constraint(variable.value))
-        if self.use_ema:
-            self._average(variable, self.cells.averages[index])
 
-    def descend(self, gradient: Array, variable: Variable, rate: Any) -> None:
-        """Decoupled weight decay, and the rule.
+class Bookkeeping:
+    """What steps that repeat, of one or several optimizers, do besides their passes. It does not change.
+
+    The numbers of a step are a list. Where that comes from and where what follows goes to is another thing for the
+    cells of one optimizer, those of several at once, and a state of the caller's; what happens is the same.
+
+    Args:
+        rules: the optimizers, or others of the same structure.
+        present: for each the positions of its parameters that have a gradient.
+        kernels: for each kernel how it runs, and for which parameters of which optimizers, by their positions.
+        begin: `begin_step`, or None if there is none; there is none where there are several optimizers.
+        further: cells of other numbers that shall be among those of a step.
+
+    Attributes:
+        cells: of the numbers of a step but for the rates, whose cells may be others, and which stand behind them.
+        layout: of these numbers.
+        place: the place of each cell, by its identity.
+        changing: the cells of all numbers that a step changes.
+        places: of these.
+        scheduled: which optimizers have other rates in a step than those that are set.
+    """
+
+    def __init__(
+        self, rules: Sequence[Rule], present: Sequence[Sequence[int]],
+        kernels: Sequence[tuple[Way, Sequence[tuple[int, Sequence[int]]]]], begin: Begin | None = None,
+        further: Sequence[Variable] = (),
+    ) -> None:  # fmt: skip
+        self._backend = rules[0].cells.parameters[0].backend
+        self._lay_out(rules, present, kernels, further)
+        # Whether kernels read nothing that some parameters have of their own.
+        self._same_for_all = len(rules) == 1 and not any(share.names for shares in self._kernels for share in shares)
+        self._evaluations = [way.evaluate for way, _ in kernels]
+        self._scaled = any(rule.loss_scale_factor is not None for rule in rules)
+        self.scheduled = [member for member, rule in enumerate(rules) if rule.rate_follows_steps]
+        self._begin, self._present, numbers = begin, present[0], rules[0].cells.numbers
+        # What `begin_step` reads of each parameter, and what it gives new numbers to.
+        self._read = [] if begin is None else [[self.place[id(cell)] for cell in numbers[at]] for at in present[0]]
+        self._begun = [] if begin is None else [self.place[id(cell)] for cell in begin.cells(rules[0])]
+        # What is given a number and counted too is only counted.
+        self._set = sorted({*self._begun}.difference(self._counted))
+        self._counted_of = picked(self._counted)
+        self.places = [*self._counted, *self._set]
+        self.changing = [self.cells[place] for place in self.places]
+
+    def _lay_out(
+        self, rules: Sequence[Rule], present: Sequence[Sequence[int]],
+        kernels: Sequence[tuple[Way, Sequence[tuple[int, Sequence[int]]]]], further: Sequence[Variable],
+    ) -> None:  # fmt: skip
+        """Give every number its place in the list."""
+        cells: list[Variable] = []
+        self._kernels: list[list[Share]] = [
+            [laid_out(member, indices, [rules[member].cells.numbers[at] for at in indices] if way.uses_numbers else [],
+                      cells) for member, indices in shares]
+            for way, shares in kernels
+        ]  # fmt: skip
+        all_present = list(zip(rules, present, strict=True))
+        counts = [cell for rule, indices in all_present for cell in rule.cells.counted(indices)]
+        cells += [*counts, *further]
+        cells += [cell for rule, indices in all_present for at in indices for cell in rule.cells.numbers[at]]
+        # Each once.
+        self.cells = list(dict(zip(map(id, cells), cells, strict=True)).values())
+        self.layout = layout_of(rules, self.cells)
+        self.place = dict(zip(map(id, self.cells), range(len(self.cells)), strict=True))
+        first = self.layout.first
+        self._counted = [*sorted(map(self.place.__getitem__, map(id, counts))), *range(first, first + len(rules))]
+
+    @property
+    def only_counts(self) -> bool:
+        """Whether a step changes no numbers but counts."""
+        return self._begin is None
+
+    def scheduled_rates(self, rules: Sequence[Rule], numbers: list[Any]) -> list[Any]:
+        """The rate of each optimizer, where those that are `scheduled` have other ones than that which is set.
 
         Args:
-            gradient: from `prepared_gradient`.
-            variable: the parameter.
-            rate: of the step.
-        """
-        rate = ops.once(ops.cast, rate, gradient.dtype)
-        if not self._decay_is_coupled() and self._decays(variable):
-            self._decay(variable, ops.once(ops.multiply, self.weight_decay, rate))
-        self.update_step(gradient, variable, rate)
-
-    def prepared_gradient(self, index: int, gradient: Array, divisor: Any, factor: Any) -> Array:
-        """A gradient unscaled, clipped, turned round to maximize, and with coupled weight decay in it."""
-        if divisor is not None:
-            gradient = ops.divide(gradient, divisor)
-        if factor is not None:
-            gradient = gradient * ops.cast(factor, gradient.dtype)
-        if self.clipvalue is not None:
-            gradient = ops.clip(gradient, -self.clipvalue, self.clipvalue)
-        if self.maximize:
-            gradient = -gradient
-        variable = self.cells.parameters[index]
-        if self._decay_is_coupled() and self._decays(variable):
-            gradient = gradient + ops.cast(variable, gradient.dtype) * self.weight_decay
-        return gradient
-
-    def _average(self, variable: Variable, average: Variable) -> None:
-        momentum = ops.once(self._ema_momentum_after, self.iterations, average.dtype)
-        average.assign(ops.moving_average(average, variable, momentum))
-        every = self.ema_overwrite_frequency
-        if every is not None:
-            following = ops.once(_following, self.iterations, 0, every)
-            ops.cond(following % every == 0, lambda: variable.assign(average.value), _nothing)
-
-    def _ema_momentum_after(self, iterations: Any, dtype: Any) -> Any:
-        # The first update copies the parameter, so that the average does not start at zero.
-        return ops.cast(ops.where(iterations > 0, self.ema_momentum, 0.0), dtype)
-
-    def parameter_scope(self, index: int) -> Scope:
-        """A scope in which one parameter and its slots hold arrays of the dtype that is computed in."""
-        parameter = self.cells.parameters[index]
-        backend, dtype = parameter.backend, compute_dtype(parameter.dtype_name)
-        scope = Scope()
-        for cell in self.cells.grouped[index]:
-            cell.hold_in(scope, dtype)
-        for cell in (*self.cells.host_scalars(), *self.cells.numbers[index]):
-            value = cell.value
-            if backend_of(value) is not HOST and "float" in backend.dtype_name(value):
-                # A traced scalar must not widen the arrays it meets.
-                scope.hold(cell, backend.cast(value, dtype))
-        return scope
-
-    def execution_report(self) -> ExecutionReport:
-        """How each group of parameters was updated in the last imperative step, and why not in one pass if not."""
-        return self.fusion.report(self)
-
-    def program_of(self, variable: Any) -> Program | None:
-        """The program that a parameter's update was recorded as: it can be printed, compared, hashed and counted.
-
-        None before the first imperative step, and for updates by whole arrays; `execution_report` says why.
-
-        Args:
-            variable: a parameter that the optimizer was built for.
+            rules: the optimizers.
+            numbers: of the step.
 
         Raises:
-            ValueError: if it is unknown.
+            What a schedule raises. That is code of the user's, the last that runs before memory is looked at.
         """
-        return self.fusion.program_of(self.variable_index(variable))
+        first, members, _ = self.layout
+        rates = numbers[-members:]
+        for member in self.scheduled:
+            rates[member] = rules[member].rate_at(numbers[first + member], rates[member])
+        return rates
+
+    def factors(
+        self, rule: Rule, gradients: Sequence[Any], squares: list[float] | None, built: Rule | None = None
+    ) -> dict[int, Any] | None:
+        """What gradients that are clipped by norms are multiplied by, by position; None if one lies on a device.
+
+        Args:
+            rule: the only optimizer.
+            gradients: one for each parameter, or None.
+            squares: of each gradient the sum of its squares, where that is known.
+            built: an optimizer like it that was built for the parameters, if that was not.
+        """
+        with self._backend.arithmetic():
+            factors = rule.clip_factors(gradients, squares, built)
+        return factors if PLAIN.issuperset(map(type, factors.values())) else None
+
+    def reckoned(
+        self, rules: Sequence[Rule], rates: Sequence[Any], numbers: list[Any], attributes: Sequence[dict[str, Any]],
+        factors: dict[int, Any],
+    ) -> tuple[list[list[Any]], list[Any]] | None:  # fmt: skip
+        """For each kernel the rows of scalars that it runs with, and what `changing` numbers are after the step.
+
+        None if a rate, or what `begin_step` gives, is no number of the host's.
+
+        Args:
+            rules: the optimizers.
+            rates: of the step.
+            numbers: before it.
+            attributes: the numbers among each optimizer's attributes, by their names in programs.
+            factors: from `factors`; where nothing is clipped, nothing.
+
+        Raises:
+            What a scalar of the rule raises.
+        """
+        for rate in rates:
+            if type(rate) not in PLAIN:
+                return None
+        divisor = rules[0].loss_scale_factor if self._scaled else None
+        values = named_values(rates, numbers, attributes, divisor, self.layout)
+        if self._begin is not None:
+            own = [[numbers[place] for place in places] for places in self._read]
+            begun = self._begin.run(rules[0], values[0], list(map(factors.get, self._present)), own)
+            if not PLAIN.issuperset(map(type, begun)):
+                return None
+            numbers = list(numbers)
+            for place, number in zip(self._begun, begun, strict=True):
+                numbers[place] = number
+            values = named_values(rates, numbers, attributes, divisor, self.layout)
+        if self._same_for_all and not factors:
+            rows = [[evaluate(values[0])] for evaluate in self._evaluations]
+        else:
+            kernels = zip(self._kernels, self._evaluations, strict=True)
+            rows = [rows_of(shares, values, numbers, factors, evaluate) for shares, evaluate in kernels]
+        after = [count + 1 for count in self._counted_of(numbers)]
+        return rows, [*after, *[numbers[place] for place in self._set]] if self._set else after
 
 
-def _following(count: Any, room: int = 0, turn: int = 1) -> Any:
-    """The count after a count."""
+def count_after(count: Any, room: int = 0, turn: int = 1) -> Any:
+    """The count after a count; see `Backend.following`."""
     backend = backend_of(count)
     return count + 1 if backend is None else backend.following(count, room, turn)
 
 
-def _nothing() -> None:
-    """The branch in which a step does nothing."""

@@ -13,7 +13,7 @@ from ...backends import HOST, NUMPY, Backend, BuildScope, DeltaVariable, Tree, V
 from .configuration import configuration, frozen
 from .fused.apart import Apart
 from .fused.attributes import classes_of, is_ours, settings_of
-from .step import UpdateRule
+from .updating import UpdateRule
 
 _KEPT_TEMPLATES = 16
 _KEPT_RECORDINGS = 64
@@ -95,7 +95,8 @@ class TemplateKeeper(UpdateRule):
         if known is not None:
             return known
         classes = classes_of(self)
-        made = Apart(self._new_template(tree)[0], deltas)
+        template, _ = self._new_template(tree)
+        made = Apart(template, template.fusion, deltas)
         # A user's own rule may be another under the same name.
         if is_ours(self):
             with LOCK:

@@ -14,15 +14,16 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from ....backends import Backend, DeltaVariable, Scope, compute_dtype, is_number, ops
 from ....backends.kernels.compiler import has_numba
 from ..configuration import configuration, frozen
 from ..prepared import Later, Run, nothing_later
-from ..rule import Rule
+from ..rule import Rule, StepGradients
 from .apart_again import Again
 from .attributes import numbers_of
+from .begin import Begin
 from .scalars import rows_for, step_values
 from .ways import Way, addresses_of, read_as, table_of, written_in_place
 
@@ -38,11 +39,16 @@ class _Member(NamedTuple):
     address: int
 
 
-class _Kind(NamedTuple):
-    """What recording asks of gradients."""
+class Recorder(Protocol):
+    """What records an optimizer: see `Fusion`."""
 
-    present: Sequence[int]
-    divisor: float | None
+    free: bool
+
+    def ways_of(self, rule: Rule, scaled: bool) -> list[Way | None]:
+        """For each parameter how its update is run in one pass, or None."""
+
+    def begin_of(self, rule: Rule, present: Sequence[int], scaled: bool) -> Begin | None:
+        """The recorded `begin_step`, or None."""
 
 
 class Apart:
@@ -50,17 +56,18 @@ class Apart:
 
     Args:
         rule: a template of the same structure that nobody runs.
+        recorder: its.
         deltas: whether what is asked for are the parameters' deltas, not their new values.
     """
 
-    def __init__(self, rule: Rule, deltas: bool) -> None:
+    def __init__(self, rule: Rule, recorder: Recorder, deltas: bool) -> None:
         self._rule = rule
+        self._recorder = recorder
         self._deltas = deltas
         self._lock = threading.Lock()
-        every = rule.gradient_accumulation_steps
-        divisor = rule.loss_scale_factor if every is None else float(every)
+        scaled = rule.loss_scale_factor is not None or rule.gradient_accumulation_steps is not None
         with self._recording():
-            self._ways = rule.fusion.ways_of(rule, _Kind((), divisor))
+            self._ways = recorder.ways_of(rule, scaled)
         self._again: dict[Any, Again | None] = {}
 
     def _recording(self) -> Scope:
@@ -70,7 +77,7 @@ class Apart:
 
     def serves(self, rule: Rule) -> bool:
         """Whether it holds for an optimizer that may differ from its own in its numbers."""
-        return bool(self._rule.fusion.free) or frozen(configuration(self._rule)) == frozen(configuration(rule))
+        return self._recorder.free or frozen(configuration(self._rule)) == frozen(configuration(rule))
 
     def again(self, gradients: Sequence[Any], leaves: Sequence[Any]) -> Again | None:
         """The short way of steps like one that was made, if there is one.
@@ -88,7 +95,7 @@ class Apart:
             if dtypes and everywhere and rule.gradient_accumulation_steps is None and has_numba():
                 with self._lock, contextlib.suppress(LookupError):
                     with self._recording():
-                        begin = rule.fusion.begin_of(rule, _Kind(tuple(dtypes), rule.loss_scale_factor))
+                        begin = self._recorder.begin_of(rule, tuple(dtypes), rule.loss_scale_factor is not None)
                     if not rule.has_begin_step() or (begin is not None and not begin.reads_arrays):
                         orders = dict(zip(dtypes, key[2], strict=True))
                         ways = {index: self._stored(index, dtype) for index, dtype in dtypes.items()}
@@ -110,7 +117,7 @@ class Apart:
             raise LookupError("deltas have the dtype that is computed in")
         return way.over((*held, read_as(gradient, way.dtype)))
 
-    def prepare(self, rule: Rule, gradients: Any, rate: Any) -> tuple[set[int], Run]:
+    def prepare(self, rule: Rule, gradients: StepGradients, rate: Any) -> tuple[set[int], Run]:
         """The positions of the parameters that can be updated in one pass, and what updates them, in their scope.
 
         Args:
@@ -144,7 +151,7 @@ class Apart:
         return {each.position for members in groups.values() for each in members}, run
 
 
-def _looked_at(rule: Rule, index: int, way: Way, gradients: Any, backend: Backend) -> _Member | None:
+def _looked_at(rule: Rule, index: int, way: Way, gradients: StepGradients, backend: Backend) -> _Member | None:
     """A parameter with its slots and gradient, if all are plain memory that holds what is computed with."""
     shape = rule.cells.parameters[index].shape
     factor = ops.convert_to_number(gradients.factor(index))

@@ -14,10 +14,11 @@ from typing import Any
 from ....backends import HOST, Backend, Order
 from ..cells import NamedCell
 from ..rule import Rule
+from ..step import Bookkeeping
 from .attributes import Seen, is_ours
 from .begin import Begin
-from .bookkeeping import PLAIN, Bookkeeping, picked
 from .part import Part, Parts
+from .scalars import PLAIN, picked
 from .ways import Way, table_of
 
 _KEPT, _KEPT_ALIKE = 16, 4
@@ -51,7 +52,7 @@ class Again:
         deltas: bool,
     ) -> None:  # fmt: skip
         self._rule = rule
-        self.free = bool(rule.fusion.free)
+        self.free = rule.fusion.free
         self.present = list(orders)
         self._kind = kind
         self._backend: Backend = rule.cells.parameters[0].backend

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ....backends import Variable
+from ....backends import Variable, ops
 from ....backends.programs.passes import passes_of
 from ....backends.programs.scalars import scalar_evaluator
-from ..rule import Rule
+from ..rule import Rule, StepGradients
+from .arrays import gradient_address, memory_reason
+from .facts import Facts
 from .recording import BeginProgram
 from .scalars import FACTOR, number_names, of_parameter
 from .ways import Pass, added_together, addresses_of, table_of
@@ -67,6 +69,32 @@ class Begin:
         results: tuple[Any, ...] = self._results(values)
         return results
 
+    def run_on_cells(
+        self, rule: Rule, gradients: StepGradients, values: dict[str, Any], known: Sequence[Facts], compiled: bool
+    ) -> str | None:
+        """Give cells their new numbers; or why that is no program's work, and nothing has happened.
+
+        Args:
+            rule: the optimizer.
+            gradients: of the step.
+            values: as of `run`.
+            known: what is known of all parameters.
+            compiled: whether passes are compiled.
+        """
+        factors = [ops.convert_to_number(gradients.factor(index)) for index in gradients.present]
+        memory: list[tuple[list[int], int, Any]] = []
+        reason: str | None = None
+        if self.reads_arrays:
+            reason = "Numba, which would read its arrays, cannot be used"
+            if compiled:
+                memory, reason = _memory(rule, gradients, factors, known)
+        if reason is None:
+            rows = [(addresses, size) for addresses, size, _ in memory]
+            own = [[cell.value for cell in rule.cells.numbers[index]] for index in gradients.present]
+            for cell, value in zip(self.cells(rule), self.run(rule, values, factors, own, rows), strict=True):
+                cell.assign(value)
+        return reason
+
     def cells(self, rule: Rule) -> list[Variable]:
         """What it gives new numbers to."""
         return [
@@ -81,3 +109,28 @@ def _alike(stage: list[tuple[int, Pass]]) -> list[list[tuple[int, Pass]]]:
     for number, each in stage:
         groups.setdefault((each.program.structure, each.dtype), []).append((number, each))
     return list(groups.values())
+
+
+def begin_eagerly(rule: Rule, gradients: StepGradients, rate: Any) -> None:
+    """Call `begin_step` as its author would."""
+    rule.begin_step(gradients, [rule.cells.parameters[index] for index in gradients.present], rate)
+
+
+def _memory(
+    rule: Rule, gradients: StepGradients, factors: list[Any], known: Sequence[Facts]
+) -> tuple[list[tuple[list[int], int, Any]], str | None]:
+    """For each parameter where its arrays lie, how many elements it has, and what must be kept; or why not."""
+    backend = rule.cells.parameters[0].backend
+    rows = []
+    for index, factor in zip(gradients.present, factors, strict=True):
+        entry = known[index]
+        reason = memory_reason(entry, factor, backend, joint=True)
+        if reason is not None or not entry.plain or entry.copied:
+            return [], reason or "it reads arrays that are not row-major"
+        address, gradient = gradient_address(entry, gradients.array(index), backend)
+        if address is None:
+            return [], gradient
+        if any(dtype != entry.dtype for dtype in entry.stored):
+            return [], "it reads arrays of another dtype than the one computed in"
+        rows.append(([*entry.addresses, address], entry.size, gradient))
+    return rows, None

@@ -16,8 +16,8 @@ from ....backends import Backend, Order, Variable, any_scope
 from ....backends.kernels.intervals import Intervals, joined
 from ..prepared import InCalls
 from ..rule import Rule
+from ..step import Bookkeeping
 from .attributes import is_ours
-from .bookkeeping import Bookkeeping
 from .lane import Lane
 from .memory import Memory
 from .part import Part, Parts
@@ -236,4 +236,4 @@ def _by_program(lanes: Sequence[Lane]) -> list[list[tuple[int, Part, Sequence[in
 def lanes_of(rules: Sequence[Rule]) -> list[Lane | None]:
     """For each optimizer its short way, if all passes of that only write and look at no norm."""
     lanes = [rule.fusion.lane for rule in rules]
-    return [lane if lane is not None and lane.only_writes else None for lane in lanes]
+    return [lane if isinstance(lane, Lane) and lane.only_writes else None for lane in lanes]

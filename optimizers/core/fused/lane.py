@@ -19,9 +19,9 @@ from ..checks import check_gradient
 from ..insertion import Insertion
 from ..prepared import InCalls
 from ..rule import Rule
+from ..step import Bookkeeping
 from .attributes import Seen
 from .begin import Begin
-from .bookkeeping import Bookkeeping
 from .memory import Memory
 from .part import Part, Parts
 from .ways import Together, Way, read_as, squares_of

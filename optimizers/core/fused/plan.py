@@ -20,17 +20,17 @@ from ....backends.kernels.compiler import has_numba
 from ....backends.programs.program import Program
 from ..insertion import Insertion
 from ..prepared import Run, nothing_later
-from ..rule import Rule
+from ..rule import Rule, StepGradients
 from .apart import Apart
 from .arrays import gradient_address, memory_reason, take_rows
 from .attributes import Seen, is_ours
-from .begin import Begin
+from .begin import Begin, begin_eagerly
 from .facts import Facts, Kinds
 from .general import GeneralStep, Member, joint_alone, overlapping
 from .lane import Lane
 from .lanes import Lanes, lane_of
 from .recording import kinds_of, record_begin, record_updates
-from .report import ExecutionReport, Group
+from .report import ExecutionReport, report_of
 from .scalars import rows_for, step_values
 from .ways import Way
 
@@ -65,25 +65,42 @@ class Fusion:
 
     # ---------------------------------------------------------------- running
 
-    def prepare(self, rule: Rule, gradients: Any, rate: Any) -> tuple[set[int], Run]:
-        """Begin the step; the positions of the parameters that can be updated in one pass, and what updates them.
+    def begin(self, rule: Rule, gradients: StepGradients, rate: Any) -> str | None:
+        """Run `begin_step`, as a program if it can be one; why no parameter can be updated in one pass, or None.
+
+        Args:
+            rule: the optimizer.
+            gradients: of the step.
+            rate: of the step.
+        """
+        self.lane = None
+        if _runs_elsewhere(rule):
+            begin_eagerly(rule, gradients, rate)
+            return None
+        kinds, reason = _kinds_of(rule, gradients), _why_not_at_all(rule, rate)
+        if reason is None:
+            self._refresh(rule, kinds)
+        begun = self._begun(rule, gradients, rate, reason)
+        if not begun and reason is None and rule.has_begin_step():
+            # It may have changed an attribute.
+            self._refresh(rule, kinds)
+        return reason
+
+    def prepare(
+        self, rule: Rule, gradients: StepGradients, rate: Any, reason: str | None
+    ) -> tuple[set[int], Run]:
+        """The positions of the parameters that can be updated in one pass, and what updates them.
+
+        Args:
+            rule, gradients, rate: as of `begin`.
+            reason: what that gave.
 
         Raises:
             RuntimeError: if `jit_compile=True` and some cannot be; nothing has changed then.
         """
-        self.lane = None
-        if not rule.cells.parameters or scope_holding(rule.cells.parameters[0]) is not None:
-            # A functional step runs on what it was given.
-            _begin_eagerly(rule, gradients, rate)
+        if _runs_elsewhere(rule):
             apart = self.apart.get(any(cell.sink is not cell for cell in rule.cells.parameters[:1]))
             return (set(), nothing_later) if apart is None else apart.prepare(rule, gradients, rate)
-        reason = _why_not_at_all(rule, rate)
-        if reason is None:
-            self._refresh(rule, _kinds_of(rule, gradients))
-        begin = self._begin(rule, gradients, rate, reason)
-        if begin is None and reason is None and rule.has_begin_step():
-            # It may have changed an attribute.
-            self._refresh(rule, _kinds_of(rule, gradients))
         self._ways = dict.fromkeys(gradients.present, reason)
         groups, meeting = self._groups_apart(rule, gradients, rate) if reason is None else ({}, False)
         self._refuse_others(rule)
@@ -115,28 +132,9 @@ class Fusion:
         """
         if not has_numba() or not rule.built or rule.cells.loaded or self._meeting or any_scope():
             return None
-        if type(gradients) not in _LISTS or type(None) in set(map(type, gradients)):
+        positions = _positions_of(rule, gradients, variables)
+        if positions is None or not self._has_recorded(rule, positions):
             return None
-        if variables is None:
-            positions = tuple(range(len(rule.cells.parameters)))
-        elif type(variables) in _LISTS:
-            position_of: Callable[[int], Any] = rule.cells.index.get
-            positions = tuple(map(position_of, map(id, variables)))
-        else:
-            return None
-        if not positions or len(positions) != len(gradients):
-            return None
-        places = set(positions)
-        if None in places or len(places) != len(positions):
-            return None
-        # A user's rule is recorded in a general step: it may do anything meanwhile.
-        if rule.has_begin_step() and tuple(sorted(positions)) not in self._begins and not is_ours(rule):
-            return None
-        if not self._is_recorded(rule):
-            if not is_ours(rule) or _why_not_at_all(rule, rule.cells.rate.array) is not None:
-                return None
-            with rule.cells.parameters[0].backend.arithmetic():
-                self._record(rule)
         lane = self._lanes.get(positions)
         if lane is None:
             lane = self._lane_of(rule, sorted(positions))
@@ -144,6 +142,17 @@ class Fusion:
                 return None
             lane.arrange(rule, list(positions))
         return None if lane is self.lane else (positions, lane)
+
+    def _has_recorded(self, rule: Rule, positions: tuple[int, ...]) -> bool:
+        """Whether what a short way runs was recorded, or could be now: a user's rule is recorded in a general step,
+        since it may do anything meanwhile."""
+        if self._is_recorded(rule):
+            return not rule.has_begin_step() or tuple(sorted(positions)) in self._begins or is_ours(rule)
+        if not is_ours(rule) or _why_not_at_all(rule, rule.cells.rate.array) is not None:
+            return False
+        with rule.cells.parameters[0].backend.arithmetic():
+            self._record(rule)
+        return True
 
     def take(self, positions: tuple[int, ...], lane: Lane | None) -> None:
         """Begin the next step with a short way, for parameters at some positions in their order."""
@@ -160,7 +169,7 @@ class Fusion:
             rule, present, self._entries, self._seen, lambda: self._begin_program(rule, present, _kinds_of(rule))[0]
         )
 
-    def _groups_apart(self, rule: Rule, gradients: Any, rate: Any) -> tuple[dict[Any, list[Member]], bool]:
+    def _groups_apart(self, rule: Rule, gradients: StepGradients, rate: Any) -> tuple[dict[Any, list[Member]], bool]:
         """The parameters that can be updated in one pass, in groups, and whether memory meets."""
         backend = rule.cells.parameters[0].backend
         groups = self._grouped(rule, gradients, rate)
@@ -182,7 +191,7 @@ class Fusion:
                     f"jit_compile=True, but {name!r} cannot be updated in one pass: {why}; use jit_compile='auto'."
                 )
 
-    def _grouped(self, rule: Rule, gradients: Any, rate: Any) -> dict[Any, list[Member]]:
+    def _grouped(self, rule: Rule, gradients: StepGradients, rate: Any) -> dict[Any, list[Member]]:
         backend = rule.cells.parameters[0].backend
         groups: dict[Any, list[Member]] = {}
         for index in gradients.present:
@@ -212,7 +221,7 @@ class Fusion:
             groups.setdefault((entry.pass_, entry.plain, bool(entry.copied)), []).append((index, address, gradient))
         return groups
 
-    def _leaves_still(self, rule: Rule, index: int, gradients: Any, rate: Any) -> bool:
+    def _leaves_still(self, rule: Rule, index: int, gradients: StepGradients, rate: Any) -> bool:
         """Whether a parameter and its slots stay as they are where its gradient, which is not clipped, is zero."""
         way = self._entries[index].way
         if way is None:
@@ -222,27 +231,21 @@ class Fusion:
 
     # ---------------------------------------------------------------- begin_step
 
-    def _begin(self, rule: Rule, gradients: Any, rate: Any, reason: str | None) -> Begin | None:
-        """Run `begin_step`, as a program if it can be recorded; that program."""
+    def _begun(self, rule: Rule, gradients: StepGradients, rate: Any, reason: str | None) -> bool:
+        """Run `begin_step`; whether as a program, which it is not for a reason that holds for all, or one of its own.
+        """
         if not rule.has_begin_step():
-            return None
+            return False
         begin = None
         if reason is None:
-            begin, reason = self._begin_program(rule, gradients.present, _kinds_of(rule, gradients))
+            begin, reason = self._begin_program(rule, list(gradients.present), _kinds_of(rule, gradients))
         if begin is not None:
-            factors = [ops.convert_to_number(gradients.factor(index)) for index in gradients.present]
-            memory, reason = self._begin_memory(rule, gradients, factors) if begin.reads_arrays else ([], None)
-            if reason is None:
-                rows = [(addresses, size) for addresses, size, _ in memory]
-                own = [[cell.value for cell in rule.cells.numbers[index]] for index in gradients.present]
-                results = begin.run(rule, self._values_of(rule, gradients, rate), factors, own, rows)
-                for cell, value in zip(begin.cells(rule), results, strict=True):
-                    cell.assign(value)
+            values = self._values_of(rule, gradients, rate)
+            reason = begin.run_on_cells(rule, gradients, values, self._entries, has_numba())
         self._begin_reason = reason
         if reason is not None:
-            _begin_eagerly(rule, gradients, rate)
-            return None
-        return begin
+            begin_eagerly(rule, gradients, rate)
+        return reason is None
 
     def _begin_program(
         self, rule: Rule, indices: Sequence[int], kinds: tuple[bool, bool]
@@ -260,74 +263,40 @@ class Fusion:
             self._begins = {present: (begin, reason)}
         return self._begins[present]
 
-    def _begin_memory(
-        self, rule: Rule, gradients: Any, factors: list[Any]
-    ) -> tuple[list[tuple[list[int], int, Any]], str | None]:
-        """For each parameter where its arrays lie, how many elements it has, and what must be kept; or why not."""
-        if not has_numba():
-            return [], "Numba, which would read its arrays, cannot be used"
-        backend = rule.cells.parameters[0].backend
-        rows = []
-        for index, factor in zip(gradients.present, factors, strict=True):
-            entry = self._entries[index]
-            reason = memory_reason(entry, factor, backend, joint=True)
-            if reason is not None or not entry.plain or entry.copied:
-                return [], reason or "it reads arrays that are not row-major"
-            address, gradient = gradient_address(entry, gradients.array(index), backend)
-            if address is None:
-                return [], gradient
-            if any(dtype != entry.dtype for dtype in entry.stored):
-                return [], "it reads arrays of another dtype than the one computed in"
-            rows.append(([*entry.addresses, address], entry.size, gradient))
-        return rows, None
-
     # ---------------------------------------------------------------- reports
 
     def report(self, rule: Rule) -> ExecutionReport:
         """The groups of the last step."""
-        groups: dict[Any, list[int]] = {}
-        for index, reason in self._ways.items():
-            way = self._entries[index].pass_ if reason is None else None
-            groups.setdefault((way, rule.cells.parameters[index].dtype_name, reason), []).append(index)
-        report = ExecutionReport()
-        report.begin_step = self._begin_reason
-        for (way, _, reason), members in groups.items():
-            traffic = None if way is None else way.traffic
-            elements = sum(rule.cells.parameters[index].size for index in members)
-            name = "eager" if way is None else self._name_of(rule, members[0])
-            report.append(Group(name, len(members), elements, traffic, reason))
-        return report
-
-    def _name_of(self, rule: Rule, index: int) -> str:
-        if not self._entries[index].plain:
-            backend = rule.cells.parameters[0].backend
-            compiled = rule.jit_compile is True and backend.compiled_way is not None
-            return str(backend.compiled_way if compiled else backend.program_way)
-        way = self._entries[index].pass_
-        return "fused" if has_numba() and way is not None and not way.by_blocks else "blocks"
+        return report_of(rule, self._entries, self._ways, self._begin_reason, has_numba())
 
     @property
     def free(self) -> bool:
         """Whether what was recorded holds for other numbers of the optimizer."""
         return self._seen is not None and self._seen.free
 
-    def ways_of(self, rule: Rule, gradients: Any) -> list[Way | None]:
-        """For each parameter how its update is run in one pass, or None if it cannot be recorded."""
-        self._refresh(rule, _kinds_of(rule, gradients))
+    def ways_of(self, rule: Rule, scaled: bool) -> list[Way | None]:
+        """For each parameter how its update is run in one pass, or None if it cannot be recorded.
+
+        Args:
+            rule: the optimizer.
+            scaled: whether gradients are divided by a number.
+        """
+        self._refresh(rule, (scaled, rule.clips_norms))
         return [entry.way for entry in self._entries]
 
-    def begin_of(self, rule: Rule, gradients: Any) -> Begin | None:
-        """The recorded `begin_step`, or None where there is none or it cannot be recorded."""
-        if not rule.has_begin_step():
-            return None
-        return self._begin_program(rule, gradients.present, _kinds_of(rule, gradients))[0]
+    def begin_of(self, rule: Rule, present: Sequence[int], scaled: bool) -> Begin | None:
+        """The recorded `begin_step`, or None where there is none or it cannot be recorded.
+
+        Args:
+            rule, scaled: as of `ways_of`.
+            present: the positions of the parameters that have a gradient.
+        """
+        return self._begin_program(rule, present, (scaled, rule.clips_norms))[0] if rule.has_begin_step() else None
 
     def program_of(self, index: int) -> Program | None:
         """The program that a parameter's last update was run as."""
         way = self._entries[index].way if index in self._ways and self._ways[index] is None else None
         return None if way is None else way.program
-
-    # ---------------------------------------------------------------- memory
 
     # ---------------------------------------------------------------- recording
 
@@ -387,19 +356,38 @@ class Fusion:
             self._known_ways[key] = Way(program, dtype)
         return self._known_ways[key]
 
-    def _values_of(self, rule: Rule, gradients: Any, rate: Any) -> dict[str, Any]:
+    def _values_of(self, rule: Rule, gradients: StepGradients, rate: Any) -> dict[str, Any]:
         assert self._seen is not None
         return step_values(rule, rate, gradients.divisor, self._seen.values)
 
 
-def _kinds_of(rule: Rule, gradients: Any = None) -> tuple[bool, bool]:
+def _kinds_of(rule: Rule, gradients: StepGradients | None = None) -> tuple[bool, bool]:
     """Whether gradients are divided by a number, and whether they are multiplied by one to keep to a norm."""
     divisor = rule.loss_scale_factor if gradients is None else gradients.divisor
     return divisor is not None, rule.clips_norms
 
 
-def _begin_eagerly(rule: Rule, gradients: Any, rate: Any) -> None:
-    rule.begin_step(gradients, [rule.cells.parameters[index] for index in gradients.present], rate)
+def _runs_elsewhere(rule: Rule) -> bool:
+    """Whether a step runs on what it was given, as functional ones do, and not on what cells hold themselves."""
+    return not rule.cells.parameters or scope_holding(rule.cells.parameters[0]) is not None
+
+
+def _positions_of(rule: Rule, gradients: Any, variables: Any) -> tuple[int, ...] | None:
+    """The positions of the parameters of a step; None if these are not plainly known, each once, with a gradient."""
+    if type(gradients) not in _LISTS or type(None) in set(map(type, gradients)):
+        return None
+    positions: tuple[Any, ...]
+    if variables is None:
+        positions = tuple(range(len(rule.cells.parameters)))
+    elif type(variables) in _LISTS:
+        position_of: Callable[[int], Any] = rule.cells.index.get
+        positions = tuple(map(position_of, map(id, variables)))
+    else:
+        return None
+    places = set(positions)
+    if not positions or len(positions) != len(gradients) or len(places) != len(positions) or None in places:
+        return None
+    return positions
 
 
 def _why_not_at_all(rule: Rule, rate: Any) -> str | None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ..rule import Rule
+from .facts import Facts
 
 
 class Group(NamedTuple):
@@ -40,3 +44,39 @@ class ExecutionReport(list[Group]):
     def __str__(self) -> str:
         begun = [] if self.begin_step is None else [f"begin_step, eager: {self.begin_step}"]
         return "\n".join([*map(str, self), *begun]) or "no imperative step has been made yet"
+
+
+def report_of(
+    rule: Rule, known: Sequence[Facts], ways: Mapping[int, str | None], begin_reason: str | None, compiled: bool
+) -> ExecutionReport:
+    """The groups of a step.
+
+    Args:
+        rule: the optimizer.
+        known: what is known of all parameters.
+        ways: for the positions of those that had a gradient why they were not updated in one pass, or None.
+        begin_reason: the same of `begin_step`.
+        compiled: whether passes are compiled.
+    """
+    groups: dict[Any, list[int]] = {}
+    for index, reason in ways.items():
+        way = known[index].pass_ if reason is None else None
+        groups.setdefault((way, rule.cells.parameters[index].dtype_name, reason), []).append(index)
+    report = ExecutionReport()
+    report.begin_step = begin_reason
+    for (way, _, reason), members in groups.items():
+        traffic = None if way is None else way.traffic
+        elements = sum(rule.cells.parameters[index].size for index in members)
+        name = "eager" if way is None else _name_of(rule, known[members[0]], compiled)
+        report.append(Group(name, len(members), elements, traffic, reason))
+    return report
+
+
+def _name_of(rule: Rule, facts: Facts, compiled: bool) -> str:
+    """What the way of a parameter's update is called."""
+    if not facts.plain:
+        backend = rule.cells.parameters[0].backend
+        theirs = backend.compiled_way if rule.jit_compile is True else None
+        return str(theirs or backend.program_way)
+    way = facts.pass_
+    return "fused" if compiled and way is not None and not way.by_blocks else "blocks"

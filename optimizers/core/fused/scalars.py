@@ -7,14 +7,18 @@ to these is added here.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from ....backends import HOST, Scope, Variable, ops
 from ....backends.programs.recorder import RecordedScalars, Symbol
-from ..rule import Rule
+from ..rule import Rule, StepGradients
 
 _Row = TypeVar("_Row")
+
+PLAIN = frozenset((float, int))
+"""The classes of numbers that the host computes with."""
 
 DIVISOR, FACTOR = "divisor", "factor"
 """What all gradients are divided by, and what a parameter's is multiplied by."""
@@ -203,7 +207,7 @@ def rows_of(
 
 
 def rows_for(
-    rule: Rule, indices: Sequence[int], values: dict[str, Any], gradients: Any,
+    rule: Rule, indices: Sequence[int], values: dict[str, Any], gradients: StepGradients,
     evaluate: Callable[[dict[str, Any]], _Row],
 ) -> list[_Row]:  # fmt: skip
     """The same for parameters of one optimizer, from what its cells hold.
@@ -236,3 +240,11 @@ def _each(
             made[key] = evaluate({**common, **dict(zip(names, each, strict=True))})
         rows += [made[key]]
     return rows
+
+
+def picked(places: Sequence[int]) -> Callable[[Sequence[Any]], Sequence[Any]]:
+    """A function of a list that gives what stands in it at some places."""
+    run = range(places[0], places[0] + len(places))
+    if list(places) == list(run):
+        return operator.itemgetter(slice(run.start, run.stop))
+    return operator.itemgetter(*places)
