@@ -29,6 +29,7 @@ from .loading import fit_numbers, loaded_state
 from .on_tensors import Inputs
 from .repeat import Ready, Repeat
 from .table import TorchRow
+from .watching import unless_watched
 
 _HOOKS = (
     "_optimizer_step_pre_hooks", "_optimizer_step_post_hooks", "_optimizer_state_dict_pre_hooks",
@@ -126,6 +127,15 @@ class TorchAdapter(torch.optim.Optimizer):
             self._new_engine(len(self.param_groups) - 1, places)
 
     # ---------------------------------------------------------------- steps
+
+    @staticmethod
+    def profile_hook_step(func: Callable[..., Any]) -> Callable[..., Any]:
+        """What torch puts in the place of a class's `step`: the step with what profilers and hooks need around it.
+
+        Args:
+            func: the step.
+        """
+        return unless_watched(func, torch.optim.Optimizer.profile_hook_step(func))
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step for all parameters that have a gradient.
