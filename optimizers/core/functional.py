@@ -6,7 +6,6 @@ scope gives them the arrays of the step, so one copy serves any number of trees,
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,7 +29,6 @@ from ...backends import (
 )
 from ...backends.losses import owner_unknown
 from .checks import (
-    check_gradient,
     check_one_backend,
     check_parameter,
     check_some_gradient,
@@ -41,8 +39,8 @@ from .fused.apart import Apart
 from .fused.apart_again import Remembered
 from .fused.attributes import Seen, is_ours
 from .hyperparameters import LEARNING_RATE
-from .state import OptimizerState, as_theirs, as_trees, cells_of_state, check_state, key_of_cell, no_state, state_of
-from .stateless import checked_value, restored
+from .state import OptimizerState, as_trees, check_state, held_by_state, no_state, state_of
+from .stateless import checked_gradients, checked_value, pure_arithmetic, restored
 from .templates import LOCK, TemplateKeeper
 
 
@@ -207,34 +205,28 @@ class FunctionalOptimizer(TemplateKeeper):
     ) -> tuple[Any, OptimizerState]:
         """A step: for each parameter what its cell holds at the end or, if deltas start as zeros, that of its delta."""
         backend = _check_leaves(tree)
-        gradients = _checked_gradients(tree, grads, backend)
+        gradients = [value_of(gradient) for gradient in tree.match(no_state(grads, "gradients"), "gradients")]
+        gradients = checked_gradients(gradients, tree.leaves, backend, tree.names)
         if zeros is None:
             check_some_gradient(gradients, tree.names)
         template = self._template_for(tree, backend)
         deltas = zeros is not None
         if deltas not in template.fusion.apart and self._may_run_apart(tree, backend):
             template.fusion.apart[deltas] = self._apart_for(tree, self._key_of(tree, backend), deltas)
-        cells, values, beside = cells_of_state(template, tree, state)
-        first = tree.leaves[0] if tree.leaves else None
-        values = [
-            as_theirs(value, backend, first if place is None else place)
-            for value, place in zip(values, beside, strict=True)
-        ]
+        held = held_by_state(template, tree, backend, state)
         rate = None if learning_rate is None else _checked_rate(self, learning_rate)
-        counters = template.step_counters()
         scope = StepScope(level=backend.level())
         moved, starts = _held_parameters(scope, template, tree, backend, zeros)
-        for cell, value, place in zip(cells, values, beside, strict=True):
-            what = f"The state's {key_of_cell(cell, template)}"
-            scope.hold(cell, checked_value(cell, value, what, cell in counters, place))
+        for cell, _, value in held:
+            scope.hold(cell, value)
         with scope:
             if self._schedule is not None or state.learning_rate is None:
                 scope.hold(template.cells.rate, self.cells.rate.value)
-            with _arithmetic(backend):
+            with pure_arithmetic(backend):
                 template._run(gradients, rate)
             results = [restored(cell.value, start) for cell, start in zip(moved, starts, strict=True)]
-            turns = [self._turn if cell is template.cells.iterations else 1 for cell in cells]
-            after = [self._after(*each, counters) for each in zip(cells, values, turns, strict=True)]
+            counters = template.step_counters()
+            after = [self._after(cell, before, template, counters) for cell, before, _ in held]
         if deltas in template.fusion.apart:
             self._remember(tree, template.fusion.apart[deltas], gradients, deltas)
         inputs = {id(array) for array in (*gradients, *tree.leaves)}
@@ -255,14 +247,14 @@ class FunctionalOptimizer(TemplateKeeper):
                 owner_unknown(name, owner)
         return found
 
-    def _after(self, cell: Variable, before: Any, turn: int, counters: set[Variable]) -> Any:
-        """What a cell holds after a step, as state: in the dtype in which it came in."""
+    def _after(self, cell: Variable, before: Any, template: FunctionalOptimizer, counters: set[Variable]) -> Any:
+        """What a cell of a template holds after a step, as state: in the dtype in which it came in."""
         value = cell.value
         product = cell.backend is HOST and cell not in counters and cell.name != LEARNING_RATE.name
         if product and isinstance(value, float) and backend_of(before) is not HOST:
             # What a file had in single precision goes on in double: rounded in every step, a product would drift.
             return backend_of(before).number(value, before)  # type: ignore[union-attr]  # it was checked
-        return restored(value, before, turn)
+        return restored(value, before, self._turn if cell is template.cells.iterations else 1)
 
     # ---------------------------------------------------------------- reading and changing state
 
@@ -302,15 +294,6 @@ class FunctionalOptimizer(TemplateKeeper):
             raise ValueError(f"Optimizer {self.name!r} keeps no averages: make it with use_ema=True.")
         return state.slots["average"]
 
-def _checked_gradients(tree: Tree, grads: Any, backend: Backend) -> list[Any]:
-    """The gradients of a step, or None, in the order of the parameters."""
-    gradients = [value_of(gradient) for gradient in tree.match(no_state(grads, "gradients"), "gradients")]
-    for gradient, leaf, name in zip(gradients, tree.leaves, tree.names, strict=True):
-        if gradient is not None:
-            check_gradient(gradient, leaf, backend, backend.shape(leaf), name)
-    return [None if gradient is None else backend.plain(gradient) for gradient in gradients]
-
-
 def _held_parameters(
     scope: Scope, template: FunctionalOptimizer, tree: Tree, backend: Backend, zeros: list[Array] | None
 ) -> tuple[list[Variable], Sequence[Array]]:
@@ -345,8 +328,3 @@ def _carried(rate: Any, backend: Backend, like: Array) -> Array:
     """A rate as state: a number becomes a 0-d array, a traced scalar stays."""
     rate = ops.convert_to_number(rate)
     return backend.number(float(rate), like) if backend_of(rate) is HOST else rate
-
-
-def _arithmetic(backend: Backend) -> Any:
-    # A functional step on torch stays differentiable; NumPy's warnings are silenced as on the imperative path.
-    return NUMPY.arithmetic() if backend is NUMPY else contextlib.nullcontext()

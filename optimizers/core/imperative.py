@@ -129,18 +129,7 @@ class ImperativeOptimizer(UpdateRule):
         if self.built and names is not None:
             # Names say nothing new: there may be a short way for the parameters alone.
             return self._prepared(gradients, variables, rate)
-        if self.built:
-            if self.cells.loaded:
-                self._link_if_loaded(variables)
-            known = self.cells.index
-            positions = [
-                known[id(variable)] if id(variable) in known else self.variable_index(variable)
-                for variable in variables
-            ]
-            cells = [self.cells.parameters[position] for position in positions]
-        else:
-            cells = self._cells_for(variables, names)
-            positions = list(range(len(cells)))
+        cells, positions = self._found(variables, names)
         self._check_chosen_once(self.cells.parameters if self.built else cells)
         if self.takes_rows:
             backend = cells[0].backend
@@ -151,20 +140,47 @@ class ImperativeOptimizer(UpdateRule):
             step = None if refusal is not None else self._prepared_otherwise(gradients, variables, rate)
             if step is not None:
                 return step
+        return self._in_scope(gradients, positions, rate, refusal)
+
+    def _found(self, variables: list[Any], names: list[str] | None) -> tuple[list[Variable], list[int]]:
+        """The cells of parameters, and their positions among those that the optimizer is built for, or will be."""
+        if not self.built:
+            cells = self._cells_for(variables, names)
+            return cells, list(range(len(cells)))
+        if self.cells.loaded:
+            self._link_if_loaded(variables)
+        known = self.cells.index
+        positions = [
+            known[id(variable)] if id(variable) in known else self.variable_index(variable) for variable in variables
+        ]
+        return [self.cells.parameters[position] for position in positions], positions
+
+    def _in_scope(
+        self, gradients: list[Any], positions: list[int], rate: Any, refusal: _Refusal | None
+    ) -> InScope:
+        """The step but for what it writes.
+
+        Args:
+            gradients: of the step, or None.
+            positions: of their parameters.
+            rate: of the step. Default: the optimizer's.
+            refusal: an error to raise once other processes know of it, or None.
+        """
+        backend = self.cells.parameters[0].backend
         aligned: list[Any] = [None] * len(self.cells.parameters)
         for position, gradient in zip(positions, gradients, strict=True):
             whole = gradient is not None and type(gradient) is not Rows
-            aligned[position] = cells[0].backend.plain(gradient) if whole else gradient
+            aligned[position] = backend.plain(gradient) if whole else gradient
         pieces: list[Callable[[], None]] = []
         contexts: list[Callable[[], contextlib.AbstractContextManager[Any]]] = [
-            functools.partial(self._agreement, aligned, refusal), cells[0].backend.arithmetic
+            functools.partial(self._agreement, aligned, refusal), backend.arithmetic
         ]  # fmt: skip
         with contexts[0](), contexts[1]():
             with Scope((cell, cell.value) for cell in self.cells.step_scalars()) as scope:
                 self._run(aligned, rate, pieces.append)
             if refusal is not None:
                 raise refusal.error
-        given = [position for position, gradient in zip(positions, gradients, strict=True) if gradient is not None]
+        given = [position for position in positions if aligned[position] is not None]
         return InScope(scope, pieces, contexts, functools.partial(self._begin_next, given))
 
     def _begin_next(self, given: list[int]) -> None:

@@ -270,24 +270,30 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, StatelessOptimizer, SavedO
     def _check_convention_has(self, hyperparameter: Hyperparameter, value: Any) -> None:
         """Refuse a value that means something in other conventions only."""
         convention, kind, name = vars(self).get("convention"), type(self), hyperparameter.name
-        if convention is None:
+        found = None if convention is None else self._conventions_with(hyperparameter)
+        if found is None:
             return
-        if name == "weight_decay":
-            having, nothing = [other for other in kind.conventions if other in kind.weight_decay_forms], None
-        elif name == "maximize":
-            having, nothing = [other for other, facts in CONVENTIONS.items() if facts.has_maximize], False
-        elif hyperparameter.neutral is not NOWHERE or any([name in row for row in kind.conventions.values()]):
-            rows = kind.conventions.items()
-            having = [other for other, row in rows if name in row and not isinstance(row[name], Fixed)]
-            nothing = self._own_value(name)
-        else:
-            return
+        having, nothing = found
         same = value is nothing or (is_number(value) and value == nothing)
         if convention not in having and not same:
             where = f"it exists in {', '.join(map(repr, having))}" if having else f"it is always {nothing!r}"
             raise ValueError(
                 f"{kind.__name__}: `{name}` does not exist in convention {convention!r}, received {value!r}; {where}."
             )
+
+    def _conventions_with(self, hyperparameter: Hyperparameter) -> tuple[list[str], Any] | None:
+        """The conventions in which a hyperparameter means something, and the value that changes nothing in the others;
+        None if no convention says anything of it."""
+        kind, name = type(self), hyperparameter.name
+        if name == "weight_decay":
+            return [other for other in kind.conventions if other in kind.weight_decay_forms], None
+        if name == "maximize":
+            return [other for other, facts in CONVENTIONS.items() if facts.has_maximize], False
+        rows = kind.conventions.items()
+        if hyperparameter.neutral is NOWHERE and not any([name in row for _, row in rows]):
+            return None
+        having = [other for other, row in rows if name in row and not isinstance(row[name], Fixed)]
+        return having, self._own_value(name)
 
     def _check_combinations(self) -> None:
         clips = {name: getattr(self, name) for name in ("clipnorm", "clipvalue", "global_clipnorm")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ...backends import Variable, backend_of, describe, shown
@@ -43,10 +43,14 @@ def _remedy(value: Any) -> str | None:
             "their hyperparameters, such as {'bias$': {'learning_rate': 0.1}} with a default"
         )
     if isinstance(value, (list, tuple)):
-        arrays = value and all(isinstance(each, Variable) or backend_of(each) is not None for each in value)
-        several = "an optimizer has one rate; for several take MultiOptimizer"
-        return _FRONT_ENDS if arrays and any(getattr(each, "shape", ()) for each in value) else several
+        return _FRONT_ENDS if _are_parameters(value) else "an optimizer has one rate; for several take MultiOptimizer"
     return "" if value is None or isinstance(value, str) else None
+
+
+def _are_parameters(values: Sequence[Any]) -> bool:
+    """Whether all are arrays, and not all numbers in the shape of arrays."""
+    arrays = values and all(isinstance(each, Variable) or backend_of(each) is not None for each in values)
+    return bool(arrays) and any(getattr(each, "shape", ()) for each in values)
 
 
 def _called(value: Any) -> str:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from ...backends import Backend, Tree, Variable
 from .building import CellKeeper
+from .stateless import checked_value
 
 
 class OptimizerState(NamedTuple):
@@ -48,11 +49,27 @@ def check_state(state: Any) -> None:
         )
 
 
-def cells_of_state(
-    template: CellKeeper, tree: Tree, state: OptimizerState
-) -> tuple[list[Variable], list[Any], list[Any]]:
-    """The template's cells, what the state holds for them, and for slots the parameter they lie beside."""
+def held_by_state(
+    template: CellKeeper, tree: Tree, backend: Backend, state: OptimizerState
+) -> list[tuple[Variable, Any, Any]]:
+    """The template's cells with what the state has for them: as it came, in the parameters' library, and as it is held.
+
+    Raises:
+        TypeError, ValueError: if it is no state, or that of something else.
+    """
     check_state(state)
+    values = _values_of(template, tree, state)
+    counters, first = template.step_counters(), tree.leaves[0] if tree.leaves else None
+    held = []
+    for cell, given, beside in values:
+        before = _as_theirs(given, backend, first if beside is None else beside)
+        called = "iterations" if cell is template.cells.iterations else repr(cell.name)
+        held.append((cell, before, checked_value(cell, before, f"The state's {called}", cell in counters, beside)))
+    return held
+
+
+def _values_of(template: CellKeeper, tree: Tree, state: OptimizerState) -> list[tuple[Variable, Any, Any]]:
+    """The template's cells, what the state has for them, and for slots the parameter they lie beside."""
     named_cells = template.named_cells()
     slot_names = set(template.cells.slot_names)
     scalar_names = {named.name for named in named_cells if named.position is None}
@@ -66,20 +83,18 @@ def cells_of_state(
         name: tree.match(slot, f"the state's slot {name!r}", bare=name in template._bare_names)
         for name, slot in state.slots.items()
     }
-    cells, values = [template.cells.iterations], [state.iterations]
+    values = [(template.cells.iterations, state.iterations, None)]
     if state.learning_rate is not None:
-        cells.append(template.cells.rate)
-        values.append(state.learning_rate)
-    beside: list[Any] = [None] * len(cells)
-    for named in named_cells:
-        value = state.scalars[named.name] if named.position is None else leaves[named.name][named.position]
-        cells.append(named.cell)
-        values.append(value)
-        beside.append(None if named.position is None else tree.leaves[named.position])
-    return cells, values, beside
+        values.append((template.cells.rate, state.learning_rate, None))
+    for cell, name, position in named_cells:
+        if position is None:
+            values.append((cell, state.scalars[name], None))
+        else:
+            values.append((cell, leaves[name][position], tree.leaves[position]))
+    return values
 
 
-def as_theirs(value: Any, backend: Backend, like: Any) -> Any:
+def _as_theirs(value: Any, backend: Backend, like: Any) -> Any:
     """What the state holds, in the parameters' library and place if that takes it for its own."""
     if not backend.takes(value):
         return value
@@ -87,13 +102,8 @@ def as_theirs(value: Any, backend: Backend, like: Any) -> Any:
     return array if like is None or backend.traced(like) else backend.beside(array, like)
 
 
-def key_of_cell(cell: Variable, template: CellKeeper) -> str:
-    """Under what name a state has what a cell of a template holds."""
-    return "iterations" if cell is template.cells.iterations else repr(cell.name)
-
-
 def state_of(template: CellKeeper, tree: Tree, before: OptimizerState, values: list[Any]) -> OptimizerState:
-    """The state after a step, from one before it and what the cells hold now, in the order of `cells_of_state`."""
+    """The state after a step, from one before it and what its cells hold now, in the order of `held_by_state`."""
     remaining = iter(values)
     iterations = next(remaining)
     rate = None if before.learning_rate is None else next(remaining)

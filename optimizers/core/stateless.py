@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from ...backends import HOST, NUMPY, Scope, Variable, backend_of, leaves_scopes, value_of
+from ...backends import HOST, NUMPY, Backend, Scope, Variable, backend_of, leaves_scopes, value_of
 from .checks import as_list, check_array, check_gradient, check_some_gradient, checked_count, checked_scalar
 from .updating import UpdateRule
 
@@ -36,40 +36,61 @@ class StatelessOptimizer(UpdateRule):
         if not self.built:
             raise ValueError(f"To call stateless_apply, optimizer {self.name!r} must be built: call build(variables).")
         self._check_chosen_once(self.cells.parameters)
-        own, named_cells = self.variables, self.named_cells()
-
-        def listed(given: Sequence[Any], what: str, cells: list[Variable]) -> list[Any]:
-            values = [value_of(value) for value in as_list(given, what)]
-            if len(values) != len(cells):
-                raise ValueError(f"Received {len(values)} {what}; optimizer {self.name!r} was built for {len(cells)}.")
-            kinds = [cell.backend for cell in cells]
-            return [kind.plain(each) if kind.takes(each) else each for kind, each in zip(kinds, values, strict=True)]
-
-        state = listed(optimizer_variables, "optimizer variables", own)
-        gradients = listed(grads, "gradients", self.cells.parameters)
-        parameters = listed(trainable_variables, "trainable variables", self.cells.parameters)
-        cells, values = [*self.cells.parameters, *own], [*parameters, *state]
-        beside = [None] * (len(cells) - len(named_cells))
-        beside += [None if named.position is None else parameters[named.position] for named in named_cells]
-        counters = self.step_counters()
-        held = [
-            checked_value(cell, value, f"The value of {cell.name!r}", cell in counters, place)
-            for cell, value, place in zip(cells, values, beside, strict=True)
-        ]
-        for gradient, cell, parameter in zip(gradients, self.cells.parameters, parameters, strict=True):
-            if gradient is not None:
-                check_gradient(gradient, parameter, cell.backend, cell.shape, cell.name)
-        check_some_gradient(gradients, [cell.name for cell in self.cells.parameters])
-        gradients = [
-            None if gradient is None else cell.backend.plain(gradient)
-            for gradient, cell in zip(gradients, self.cells.parameters, strict=True)
-        ]
-        numpy_only = NUMPY.arithmetic() if self.cells.parameters[0].backend is NUMPY else contextlib.nullcontext()
-        with numpy_only, Scope(zip(cells, held, strict=True)):
+        own, every = self.variables, self.cells.parameters
+        state = self._listed(optimizer_variables, "optimizer variables", own)
+        gradients = self._listed(grads, "gradients", every)
+        parameters = self._listed(trainable_variables, "trainable variables", every)
+        held = self._checked_values(own, state, parameters)
+        gradients = checked_gradients(gradients, parameters, every[0].backend, [cell.name for cell in every])
+        check_some_gradient(gradients, [cell.name for cell in every])
+        cells = [*every, *own]
+        with pure_arithmetic(every[0].backend), Scope(zip(cells, held, strict=True)):
             self._run(gradients)
             turns = [self._turn if cell is self.cells.iterations else 1 for cell in cells]
+            values = [*parameters, *state]
             results = [restored(cell.value, *each) for cell, *each in zip(cells, values, turns, strict=True)]
         return results[: len(parameters)], results[len(parameters) :]
+
+    def _listed(self, given: Sequence[Any], what: str, cells: list[Variable]) -> list[Any]:
+        """What was given for some cells, in the library of each if that takes it for its own.
+
+        Raises:
+            ValueError: if there is not one for each.
+        """
+        values = [value_of(value) for value in as_list(given, what)]
+        if len(values) != len(cells):
+            raise ValueError(f"Received {len(values)} {what}; optimizer {self.name!r} was built for {len(cells)}.")
+        kinds = [cell.backend for cell in cells]
+        return [kind.plain(each) if kind.takes(each) else each for kind, each in zip(kinds, values, strict=True)]
+
+    def _checked_values(self, own: list[Variable], state: list[Any], parameters: list[Any]) -> list[Any]:
+        """What the parameters and the optimizer's variables shall hold, checked."""
+        named_cells, counters = self.named_cells(), self.step_counters()
+        beside = [None] * (len(parameters) + len(own) - len(named_cells))
+        beside += [None if named.position is None else parameters[named.position] for named in named_cells]
+        given = zip([*self.cells.parameters, *own], [*parameters, *state], beside, strict=True)
+        return [
+            checked_value(cell, value, f"The value of {cell.name!r}", cell in counters, place)
+            for cell, value, place in given
+        ]
+
+
+def checked_gradients(
+    gradients: Sequence[Any], parameters: Sequence[Any], backend: Backend, names: Sequence[str]
+) -> list[Any]:
+    """The gradients of a step, or None, as plain arrays that fit their parameters."""
+    for gradient, parameter, name in zip(gradients, parameters, names, strict=True):
+        if gradient is not None:
+            check_gradient(gradient, parameter, backend, backend.shape(parameter), name)
+    return [None if gradient is None else backend.plain(gradient) for gradient in gradients]
+
+
+def pure_arithmetic(backend: Backend) -> contextlib.AbstractContextManager[Any]:
+    """What a step runs in that changes nothing.
+
+    On torch it stays differentiable; NumPy's warnings are silenced as on the imperative path.
+    """
+    return NUMPY.arithmetic() if backend is NUMPY else contextlib.nullcontext()
 
 
 def checked_value(cell: Variable, value: Any, what: str, counts: bool = False, beside: Any = None) -> Any:

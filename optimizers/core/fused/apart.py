@@ -153,26 +153,21 @@ class Apart:
 
 def _looked_at(rule: Rule, index: int, way: Way, gradients: StepGradients, backend: Backend) -> _Member | None:
     """A parameter with its slots and gradient, if all are plain memory that holds what is computed with."""
-    shape = rule.cells.parameters[index].shape
     factor = ops.convert_to_number(gradients.factor(index))
-    if factor is not None and not is_number(factor):
+    numbers = [cell.value for cell in rule.cells.numbers[index]]
+    if not all(map(is_number, numbers if factor is None else [factor, *numbers])):
         return None
-    if not all(is_number(cell.value) for cell in rule.cells.numbers[index]):
-        return None
-    arrays, gradient = [cell.value for cell in rule.cells.grouped[index]], gradients.array(index)
+    shape, arrays = rule.cells.parameters[index].shape, [cell.value for cell in rule.cells.grouped[index]]
     # Sums are defined in row-major order.
     order = None if way.adds_up else backend.order(arrays[0])
     held = list(map(backend.dtype_name, arrays))
-    if compute_dtype(held[0]) != way.dtype or not all(written_in_place(each, way.dtype) for each in held):
-        return None
-    # What is written has the dtype of what was read, which the deltas of parameters of 16 bits have not.
-    sinks = [(held[target], rule.cells.grouped[index][target].sink) for target in way.targets]
-    if any(backend.dtype_name(sink.value) != dtype for dtype, sink in sinks):
+    if not _fits(rule, index, way, held, backend):
         return None
     addresses = [
         backend.address(array, dtype, shape, order, write=False) for array, dtype in zip(arrays, held, strict=True)
     ]
     known = [each for each in addresses if each is not None]
+    gradient = gradients.array(index)
     if len(known) < len(addresses) or not backend.of_plain_class(gradient) or not backend.concrete(gradient):
         return None
     dtype = read_as(backend.dtype_name(gradient), way.dtype)
@@ -182,6 +177,15 @@ def _looked_at(rule: Rule, index: int, way: Way, gradients: StepGradients, backe
         address = backend.address(gradient, dtype, shape, order, write=False)
     way = way.over((*held, dtype))
     return None if address is None else _Member(way, index, arrays, known, gradient, address)
+
+
+def _fits(rule: Rule, index: int, way: Way, held: list[str], backend: Backend) -> bool:
+    """Whether a pass takes, and writes, what a parameter's cells hold, which is of some dtypes."""
+    if compute_dtype(held[0]) != way.dtype or not all(written_in_place(each, way.dtype) for each in held):
+        return False
+    # What is written has the dtype of what was read, which the deltas of parameters of 16 bits have not.
+    sinks = [(held[target], rule.cells.grouped[index][target].sink) for target in way.targets]
+    return all(backend.dtype_name(sink.value) == dtype for dtype, sink in sinks)
 
 
 def _run(rule: Rule, way: Way, members: list[_Member], rows: list[Any], backend: Backend) -> None:

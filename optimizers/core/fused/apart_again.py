@@ -206,21 +206,19 @@ class Again:
         Raises:
             What a schedule or a scalar of the rule raises.
         """
-        if self._backend.watched():
+        if self._backend.watched() or any([gradients[index] is not None for index in self._absent]):
             return None
-        numbers = given
-        if not PLAIN.issuperset(map(type, given)):
-            numbers = [each if type(each) in PLAIN else self._number(each) for each in given]
-        if not self._are_usual(numbers) or any([gradients[index] is not None for index in self._absent]):
+        numbers = self._usual(given)
+        if numbers is None:
             return None
         books, rules = self._books, [optimizer]
         rates = [learning_rate]
         if learning_rate is None:
             rates = books.scheduled_rates(rules, numbers) if books.scheduled else numbers[-1:]
-        made = self._new_arrays(values)
-        found = None if made is None else self._found([*values, *made], gradients)
-        if found is None or made is None:
+        looked = self._looked_at(values, gradients)
+        if looked is None:
             return None
+        made, found = looked
         factors = books.factors(optimizer, gradients, None, self._rule) if self._clipped else {}
         reckoned = None if factors is None else books.reckoned(rules, rates, numbers, [own], factors)
         calls = None if reckoned is None else self._work.calls(found, reckoned[0])
@@ -230,39 +228,40 @@ class Again:
             call()
         for place, array in zip(self._written, made, strict=True):
             values[place] = array
-        after = list(numbers)
-        for place, number in zip(books.places, reckoned[1], strict=True):
-            after[place] = number
-        return self._after(given, numbers, after)
+        return self._after(given, numbers, reckoned[1])
 
-    def _new_arrays(self, values: list[Any]) -> list[Any] | None:
-        """Room for what a step writes."""
+    def _looked_at(self, values: list[Any], gradients: list[Any]) -> tuple[list[Any], list[Any]] | None:
+        """Room for what a step writes, and for each kernel where all arrays lie; None if one is not what it should be.
+        """
         try:
             made: list[Any] = self._backend.empties([values[place] for place in self._written])
         except Exception:
             # Anything may stand there.
             return None
-        return made
-
-    def _found(self, everything: list[Any], gradients: list[Any]) -> list[Any] | None:
-        """For each kernel where all arrays lie; None if one is not what it should be."""
-        found = []
+        everything, found = [*values, *made], []
         for part, row in zip(self._parts, self._rows, strict=True):
             addresses = part.look(list(row(everything)), [gradients[index] for index in part.indices])
             if addresses is None:
                 return None
             found.append(addresses)
-        return found
+        return made, found
 
-    def _are_usual(self, numbers: list[Any]) -> bool:
-        """Whether counts count, and all can be computed with; of others the general step tells what is wrong."""
-        return (
+    def _usual(self, given: list[Any]) -> list[Any] | None:
+        """The numbers of a step as Python's; None unless counts count, and all can be computed with.
+
+        Of others the general step tells what is wrong.
+        """
+        numbers = given
+        if not PLAIN.issuperset(map(type, given)):
+            numbers = [each if type(each) in PLAIN else self._number(each) for each in given]
+        usual = (
             None not in numbers
             and all([-_LARGEST < each < _LARGEST for each in numbers])
             and all([type(numbers[k]) is int and numbers[k] >= 0 for k in self._counters])
             and type(numbers[-1]) is float
             and numbers[-1] >= 0.0
         )
+        return numbers if usual else None
 
     def _part_from(self, values: list[Any], callers: list[Any]) -> None:
         """Copy what is passed on if it is an array of the caller's."""
@@ -271,8 +270,11 @@ class Again:
             if id(values[place]) in known:
                 values[place] = self._backend.copy(values[place])
 
-    def _after(self, given: list[Any], numbers: list[Any], after: list[Any]) -> list[Any]:
-        """The numbers after the step, as the state holds them."""
+    def _after(self, given: list[Any], numbers: list[Any], changed: list[Any]) -> list[Any]:
+        """The numbers after the step, of which some have changed, as the state holds them."""
+        after = list(numbers)
+        for place, number in zip(self._books.places, changed, strict=True):
+            after[place] = number
         if given is numbers:
             # What has been a fraction stays one.
             return [float(each) if type(before) is float else each for before, each in zip(given, after, strict=True)]

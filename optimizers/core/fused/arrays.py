@@ -30,11 +30,10 @@ def memory_reason(entry: Facts, factor: Any, backend: Backend, joint: bool) -> s
     entry.shape = backend.shape(arrays[0])
     entry.size = math.prod(entry.shape)
     if entry.spread and joint:
-        if entry.narrow or not all(map(backend.of_plain_class, arrays)) or backend.takes_programs(arrays[0]):
-            return "it adds up what processes hold together in another kind of memory"
-        entry.arrays = arrays = [
-            _plain_part(array, number, entry, backend) for number, array in enumerate(arrays)
-        ]
+        reason = _take_plain_parts(entry, backend)
+        if reason is not None:
+            return reason
+        arrays = entry.arrays
     # A pass goes through all arrays in the order of the parameter's elements; sums are defined in row-major order.
     entry.order = None if joint else backend.order(arrays[0])
     entry.copied = entry.narrow
@@ -98,6 +97,15 @@ def plain(array: Any, dtype: str, entry: Facts, backend: Backend) -> tuple[int, 
     if address is None:
         raise TypeError(f"Cannot read {describe(array)}, which belongs to {entry.cells[0].name!r}.")
     return address, array
+
+
+def _take_plain_parts(entry: Facts, backend: Backend) -> str | None:
+    """Let plain memory stand for what this process holds of arrays; or why there is none."""
+    arrays = entry.arrays
+    if entry.narrow or not all(map(backend.of_plain_class, arrays)) or backend.takes_programs(arrays[0]):
+        return "it adds up what processes hold together in another kind of memory"
+    entry.arrays = [_plain_part(array, number, entry, backend) for number, array in enumerate(arrays)]
+    return None
 
 
 def _plain_part(array: Any, number: int, entry: Facts, backend: Backend) -> Any:

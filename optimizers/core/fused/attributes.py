@@ -219,19 +219,23 @@ class _Attributes:
     def __init__(self, keeper: Configured, numbers: Sequence[Number], outermost: bool) -> None:
         # What the outermost keeps may not keep that: both would last until the next collection of cycles.
         self._keeper = None if outermost else keeper
-        attributes = vars(keeper)
-        self._count = len(attributes)
+        self._count = len(vars(keeper))
         free = {each.attribute: each.name for each in numbers}
         self.names = tuple(free.values())
         # The rate of the step is read elsewhere; that of an optimizer inside, the last, may be a number like others.
         self._rate = None if outermost or _RATE in free else keeper.cells.rate.array
         self._numbers = _several([name for name in free if name != _RATE])
         self.values = self._read(keeper)
-        held = {name: value for name, value in attributes.items() if name not in STRUCTURE and name not in free}
+        self._take_others({
+            name: value for name, value in vars(keeper).items() if name not in STRUCTURE and name not in free
+        })  # fmt: skip
+        self._plain_values = self._plain(vars(keeper))
+
+    def _take_others(self, held: dict[str, Any]) -> None:
+        """Find out how attributes that are no such numbers are looked at."""
         # One look at all plain values together is ten times as fast as one at each.
         plain = [name for name, value in held.items() if type(value) in _PLAIN or value is None]
         self._plain = _several([*plain, "built"])
-        self._plain_values = self._plain(attributes)
         others = {name: value for name, value in held.items() if name not in plain}
         self._lists = [(name, value, len(value)) for name, value in others.items() if _is_list_of_cells(value)]
         # What cannot change need not be read again, as long as it is the same object.

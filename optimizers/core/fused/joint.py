@@ -80,14 +80,9 @@ class Joint:
     """
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        lanes = lanes_of(rules)
-        if None in lanes:
-            raise LookupError("some have no short way whose passes only write")
-        if not all(map(is_ours, rules)) or any(rule.loss_scale_factor is not None for rule in rules):
-            raise LookupError("a user's rule may change its attributes, and every step looks at them")
+        self._lanes: list[Lane] = _short_ways(rules)
         self._rules = list(rules)
         self._fusions = [rule.fusion for rule in rules]
-        self._lanes: list[Lane] = [lane for lane in lanes if lane is not None]
         self._backend = rules[0].cells.parameters[0].backend
         self._attributes: list[dict[str, Any]] = [{} for _ in rules]
         self._rates: list[Variable] = [rule.cells.rate for rule in rules]
@@ -171,7 +166,7 @@ class Joint:
         if any_scope() or ((changed or renumbered or not sure) and not self._is_known(changed, renumbered, sure)):
             return None
         books, rules = self._books, self._rules
-        numbers = [*[cell.array for cell in books.cells], *map(_array_of, self._rates)]
+        numbers = [*map(_array_of, books.cells), *map(_array_of, self._rates)]
         rates = books.scheduled_rates(rules, numbers) if books.scheduled else numbers[-len(rules) :]
         kept = [
             (held, gradients if places is None else [gradients[place] for place in places])
@@ -182,11 +177,12 @@ class Joint:
         calls = None if found is None or reckoned is None else self._work.calls(found, reckoned[0])
         if calls is None or reckoned is None:
             return None
-        written: list[Any] = []
-        if self._backend.counts_writes:
-            for part, held in zip(self._parts, self._held, strict=True):
-                written += part.written(held)
+        written = self._written() if self._backend.counts_writes else []
         return InCalls(self._backend, written, calls, books.changing, reckoned[1], (kept, found))
+
+    def _written(self) -> list[Any]:
+        """The arrays that a step writes."""
+        return [array for part, held in zip(self._parts, self._held, strict=True) for array in part.written(held)]
 
     def _is_known(self, changed: Sequence[int], renumbered: Sequence[int], sure: bool) -> bool:
         """Whether optimizers are what they were but for their numbers, which are taken over. See `prepared`."""
@@ -203,6 +199,20 @@ class Joint:
                 return False
             self._renumber(member, lasting=len(self._rules) > 1)
         return True
+
+
+def _short_ways(rules: Sequence[Rule]) -> list[Lane]:
+    """The short ways of optimizers that can be taken together.
+
+    Raises:
+        LookupError: if there are none.
+    """
+    lanes = [lane for lane in lanes_of(rules) if lane is not None]
+    if len(lanes) < len(rules):
+        raise LookupError("some have no short way whose passes only write")
+    if not all(map(is_ours, rules)) or any(rule.loss_scale_factor is not None for rule in rules):
+        raise LookupError("a user's rule may change its attributes, and every step looks at them")
+    return lanes
 
 
 def _memory_of(lanes: Sequence[Lane]) -> Intervals:

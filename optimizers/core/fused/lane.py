@@ -122,7 +122,7 @@ class Lane:
             return self._looked_at(rule, gradients, variables, rate)
 
     def _looked_at(self, rule: Rule, gradients: Any, variables: Any, rate: Any) -> InCalls | None:
-        if any_scope() or (variables is not None and (type(variables) not in _LISTS or not self._are_known(variables))):
+        if any_scope() or (variables is not None and not self._are_known(variables)):
             return None
         if not self.is_expected(rule, gradients, in_order=variables is None):
             return None
@@ -210,10 +210,10 @@ class Lane:
         """The numbers among those of the optimizer, by their names in programs, as when it was looked at last."""
         return self._seen.values
 
-    def _are_known(self, variables: Sequence[Any]) -> bool:
+    def _are_known(self, variables: Any) -> bool:
         """Whether these are the parameters: either their cells or their arrays."""
         cells = self._cells
-        if len(variables) != len(cells):
+        if type(variables) not in _LISTS or len(variables) != len(cells):
             return False
         return all(map(operator.is_, variables, map(_array_of, cells))) or all(map(operator.is_, variables, cells))
 

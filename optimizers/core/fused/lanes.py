@@ -56,34 +56,41 @@ def lane_of(
         seen: the attributes of the rule as they were recorded.
         begin: gives the recorded `begin_step`, or None if there is none.
     """
-    if rule.jit_compile is False or rule.gradient_accumulation_steps:
-        return None
-    if rule.use_ema and len(present) < len(rule.cells.parameters):
-        return None
     groups = _alike(present, known)
-    if groups is None or not _are_numbers(rule, present):
+    if groups is None or not _updates_at_once(rule, present) or not _are_numbers(rule, present):
         return None
     begun = begin() if rule.has_begin_step() else None
     if rule.has_begin_step() and (begun is None or begun.reads_arrays):
         return None
     parts: list[Part] = []
-    joint = False
     for indices in groups:
-        together = [known[index] for index in indices]
-        way = together[0].pass_
-        if way is None:
+        part = _part_of(rule, indices, [known[index] for index in indices])
+        if part is None:
             return None
-        orders = [facts.order for facts in together]
-        found = _in_rows(together[0], way) if together[0].axes is not None else _whole(together, orders, way)
-        if found is None:
-            return None
-        spread = any([facts.spread for facts in together])
-        joint = joint or (spread and way.adds_up)
-        table, look = found
-        cells = [cell for index in indices for cell in rule.cells.grouped[index]]
-        parts.append(Part(way, [(0, indices)], table, look, table.nowhere(way.columns + 1), cells, orders, spread))
-    told = Together(rule, groups) if joint else None
-    return Lane(rule, present, parts, seen, begun, told)
+        parts.append(part)
+    joint = any([part.spread and part.way.adds_up for part in parts])
+    return Lane(rule, present, parts, seen, begun, Together(rule, groups) if joint else None)
+
+
+def _updates_at_once(rule: Rule, present: Sequence[int]) -> bool:
+    """Whether every step with these parameters is an update, in one pass, of what it is given a gradient for alone."""
+    averages_others = rule.use_ema and len(present) < len(rule.cells.parameters)
+    return not (rule.jit_compile is False or rule.gradient_accumulation_steps or averages_others)
+
+
+def _part_of(rule: Rule, indices: list[int], together: list[Facts]) -> Part | None:
+    """What one kernel does for parameters that are alike; None if they have no program, or no quick look at them."""
+    way = together[0].pass_
+    if way is None:
+        return None
+    orders = [facts.order for facts in together]
+    found = _in_rows(together[0], way) if together[0].axes is not None else _whole(together, orders, way)
+    if found is None:
+        return None
+    table, look = found
+    spread = any([facts.spread for facts in together])
+    cells = [cell for index in indices for cell in rule.cells.grouped[index]]
+    return Part(way, [(0, indices)], table, look, table.nowhere(way.columns + 1), cells, orders, spread)
 
 
 def _alike(present: Sequence[int], known: Sequence[Facts]) -> list[list[int]] | None:

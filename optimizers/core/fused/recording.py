@@ -18,7 +18,7 @@ import contextlib
 import functools
 import operator
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar, overload
+from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
 
 from ....backends import HOST, Array, Scope, Variable, compute_dtype
 from ....backends.mistakes import line_of_error, line_of_function
@@ -77,37 +77,56 @@ def record_updates(rule: Rule, scaled: bool, clipped: bool) -> Recordings:
         scaled: whether gradients are divided by a number.
         clipped: whether they are multiplied by one.
     """
-    shared = is_ours(rule)
+    if is_ours(rule):
+        return _record_kinds(rule, scaled, clipped)
+    # For a user's rule each parameter may be of a kind of its own.
+    kinds = list(range(len(rule.cells.parameters)))
+    printing = why_not_silent(rule)
+    if printing is not None:
+        return Recordings(kinds, True, dict.fromkeys(kinds, (None, printing)))
+    return Recordings(kinds, *_record_some(rule, dict(zip(kinds, kinds, strict=True)), scaled, clipped))
+
+
+def _record_kinds(rule: Rule, scaled: bool, clipped: bool) -> Recordings:
+    """The same of a rule of this library's: once for each kind of parameters, and for all optimizers that are alike."""
     everyone = range(len(rule.cells.parameters))
-    kinds: list[Any] = kinds_of(rule, everyone) if shared else list(everyone)
+    kinds = kinds_of(rule, everyone)
     # Of each kind the first.
     some: dict[Any, int] = dict(zip(reversed(kinds), reversed(everyone), strict=True))
     # By identities, which are unique as long as what was recorded keeps the objects.
-    classes = classes_of(rule) if shared else []
+    classes = classes_of(rule)
     identities = tuple(tuple(map(id, values)) for values in classes)
-    key = (settings_of(rule), _cells_of(rule), identities, scaled, clipped) if shared else None
+    key = settings_of(rule), _cells_of(rule), identities, scaled, clipped
     known = _RECORDED.get(key, ([], {}))[1]
     found = {kind: known[kind] for kind in some if kind in known}
     if len(found) == len(some):
         return Recordings(kinds, True, found)
-    printing = None if shared else why_not_silent(rule)
-    if printing is not None:
-        return Recordings(kinds, True, dict.fromkeys(some, (None, printing)))
-    with _Session(rule) as session:
-        for kind, index in sorted(some.items(), key=_second):
-            if kind not in found:
-                found[kind] = session.recorded(functools.partial(record, rule, index, scaled, clipped))
-    found = {kind: session.judged(*each) for kind, each in found.items()}
-    if key is not None and session.free:
+    free, further = _record_some(rule, {kind: some[kind] for kind in some if kind not in found}, scaled, clipped)
+    if free:
         while len(_RECORDED) >= _OPTIMIZERS and key not in _RECORDED:
             _RECORDED.pop(next(iter(_RECORDED), None), None)
         # What a constraint does is its own affair, and what failed may not fail again.
-        lasting = {kind: each for kind, each in found.items() if kind[-1] is None and each[0] is not None}
+        lasting = {kind: each for kind, each in further.items() if kind[-1] is None and each[0] is not None}
         _RECORDED[key] = classes, {**known, **lasting}
-    return Recordings(kinds, session.free, found)
+    return Recordings(kinds, free, {**found, **further})
 
 
-_RECORDED: dict[Any, tuple[list[list[Any]], dict[Any, tuple[Program | None, str | None]]]] = {}
+_Update: TypeAlias = tuple[Program | None, str | None]
+"""The program of a parameter's update and None, or None and why there is none."""
+
+
+def _record_some(rule: Rule, some: dict[Any, int], scaled: bool, clipped: bool) -> tuple[bool, dict[Any, _Update]]:
+    """Whether the optimizer's numbers are scalars in all programs; and for each kind, of which a position is given, the
+    program."""
+    with _Session(rule) as session:
+        found = {
+            kind: session.recorded(functools.partial(record, rule, index, scaled, clipped))
+            for kind, index in sorted(some.items(), key=_second)
+        }
+    return session.free, {kind: session.judged(*each) for kind, each in found.items()}
+
+
+_RECORDED: dict[Any, tuple[list[list[Any]], dict[Any, _Update]]] = {}
 """What optimizers of this library do that are alike but for their numbers, for each kind of parameters. Their classes
 belong to the kind, with all that they hold: who replaces a method has it recorded."""
 _OPTIMIZERS = 64

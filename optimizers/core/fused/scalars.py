@@ -176,7 +176,8 @@ def rows_of(
     rows: list[_Row] = []
     found = 0
     last: Any = None
-    for member, indices, size, names, starts in shares:
+    for share in shares:
+        member, indices, size, names, starts = share
         common = values[member]
         firsts, alike = [], True
         for start in starts:
@@ -189,8 +190,7 @@ def rows_of(
             names, firsts = [*names, FACTOR], [*firsts, clipped[0]]
             alike = alike and clipped.count(clipped[0]) == size
         if not alike:
-            columns = [numbers[start : start + size] for start in starts]
-            rows += _each(common, names, [*columns, clipped] if factors else columns, evaluate)
+            rows += _each(common, share, numbers, factors, evaluate)
             found, last = found + 2, None
             continue
         # Most have what the one before has. What is equal may differ in the sign of a zero.
@@ -228,9 +228,14 @@ def rows_for(
 
 
 def _each(
-    common: dict[str, Any], names: list[str], columns: list[Any], evaluate: Callable[[dict[str, Any]], _Row]
-) -> list[_Row]:
+    common: dict[str, Any], share: Share, numbers: Sequence[Any], factors: dict[int, Any],
+    evaluate: Callable[[dict[str, Any]], _Row],
+) -> list[_Row]:  # fmt: skip
     """The same for parameters that have different numbers."""
+    names = share.names
+    columns = [numbers[start : start + share.size] for start in share.starts]
+    if factors:
+        names, columns = [*names, FACTOR], [*columns, list(map(factors.get, share.indices))]
     made: dict[Any, _Row] = {}
     rows = []
     for each in zip(*columns, strict=True):
