@@ -83,6 +83,11 @@ class Rule(Configured):
         raise NotImplementedError
 
     @property
+    def divides_gradients(self) -> bool:
+        """Whether the gradients of an update are divided by a number."""
+        raise NotImplementedError
+
+    @property
     def clips_norms(self) -> bool:
         """Whether gradients are multiplied by a number, so that norms keep to limits."""
         raise NotImplementedError

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from typing import Any
 
 from ...backends import Variable, backend_of, commit, ops
@@ -63,6 +64,20 @@ class StepMaker(CellKeeper):
     def _turn(self) -> int:
         """The number of calls after which all that happens every so many steps has come round."""
         return (self.gradient_accumulation_steps or 1) * (self.ema_overwrite_frequency or 1)
+
+    # ---------------------------------------------------------------- gradients
+
+    def _make_own_slots(self) -> None:
+        self.cells.accumulators = []
+        if self.gradient_accumulation_steps is not None:
+            self.cells.accumulators = self.add_optimizer_variables(self.cells.parameters, "gradient_accumulator")
+        if facts_of(self.convention).counts_steps_of_each:
+            self.cells.steps = self._scalars_of_each("step", 0)
+
+    @property
+    def divides_gradients(self) -> bool:
+        """Whether the gradients of an update are divided by a number."""
+        return self.loss_scale_factor is not None or self.gradient_accumulation_steps is not None
 
     # ---------------------------------------------------------------- rates
 
@@ -232,7 +247,7 @@ class Bookkeeping:
         # Whether kernels read nothing that some parameters have of their own.
         self._same_for_all = len(rules) == 1 and not any(share.names for shares in self._kernels for share in shares)
         self._evaluations = [way.evaluate for way, _ in kernels]
-        self._scaled = any(rule.loss_scale_factor is not None for rule in rules)
+        self._divided = any([rule.divides_gradients for rule in rules])
         self.scheduled = [member for member, rule in enumerate(rules) if rule.rate_follows_steps]
         self._begin, self._present, numbers = begin, present[0], rules[0].cells.numbers
         # What `begin_step` reads of each parameter, and what it gives new numbers to.
@@ -243,6 +258,11 @@ class Bookkeeping:
         self._counted_of = picked(self._counted)
         self.places = [*self._counted, *self._set]
         self.changing = [self.cells[place] for place in self.places]
+
+    @staticmethod
+    def serves(rule: Rule, count: int) -> bool:
+        """Whether every step in which so many parameters have a gradient is an update, and of these alone."""
+        return not rule.gradient_accumulation_steps and (not rule.use_ema or count == len(rule.cells.parameters))
 
     def _lay_out(
         self, rules: Sequence[Rule], present: Sequence[Sequence[int]],
@@ -323,7 +343,7 @@ class Bookkeeping:
         for rate in rates:
             if type(rate) not in PLAIN:
                 return None
-        divisor = rules[0].loss_scale_factor if self._scaled else None
+        divisor = rules[0].loss_scale_factor if self._divided else None
         values = named_values(rates, numbers, attributes, divisor, self.layout)
         if self._begin is not None:
             own = [[numbers[place] for place in places] for places in self._read]
@@ -337,8 +357,8 @@ class Bookkeeping:
         if self._same_for_all and not factors:
             rows = [[evaluate(values[0])] for evaluate in self._evaluations]
         else:
-            kernels = zip(self._kernels, self._evaluations, strict=True)
-            rows = [rows_of(shares, values, numbers, factors, evaluate) for shares, evaluate in kernels]
+            same = repeat(values), repeat(numbers), repeat(factors)
+            rows = list(map(rows_of, self._kernels, *same, self._evaluations))
         after = [count + 1 for count in self._counted_of(numbers)]
         return rows, [*after, *[numbers[place] for place in self._set]] if self._set else after
 

@@ -30,7 +30,6 @@ from ...backends import (
 )
 from ...backends.programs.program import Program
 from .building import CellKeeper
-from .conventions import facts_of
 from .exclusions import Chosen
 from .fused.plan import Fusion
 from .fused.report import ExecutionReport
@@ -100,13 +99,9 @@ class UpdateRule(StepMaker, DecaysWeights, Relinked, Growing):
 
     def _make_own_slots(self) -> None:
         self.cells.averages = []
-        self.cells.accumulators = []
         if self.use_ema:
             self.cells.averages = self.add_optimizer_variables(self.cells.parameters, "average")
-        if self.gradient_accumulation_steps is not None:
-            self.cells.accumulators = self.add_optimizer_variables(self.cells.parameters, "gradient_accumulator")
-        if facts_of(self.convention).counts_steps_of_each:
-            self.cells.steps = self._scalars_of_each("step", 0)
+        super()._make_own_slots()
 
     # ---------------------------------------------------------------- all parameters
 

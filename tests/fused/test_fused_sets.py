@@ -216,6 +216,31 @@ def test_late_gradients_let_an_engine_grow(late, arguments, counted):
     assert counted["general steps"] == 0 and counted["addresses"] == 0
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"gradient_accumulation_steps": 3},
+        {"gradient_accumulation_steps": 2, "loss_scale_factor": 8.0},
+        {"use_ema": True, "global_clipnorm": 1.0},
+    ],
+    ids=lambda arguments: "-".join(arguments) or "plain",
+)
+def test_an_optimizer_is_recorded_once(arguments, monkeypatch):
+    """Whatever its steps are, and whichever parameters have a gradient."""
+    from gradwise.optimizers.core.fused import plan
+
+    recorded, record = [], plan.record_updates
+    monkeypatch.setattr(plan, "record_updates", lambda *given: (recorded.append(1), record(*given))[1])
+    parameters = [np.full(3, 0.5, np.float32) for _ in range(3)]
+    optimizer = Adam(0.1, **arguments)
+    optimizer.build(parameters)
+    for step in range(8):
+        present = parameters if step % 4 < 2 else parameters[:2]
+        optimizer.apply([np.ones(3, np.float32) for _ in present], present)
+    assert len(recorded) == 1
+
+
 def test_optimizers_that_are_alike_are_recorded_once(monkeypatch):
     from gradwise.optimizers import RMSprop
     from gradwise.optimizers.core.fused import recording

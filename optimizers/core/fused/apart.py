@@ -21,6 +21,7 @@ from ....backends.kernels.compiler import has_numba
 from ..configuration import configuration, frozen
 from ..prepared import Later, Run, nothing_later
 from ..rule import Rule, StepGradients
+from ..step import Bookkeeping
 from .apart_again import Again
 from .attributes import numbers_of
 from .begin import Begin
@@ -44,10 +45,10 @@ class Recorder(Protocol):
 
     free: bool
 
-    def ways_of(self, rule: Rule, scaled: bool) -> list[Way | None]:
+    def ways_of(self, rule: Rule) -> list[Way | None]:
         """For each parameter how its update is run in one pass, or None."""
 
-    def begin_of(self, rule: Rule, present: Sequence[int], scaled: bool) -> Begin | None:
+    def begin_of(self, rule: Rule, present: Sequence[int]) -> Begin | None:
         """The recorded `begin_step`, or None."""
 
 
@@ -65,9 +66,8 @@ class Apart:
         self._recorder = recorder
         self._deltas = deltas
         self._lock = threading.Lock()
-        scaled = rule.loss_scale_factor is not None or rule.gradient_accumulation_steps is not None
         with self._recording():
-            self._ways = recorder.ways_of(rule, scaled)
+            self._ways = recorder.ways_of(rule)
         self._again: dict[Any, Again | None] = {}
 
     def _recording(self) -> Scope:
@@ -91,11 +91,10 @@ class Apart:
         key = tuple(dtypes.items()), kind, tuple(backend.order(leaves[index]) for index in dtypes)
         if key not in self._again:
             made = None
-            everywhere = not rule.use_ema or len(dtypes) == len(rule.cells.parameters)
-            if dtypes and everywhere and rule.gradient_accumulation_steps is None and has_numba():
+            if dtypes and Bookkeeping.serves(rule, len(dtypes)) and has_numba():
                 with self._lock, contextlib.suppress(LookupError):
                     with self._recording():
-                        begin = self._recorder.begin_of(rule, tuple(dtypes), rule.loss_scale_factor is not None)
+                        begin = self._recorder.begin_of(rule, tuple(dtypes))
                     if not rule.has_begin_step() or (begin is not None and not begin.reads_arrays):
                         orders = dict(zip(dtypes, key[2], strict=True))
                         ways = {index: self._stored(index, dtype) for index, dtype in dtypes.items()}

@@ -97,7 +97,7 @@ class Joint:
             self._places.append(None if places == list(range(gradients)) else places)
         self._work = Parts(self._parts)
         self._memory = Memory(self._parts, _memory_of(self._lanes))
-        self._held = [list(map(_array_of, part.cells)) for part in self._parts]
+        self._hold_arrays()
         kernels = [(part.way, part.shares) for part in self._parts]
         self._books = Bookkeeping(rules, [lane.present for lane in self._lanes], kernels)
         self.counted = self._books.changing
@@ -177,19 +177,20 @@ class Joint:
         calls = None if found is None or reckoned is None else self._work.calls(found, reckoned[0])
         if calls is None or reckoned is None:
             return None
-        written = self._written() if self._backend.counts_writes else []
-        return InCalls(self._backend, written, calls, books.changing, reckoned[1], (kept, found))
+        return InCalls(self._backend, self._written, calls, books.changing, reckoned[1], (kept, found))
 
-    def _written(self) -> list[Any]:
-        """The arrays that a step writes."""
-        return [array for part, held in zip(self._parts, self._held, strict=True) for array in part.written(held)]
+    def _hold_arrays(self) -> None:
+        """Find out what parameters and slots hold now, and which of it a step writes, where somebody counts that."""
+        self._held = [list(map(_array_of, part.cells)) for part in self._parts]
+        parts = zip(self._parts, self._held, strict=True) if self._backend.counts_writes else ()
+        self._written = [array for part, held in parts for array in part.written(held)]
 
     def _is_known(self, changed: Sequence[int], renumbered: Sequence[int], sure: bool) -> bool:
         """Whether optimizers are what they were but for their numbers, which are taken over. See `prepared`."""
         if not sure:
             if not self.holds():
                 return False
-            self._held = [list(map(_array_of, part.cells)) for part in self._parts]
+            self._hold_arrays()
         if changed:
             if not all([self._lanes[member].is_as_seen(self._rules[member]) for member in changed]):
                 return False
@@ -210,7 +211,7 @@ def _short_ways(rules: Sequence[Rule]) -> list[Lane]:
     lanes = [lane for lane in lanes_of(rules) if lane is not None]
     if len(lanes) < len(rules):
         raise LookupError("some have no short way whose passes only write")
-    if not all(map(is_ours, rules)) or any(rule.loss_scale_factor is not None for rule in rules):
+    if not all(map(is_ours, rules)) or any(rule.divides_gradients for rule in rules):
         raise LookupError("a user's rule may change its attributes, and every step looks at them")
     return lanes
 

@@ -55,7 +55,6 @@ class Lane:
         self._told = told
         self._seen = seen
         self._begin = begin
-        self._scaled = rule.loss_scale_factor is not None
         self._clipped = rule.clips_norms
         self._backend = rule.cells.parameters[0].backend
         cells = rule.cells.parameters
@@ -180,7 +179,7 @@ class Lane:
 
     def is_as_seen(self, rule: Rule) -> bool:
         """Whether the optimizer is what it was; numbers may have changed."""
-        return (rule.loss_scale_factor is not None) is self._scaled and self._seen.still(rule)
+        return self._seen.still(rule)
 
     def reread(self, rule: Rule) -> bool:
         """Take over the optimizer's numbers, of which it is known that nothing else has changed; whether it may be."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from ....backends import HOST, Order
 from ..rule import Rule
+from ..step import Bookkeeping
 from .attributes import Seen
 from .begin import Begin
 from .facts import Facts
@@ -57,7 +58,9 @@ def lane_of(
         begin: gives the recorded `begin_step`, or None if there is none.
     """
     groups = _alike(present, known)
-    if groups is None or not _updates_at_once(rule, present) or not _are_numbers(rule, present):
+    if groups is None or rule.jit_compile is False or not Bookkeeping.serves(rule, len(present)):
+        return None
+    if not _are_numbers(rule, present):
         return None
     begun = begin() if rule.has_begin_step() else None
     if rule.has_begin_step() and (begun is None or begun.reads_arrays):
@@ -70,12 +73,6 @@ def lane_of(
         parts.append(part)
     joint = any([part.spread and part.way.adds_up for part in parts])
     return Lane(rule, present, parts, seen, begun, Together(rule, groups) if joint else None)
-
-
-def _updates_at_once(rule: Rule, present: Sequence[int]) -> bool:
-    """Whether every step with these parameters is an update, in one pass, of what it is given a gradient for alone."""
-    averages_others = rule.use_ema and len(present) < len(rule.cells.parameters)
-    return not (rule.jit_compile is False or rule.gradient_accumulation_steps or averages_others)
 
 
 def _part_of(rule: Rule, indices: list[int], together: list[Facts]) -> Part | None:

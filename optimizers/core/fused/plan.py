@@ -21,6 +21,7 @@ from ....backends.programs.program import Program
 from ..insertion import Insertion
 from ..prepared import Run, nothing_later
 from ..rule import Rule, StepGradients
+from ..step import Bookkeeping
 from .apart import Apart
 from .arrays import gradient_address, memory_reason, take_rows
 from .attributes import Seen, is_ours
@@ -55,7 +56,6 @@ class Fusion:
         self._lanes = Lanes()
         self._meeting = False
         self._seen: Seen | None = None
-        self._recorded_for: tuple[bool, bool] | None = None
         self._entries: list[Facts] = []
         self._known_ways: dict[Any, Way] = {}
         self._kinds = Kinds({})
@@ -77,13 +77,13 @@ class Fusion:
         if _runs_elsewhere(rule):
             begin_eagerly(rule, gradients, rate)
             return None
-        kinds, reason = _kinds_of(rule, gradients), _why_not_at_all(rule, rate)
+        reason = _why_not_at_all(rule, rate)
         if reason is None:
-            self._refresh(rule, kinds)
+            self._refresh(rule)
         begun = self._begun(rule, gradients, rate, reason)
         if not begun and reason is None and rule.has_begin_step():
             # It may have changed an attribute.
-            self._refresh(rule, kinds)
+            self._refresh(rule)
         return reason
 
     def prepare(
@@ -146,6 +146,8 @@ class Fusion:
     def _has_recorded(self, rule: Rule, positions: tuple[int, ...]) -> bool:
         """Whether what a short way runs was recorded, or could be now: a user's rule is recorded in a general step,
         since it may do anything meanwhile."""
+        if not Bookkeeping.serves(rule, len(positions)):
+            return False
         if self._is_recorded(rule):
             return not rule.has_begin_step() or tuple(sorted(positions)) in self._begins or is_ours(rule)
         if not is_ours(rule) or _why_not_at_all(rule, rule.cells.rate.array) is not None:
@@ -166,7 +168,7 @@ class Fusion:
         """A short way for some parameters, whatever order they are given in."""
         assert self._seen is not None
         return lane_of(
-            rule, present, self._entries, self._seen, lambda: self._begin_program(rule, present, _kinds_of(rule))[0]
+            rule, present, self._entries, self._seen, lambda: self._begin_program(rule, present)[0]
         )
 
     def _groups_apart(self, rule: Rule, gradients: StepGradients, rate: Any) -> tuple[dict[Any, list[Member]], bool]:
@@ -238,7 +240,7 @@ class Fusion:
             return False
         begin = None
         if reason is None:
-            begin, reason = self._begin_program(rule, list(gradients.present), _kinds_of(rule, gradients))
+            begin, reason = self._begin_program(rule, list(gradients.present))
         if begin is not None:
             values = self._values_of(rule, gradients, rate)
             reason = begin.run_on_cells(rule, gradients, values, self._entries, has_numba())
@@ -247,12 +249,10 @@ class Fusion:
             begin_eagerly(rule, gradients, rate)
         return reason is None
 
-    def _begin_program(
-        self, rule: Rule, indices: Sequence[int], kinds: tuple[bool, bool]
-    ) -> tuple[Begin | None, str | None]:
+    def _begin_program(self, rule: Rule, indices: Sequence[int]) -> tuple[Begin | None, str | None]:
         present = tuple(indices)
         if present not in self._begins:
-            recorded, reason, free = record_begin(rule, present, *kinds)
+            recorded, reason, free = record_begin(rule, present, *_kinds_of(rule))
             if not free and self._seen is not None:
                 # Its program holds the optimizer's numbers as they are now.
                 self._seen.free = False
@@ -274,24 +274,19 @@ class Fusion:
         """Whether what was recorded holds for other numbers of the optimizer."""
         return self._seen is not None and self._seen.free
 
-    def ways_of(self, rule: Rule, scaled: bool) -> list[Way | None]:
-        """For each parameter how its update is run in one pass, or None if it cannot be recorded.
-
-        Args:
-            rule: the optimizer.
-            scaled: whether gradients are divided by a number.
-        """
-        self._refresh(rule, (scaled, rule.clips_norms))
+    def ways_of(self, rule: Rule) -> list[Way | None]:
+        """For each parameter how its update is run in one pass, or None if it cannot be recorded."""
+        self._refresh(rule)
         return [entry.way for entry in self._entries]
 
-    def begin_of(self, rule: Rule, present: Sequence[int], scaled: bool) -> Begin | None:
+    def begin_of(self, rule: Rule, present: Sequence[int]) -> Begin | None:
         """The recorded `begin_step`, or None where there is none or it cannot be recorded.
 
         Args:
-            rule, scaled: as of `ways_of`.
+            rule: the optimizer.
             present: the positions of the parameters that have a gradient.
         """
-        return self._begin_program(rule, present, (scaled, rule.clips_norms))[0] if rule.has_begin_step() else None
+        return self._begin_program(rule, present)[0] if rule.has_begin_step() else None
 
     def program_of(self, index: int) -> Program | None:
         """The program that a parameter's last update was run as."""
@@ -300,20 +295,18 @@ class Fusion:
 
     # ---------------------------------------------------------------- recording
 
-    def _is_recorded(self, rule: Rule, kinds: tuple[bool, bool] | None = None) -> bool:
+    def _is_recorded(self, rule: Rule) -> bool:
         """Whether nothing has changed but numbers."""
-        known = self._seen is not None and self._recorded_for == (kinds or _kinds_of(rule))
-        return known and self._seen is not None and self._seen.still(rule)
+        return self._seen is not None and self._seen.still(rule)
 
-    def _refresh(self, rule: Rule, kinds: tuple[bool, bool]) -> None:
+    def _refresh(self, rule: Rule) -> None:
         """Record again if anything has changed but numbers."""
-        if not self._is_recorded(rule, kinds):
-            self._record(rule, kinds)
+        if not self._is_recorded(rule):
+            self._record(rule)
 
-    def _record(self, rule: Rule, kinds: tuple[bool, bool] | None = None) -> None:
-        kinds = kinds or _kinds_of(rule)
-        recordings = record_updates(rule, *kinds)
-        self._begins, self._recorded_for = {}, kinds
+    def _record(self, rule: Rule) -> None:
+        recordings = record_updates(rule, *_kinds_of(rule))
+        self._begins = {}
         self._lanes.clear()
         self._kinds = Kinds(recordings.updates)
         self._entries = self._kinds.facts(rule.cells.grouped, recordings.kinds, self._way_of)
@@ -361,10 +354,9 @@ class Fusion:
         return step_values(rule, rate, gradients.divisor, self._seen.values)
 
 
-def _kinds_of(rule: Rule, gradients: StepGradients | None = None) -> tuple[bool, bool]:
+def _kinds_of(rule: Rule) -> tuple[bool, bool]:
     """Whether gradients are divided by a number, and whether they are multiplied by one to keep to a norm."""
-    divisor = rule.loss_scale_factor if gradients is None else gradients.divisor
-    return divisor is not None, rule.clips_norms
+    return rule.divides_gradients, rule.clips_norms
 
 
 def _runs_elsewhere(rule: Rule) -> bool:
