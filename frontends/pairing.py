@@ -103,6 +103,7 @@ class Numbers(Generic[Kept]):
         cells: of the core, one for each container, or the same one for all.
         containers: which count, as the module says.
         seen: what they held when they were last read or written. None is not known.
+        places: of the parameters that have them, where some have none. None is all.
 
     Attributes:
         cells, containers, seen: as given.
@@ -110,8 +111,12 @@ class Numbers(Generic[Kept]):
         counts: whether the numbers are counts of steps.
     """
 
-    def __init__(self, cells: Sequence[Variable], containers: Kept, seen: list[Any] | None = None) -> None:
+    def __init__(
+        self, cells: Sequence[Variable], containers: Kept, seen: list[Any] | None = None,
+        places: Sequence[int] | None = None,
+    ) -> None:  # fmt: skip
         self.cells, self.containers, self.seen = list(cells), containers, seen
+        self._own = None if places is None else {place: own for own, place in enumerate(places)}
         self.shared = len(cells) > 1 and cells[0] is cells[1]
         self.counts = isinstance(cells[0].array, int)
 
@@ -146,11 +151,13 @@ class Numbers(Generic[Kept]):
 
         Args:
             values: what the cells hold then.
-            places: of the numbers that may change. None is all.
+            places: of the parameters whose numbers may change. None is all.
 
         Raises:
             OverflowError: if the containers cannot hold them.
         """
+        if places is not None and self._own is not None:
+            places = [self._own[place] for place in places if place in self._own]
         calls, seen = self.containers.writing(values, None if self.shared else places)
         if type(seen) is list:
             calls.append(partial(setattr, self, "seen", seen))

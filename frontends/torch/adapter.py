@@ -6,7 +6,7 @@ import contextlib
 import copy
 import inspect
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -23,6 +23,7 @@ from ...optimizers.core.prepared import Beside, Prepared, make
 from ..pairing import same
 from .asking import asks_for_state
 from .engine import Engine
+from .groups import Groups
 from .keys import check_keys, stand_in_groups
 from .linking import all_trainable, trainable
 from .loading import fit_numbers, loaded_state
@@ -53,7 +54,7 @@ def runs_compiled(groups: Sequence[dict[str, Any]]) -> bool:
 
 
 class TorchAdapter(torch.optim.Optimizer):
-    """Runs one core optimizer for each parameter group, on the tensors in `state`. The base of all classes here.
+    """Runs core optimizers, one for each parameter group, on the tensors in `state`. The base of all classes here.
 
     `p.grad` is never written. Slots of float16 and bfloat16 parameters are float32. Group keys are read in every step,
     and checked when they have changed.
@@ -87,15 +88,34 @@ class TorchAdapter(torch.optim.Optimizer):
         self._start(params, {**self.row.defaults, **given})
 
     def _start(self, params: Any, defaults: dict[str, Any]) -> None:
-        row = self._row()
+        row = self.row
         row.check(defaults)
         # The core knows which values do not go together.
         row.make(row.attributes(defaults))
         _check_flags(defaults, row)
+        self._begin(params, defaults)
+
+    def _begin(self, params: Any, defaults: dict[str, Any]) -> None:
         super().__init__(params, defaults)
 
-    def _row(self) -> TorchRow:
+    def _row_of(self, group: Mapping[str, Any]) -> TorchRow:
+        """How a group's values and its state are called."""
         return self.row
+
+    @property
+    def _rows(self) -> list[TorchRow]:
+        return list(map(self._row_of, self.param_groups))
+
+    def _parts(self) -> list[Groups]:
+        """The groups that each core optimizer updates: each has one of its own."""
+        first, parts = 0, []
+        for index, group in enumerate(self.param_groups):
+            parts.append(Groups([group], index, [self._row_of(group)], first))
+            first += len(group["params"])
+        return parts
+
+    def _check_chosen(self) -> None:
+        """Raise ValueError if a parameter was chosen that is in none of the groups. Here none can be chosen."""
 
     # ---------------------------------------------------------------- groups
 
@@ -113,8 +133,9 @@ class TorchAdapter(torch.optim.Optimizer):
             TypeError, ValueError: as torch.optim does.
         """
         if isinstance(param_group, dict):
-            check_keys(param_group, self._row().defaults, type(self).__name__)
-            self._row().check({key: value for key, value in param_group.items() if key != "params"})
+            row = self._row_of(param_group)
+            check_keys(param_group, row.defaults, type(self).__name__)
+            row.check({key: value for key, value in param_group.items() if key != "params"})
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         if len(self.param_groups) > 1:
@@ -122,9 +143,9 @@ class TorchAdapter(torch.optim.Optimizer):
                 if isinstance(default, torch.Tensor) and group[key] is default:
                     group[key] = default.clone()
         self._remember_values(len(self.param_groups) - 1)
-        if self._row().eager:
+        if self._row_of(group).eager:
             places = [place for place, parameter in enumerate(group["params"]) if trainable(parameter)]
-            self._new_engine(len(self.param_groups) - 1, places)
+            self._new_engine(self._parts()[-1], places)
 
     # ---------------------------------------------------------------- steps
 
@@ -178,22 +199,22 @@ class TorchAdapter(torch.optim.Optimizer):
             for _, engine, gradients, present in self._ready_groups()
         ]
 
-    def _gradients(self) -> list[tuple[int, list[torch.Tensor], Sequence[int]]]:
-        """For each group with gradients its index, these, and their positions."""
-        groups, found = self.param_groups, []
+    def _gradients(self) -> list[tuple[Groups, list[torch.Tensor], Sequence[int]]]:
+        """Of the groups of each core that have gradients these, and their positions."""
+        found = []
         if "capturable" in self.defaults:
-            for group in groups:
+            for group in self.param_groups:
                 if group["params"] and group["params"][0].is_cuda:
                     self._accelerator_graph_capture_health_check()
                     break
-        for index, group in enumerate(groups):
-            gradients = [parameter.grad for parameter in group["params"]]
+        for groups in self._parts():
+            gradients: list[Any] = [parameter.grad for parameter in groups.parameters]
             present: Sequence[int] = range(len(gradients))
             if _NoneType in set(map(type, gradients)):
                 present = [place for place in present if gradients[place] is not None]
                 gradients = [gradients[place] for place in present]
             if present:
-                found.append((index, gradients, present))
+                found.append((groups, gradients, present))
         return found
 
     @leaves_scopes
@@ -228,10 +249,10 @@ class TorchAdapter(torch.optim.Optimizer):
     def _prepared_groups(self) -> tuple[list[Ready], list[Lane | None], list[tuple[Prepared, Beside]]]:
         """The groups of a step, their short ways, and their steps, but for what these write."""
         ready = self._ready_groups()
-        plain = all([engine.is_plain(self.param_groups[index], present) for index, engine, _, present in ready])
+        plain = all([engine.is_plain(groups, present) for groups, engine, _, present in ready])
         before = lanes_of([engine.rule for _, engine, _, _ in ready]) if plain else []
         # What schedules give, which are the user's code: the last that runs before memory is looked at.
-        rates = [engine.rate_now(self.param_groups[index]) for index, engine, _, _ in ready]
+        rates = [engine.rate_now(groups) for groups, engine, _, _ in ready]
         with self._mode():
             # All that may fail has been done for all groups before the first is written to.
             prepared = [self._prepared(*each, rate) for each, rate in zip(ready, rates, strict=True)]
@@ -265,24 +286,29 @@ class TorchAdapter(torch.optim.Optimizer):
         if repeat is not None:
             repeat.sure = False
         if not self.state and asks_for_state(self.param_groups):
-            for index, _, present in self._gradients():
+            for groups, _, present in self._gradients():
                 # The rate of 0 is not the user's: it ends no schedule.
-                self._new_engine(index, present, lr=self.defaults["lr"])
+                rated = [{**group, "lr": self._first_rate(group)} for group in groups.groups]
+                self._new_engine(groups.holding(rated), present)
             return []
         # Neither copies nor pickles have engines, and groups may be added or replaced.
         engines: dict[int, Engine] = self.__dict__.setdefault("_engines", {})
         if not engines:
-            self._row().check_chosen(self.param_groups)
+            self._check_chosen()
         ready = []
         entries = self._known_entries()
-        for index, gradients, present in self._gradients():
-            engine = engines.get(index)
-            if engine is None or not engine.holds(self.param_groups[index], self.state, present, entries):
+        for groups, gradients, present in self._gradients():
+            engine = engines.get(groups.index)
+            if engine is None or not engine.holds(groups, self.state, present, entries):
                 if any([gradient.is_sparse for gradient in gradients]):
-                    self._check_sparse(self.param_groups[index])
-                engine = self._adapted(index, present, entries) or self._new_engine(index, present)
-            ready.append((index, engine, gradients, present))
+                    self._check_sparse(groups)
+                engine = self._adapted(groups, present, entries) or self._new_engine(groups, present)
+            ready.append((groups, engine, gradients, present))
         return ready
+
+    def _first_rate(self, group: Mapping[str, Any]) -> Any:
+        """The rate that a group had in the beginning."""
+        return self.defaults["lr"]
 
     def _known_entries(self) -> list[Any]:
         """The dictionaries in the state, in the list of the last step if they are the same."""
@@ -293,80 +319,81 @@ class TorchAdapter(torch.optim.Optimizer):
         return known
 
     def _prepared(
-        self, index: int, engine: Engine, gradients: list[torch.Tensor], present: Sequence[int], rate: Any
+        self, groups: Groups, engine: Engine, gradients: list[torch.Tensor], present: Sequence[int], rate: Any
     ) -> tuple[Prepared, Beside] | None:
-        """The step of a group, but for what it writes."""
-        group = self.param_groups[index]
+        """The step of a core, but for what it writes."""
         try:
-            return engine.prepared(gradients, present, group, rate)
+            return engine.prepared(gradients, present, groups, rate)
         except (TypeError, ValueError):
             # So nobody else pays for a look at every tensor in every step.
             sparse = any(gradient.is_sparse for gradient in gradients)
             if not sparse and engine.fits():
                 raise
             if sparse:
-                self._check_sparse(group)
-            return self._new_engine(index, present).prepared(gradients, present, group, rate)
+                self._check_sparse(groups)
+            return self._new_engine(groups, present).prepared(gradients, present, groups, rate)
 
-    def _adapted(self, index: int, present: Sequence[int], entries: object) -> Engine | None:
-        """The engine of a group, with other tensors in the state or further parameters; None if it cannot have them."""
+    def _adapted(self, groups: Groups, present: Sequence[int], entries: object) -> Engine | None:
+        """The engine of groups, with other tensors in the state or further parameters; None if it cannot have them."""
         # One that fails half-way is used no more.
-        engine: Engine | None = self.__dict__["_engines"].pop(index, None)
-        group = self.param_groups[index]
+        engine: Engine | None = self.__dict__["_engines"].pop(groups.index, None)
         if engine is None:
             return None
         # Of which the others had a state, or this one does not go on.
-        self._note_new(index, engine.positions.further(present))
-        if not engine.grow(group, self.state, present, entries):
-            if not all_trainable(group["params"]):
+        self._note_new(groups, engine.positions.further(present))
+        if not engine.grow(groups, self.state, present, entries):
+            if not all_trainable(groups.parameters):
                 return None
-            begun = self._begun(group)
-            before = self.__dict__.setdefault("_used_with", {}).get(index, group)
-            if not engine.relink(group, self.state, begun, before):
+            if not engine.relink(groups, self.state, self._begun(groups), self._used_before(groups)):
                 return None
-            if not engine.holds(group, self.state, present, entries):
+            if not engine.holds(groups, self.state, present, entries):
                 return None
-        self.__dict__["_engines"][index] = engine
-        for name in ("_repeat", "_tried"):
-            self.__dict__.pop(name, None)
-        self._remember_values(index)
+        self._keep(groups, engine)
         return engine
 
-    def _note_new(self, index: int, present: Sequence[int]) -> None:
-        """Note which parameters of a group have no state yet."""
+    def _note_new(self, groups: Groups, present: Sequence[int]) -> None:
+        """Note which parameters have no state yet."""
         if "_begun_now" in self.__dict__:
-            given = self.param_groups[index]["params"]
-            self._begun_now += [(index, given[place]) for place in present if not self.state.get(given[place])]
+            given = groups.parameters
+            self._begun_now += [(groups.index, given[place]) for place in present if not self.state.get(given[place])]
 
-    def _begun(self, group: dict[str, Any]) -> list[int]:
-        """Which parameters of a group have a state."""
-        return [place for place, parameter in enumerate(group["params"]) if self.state.get(parameter)]
+    def _begun(self, groups: Groups) -> list[int]:
+        """Which parameters of groups have a state."""
+        return [place for place, parameter in enumerate(groups.parameters) if self.state.get(parameter)]
 
-    def _new_engine(self, index: int, present: Sequence[int], **instead: Any) -> Engine:
-        """The engine of a group, with other values `instead` of some of the group's."""
-        group = self.param_groups[index]
+    def _used_before(self, groups: Groups) -> list[Mapping[str, Any]]:
+        """For each group its values when its state was last used."""
+        known = self.__dict__.setdefault("_used_with", {})
+        return [known.get(index, group) for index, group in zip(groups.indices, groups.groups, strict=True)]
+
+    def _new_engine(self, groups: Groups, present: Sequence[int]) -> Engine:
+        """An engine for groups."""
         # Parameters that are never trained, such as indices and packed bits, may have state in loaded files.
-        begun = [place for place in self._begun(group) if trainable(group["params"][place])]
-        before = self.__dict__.setdefault("_used_with", {}).get(index, group)
-        self._note_new(index, present)
+        begun = [place for place in self._begun(groups) if trainable(groups.parameters[place])]
+        self._note_new(groups, present)
         with self._mode():
-            first = sum(len(each["params"]) for each in self.param_groups[:index])
-            engine = Engine(self._row(), {**group, **instead}, self.state, [*begun, *present], before, first)
-        self.__dict__.setdefault("_engines", {})[index] = engine
+            engine = Engine(groups, self.state, [*begun, *present], self._used_before(groups))
+        self._keep(groups, engine)
+        return engine
+
+    def _keep(self, groups: Groups, engine: Engine) -> None:
+        """Keep the engine of groups, which was made or changed."""
+        self.__dict__.setdefault("_engines", {})[groups.index] = engine
         for name in ("_repeat", "_tried"):
             self.__dict__.pop(name, None)
-        self._remember_values(index)
-        return engine
+        for index in groups.indices:
+            self._remember_values(index)
 
     def _remember_values(self, index: int) -> None:
         """Keep a group's values as those with which its state was used last."""
         self.__dict__.setdefault("_used_with", {})[index] = dict(self.param_groups[index])
 
-    def _check_sparse(self, group: dict[str, Any]) -> None:
-        """Raise for a group that takes no sparse gradients."""
-        reason = self._row().why_not_sparse(group, type(self).__name__)
-        if reason is not None:
-            raise RuntimeError(reason)
+    def _check_sparse(self, groups: Groups) -> None:
+        """Raise for groups that take no sparse gradients."""
+        for group, row in zip(groups.groups, groups.rows, strict=True):
+            reason = row.why_not_sparse(group, type(self).__name__)
+            if reason is not None:
+                raise RuntimeError(reason)
 
     # ---------------------------------------------------------------- saving, loading and copying
 
@@ -389,7 +416,7 @@ class TorchAdapter(torch.optim.Optimizer):
         def before(optimizer: torch.optim.Optimizer, given: dict[str, Any]) -> dict[str, Any]:
             # The last of the hooks sees what will be loaded. Torch, which for every entry looks through all groups and
             # casts it to the dtype of its parameter, is given none.
-            state = loaded_state(given, self.param_groups, self._row())
+            state = loaded_state(given, self.param_groups, self._rows)
             if state is None:
                 return given
             loaded.append(state)
@@ -413,16 +440,15 @@ class TorchAdapter(torch.optim.Optimizer):
         self.__dict__.pop("_used_with", None)
         for name in ("_repeat", "_tried", "_entries"):
             self.__dict__.pop(name, None)
-        defaults = self._row().defaults
-        for group in self.param_groups:
+        for group, row in zip(self.param_groups, self._rows, strict=True):
             # Checkpoints of older versions of torch lack what came later.
-            for key in self._row().later:
-                group.setdefault(key, defaults[key])
-            group.update(self._row().fixed)
+            for key in row.later:
+                group.setdefault(key, row.defaults[key])
+            group.update(row.fixed)
         for index in range(len(self.param_groups)):
             self._remember_values(index)
         if not loaded:
-            fit_numbers(self.state, self.param_groups, self._row())
+            fit_numbers(self.state, self.param_groups, self._rows)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """A copy with the hooks, which torch.optim loses."""

@@ -1,4 +1,4 @@
-"""One parameter group's core optimizer, whose slots are the tensors in the torch optimizer's state."""
+"""The core optimizer of parameter groups, whose slots are the tensors in the torch optimizer's state."""
 
 from __future__ import annotations
 
@@ -16,32 +16,29 @@ from ...optimizers.core.prepared import Alone, Beside, Prepared
 from ..pairing import Numbers, Pairing
 from . import on_tensors
 from .entries import Entries
-from .keys import name_at
+from .groups import Groups
 from .linking import Linker
 from .number_tensors import NumberTensors, merged
 from .on_tensors import Inputs, inputs_of
 from .positions import Positions, whole
-from .table import TorchRow
 from .values import Values
 
 _dtype_of = operator.attrgetter("dtype")
 
 
 class Engine:
-    """Runs the steps of one group. It lasts until the group's parameters, their state or the slots they need change.
+    """Runs the steps of a group, or of several. It lasts until their parameters, their state or needed slots change.
 
     Args:
-        row: how the group's values and the state are called.
-        group: the parameter group.
+        groups: whose steps they are.
         state: of the optimizer. What is missing in it is made.
-        positions: which of the group's parameters take part.
-        before: the group's values when its state was last used. What has been switched on since may begin.
-        first: the number of the group's first parameter in `state_dict`, by which errors name it.
+        positions: which of the parameters take part.
+        before: for each group its values when its state was last used. What has been switched on since may begin.
 
     Attributes:
         positions: of the parameters that take part.
         entries: what the state has for these.
-        values: those of the group.
+        values: those of each group.
 
     Raises:
         KeyError: if state lacks a piece.
@@ -50,45 +47,30 @@ class Engine:
     """
 
     def __init__(
-        self, row: TorchRow, group: Mapping[str, Any], state: Any, positions: Sequence[int], before: Mapping[str, Any],
-        first: int,
-    ) -> None:  # fmt: skip
-        self._row, self._state, self._first = row, state, first
-        self.positions = Positions(group["params"], positions)
+        self, groups: Groups, state: Any, positions: Sequence[int], before: Sequence[Mapping[str, Any]]
+    ) -> None:
+        self._row, self._state = groups.row, state
+        self.positions = Positions(groups.parameters, positions)
         own = self.positions
-        if group.get("capturable") and any(parameter.device.type == "cpu" for parameter in own.parameters):
+        if groups.flag("capturable") and any(parameter.device.type == "cpu" for parameter in own.parameters):
             raise AssertionError(
                 "If capturable=True, params and state_steps must be on supported devices, and a parameter is on the CPU"
             )
-        linker = self._linker(group, own.parameters, own.own, before)
+        linker = Linker(groups, state, own.own, before)
         self._rule, numbers = linker.link()
         self._take_stock(linker, numbers)
-        if self._rule.learning_rate_schedule is not None:
+        if any(rule.learning_rate_schedule is not None for rule in self._rule.all_optimizers()):
             self._pairing.read()
-        self.values = Values(row, self._rule, group)
-        self.values.follow(group)
+        self.values = groups.values(self._rule)
+        self._follow(groups)
 
-    def _linker(
-        self, group: Mapping[str, Any], parameters: Sequence[torch.Tensor], positions: Sequence[int],
-        before: Mapping[str, Any], known: Optimizer | None = None,
-    ) -> Linker:  # fmt: skip
-        """What builds a core for parameters at some positions of the group, and links it to their state."""
-        row = self._row
-        attributes = row.attributes(group)
-        return Linker(
-            lambda: row.make(attributes),
-            row,
-            self._state,
-            parameters,
-            [name_at(group, self._first, position) for position in positions],
-            bool(group.get("capturable")),
-            row.attributes(before),
-            known,
-        )
+    def _follow(self, groups: Groups) -> bool:
+        """Take over what has changed in all groups. False if it needs slots that were not made."""
+        return all(map(Values.follow, self.values, groups.groups))
 
     def _take_stock(self, linker: Linker, numbers: Sequence[Numbers[NumberTensors]]) -> None:
         """Remember what was linked, to see whether it still is what it was."""
-        self.entries = Entries(linker.parameters, linker.entries, linker.keys(), linker.all_alike())
+        self.entries = Entries(linker.parameters, linker.entries, linker.keys())
         self._complex: list[torch.Tensor] = []
         self._numbers_unknown = False
         self._pairing: Pairing[NumberTensors] = Pairing(numbers, self.entries.contents())
@@ -112,22 +94,24 @@ class Engine:
 
     # ---------------------------------------------------------------- other state, further parameters
 
-    def relink(self, group: dict[str, Any], state: Any, begun: Sequence[int], before: Mapping[str, Any]) -> bool:
+    def relink(
+        self, groups: Groups, state: Any, begun: Sequence[int], before: Sequence[Mapping[str, Any]]
+    ) -> bool:
         """Go on with other tensors as the state of the same parameters; whether this could be done.
 
         Args:
-            group: the parameter group as it is now.
+            groups: as they are now.
             state: of the optimizer, as it is now.
-            begun: which of the group's parameters have a state.
-            before: the group's values when this was last used.
+            begun: which of the parameters have a state.
+            before: for each group its values when this was last used.
 
         Raises:
             As for a new engine.
         """
         own = self.positions
-        if self._is_like_no_other(group) or not own.are_of(group["params"]) or list(begun) != own.own:
+        if self._is_like_no_other(groups) or not own.are_of(groups.parameters) or list(begun) != own.own:
             return False
-        if not self._row.builds_on_shapes or not group.keys() >= set(self.values.keys):
+        if not self._row.builds_on_shapes or not groups.groups[0].keys() >= set(self.values[0].keys):
             # The latter of a flag that the group has no more.
             return False
         if any([not _is_as_built(cell) for cell in self._cells]):
@@ -135,47 +119,51 @@ class Engine:
             return False
         self._state = state
         dtypes = self._dtypes()
-        linker = self._linker(group, own.parameters, own.own, before, self._rule)
+        linker = Linker(groups, state, own.own, before, self._rule)
         numbers = linker.link()[1]
         if self._dtypes() != dtypes:
             self._rule.forget_plan()
         self._take_stock(linker, numbers)
         # The core has other lists now.
-        self.values.changed = True
-        return self.values.follow(group)
+        self._note_change()
+        return self._follow(groups)
 
-    def _is_like_no_other(self, group: Mapping[str, Any]) -> bool:
-        """Whether steps of the group are such as go on with nothing but what they began with."""
-        flags = group.get("capturable") or group.get("differentiable")
-        return bool(flags) or self.positions.repeated or self.values.shown is not None
+    def _is_like_no_other(self, groups: Groups) -> bool:
+        """Whether steps of the groups are such as go on with nothing but what they began with."""
+        flags = groups.flag("capturable") or groups.flag("differentiable") or self.positions.repeated
+        return flags or any([values.shown is not None for values in self.values])
+
+    def _note_change(self) -> None:
+        for values in self.values:
+            values.changed = True
 
     def _dtypes(self) -> list[str]:
         return [cell.dtype_name for cells in self._rule.cells.grouped for cell in cells]
 
-    def grow(self, group: dict[str, Any], state: Any, present: Sequence[int], entries: object) -> bool:
-        """Let further parameters of the group take part; whether this could be done, and all else is what it was.
+    def grow(self, groups: Groups, state: Any, present: Sequence[int], entries: object) -> bool:
+        """Let further parameters of the groups take part; whether this could be done, and all else is what it was.
 
         Args:
-            group: the parameter group as it is now.
+            groups: as they are now.
             state: of the optimizer, as it is now. What is missing in it is made.
-            present: which of the group's parameters have a gradient.
+            present: which of the parameters have a gradient.
             entries: as in `holds`.
 
         Raises:
             As for a new engine.
         """
         further = self.positions.further(present)
-        parameters = [group["params"][position] for position in further]
-        unlike = self._is_like_no_other(group) or self._row.iterations is not None
+        parameters = [groups.parameters[position] for position in further]
+        unlike = self._is_like_no_other(groups) or self._row.iterations is not None
         if not further or unlike or len(set(map(id, parameters))) < len(further):
             return False
         if any(state.get(parameter) for parameter in parameters):
             # It was used elsewhere.
             return False
-        if not self.holds(group, state, self.positions.everywhere, entries):
+        if not self.holds(groups, state, self.positions.everywhere, entries):
             return False
         # All is as it was, but that these have no state yet: a part of its own, which then becomes one of the whole.
-        linker = self._linker(group, parameters, further, group)
+        linker = Linker(groups, state, further, groups.groups)
         part, numbers = linker.link()
         insertion = self.positions.insertion(further)
         try:
@@ -184,28 +172,28 @@ class Engine:
         except (LookupError, ValueError):
             return False
         self.positions.take_in(insertion)
-        tensors = self.entries.take_in(parameters, linker.entries)
+        tensors = self.entries.take_in(parameters, linker.entries, linker.keys())
         self._pairing = Pairing(both, [*self._pairing.objects, *tensors])
         self._note(parameters, tensors, numbers)
-        self.values.changed = True
+        self._note_change()
         return True
 
     # ---------------------------------------------------------------- whether it still holds
 
-    def holds(self, group: dict[str, Any], state: Any, present: Sequence[int], entries: object) -> bool:
+    def holds(self, groups: Groups, state: Any, present: Sequence[int], entries: object) -> bool:
         """Whether parameters, state and needed slots are what they were; if so, changed hyperparameters are taken over.
 
         Args:
-            group: the parameter group as it is now.
+            groups: as they are now.
             state: of the optimizer, as it is now.
-            present: which of the group's parameters have a gradient.
+            present: which of the parameters have a gradient.
             entries: another object when the state has got other dictionaries.
 
         Raises:
             ValueError: if a hyperparameter is not allowed.
         """
         own = self.positions
-        if state is not self._state or not own.are_of(group["params"]) or not own.include(present):
+        if state is not self._state or not own.are_of(groups.parameters) or not own.include(present):
             return False
         self.entries.look(state, entries)
         try:
@@ -215,7 +203,7 @@ class Engine:
             return False
         if self._complex and [tensor.data_ptr() for tensor in self._complex] != self._addresses:
             return False
-        return self.values.hold(group)
+        return all(map(Values.hold, self.values, groups.groups))
 
     def fits(self) -> bool:
         """Whether parameters and slots have the shapes and dtypes that they had when this was made, side by side."""
@@ -225,32 +213,32 @@ class Engine:
             for cell in cells
         )
 
-    def needs_tensors(self, group: Mapping[str, Any]) -> bool:
+    def needs_tensors(self, groups: Sequence[Mapping[str, Any]]) -> bool:
         """Whether numbers of this step lie on a device or are differentiated, so that the host cannot read them."""
-        return self._numbers_unknown or self.values.in_tensors(group)
+        return self._numbers_unknown or any(map(Values.in_tensors, self.values, groups))
 
     # ---------------------------------------------------------------- steps
 
-    def rate_now(self, group: Mapping[str, Any]) -> Any:
+    def rate_now(self, groups: Groups) -> Any:
         """The rate of a step that follows, which a schedule may give; None if numbers of the step lie in tensors."""
-        if self.needs_tensors(group):
+        if self.needs_tensors(groups.groups):
             return None
         if self._rule.rate_follows_steps:
             self._pairing.read()
         return self._rule.rate_at(self._rule.cells.iterations.array, self._rule.cells.rate.array)
 
     def prepared(
-        self, gradients: Sequence[torch.Tensor], present: Sequence[int], group: dict[str, Any], rate: Any
+        self, gradients: Sequence[torch.Tensor], present: Sequence[int], groups: Groups, rate: Any
     ) -> tuple[Prepared, Beside] | None:
         """A step, but for what it writes, and what writes the numbers in the state; None if there is nothing to do.
 
         Args:
             gradients: one for each parameter that has one.
-            present: their positions in the group.
-            group: the parameter group.
+            present: their positions in the groups.
+            groups: whose step it is.
             rate: from `rate_now`.
         """
-        if self.needs_tensors(group):
+        if self.needs_tensors(groups.groups):
             return Alone(on_tensors.prepared(self._rule, self.inputs(gradients, present))), _nothing_beside
         gradients, places = self.positions.placed(gradients, present, bool(self._complex))
         # All of them, in their order, need not be named.
@@ -260,8 +248,13 @@ class Engine:
         step = self._rule.prepared(gradients, cells, rate)
         if step is None:
             return None
-        shown = self.values.shown_next()
-        return step, lambda numbers: [*self._pairing.writing(numbers, some), *self.values.showing(group, shown)]
+        shown = [
+            call
+            for values, group in zip(self.values, groups.groups, strict=True)
+            if values.shown is not None
+            for call in values.showing_next(group)
+        ]
+        return step, lambda numbers: [*self._pairing.writing(numbers, some), *shown]
 
     @property
     def rule(self) -> Optimizer:
@@ -273,13 +266,13 @@ class Engine:
         """Those that stand in the state."""
         return self._pairing.numbers
 
-    def is_plain(self, group: Mapping[str, Any], present: Sequence[int]) -> bool:
-        """Whether a step is one of the core on the gradients as they are, and changes nothing in the group."""
+    def is_plain(self, groups: Groups, present: Sequence[int]) -> bool:
+        """Whether a step is one of the core on the gradients as they are, and changes nothing in the groups."""
         return (
             present == self.positions.everywhere
-            and self.values.shown is None
+            and all([values.shown is None for values in self.values])
             and not (self.positions.repeated or self._complex)
-            and not self.needs_tensors(group)
+            and not self.needs_tensors(groups.groups)
         )
 
     def inputs(self, gradients: Sequence[torch.Tensor], present: Sequence[int], compiling: bool = False) -> Inputs:
@@ -287,7 +280,7 @@ class Engine:
 
         Args:
             gradients: one for each parameter that has one.
-            present: their positions in the group.
+            present: their positions in the groups.
             compiling: whether a number that differs in the next step means to be compiled again.
         """
         aligned: list[Any] = [None] * len(self._cells)

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+Keys = frozenset[str]
+
 
 class Entries:
     """What the state has for the parameters that take part.
@@ -16,29 +18,25 @@ class Entries:
     Args:
         parameters: of which some have an entry.
         entries: one for each of them, or None.
-        keys: of all that the class itself keeps in the entries.
-        all_alike: whether every entry has all of these keys.
+        keys: for each of them, those of all that the class itself keeps there and nothing else.
 
     Attributes:
         held: the entries that there are.
         alone: whether nobody else keeps anything there.
     """
 
-    def __init__(
-        self, parameters: Sequence[torch.Tensor], entries: Iterable[Any], keys: set[str], all_alike: bool
-    ) -> None:
-        self._parameters, self._keys, self._all_alike = list(parameters), keys, all_alike
+    def __init__(self, parameters: Sequence[torch.Tensor], entries: Iterable[Any], keys: Sequence[Keys]) -> None:
+        self._parameters, self._keys = list(parameters), list(keys)
         self._known: object = None
         self._remember(entries)
 
     def _remember(self, entries: Iterable[Any]) -> None:
         """The state's own dictionaries: to look a parameter up in it takes longer than to see that all are the same."""
-        self.held = [entry for entry in entries if entry]
+        both = [(entry, keys) for entry, keys in zip(entries, self._keys, strict=True) if entry]
+        self.held, self._held_keys = [entry for entry, _ in both], [keys for _, keys in both]
         # Where nobody else keeps anything, all there is is read in a third of the time.
-        keys = self._keys
-        self.alone = all([type(entry) is dict and entry.keys() == keys for entry in self.held])
-        reader = _reader if self._all_alike else _reader_of_some
-        self._read_entry = dict.values if self.alone else reader(keys)
+        self.alone = all([type(entry) is dict and entry.keys() == keys for entry, keys in both])
+        self._readers = [] if self.alone else _readers(self._held_keys)
 
     def look(self, state: Any, known: object) -> None:
         """Look them up in the state again if it has got other dictionaries.
@@ -51,13 +49,24 @@ class Entries:
             self._known = known
             self._remember(map(state.get, self._parameters))
 
-    def take_in(self, parameters: Sequence[torch.Tensor], entries: Sequence[Any]) -> list[Any]:
-        """Take in those of further parameters, of nothing else than the class's own keys; what stands in them."""
-        self._parameters += parameters
+    def take_in(self, parameters: Sequence[torch.Tensor], entries: Sequence[Any], keys: Sequence[Keys]) -> list[Any]:
+        """Take in those of further parameters; what stands in them under the class's own keys.
+
+        Args:
+            parameters, entries, keys: as of the class.
+        """
+        further = Entries(parameters, entries, keys)
+        if not self.alone:
+            # Of all in the same way.
+            further.alone, further._readers = False, _readers(further._held_keys)
+            self._readers = [*self._readers, *further._readers]
+        self._parameters += further._parameters
+        self._keys += further._keys
+        self._held_keys = [*self._held_keys, *further._held_keys]
+        # In the order of all they are looked up again.
         self._known = None
-        further = [entry for entry in entries if entry]
-        self.held = [*self.held, *further]
-        return self._contents_of(further)
+        self.held = [*self.held, *further.held]
+        return further.contents()
 
     def contents(self) -> list[Any]:
         """All that the class itself keeps in them.
@@ -65,18 +74,17 @@ class Entries:
         Raises:
             KeyError: if something is missing.
         """
-        return self._contents_of(self.held)
-
-    def _contents_of(self, entries: Sequence[Any]) -> list[Any]:
-        return [*itertools.chain.from_iterable(map(self._read_entry, entries))]
+        pieces = map(dict.values, self.held) if self.alone else map(operator.call, self._readers, self.held)
+        return [*itertools.chain.from_iterable(pieces)]
 
 
-def _reader(keys: set[str]) -> Callable[[Mapping[str, Any]], Iterable[Any]]:
+def _readers(keys: Sequence[Keys]) -> list[Callable[[Mapping[str, Any]], Iterable[Any]]]:
+    """Functions that read the values under some keys of dictionaries; the same one for the same keys."""
+    known = {each: _reader(each) for each in set(keys)}
+    return [known[each] for each in keys]
+
+
+def _reader(keys: Keys) -> Callable[[Mapping[str, Any]], Iterable[Any]]:
     """A function that reads some keys of a dictionary."""
     # Of a single key an itemgetter gives no tuple.
-    return operator.itemgetter(*keys, *list(keys)[:1]) if keys else lambda entry: ()
-
-
-def _reader_of_some(keys: set[str]) -> Callable[[Mapping[str, Any]], Iterable[Any]]:
-    """The same where some entries lack some of the keys: of these it gives None."""
-    return lambda entry: map(entry.get, keys)
+    return operator.itemgetter(*sorted(keys), min(keys)) if keys else lambda entry: ()

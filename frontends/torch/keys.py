@@ -12,6 +12,9 @@ from ...optimizers.core.synonyms import SYNONYMS
 
 _NAMES = frozenset(name for meaning in SYNONYMS for name in meaning)
 
+RULE = "rule"
+"""The key of a group's rule, where each group has one of several."""
+
 _NEARLY_THE_SAME = 0.9
 """How alike a key must be to one that exists: schedulers have keys of their own, such as `max_momentum`."""
 

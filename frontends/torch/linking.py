@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,8 +11,8 @@ import torch
 from ...backends import FLOATING, Variable, backend_of, describe
 from ...optimizers import Optimizer
 from ..pairing import Column, Numbers, columns_of
+from .groups import Groups
 from .number_tensors import NumberTensors, are_plain, floats, new_number_tensors
-from .table import TorchRow
 
 Initial = dict[tuple[str, "int | None"], Any]
 """What cells hold in the beginning, by their names and the positions of their parameters."""
@@ -22,7 +22,9 @@ _TRAINABLE = {getattr(torch, name) for name in FLOATING}
 
 
 class _Kept(NamedTuple):
-    """Cells that stand under one key in the state: one that all share, with every parameter.
+    """Cells that stand under one key in the state.
+
+    A number that parameters share stands with each of them, an array that they share with one.
 
     Attributes:
         key: in the state, or None if they are not stored.
@@ -85,46 +87,47 @@ class Linker:
     """Builds a core and pairs its cells with a state, in which it makes what is missing.
 
     Args:
-        make: gives an unbuilt core.
-        row: how the state is called.
+        groups: whose core it is.
         state: of the torch optimizer.
-        parameters: that the core shall be built for.
-        names: of the parameters.
-        capturable: whether numbers lie beside the parameters rather than on the CPU.
-        before: the core's attributes with which the state was made. What they did not ask for may begin beside it.
+        positions: of the parameters in the groups that the core shall be built for.
+        before: for each group the values with which its state was made. What they did not ask for may begin beside it.
         known: a core that was built for these parameters, to be linked to another state, if shapes are enough to build
             one. None is a new one.
 
     Attributes:
-        parameters: as given.
-        entries: for each parameter what the state has for it, or None.
+        parameters: that the core is built for.
+        entries: for each of them what the state has for it, or None.
     """
 
     def __init__(
-        self,
-        make: Callable[[], Optimizer],
-        row: TorchRow,
-        state: Any,
-        parameters: Sequence[torch.Tensor],
-        names: Sequence[str],
-        capturable: bool,
-        before: Mapping[str, Any],
+        self, groups: Groups, state: Any, positions: Sequence[int], before: Sequence[Mapping[str, Any]],
         known: Optimizer | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._known = known
-        self._make, self._row, self._state, self._names = make, row, state, names
-        self.parameters, self._capturable, self._before = parameters, capturable, before
+        self._make, self._groups, self._state, self._positions = groups.maker(), groups, state, positions
+        # Whether numbers lie beside the parameters rather than on the CPU.
+        self._capturable = groups.flag("capturable")
+        self._before, self._row = before, groups.row
+        self._names = groups.names_at(positions)
+        self._group_of = list(map(groups.number_at, positions))
+        self.parameters = [groups.parameters[position] for position in positions]
         # Of a view made without gradients torch refuses to say whether it is a leaf, once its base has changed.
-        self._views = [real_view(one.detach()) if one.is_complex() else one for one in parameters]
+        self._views = [real_view(one.detach()) if one.is_complex() else one for one in self.parameters]
         # What a user's or an older checkpoint's state has as None is missing.
-        self.entries: list[Any] = list(map(state.get, parameters))
+        self.entries: list[Any] = list(map(state.get, self.parameters))
         self._stored = [
             {key: value for key, value in entry.items() if value is not None} if entry else {}
             for entry in self.entries
         ]
-        self._made: list[dict[str, Any]] = [{} for _ in parameters]
+        self._made: list[dict[str, Any]] = [{} for _ in positions]
+        # Entries that have what another has for all.
+        self._dropped: list[tuple[Any, str]] = []
         # Others may keep keys of their own there.
-        self._begun = [not row.own_keys.isdisjoint(entry) if entry else False for entry in self._stored]
+        own_keys = [row.own_keys for row in groups.rows]
+        self._begun = [
+            not own_keys[number].isdisjoint(entry) if entry else False
+            for number, entry in zip(self._group_of, self._stored, strict=True)
+        ]
         self._kept: list[_Kept] = []
 
     def link(self) -> tuple[Optimizer, list[Numbers[NumberTensors]]]:
@@ -146,16 +149,15 @@ class Linker:
                 self._state[self.parameters[place]] = self.entries[place] = made
             elif made:
                 entry.update(made)
+        for entry, key in self._dropped:
+            del entry[key]
         return rule, numbers
 
-    def keys(self) -> set[str]:
-        """The keys of all that was linked."""
-        return {key for made in self._made for key in made}
-
-    def all_alike(self) -> bool:
-        """Whether every parameter has all of these keys."""
-        keys = self.keys()
-        return all([made.keys() == keys for made in self._made])
+    def keys(self) -> list[frozenset[str]]:
+        """For each parameter the keys of all that was linked."""
+        # Of thousands most are the same.
+        known: dict[tuple[str, ...], frozenset[str]] = {}
+        return [known.setdefault(tuple(made), frozenset(made)) for made in self._made]
 
     # ---------------------------------------------------------------- building
 
@@ -179,24 +181,21 @@ class Linker:
             rule = self._built_on_shapes()
         on_shapes = rule is not None
         if rule is None:
-            rule = self._make()
-            self._build_for(rule, self._views, range(len(self._views)))
-        self._kept = [_Kept(self._row.state_key(column.name), column) for column in columns_of(rule)]
+            rule = self._build_for(self._views, range(len(self._views)))
+        self._kept = list(map(self._kept_of, columns_of(rule)))
         self._refuse_foreign()
         self._refuse_lacking()
         return rule, self._begin_on(rule) if on_shapes else None
 
     def _built_on_shapes(self) -> Optimizer | None:
         """A core with slots without memory: most of them are about to be replaced by what is stored; or None."""
-        rule = self._make()
         try:
-            self._build_for(
-                rule, [torch.empty_like(view, device="meta") for view in self._views], range(len(self._views))
+            return self._build_for(
+                [torch.empty_like(view, device="meta") for view in self._views], range(len(self._views))
             )
         except (RuntimeError, TypeError, ValueError, NotImplementedError):
             # Tensors that have no meta form.
             return None
-        return rule
 
     def _begin_on(self, rule: Optimizer) -> Initial:
         """Let a core have the parameters; what the cells hold in the beginning where nothing is stored."""
@@ -205,27 +204,41 @@ class Linker:
         lacking = sorted({place for _, place in self._missing()})
         fresh: Initial = {}
         if lacking:
-            other = self._make()
-            self._build_for(other, [self._views[place] for place in lacking], lacking)
+            other = self._build_for([self._views[place] for place in lacking], lacking)
             for cell, name, position in other.named_cells():
                 fresh[name, None if position is None else lacking[position]] = cell.array
         return fresh
 
-    def _build_for(self, rule: Optimizer, arrays: Sequence[torch.Tensor], places: Sequence[int]) -> None:
+    def _build_for(self, arrays: Sequence[torch.Tensor], places: Sequence[int]) -> Optimizer:
+        rule = self._make([self._positions[place] for place in places])
         rule.build(Variable.all_over(arrays, [self._names[place] for place in places]))
+        return rule
+
+    def _kept_of(self, column: Column) -> _Kept:
+        """Cells with their key; what one of several rules shares is that of its own parameters."""
+        key, group = self._groups.state_key(column.name)
+        if column.shared and group is not None:
+            own = [place for place, number in enumerate(self._group_of) if number == group]
+            column = column._replace(places=own)
+        return _Kept(key, column)
 
     def _missing(self) -> list[tuple[str, int]]:
         """The keys that the rule needs and the state has not, each with a parameter that it is missing for."""
-        missing, everywhere = [], [] if self._row.iterations is None else [self._row.iterations]
+        missing: list[tuple[str, int]] = []
+        everywhere = [] if self._row.iterations is None else [(self._row.iterations, self._everyone)]
         for key, column in self._kept:
             if key is not None and column.shared:
-                everywhere.append(key)
+                everywhere.append((key, column.places))
             elif key is not None:
                 missing += [(key, place) for place in column.places if key not in self._stored[place]]
-        # What a whole step shares is stored with every parameter.
-        begun = [place for place, begun in enumerate(self._begun) if begun] or [0]
-        shared = [key for key in everywhere if not any(key in entry for entry in self._stored)]
-        return missing + [(key, begun[0]) for key in shared]
+        for key, places in everywhere:
+            if places and not any(key in self._stored[place] for place in places):
+                missing.append((key, next((place for place in places if self._begun[place]), places[0])))
+        return missing
+
+    @property
+    def _everyone(self) -> Sequence[int]:
+        return range(len(self.parameters))
 
     def _refuse_foreign(self) -> None:
         """Raise if what stands in the place of a slot is no tensor of numbers, or in that of a number is none."""
@@ -249,9 +262,15 @@ class Linker:
         if not any(self._begun):
             return
         missing = [(key, place) for key, place in self._missing() if self._begun[place]]
-        needed = self._row.pieces(self._before) if missing else ()
+        needed = self._groups.pieces(self._before) if missing else []
+        arrays = {kept.key for kept in self._kept if kept.column.shared and not kept.column.on_host}
         for key, place in missing:
-            if key in needed:
+            if key in needed[self._group_of[place]]:
+                if key in arrays:
+                    raise KeyError(
+                        f"No parameter has {key!r} in its state, which they share and one of them has: set it, or "
+                        "clear optimizer.state so that all begin anew."
+                    )
                 kept = ", ".join(map(repr, self._stored[place]))
                 raise KeyError(
                     f"The state of parameter {self._names[place]!r} has no {key!r} beside {kept}: set all of its "
@@ -267,12 +286,7 @@ class Linker:
             if kept.column.on_host or key is None:
                 continue
             if shared:
-                # What a whole step shares is one tensor in the state of every parameter.
-                stored = next((entry[key] for entry in self._stored if key in entry), None)
-                array = kept.initial(fresh)[0] if stored is None else stored
-                self._hold(cells[0], array, key, 0)
-                for made in self._made:
-                    made[key] = array
+                self._link_shared(cells[0], kept.initial(fresh)[0], key, places)
                 continue
             for cell, place, initial in zip(cells, places, kept.initial(fresh), strict=True):
                 array = self._stored[place].get(key)
@@ -285,6 +299,20 @@ class Linker:
                 if array is not cell.array:
                     self._hold(cell, array, key, place)
                 self._made[place][key] = array
+
+    def _link_shared(self, cell: Variable, initial: Any, key: str, places: Sequence[int]) -> None:
+        """Let the cell of an array that parameters share hold that which one of them has in its state.
+
+        That goes with the parameter everywhere that torch takes it: into files, shards and other models. Older releases
+        stored it with each of them.
+        """
+        if not places:
+            return
+        having = [place for place in places if key in self._stored[place]] or [places[0]]
+        array = self._stored[having[0]].get(key, initial)
+        self._hold(cell, array, key, having[0])
+        self._made[having[0]][key] = array
+        self._dropped += [(self.entries[place], key) for place in having[1:]]
 
     def _hold(self, cell: Variable, array: torch.Tensor, key: str, place: int) -> None:
         """Let a slot's cell hold a tensor of the state."""
@@ -310,17 +338,19 @@ class Linker:
         numbers = [kept for kept in self._kept if kept.column.on_host]
         shared = [kept for kept in numbers if kept.column.shared]
         if self._row.iterations is not None:
-            everyone = range(len(self._views))
             key = self._row.iterations
-            shared.insert(0, _Kept(key, Column(key, [rule.cells.iterations], everyone, True)))
+            shared.insert(0, _Kept(key, Column(key, [rule.cells.iterations], self._everyone, True)))
         taken = {kept.column.name for kept in shared}
         own = [kept for kept in numbers if kept.column.name not in taken]
-        for key_or_none, column in own:
-            if key_or_none is None:
-                # Not stored: a parameter that has begun has made a step.
-                for cell, place in zip(column.cells, column.places, strict=True):
-                    cell.array = int(self._begun[place])
-        return [self._paired(kept, fresh) for kept in (*own, *shared) if kept.key is not None or kept.column.shared]
+        self._begin_unstored([kept.column for kept in own if kept.key is None])
+        stored = [kept for kept in (*own, *shared) if kept.key is not None and kept.column.places]
+        return [self._paired(kept, fresh) for kept in stored]
+
+    def _begin_unstored(self, columns: Sequence[Column]) -> None:
+        """Let counts that are not stored begin: a parameter that has begun has made a step."""
+        for column in columns:
+            for cell, place in zip(column.cells, column.places, strict=True):
+                cell.array = int(self._begun[place])
 
     def _paired(self, kept: _Kept, fresh: Initial | None) -> Numbers[NumberTensors]:
         """One number of each parameter, with its tensors; those that are missing are made."""
@@ -334,7 +364,8 @@ class Linker:
                 values[number] = value
         for place, value in zip(places, values, strict=True):
             self._made[place][key] = value
-        return Numbers(cells * len(places) if shared else cells, NumberTensors(values))
+        own = None if len(places) == len(self.parameters) else places
+        return Numbers(cells * len(places) if shared else cells, NumberTensors(values), places=own)
 
     def _made_for(
         self, kept: _Kept, new: Sequence[int], values: Sequence[Any], fresh: Initial | None

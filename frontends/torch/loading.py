@@ -9,12 +9,14 @@ from typing import Any, NamedTuple, TypeAlias
 
 import torch
 
-from ...backends import backend_of, compute_dtype, describe
+from ...backends import backend_of, describe
+from .keys import RULE
 from .linking import may_be_number, real_view, step_dtype
 from .number_tensors import are_plain, floats, new_number_tensors
 from .table import TorchRow
 
 Groups = Sequence[Mapping[str, Any]]
+Rows = Sequence[TorchRow]
 Fitted: TypeAlias = Callable[[torch.Tensor, Any], torch.Tensor]
 
 
@@ -34,7 +36,7 @@ class _Number(NamedTuple):
     index: Any
 
 
-def loaded_state(state_dict: Mapping[str, Any], groups: Groups, row: TorchRow) -> dict[Any, Any] | None:
+def loaded_state(state_dict: Mapping[str, Any], groups: Groups, rows: Rows) -> dict[Any, Any] | None:
     """The state of an optimizer as it will be, which shares nothing with what is loaded. Nothing changes.
 
     What torch would cast to the dtype of 16-bit parameters keeps all its digits.
@@ -42,7 +44,7 @@ def loaded_state(state_dict: Mapping[str, Any], groups: Groups, row: TorchRow) -
     Args:
         state_dict: what is loaded.
         groups: of the optimizer.
-        row: how the state is called.
+        rows: of each group, how its state is called.
 
     Returns:
         The state; None if there are other groups, or groups of other lengths: torch says so.
@@ -53,9 +55,9 @@ def loaded_state(state_dict: Mapping[str, Any], groups: Groups, row: TorchRow) -
     saved_groups = state_dict["param_groups"]
     if [len(group["params"]) for group in saved_groups] != [len(group["params"]) for group in groups]:
         return None
-    _refuse_other_groups(saved_groups, row)
+    _refuse_other_groups(saved_groups, groups, rows)
     own = dict(_indices(saved_groups, groups))
-    loading = _Loading(saved_groups, row)
+    loading = _Loading(saved_groups, rows)
     state: dict[Any, Any] = defaultdict(dict)
     for index, saved in state_dict["state"].items():
         if index in own:
@@ -71,15 +73,15 @@ class _Loading:
 
     Args:
         groups: that were saved.
-        row: how the state is called.
+        rows: of each group, how its state is called.
 
     Attributes:
         copies: of tensors, by the identities of these: what entries share, they go on to share.
     """
 
-    def __init__(self, groups: Groups, row: TorchRow) -> None:
-        self._groups, self._row = groups, row
-        self._elsewhere = row.every_slot.difference(row.keys.values())
+    def __init__(self, groups: Groups, rows: Rows) -> None:
+        self._groups, self._rows = groups, rows
+        self._elsewhere = [row.every_slot.difference(row.keys.values()) for row in rows]
         self._numbers: dict[tuple[int, str], list[_Number]] = {}
         self.copies: dict[int, torch.Tensor] = {}
 
@@ -95,38 +97,41 @@ class _Loading:
         Raises:
             ValueError: if it is another class's, or another parameter's.
         """
-        if not self._elsewhere.isdisjoint(saved):
-            foreign = [key for key in saved if key in self._elsewhere]
+        row, elsewhere = self._rows[number], self._elsewhere[number]
+        if not elsewhere.isdisjoint(saved):
+            foreign = [key for key in saved if key in elsewhere]
             raise ValueError(
                 f"The loaded state of parameter {index} has {', '.join(map(repr, foreign))}: it is the state of an "
-                f"optimizer of another class than {self._row.core.__name__}."
+                f"optimizer of another class than {row.core.__name__}."
             )
-        entry, dtype = dict(saved), _slot_dtype(parameter, self._row)
+        entry = dict(saved)
         for key, value in saved.items():
             if value is None:
                 continue
-            if key in self._row.numbers:
+            if key in row.numbers:
                 self._numbers.setdefault((number, key), []).append(_Number(entry, parameter, value, index))
-            elif key in self._row.slots:
-                entry[key] = self._slot(index, key, value, parameter, dtype)
+            elif key in row.slots:
+                entry[key] = self._slot(index, key, value, parameter, row)
+            elif key in row.shared and isinstance(value, torch.Tensor):
+                # It has a dtype of its own, and all that has it goes on to share it.
+                entry[key] = _own(value, self.copies, functools.partial(_moved, parameter), key)
             else:
                 fitted = functools.partial(_fitted, parameter, self._groups[number])
                 entry[key] = _own(value, self.copies, fitted, key)
         return entry
 
-    def _slot(
-        self, index: Any, key: str, value: Any, parameter: torch.Tensor, dtype: torch.dtype | None
-    ) -> torch.Tensor:
-        """A slot where its parameter is, in the dtype of slots; None as dtype is its own."""
+    def _slot(self, index: Any, key: str, value: Any, parameter: torch.Tensor, row: TorchRow) -> torch.Tensor:
+        """A slot where its parameter is, in the dtype of slots."""
         if not isinstance(value, torch.Tensor):
             raise ValueError(
                 f"The loaded {key!r} of parameter {index} is {describe(value)} and must be a tensor: convert it."
             )
-        if not _has_slot_shape(value, key, parameter, self._row):
+        if not _has_slot_shape(value, key, parameter, row):
             raise ValueError(
                 f"The loaded {key!r} of parameter {index} has shape {tuple(value.shape)} and the parameter "
                 f"{tuple(parameter.shape)}: it is the state of other parameters."
             )
+        dtype = _slot_dtype(parameter, key, row)
         fits = value.device == parameter.device and dtype in (None, value.dtype)
         slot = value if fits else value.to(device=parameter.device, dtype=dtype)
         if dtype is not None and slot.shape == parameter.shape:
@@ -156,13 +161,18 @@ def _has_slot_shape(value: torch.Tensor, key: str, parameter: torch.Tensor, row:
     return tuple(real_view(value).shape) in row.slot_shapes(key, real_view(parameter.detach()).shape)
 
 
-def _refuse_other_groups(saved_groups: Groups, row: TorchRow) -> None:
-    for number, group in enumerate(saved_groups):
-        missing = [key for key in row.defaults if key not in group and key not in row.later]
+def _refuse_other_groups(saved_groups: Groups, groups: Groups, rows: Rows) -> None:
+    for number, (saved, group, row) in enumerate(zip(saved_groups, groups, rows, strict=True)):
+        missing = [key for key in row.defaults if key not in saved and key not in row.later]
         if missing:
             raise ValueError(
                 f"The loaded parameter group {number} has no {', '.join(map(repr, missing))}: it is the state of an "
                 f"optimizer of another class than {row.core.__name__}."
+            )
+        if saved.get(RULE) != group.get(RULE):
+            raise ValueError(
+                f"The loaded parameter group {number} is that of the rule {saved.get(RULE)!r}, and the optimizer's of "
+                f"the rule {group.get(RULE)!r}: wrap the optimizer that was saved, with its rules in their order."
             )
 
 
@@ -220,26 +230,31 @@ def _laid_like(slot: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
     return slot
 
 
-def _slot_dtype(parameter: torch.Tensor, row: TorchRow) -> torch.dtype | None:
-    """In which dtype the slots of a parameter are stored; None if they stay as they are."""
+def _moved(parameter: torch.Tensor, value: torch.Tensor, key: Any) -> torch.Tensor:
+    """A tensor on the device of a parameter."""
+    return value.to(device=parameter.device)
+
+
+def _slot_dtype(parameter: torch.Tensor, key: str, row: TorchRow) -> torch.dtype | None:
+    """In which dtype the slots of a parameter are stored under a key; None if they stay as they are."""
     dtype = parameter.dtype
     # The two to which slots of most parameters belong, without a look at names.
-    if row.slot_dtype is None and dtype in (torch.float32, torch.float64):
+    if row.slots_have_one_shape and dtype in (torch.float32, torch.float64):
         return dtype
     if not dtype.is_floating_point:
         return None
-    return getattr(torch, row.slot_dtype or compute_dtype(str(dtype).removeprefix("torch.")))  # type: ignore[no-any-return]  # by its name
+    return getattr(torch, row.slot_dtype(key, str(dtype).removeprefix("torch.")))  # type: ignore[no-any-return]  # by its name
 
 
-def fit_numbers(state: Any, groups: Groups, row: TorchRow) -> None:
+def fit_numbers(state: Any, groups: Groups, rows: Rows) -> None:
     """Make all numbers tensors, as those that older versions saved are not.
 
     Args:
         state: of the optimizer; it changes.
         groups: of the optimizer.
-        row: how the state is called.
+        rows: of each group, how its state is called.
     """
-    for group in groups:
+    for group, row in zip(groups, rows, strict=True):
         entries = [(parameter, entry) for parameter in group["params"] if (entry := state.get(parameter))]
         for key in row.numbers:
             numbers = [_Number(entry, p, entry[key], None) for p, entry in entries if entry.get(key) is not None]

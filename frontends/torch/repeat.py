@@ -13,14 +13,15 @@ from ...backends.kernels.lists import comparable, same_objects
 from ...optimizers.core.fused.joint import Joint
 from .asking import asks_for_state
 from .engine import Engine
+from .groups import Groups, check_agreement
 from .number_tensors import joined
 from .values import Values, alike
 
 _parameters_of = operator.itemgetter("params")
 _gradient_of = operator.attrgetter("grad")
 
-Ready: TypeAlias = tuple[int, Engine, list[torch.Tensor], Sequence[int]]
-"""A group that makes a step: its index, its engine, the gradients, and their positions in the group."""
+Ready: TypeAlias = tuple[Groups, Engine, list[torch.Tensor], Sequence[int]]
+"""Groups that make a step: they, their engine, the gradients, and their positions in the groups."""
 
 
 class Repeat:
@@ -57,20 +58,22 @@ class Repeat:
         # Where nobody else keeps anything, all there is is read in one go.
         self._alone = all(engine.entries.alone for engine in engines)
         self._present, self._absent = _with_and_without_gradient(groups, ready)
-        self._look_at_values(groups, ready)
+        self._look_at_values(ready)
         self._objects = self._now(groups)
         # What the cores hold is seen in every step in the parameters and the state.
         if not {id(each) for each in self._objects}.issuperset(map(id, self._joint.arrays())):
             raise LookupError("a core holds other arrays than the state")
         self.sure = False
 
-    def _look_at_values(self, groups: Sequence[dict[str, Any]], ready: Sequence[Ready]) -> None:
+    def _look_at_values(self, ready: Sequence[Ready]) -> None:
         """Remember which values of which groups are followed."""
-        self._values: list[Values] = [engine.values for engine in self._engines]
-        self._groups = [groups[index] for index, _, _, _ in ready]
-        if any(values.keys != self._values[0].keys for values in self._values):
-            raise LookupError("other values count in some groups than in others")
-        self._read = self._values[0].read
+        # The groups of each engine, of which most have one; and of each group the number of its engine.
+        self._of_each = [groups.groups for groups, _, _, _ in ready]
+        self._rows = [groups.row for groups, _, _, _ in ready]
+        self._groups = [*itertools.chain.from_iterable(self._of_each)]
+        self._members = [number for number, own in enumerate(self._of_each) for _ in own]
+        self._values: list[Values] = [values for engine in self._engines for values in engine.values]
+        self._reads = [values.read for values in self._values]
         self._held = [values.held for values in self._values]
         self._live = [number for number, values in enumerate(self._values) if values.live]
 
@@ -111,7 +114,7 @@ class Repeat:
             return False
         # Nothing is if this is interrupted.
         sure, self.sure = self.sure, False
-        now = list(map(self._read, self._groups))
+        now = list(map(operator.call, self._reads, self._groups))
         followed = bool(self._live) or not alike(now, self._held)
         if followed and not self._follow(now):
             return False
@@ -130,17 +133,20 @@ class Repeat:
         if step is None:
             return False
         step.make(self._writing(step.after))
-        for number in changed:
-            self._values[number].changed = False
-        for number in renumbered:
-            self._values[number].renumbered = False
+        if changed or renumbered:
+            self._told()
         self.sure = True
         return True
 
     def _news(self) -> tuple[list[int], list[int]]:
-        """The groups whose optimizers may have other attributes, and those that have other numbers."""
-        changed = [number for number, values in enumerate(self._values) if values.changed]
-        return changed, [number for number, values in enumerate(self._values) if values.renumbered]
+        """The engines whose optimizers may have other attributes, and those that have other numbers."""
+        both = list(zip(self._members, self._values, strict=True))
+        changed = dict.fromkeys(member for member, values in both if values.changed)
+        return list(changed), list(dict.fromkeys(member for member, values in both if values.renumbered))
+
+    def _told(self) -> None:
+        for values in self._values:
+            values.changed = values.renumbered = False
 
     def _writing(self, after: Sequence[Any]) -> list[Any]:
         """What writes the numbers that a step has counted up into the state."""
@@ -151,6 +157,9 @@ class Repeat:
 
     def _follow(self, now: list[Any]) -> bool:
         """Take over what has changed in groups. False if a group makes no such step any more."""
+        for groups, row in zip(self._of_each, self._rows, strict=True):
+            if len(groups) > 1:
+                check_agreement(groups, row)
         for number, (values, group) in enumerate(zip(self._values, self._groups, strict=True)):
             if number not in self._live and alike(now[number], self._held[number]):
                 continue
@@ -158,7 +167,7 @@ class Repeat:
             self._held[number] = None
             if not values.follow(group):
                 return False
-            if (values.live or values.changed) and self._engines[number].needs_tensors(group):
+            if (values.live or values.changed) and values.in_tensors(group):
                 return False
             self._held[number] = values.held
             if values.live or self._live:
@@ -171,7 +180,7 @@ def _with_and_without_gradient(
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """The parameters that have a gradient, in the order of the groups that are ready, and the others."""
     starts = [0, *itertools.accumulate(map(len, map(_parameters_of, groups)))]
-    places = [starts[index] + position for index, _, _, present in ready for position in present]
+    places = [starts[own.index] + position for own, _, _, present in ready for position in present]
     everyone = [*itertools.chain.from_iterable(map(_parameters_of, groups))]
     without = sorted(set(range(starts[-1])).difference(places))
     return [everyone[place] for place in places], [everyone[place] for place in without]

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import inspect
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 
-from ...backends import HOST
+from ...backends import compute_dtype
 from ...optimizers import Optimizer
-from ...optimizers.core.conventions import facts_of
 from ...optimizers.core.hyperparameters import LEARNING_RATE, Flag, Number
 from ...optimizers.core.hyperparameters import hyperparameters as hyperparameters_of
-from ...optimizers.core.own import plain_attributes
-from .keys import name_at
 
 Names = Mapping[str, "str | tuple[str, ...]"]
 
 _NAMED_IN_ERRORS = {"lr": "learning rate", "betas": "beta parameter", "eps": "epsilon value"}
-_NOT_IN_GROUPS = ("name", "convention", "slot_dtype", "jit_compile", "built", "learning_rate")
 
 
 class TorchRow:
@@ -57,8 +52,12 @@ class TorchRow:
     slots_have_one_shape = True
     """Whether every slot has its parameter's shape."""
 
-    slot_dtype: str | None = None
-    """The name of the dtype of slots; None is float32 for 16-bit parameters, else the parameter's."""
+    shared: frozenset[str] = frozenset()
+    """The keys of arrays that a whole step shares, each stored once."""
+
+    whole: Mapping[str, str] = {}
+    """The keys of what concerns the whole model, where one optimizer makes the steps of several groups; and what that
+    calls it."""
 
     def __init__(
         self,
@@ -119,12 +118,13 @@ class TorchRow:
         """The key under which a cell's content is stored, or None."""
         return self.keys.get(name)
 
+    def slot_dtype(self, key: str, dtype: str) -> str:
+        """The name of the dtype in which a slot of a parameter is stored, by the name of the parameter's."""
+        return compute_dtype(dtype)
+
     def slot_shapes(self, key: str, shape: Sequence[int]) -> set[tuple[int, ...]]:
         """The shapes that a slot of a real parameter of some shape may have."""
         return {tuple(shape)}
-
-    def check_chosen(self, groups: Sequence[Mapping[str, Any]]) -> None:
-        """Raise ValueError if a parameter was chosen that is in none of the groups. Here none can be chosen."""
 
     def pieces(self, attributes: Mapping[str, Any]) -> set[str]:
         """The keys of all that a core with these attributes keeps in the state."""
@@ -211,108 +211,3 @@ def _items(values: Any) -> list[Any]:
         return [values[place] for place in range(len(values))]
     except (TypeError, LookupError):
         return []
-
-
-class WrappedRow(TorchRow):
-    """A row made from a core optimizer that a user has: its attributes are the group keys, its cells the state keys.
-
-    Args:
-        template: the optimizer. It is copied, and does not change.
-    """
-
-    builds_on_shapes = False
-    slots_have_one_shape = False
-
-    def __init__(self, template: Optimizer) -> None:
-        self.template = template.unbuilt_copy()
-        public = {
-            name: value
-            for name, value in plain_attributes(vars(self.template)).items()
-            if name not in _NOT_IN_GROUPS
-        }
-        rate = float(self.template.learning_rate)
-        hyperparameters = {"lr": "learning_rate", **{name: name for name in public}}
-        # Where no parameter counts its own steps, the number of all of them is what torch calls "step".
-        self.iterations = "iterations" if facts_of(self.template.convention).counts_steps_of_each else "step"
-        self.slot_dtype = self.template.slot_dtype
-        numbers = {self.iterations: self.iterations}
-        super().__init__(type(template), {"lr": rate, **public}, {}, hyperparameters, slots={}, numbers=numbers)
-        # For each shape of a parameter the shapes of its slots, by their names.
-        self._shapes: dict[Any, dict[str, set[Any]]] = {}
-        # A parameter, with its name, of each shape for which the core keeps the same.
-        self._examples: dict[Any, tuple[str, torch.Tensor]] = {}
-
-    def see(self, parameters: Mapping[str, torch.Tensor]) -> None:
-        """Find out what a core keeps for further parameters: their names and shapes may decide.
-
-        Args:
-            parameters: real tensors, by their names.
-
-        Raises:
-            What the optimizer's own `build` raises.
-        """
-        examples = {name: torch.empty_like(parameter, device="meta") for name, parameter in parameters.items()}
-        try:
-            built = self._built(self.template.unbuilt_copy(), examples)
-        except (RuntimeError, TypeError, ValueError, NotImplementedError):
-            # It looks at values.
-            values = {name: parameter.clone() for name, parameter in parameters.items()}
-            built = self._built(self.template.unbuilt_copy(), values)
-        numbers, slots, shared = set(self.numbers), set(self.slots), set()
-        kept: list[list[str]] = [[] for _ in parameters]
-        shapes = [tuple(parameter.shape) for parameter in parameters.values()]
-        for cell, name, place in built.named_cells():
-            if place is not None:
-                kept[place].append(name)
-            if cell.backend is HOST:
-                numbers.add(name)
-            elif place is None:
-                shared.add(name)
-            else:
-                slots.add(name)
-                self._shapes.setdefault(shapes[place], {}).setdefault(name, set()).add(cell.shape)
-        self._examples |= dict(zip(zip(shapes, map(tuple, kept), strict=True), examples.items(), strict=True))
-        self.numbers, self.slots = frozenset(numbers), frozenset(slots)
-        self.own_keys = self.own_keys | self.numbers | self.slots | shared
-        self.keys = {name: name for name in (*numbers, *slots)}
-
-    @staticmethod
-    def _built(core: Optimizer, parameters: Mapping[str, torch.Tensor]) -> Optimizer:
-        """A core, built for parameters of which there may be more."""
-        core.is_part = True
-        core.build(list(parameters.items()))
-        return core
-
-    def slot_shapes(self, key: str, shape: Sequence[int]) -> set[tuple[int, ...]]:
-        """Those that were found."""
-        return self._shapes.get(tuple(shape), {}).get(key) or {tuple(shape)}
-
-    def pieces(self, attributes: Mapping[str, Any]) -> set[str]:
-        """The keys of all that a core with these attributes keeps for parameters like those that were seen."""
-        built = self._built(self.make(attributes), dict(self._examples.values()))
-        return {named.name for named in built.named_cells()} | {str(self.iterations)}
-
-    def check_chosen(self, groups: Sequence[Mapping[str, Any]]) -> None:
-        """Raise ValueError if what the template excludes from weight decay is in none of the groups."""
-        parameters = [parameter for group in groups for parameter in group["params"]]
-        counts = [len(group["params"]) for group in groups]
-        starts = list(itertools.accumulate(counts, initial=0))[:-1]
-        names = [
-            name_at(group, first, place)
-            for group, first, count in zip(groups, starts, counts, strict=True)
-            for place in range(count)
-        ]
-        self.template.check_chosen(names, parameters)
-
-    def state_key(self, name: str) -> str | None:
-        """The cell's own name."""
-        return name
-
-    def make(self, attributes: Mapping[str, Any]) -> Optimizer:
-        """A copy of the optimizer with these attributes. A schedule stays until the group has another rate."""
-        rule: Optimizer = self.template.unbuilt_copy()
-        rule.is_part = True
-        for name, value in attributes.items():
-            if name != "learning_rate" or rule.learning_rate_schedule is None:
-                setattr(rule, name, value)
-        return rule

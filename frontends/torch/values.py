@@ -23,6 +23,7 @@ class Values:
         row: how the group's values are called.
         rule: the core's optimizer.
         group: the parameter group.
+        core: the optimizer of several groups that the rule is a part of, and that has what concerns the whole model.
 
     Attributes:
         keys: of the values that count.
@@ -33,8 +34,12 @@ class Values:
         renumbered: whether numbers have been exchanged for others, from which nothing follows but scalars.
     """
 
-    def __init__(self, row: TorchRow, rule: Optimizer, group: Mapping[str, Any]) -> None:
+    def __init__(
+        self, row: TorchRow, rule: Optimizer, group: Mapping[str, Any], core: Optimizer | None = None
+    ) -> None:
         self._row, self._rule = row, rule
+        self._whole: Mapping[str, str] = {} if core is None else row.whole
+        self._core = rule if core is None else core
         self.keys = [*row.hyperparameters, *(key for key in _FLAGS if key in group)]
         self.read: Callable[[Mapping[str, Any]], tuple[Any, ...]] = operator.itemgetter(*self.keys)
         self.held: tuple[Any, ...] | None = None
@@ -103,10 +108,11 @@ class Values:
     def _take(self, name: str, value: Any) -> bool | None:
         """Give the core an attribute; whether more than a number is another. None if it lacks slots for it."""
         rule = self._rule
+        if name in self._whole:
+            rule, name = self._core, self._whole[name]
         if name == "learning_rate":
             if self.shown is None or value != self.shown:
-                self.shown = None
-                rule.write_learning_rate(value)
+                self._write_rate(value)
             return False
         if vars(rule).get(name) is value:
             return False
@@ -119,6 +125,15 @@ class Values:
         setattr(rule, name, value)
         return True
 
+    def _write_rate(self, value: Any) -> None:
+        """Set the rate, which ends a schedule."""
+        self.shown, before = None, self._rule.cells.rate.array
+        self._rule.write_learning_rate(value)
+        if self._core is not self._rule:
+            # That of an optimizer inside another is one of its numbers.
+            alike_used = type(value) is type(before) is float and value and before
+            self.renumbered, self.changed = self.renumbered or bool(alike_used), self.changed or not alike_used
+
     def in_tensors(self, group: Mapping[str, Any]) -> bool:
         """Whether some are in tensors that the host does not read."""
         if group.get("differentiable") or group.get("capturable"):
@@ -126,24 +141,18 @@ class Values:
         if not self.live:
             return False
         attributes = vars(self._rule) | {"learning_rate": self._rule.cells.rate.array}
+        attributes |= {theirs: vars(self._core)[name] for theirs, name in self._whole.items()}
         return any(isinstance(attributes[name], torch.Tensor) for name in self._row.attributes(group))
 
     # ---------------------------------------------------------------- a rate that a schedule gives
 
-    def shown_next(self) -> float | None:
-        """The rate that the group will show after a step, where a schedule gives it."""
-        if self.shown is None:
-            return None
+    def showing_next(self, group: dict[str, Any]) -> list[functools.partial[Any]]:
+        """The calls that let the group show the rate after a step, where a schedule gives it."""
         cells = self._rule.cells
         try:
-            return float(self._rule.base_rate_at(cells.iterations.array + 1, cells.rate.array))
+            shown = float(self._rule.base_rate_at(cells.iterations.array + 1, cells.rate.array))
         except Exception:
             # A schedule that has ended says so in the step that needs it.
-            return self.shown
-
-    def showing(self, group: dict[str, Any], shown: float | None) -> list[functools.partial[Any]]:
-        """The calls that show a rate in the group; None is nothing to show."""
-        if shown is None:
             return []
         return [
             functools.partial(operator.setitem, group, "lr", shown),

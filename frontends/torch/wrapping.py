@@ -2,66 +2,107 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from ... import optimizers as core
-from ...backends import shown
 from ...optimizers.core.checks import check_no_state
-from ...optimizers.core.conventions import facts_of
+from ...optimizers.core.overview import Plan
 from .adapter import TorchAdapter
-from .keys import name_at
+from .groups import Groups
+from .keys import RULE, name_at
 from .linking import real_view, trainable
-from .table import TorchRow, WrappedRow
+from .rules import Rules, rules_of
+from .table import TorchRow
 
 
 class Wrapped(TorchAdapter):
     """A core optimizer as a torch optimizer; made by `wrap`."""
 
-    def __init__(self, params: Any, row: WrappedRow) -> None:
-        self._own_row = row
-        self._start(params, row.defaults)
+    def __init__(self, params: Any, rules: Rules) -> None:
+        self._rules = rules
+        self._begin(params, rules.defaults)
 
-    def _row(self) -> TorchRow:
-        return self._own_row
+    def _row_of(self, group: Mapping[str, Any]) -> TorchRow:
+        return self._rules.row_of(group)
+
+    def _parts(self) -> list[Groups]:
+        if not self.param_groups or not self._rules.are_together(self.param_groups):
+            return super()._parts()
+        return [Groups(self.param_groups, 0, self._rows, 0, self._rules.together)]
+
+    def _first_rate(self, group: Mapping[str, Any]) -> Any:
+        return self._row_of(group).defaults["lr"]
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """As `TorchAdapter`, but clipping by a global norm, which is a group's own, allows one group only."""
-        template = self._own_row.template
-        together = template.clipnorm if facts_of(template.convention).clipnorm_is_global else template.global_clipnorm
-        if together is not None and self.param_groups:
-            raise ValueError(
-                f"{template.name!r} clips by a global norm and would do so in each group apart: use one group, or "
-                "torch.nn.utils.clip_grad_norm_."
-            )
-        schedule = template.learning_rate_schedule
-        given: Any = param_group  # What is no dictionary torch refuses.
-        rate = given.get("lr") if isinstance(given, dict) else None
-        if schedule is not None and rate is not None and rate != self._own_row.defaults["lr"]:
-            raise ValueError(
-                f"A parameter group has the rate lr={rate!r}, and the rate of {template.name!r} is a schedule, "
-                f"{shown(schedule)}, which would do nothing there: wrap an optimizer for each, or leave lr out."
-            )
-        super().add_param_group(param_group)
-        *earlier, group = self.param_groups
-        first = sum(len(each["params"]) for each in earlier)
-        self._own_row.see({
+        """As `TorchAdapter`. Of a `MultiOptimizer` it becomes a group for each rule that claims some of the parameters.
+
+        Args:
+            param_group: as of `TorchAdapter`. With the name of a rule under "rule" that one has all of it, whatever
+                claims its parameters.
+
+        Raises:
+            TypeError, ValueError: as torch.optim does; also if no rule claims a parameter, or several do.
+        """
+        count = sum(len(group["params"]) for group in self.param_groups)
+        for group in self._rules.divided(param_group, count):
+            super().add_param_group(group)
+            self._see(self.param_groups[-1])
+
+    def _see(self, group: Mapping[str, Any]) -> None:
+        """Find out what is kept for the parameters of a further group."""
+        first = sum(len(each["params"]) for each in self.param_groups[:-1])
+        self._rules.row_of(group).see({
             name_at(group, first, place): real_view(parameter.detach())
             for place, parameter in enumerate(group["params"])
             if trainable(parameter)
         })
 
+    def _check_chosen(self) -> None:
+        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
+        starts = itertools.accumulate((len(group["params"]) for group in self.param_groups), initial=0)
+        names = [
+            name_at(group, first, place)
+            for group, first in zip(self.param_groups, starts, strict=False)
+            for place in range(len(group["params"]))
+        ]
+        self._rules.template.check_chosen(names, parameters)
+
+    def plan(self) -> Plan:
+        """What will happen to each parameter: its rule, rate, decay, slots and their bytes; `print` gives a table."""
+        groups = Groups(self.param_groups, 0, self._rows, 0, self._rules.together)
+        places = [place for place, parameter in enumerate(groups.parameters) if trainable(parameter)]
+        built: Any = groups.maker()(places)
+        built.build([
+            (name, torch.empty_like(real_view(groups.parameters[place].detach()), device="meta"))
+            for place, name in zip(places, groups.names_at(places), strict=True)
+        ])
+        names = [group.get(RULE, self._rules.template.name) for group in self.param_groups]
+        return Plan(row._replace(optimizer=names[int(row.optimizer)]) for row in built.plan_as_built())
+
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_own_row": self._own_row}
+        return {**super().__getstate__(), "_rules": self._rules}
 
 
 def wrap(optimizer: core.Optimizer, params: Any) -> Wrapped:
     """Any core optimizer, your own included, as a torch.optim.Optimizer.
 
-    Each parameter group runs a copy of the optimizer. Its number-like attributes are the groups' keys ("lr" for
-    `learning_rate`), so that groups and schedulers can change them; its slots and numbers lie in `state` under their
-    own names, each with its parameter. What a whole step shares is stored with every parameter. A schedule of the
-    optimizer goes on until a group's "lr" is set to something else; groups show its rate. Patterns of names, as
-    `MultiOptimizer` has them, find the parameters where `params` is `model.named_parameters()`.
+    The optimizer's number-like attributes are the groups' keys ("lr" for `learning_rate`), so that groups and
+    schedulers can change them; its slots and numbers lie in `state` under their own names, each with its parameter.
+    A number that a whole step shares is stored with every parameter, an array with one of them. A schedule of the
+    optimizer goes on until a group's "lr" is set to something else; groups show its rate.
+
+    Of a `MultiOptimizer` each rule has a group of its own, in the order of the rules, that of `default` last: with the
+    rule's values, and its name under "rule". Patterns of names find the parameters where `params` is
+    `model.named_parameters()`. The rate of a group is that of its rule; the `MultiOptimizer`'s own, which need not be a
+    number, goes on to multiply all of them. `plan()` tells what happens to each parameter.
+
+    What concerns the whole model does so here: clipping by a global norm is by that of all groups; of a
+    `MultiOptimizer` also accumulation, averages, the loss scale, and the count of steps. Each group has these values,
+    and they must be the same in all of them.
 
     Args:
         optimizer: it is copied, and does not change.
@@ -70,10 +111,19 @@ def wrap(optimizer: core.Optimizer, params: Any) -> Wrapped:
     Raises:
         TypeError: if `optimizer` is no core optimizer.
         ValueError: as torch.optim does; also for an optimizer that has state, for a group with a rate of its own where
-            the optimizer has a schedule, and for clipping by a global norm with several groups, which it would be
-            computed in apart.
+            the optimizer has a schedule, and for parameters that no rule claims, or several do.
+
+    Example:
+        >>> import torch
+        >>> from gradwise import optimizers
+        >>> from gradwise.frontends import torch as gtorch
+        >>> model = torch.nn.Linear(2, 2)
+        >>> rules = optimizers.MultiOptimizer({"bias$": optimizers.SGD(0.1)}, default=optimizers.AdamW(1e-3))
+        >>> optimizer = gtorch.wrap(rules, model.named_parameters())
+        >>> [(group["rule"], group["lr"]) for group in optimizer.param_groups]
+        [('sgd', 0.1), ('adam_w', 0.001)]
     """
     if not isinstance(optimizer, core.Optimizer):
         raise TypeError(f"wrap takes an optimizer of gradwise.optimizers, received {type(optimizer).__name__}.")
     check_no_state(optimizer, "wrap")
-    return Wrapped(params, WrappedRow(optimizer))
+    return Wrapped(params, rules_of(optimizer))

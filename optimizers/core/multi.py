@@ -79,15 +79,17 @@ class MultiOptimizer(Optimizer):
 
     def build(self, variables: Sequence[Any]) -> None:
         super().build(variables)
-        self.owners = owners_of(
-            self.claims, self._default, variables, type(self).__name__, partly=self.is_part
-        )
+        self.owners = self._decided(variables)
         places: dict[str, list[int]] = {name: [] for name in self.optimizers}
         for place, owner in enumerate(self.owners):
             places[owner].append(place)
         for name, optimizer in self.optimizers.items():
             optimizer.cells.places = places[name]
             optimizer.build([variables[place] for place in places[name]])
+
+    def _decided(self, variables: Sequence[Any]) -> tuple[str, ...]:
+        """For each parameter the name of its rule."""
+        return owners_of(self.claims, self._default, variables, type(self).__name__, partly=self.is_part)
 
     def has_begin_step(self) -> bool:
         return any(optimizer.has_begin_step() for optimizer in self.optimizers.values())
@@ -148,11 +150,15 @@ class MultiOptimizer(Optimizer):
             ValueError: as the first step, if a parameter is undecided.
         """
         template, _ = self._new_template(Tree.of(params))
-        of_each: list[list[Any]] = [[] for _ in template.cells.parameters]
-        for named in template.named_cells():
+        return template.plan_as_built()  # type: ignore[no-any-return]  # of the same class
+
+    def plan_as_built(self) -> Plan:
+        """As `plan`, for the parameters that the optimizer was built for."""
+        of_each: list[list[Any]] = [[] for _ in self.cells.parameters]
+        for named in self.named_cells():
             if named.position is not None:
                 of_each[named.position].append(named)
-        return Plan(map(template._row, template.cells.parameters, of_each))
+        return Plan(map(self._row, self.cells.parameters, of_each))
 
     def _row(self, parameter: Variable, named: Sequence[Any]) -> PlanRow:
         name, rule = self.owners[self.variable_index(parameter)], self._owner_of(parameter)

@@ -71,8 +71,12 @@ class StepMaker(CellKeeper):
         self.cells.accumulators = []
         if self.gradient_accumulation_steps is not None:
             self.cells.accumulators = self.add_optimizer_variables(self.cells.parameters, "gradient_accumulator")
-        if facts_of(self.convention).counts_steps_of_each:
+        if self._counts_steps_of_each():
             self.cells.steps = self._scalars_of_each("step", 0)
+
+    def _counts_steps_of_each(self) -> bool:
+        """Whether each parameter counts its steps."""
+        return facts_of(self.convention).counts_steps_of_each
 
     @property
     def divides_gradients(self) -> bool:

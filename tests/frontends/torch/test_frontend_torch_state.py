@@ -364,7 +364,7 @@ def test_a_piece_that_a_whole_step_shares():
     given = parameters()
     optimizer = optim.wrap(optimizers.Nadam(0.1), given)
     run(optimizer, given, 2)
-    key = optimizer._row().iterations
+    key = optimizer._row_of(optimizer.param_groups[0]).iterations
     for entry in optimizer.state.values():
         del entry[key]
     with pytest.raises(KeyError, match=f"has no '{key}'"):
