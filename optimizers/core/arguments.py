@@ -53,3 +53,26 @@ def bound(
             said = f"{error}: received {len(arguments)} by position{by_name}; its arguments are, in their order, "
             said += f"{', '.join(known)}."
         raise TypeError(f"{owner}() {said}") from None
+
+
+def signature_of_init(cls: type) -> inspect.Signature:
+    """The arguments of a class, from its constructor alone."""
+    parameters = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]  # of the class itself
+    return inspect.Signature(list(parameters)[1:])
+
+
+def merged_signature(cls: type) -> inspect.Signature:
+    """The constructor's signature, with the parent's arguments where it passes `*` and `**` on."""
+    own = list(signature_of_init(cls).parameters.values())
+    kinds = {parameter.kind for parameter in own}
+    if inspect.Parameter.VAR_KEYWORD not in kinds:
+        return inspect.Signature(own)
+    named = [p for p in own if p.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)]
+    names = {parameter.name for parameter in named}
+    inherited = [p for p in inspect.signature(cls.__mro__[1]).parameters.values() if p.name not in names]
+    if inspect.Parameter.VAR_POSITIONAL not in kinds:
+        keyword_only = inspect.Parameter.KEYWORD_ONLY
+        inherited = [
+            p.replace(kind=keyword_only) if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD else p for p in inherited
+        ]
+    return inspect.Signature(sorted([*named, *inherited], key=lambda parameter: parameter.kind))

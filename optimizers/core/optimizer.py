@@ -8,23 +8,21 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from ...backends import FLOATING, HOST, Variable, backend_of, describe, is_number, shown
+from ...backends import FLOATING, HOST, Variable, backend_of, describe, shown
 from ...schedules import registry as schedule_registry
-from .arguments import bound, instead, named_in, takes_any
+from .arguments import bound, instead, merged_signature, named_in, signature_of_init, takes_any
 from .conventions import CONVENTIONS, facts_of
 from .equality import ComparedByValue
 from .exclusions import Chosen
+from .following import FollowsConvention
 from .functional import FunctionalOptimizer
 from .hyperparameters import (
     LEARNING_RATE,
-    NOWHERE,
     Choice,
     ChoiceForEach,
     Convention,
     Count,
-    Fixed,
     Flag,
-    Hyperparameter,
     Number,
     Switch,
     hyperparameters,
@@ -44,7 +42,9 @@ _LATER = ("convention", "slot_dtype", "jit_compile", "maximize", "decay")
 """Configuration that Keras does not know; it stands behind what Keras knows."""
 
 
-class Optimizer(ComparedByValue, ImperativeOptimizer, StatelessOptimizer, SavedOptimizer, FunctionalOptimizer):
+class Optimizer(
+    ComparedByValue, FollowsConvention, ImperativeOptimizer, StatelessOptimizer, SavedOptimizer, FunctionalOptimizer
+):
     r"""The base of every optimizer: subclass it, create slots in `build`, write the rule in `update_step`.
 
     Args:
@@ -237,82 +237,7 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, StatelessOptimizer, SavedO
         super().__init_subclass__(**keywords)
         # Algorithms pass the common arguments on; help() and editors should still show them all.
         cls.own_tables = tables_of(cls)
-        cls.__signature__ = _merged_signature(cls)  # type: ignore[attr-defined]  # read by inspect.signature
-
-    # ---------------------------------------------------------------- conventions
-
-    def _resolve(self, **arguments: Any) -> None:
-        """Set hyperparameters; None takes the convention's own value."""
-        for name, value in arguments.items():
-            setattr(self, name, self._own_value(name) if value is None else value)
-
-    def _refuse_if(self, unfit: Any, why: str, *names: str) -> None:
-        """Raise if hyperparameters do not go together.
-
-        Args:
-            unfit: whether they do not.
-            why: a sentence without its end.
-            names: of those whose values it shall tell.
-        """
-        if unfit:
-            given = " and ".join(f"{name}={getattr(self, name)!r}" for name in names)
-            owner = f'{type(self).__name__}, convention "{self.convention}"'
-            raise ValueError(f"{owner}: {why}{', received ' if given else ''}{given}.")
-
-    def _own_value(self, name: str) -> Any:
-        """The convention's own value of an argument, `Fixed` or not."""
-        # A subclass may have put something plain in a hyperparameter's place.
-        declared = (vars(kind).get(name) for kind in type(self).__mro__)
-        neutral = next((each.neutral for each in declared if isinstance(each, Hyperparameter)), NOWHERE)
-        own = type(self).conventions[self.convention].get(name, None if neutral is NOWHERE else neutral)
-        return own.value if isinstance(own, Fixed) else own
-
-    def _check_convention_has(self, hyperparameter: Hyperparameter, value: Any) -> None:
-        """Refuse a value that means something in other conventions only."""
-        convention, kind, name = vars(self).get("convention"), type(self), hyperparameter.name
-        found = None if convention is None else self._conventions_with(hyperparameter)
-        if found is None:
-            return
-        having, nothing = found
-        same = value is nothing or (is_number(value) and value == nothing)
-        if convention not in having and not same:
-            where = f"it exists in {', '.join(map(repr, having))}" if having else f"it is always {nothing!r}"
-            raise ValueError(
-                f"{kind.__name__}: `{name}` does not exist in convention {convention!r}, received {value!r}; {where}."
-            )
-
-    def _conventions_with(self, hyperparameter: Hyperparameter) -> tuple[list[str], Any] | None:
-        """The conventions in which a hyperparameter means something, and the value that changes nothing in the others;
-        None if no convention says anything of it."""
-        kind, name = type(self), hyperparameter.name
-        if name == "weight_decay":
-            return [other for other in kind.conventions if other in kind.weight_decay_forms], None
-        if name == "maximize":
-            return [other for other, facts in CONVENTIONS.items() if facts.has_maximize], False
-        rows = kind.conventions.items()
-        if hyperparameter.neutral is NOWHERE and not any([name in row for _, row in rows]):
-            return None
-        having = [other for other, row in rows if name in row and not isinstance(row[name], Fixed)]
-        return having, self._own_value(name)
-
-    def _check_combinations(self) -> None:
-        clips = {name: getattr(self, name) for name in ("clipnorm", "clipvalue", "global_clipnorm")}
-        given = {name: value for name, value in clips.items() if value is not None}
-        owner = type(self).__name__
-        if facts_of(self.convention).clipnorm_is_global:
-            if self.global_clipnorm is not None:
-                raise ValueError(
-                    f'{owner}: convention "{self.convention}" has no `global_clipnorm`; its `clipnorm` is the global '
-                    "norm."
-                )
-        elif len(given) > 1:
-            raise ValueError(
-                f"{owner}: only one of `clipnorm`, `clipvalue` and `global_clipnorm` can be set, received {given}."
-            )
-
-    def _decay_is_coupled(self) -> bool:
-        coupled = type(self).weight_decay_forms.get(self.convention) == "coupled"
-        return coupled and not self.decoupled_weight_decay
+        cls.__signature__ = merged_signature(cls)  # type: ignore[attr-defined]  # read by inspect.signature
 
     # ---------------------------------------------------------------- learning rate
 
@@ -444,30 +369,8 @@ class Optimizer(ComparedByValue, ImperativeOptimizer, StatelessOptimizer, SavedO
         return f"<{type(self).__name__} {self.name!r}, learning_rate={rate!r}, convention={self.convention!r}{own}>"
 
 
-def _signature_of_init(cls: type) -> inspect.Signature:
-    parameters = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]  # of the class itself
-    return inspect.Signature(list(parameters)[1:])
-
-
-def _merged_signature(cls: type) -> inspect.Signature:
-    """The constructor's signature, with the parent's arguments where it passes `*` and `**` on."""
-    own = list(_signature_of_init(cls).parameters.values())
-    kinds = {parameter.kind for parameter in own}
-    if inspect.Parameter.VAR_KEYWORD not in kinds:
-        return inspect.Signature(own)
-    named = [p for p in own if p.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)]
-    names = {parameter.name for parameter in named}
-    inherited = [p for p in inspect.signature(cls.__mro__[1]).parameters.values() if p.name not in names]
-    if inspect.Parameter.VAR_POSITIONAL not in kinds:
-        keyword_only = inspect.Parameter.KEYWORD_ONLY
-        inherited = [
-            p.replace(kind=keyword_only) if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD else p for p in inherited
-        ]
-    return inspect.Signature(sorted([*named, *inherited], key=lambda parameter: parameter.kind))
-
-
 Optimizer.own_tables = tables_of(Optimizer)
-Optimizer.__signature__ = _signature_of_init(Optimizer)  # type: ignore[attr-defined]  # read by inspect.signature
+Optimizer.__signature__ = signature_of_init(Optimizer)  # type: ignore[attr-defined]  # read by inspect.signature
 
 
 def _snake_case(name: str) -> str:
