@@ -10,12 +10,14 @@ import functools
 import sys
 import sysconfig
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy
 
 from .compiled import compiled
 from .placeholders import Part, carray, pointer
+
+Answer = TypeVar("Answer")
 
 _TYPE, _LENGTH, _ITEMS, _FIELDS = 1, 2, 3, 4
 """The positions of fields in a PyListObject, in words of 8 bytes. Every object has the first."""
@@ -29,9 +31,15 @@ def items_of(identity: int) -> Any:
 
 
 @Part
+def word_of(address: int, place: int) -> int:
+    """A word of 8 bytes of a structure of C, such as an object, whose identity is its address."""
+    return carray(pointer(address), (place + 1,), dtype=numpy.int64)[place]  # type: ignore[no-any-return]  # as said
+
+
+@Part
 def kind_of(identity: int) -> int:
     """The identity of an object's class."""
-    return carray(pointer(identity), (_TYPE + 1,), dtype=numpy.int64)[_TYPE]  # type: ignore[no-any-return]  # as said
+    return int(word_of(identity, _TYPE))
 
 
 @compiled("boolean(int64, int64, int64)", otherwise=lambda *_: False, with_lock=True)
@@ -68,21 +76,35 @@ def same_objects(identity: int, other: int) -> bool:
     return True
 
 
+@compiled("boolean(int64[::1], int64, int64[::1])", otherwise=lambda *_: False)
+def word_at(addresses: Any, place: int, words: Any) -> bool:
+    """Read one word of 8 bytes of each of some structures of C; True.
+
+    Args:
+        addresses: of the structures.
+        place: of the word.
+        words: is filled.
+    """
+    for position in range(addresses.size):
+        words[position] = word_of(addresses[position], place)
+    return True
+
+
 TRIALS: list[Any] = []
 """All that were made, or will be; `cache_clear` forgets the answer of one."""
 
 
-def tried_out(trial: Callable[[], bool]) -> Callable[[], bool]:
-    """A trial that is made once. One that fails says no: without a glance, each step looks for itself."""
+def tried_out(trial: Callable[[], Answer]) -> Callable[[], Answer | None]:
+    """A trial that is made once. One that fails says None: without a glance, each step looks for itself."""
 
     @functools.cache
     @functools.wraps(trial)
-    def result() -> bool:
+    def result() -> Answer | None:
         try:
             return trial()
         except Exception:
             # Another release may lack what the trial itself is made with.
-            return False
+            return None
 
     TRIALS.append(result)
     return result

@@ -8,16 +8,12 @@ from typing import Any
 
 import torch
 
-from ..kernels.lists import all_of_kinds
 from ..kernels.rows import Found, RowTable
 from ..strides import Order
-from .addresses import Questions, RowQuestions
+from .addresses import Questions, RowQuestions, are_plain
 
-# Calls of methods through `map` take half as long as in a loop, and this is most of a small step.
-_data_ptr, _is_neg = torch.Tensor.data_ptr, torch.Tensor.is_neg
 _needs_gradient = operator.attrgetter("requires_grad")
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
-_TENSOR, _PARAMETER = id(torch.Tensor), id(torch.nn.Parameter)
 
 
 class Lookout:
@@ -38,21 +34,11 @@ class Lookout:
 
     def __call__(self, held: Sequence[Any], gradients: Sequence[Any], anew: bool = False) -> Any:
         """The addresses, or None."""
-        tensors = [*held, *gradients]
-        if torch.compiler.is_compiling() or not all_of_kinds.run(id(tensors), _TENSOR, _PARAMETER):
+        if torch.compiler.is_compiling():
             return None
-        read = tensors if self._pure or anew else gradients
-        try:
-            # What has no memory that can be read (sparse, wrapped by a transformation) raises.
-            list(map(_data_ptr, read))
-            # What is written would have been given other memory together with a negation that is put off.
-            if any(map(_is_neg, read)):
-                return None
-        except RuntimeError:
+        if self._pure and torch.is_grad_enabled() and any(map(_needs_gradient, (*held, *gradients))):
             return None
-        if self._pure and torch.is_grad_enabled() and any(map(_needs_gradient, read)):
-            return None
-        return self._questions(tensors)
+        return self._questions(held, gradients, self._pure or anew)
 
 
 class RowLookout:
@@ -89,12 +75,10 @@ class RowLookout:
             return None
         try:
             places, values = gradient._indices().contiguous(), gradient._values().contiguous()
-            read = [*held, values] if anew else [values]
-            list(map(_data_ptr, [*read, places]))
-            if any(map(_is_neg, read)):
-                return None
         except RuntimeError:
             # Of what a transformation has wrapped.
+            return None
+        if not are_plain([*held, values, places] if anew else [values, places]):
             return None
         count = gradient._nnz()
         addresses = self._questions([*held, values, places], count)

@@ -126,7 +126,9 @@ class _Loading:
             raise ValueError(
                 f"The loaded {key!r} of parameter {index} is {describe(value)} and must be a tensor: convert it."
             )
-        if not _has_slot_shape(value, key, parameter, row):
+        # As nearly all have, without a call for each.
+        same = value.shape == parameter.shape and row.slots_have_one_shape
+        if not same and not _has_slot_shape(value, key, parameter, row):
             raise ValueError(
                 f"The loaded {key!r} of parameter {index} has shape {tuple(value.shape)} and the parameter "
                 f"{tuple(parameter.shape)}: it is the state of other parameters."

@@ -140,9 +140,13 @@ class Repeat:
 
     def _news(self) -> tuple[list[int], list[int]]:
         """The engines whose optimizers may have other attributes, and those that have other numbers."""
-        both = list(zip(self._members, self._values, strict=True))
-        changed = dict.fromkeys(member for member, values in both if values.changed)
-        return list(changed), list(dict.fromkeys(member for member, values in both if values.renumbered))
+        changed, renumbered = {}, {}
+        for member, values in zip(self._members, self._values, strict=True):
+            if values.changed:
+                changed[member] = True
+            if values.renumbered:
+                renumbered[member] = True
+        return list(changed), list(renumbered)
 
     def _told(self) -> None:
         for values in self._values:
@@ -165,7 +169,7 @@ class Repeat:
                 continue
             # Where one is refused, it is not known what is followed.
             self._held[number] = None
-            if not values.follow(group):
+            if not values.follow(group, now[number]):
                 return False
             if (values.live or values.changed) and values.in_tensors(group):
                 return False

@@ -141,7 +141,10 @@ class TorchRow:
             if names is None:
                 continue
             if isinstance(names, str):
-                found[names] = self._fitting(names, values[key], f"Tensor {key}")
+                value = values[key]
+                # As most are that change in every step.
+                fits = type(value) is float and not isinstance(self.ranges.get(names), Flag)
+                found[names] = value if fits else self._fitting(names, value, f"Tensor {key}")
                 continue
             for place, (name, value) in enumerate(zip(names, _as_many(key, names, values[key]), strict=True)):
                 found[name] = self._fitting(name, value, f"Tensor {key}[{place}]")

@@ -61,16 +61,20 @@ class Values:
         except KeyError:
             # Of a flag that the group has no more.
             return False
-        return (not self.live and alike(values, self.held)) or self.follow(group)
+        return (not self.live and alike(values, self.held)) or self.follow(group, values)
 
-    def follow(self, group: Mapping[str, Any]) -> bool:
+    def follow(self, group: Mapping[str, Any], now: tuple[Any, ...] | None = None) -> bool:
         """Take over what has changed. False if it needs slots that were not made.
 
-        Args, Raises:
-            As `hold`.
+        Args:
+            group: the parameter group.
+            now: its values, if they were read already.
+
+        Raises:
+            ValueError: if a hyperparameter is not allowed.
         """
         anew = self.held is None or self.live
-        changed, values, live = self._changes(group)
+        changed, values, live = self._changes(self.read(group) if now is None else now)
         more = anew or not changed.keys() <= self._row.hyperparameters.keys()
         self.changed = self.changed or more
         for name, value in self._row.attributes(changed).items():
@@ -85,9 +89,8 @@ class Values:
         self.live, self.held = live, tuple(values)
         return True
 
-    def _changes(self, group: Mapping[str, Any]) -> tuple[dict[str, Any], list[Any], bool]:
+    def _changes(self, now: tuple[Any, ...]) -> tuple[dict[str, Any], list[Any], bool]:
         """What has changed, all values as they will be held, and whether some of them may change at any time."""
-        now = self.read(group)
         values = [None] * len(now) if self.held is None or self.live else list(self.held)
         # If some of them are refused, all will be taken over that are there then.
         self.held = None

@@ -104,8 +104,9 @@ class Number(Hyperparameter):
         super().__init__(optional=optional, neutral=neutral)
         self.interval = interval
         low, high = interval[1:-1].split(",")
-        self._low, self._high = float(low), float(high)
-        self._low_open, self._high_open = interval[0] == "(", interval[-1] == ")"
+        # The least and the greatest number in it: one look at each tells also of NaN and of what is infinite.
+        self._least = math.nextafter(float(low), math.inf) if interval[0] == "(" else float(low)
+        self._greatest = math.nextafter(float(high), -math.inf) if interval[-1] == ")" else float(high)
 
     def checked(self, value: Any, owner: str) -> Any:
         """A float in the interval, or a traced scalar as it is."""
@@ -129,11 +130,7 @@ class Number(Hyperparameter):
 
     def contains(self, number: float) -> bool:
         """Whether a float lies in the interval."""
-        if math.isnan(number) or math.isinf(number):
-            return False
-        above = number > self._low if self._low_open else number >= self._low
-        below = number < self._high if self._high_open else number <= self._high
-        return above and below
+        return self._least <= number <= self._greatest
 
 
 def remember_array(keeper: Configured, name: str, given: Any) -> None:

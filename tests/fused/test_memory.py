@@ -151,7 +151,6 @@ def test_reading_does_not_fix_the_size_of_storages():
 
 @pytest.mark.torch
 @pytest.mark.fast
-@pytest.mark.torch
 @pytest.mark.parametrize("missing", ["_efficientzerotensor", "empty", "__file__"])
 def test_a_torch_without_what_the_trial_needs_is_looked_at_tensor_by_tensor(missing, monkeypatch):
     import torch
@@ -176,13 +175,33 @@ def test_a_torch_without_what_the_trial_needs_is_looked_at_tensor_by_tensor(miss
         addresses._functions.cache_clear()
 
 
+@pytest.mark.torch
 @pytest.mark.fast
-def test_looking_at_tensors():
+def test_a_torch_whose_tensors_say_otherwise_is_asked(monkeypatch):
+    import torch
+
+    from gradwise.backends.torch import addresses
+
+    told = torch._C._dispatch_keys
+    monkeypatch.setattr(torch._C, "_dispatch_keys", lambda tensor: told(torch.zeros(3)))
+    assert addresses.words.__wrapped__() is None
+    monkeypatch.delattr(torch._C, "_dispatch_keys")
+    assert addresses.words.__wrapped__() is None
+
+
+@pytest.mark.torch
+@pytest.mark.fast
+@pytest.mark.parametrize("asked", [False, True], ids=["told", "asked"])
+def test_looking_at_tensors(asked, monkeypatch):
     import torch
 
     from gradwise.backends.torch import addresses
 
     assert addresses.works()
+    if asked:
+        monkeypatch.setattr(addresses, "words", lambda: None)
+    else:
+        assert addresses.words() is not None
     backend = backend_of(_tensor(1))
     tensors = [torch.zeros(3, 4), torch.zeros(()), torch.zeros(0, 2), torch.arange(6.0)[2:]]
     held = [torch.nn.Parameter(tensor.clone()) for tensor in tensors for _ in range(2)]
@@ -203,6 +222,16 @@ def test_looking_at_tensors():
     for each in strange[:9]:
         assert look([held[0], each, *held[2:]], tensors) is None, each
     assert look(held[:-1], tensors) is None
+
+    wrapped = []
+
+    def transformed(gradient):
+        wrapped.append(look(held, [gradient, *tensors[1:]]))
+        return gradient.sum()
+
+    torch.func.vmap(transformed)(torch.zeros(2, 3, 4))
+    torch.func.grad(transformed)(torch.zeros(3, 4))
+    assert wrapped == [None, None]
 
 
 @pytest.mark.torch

@@ -180,9 +180,9 @@ class Seen:
 
     def reread(self, rule: Configured) -> bool:
         """Read the numbers again, of which it is known that nothing else has changed; whether they may be others."""
-        found = [each.read(rule) for each in self._keepers]
         changed = False
-        for each, values in zip(self._keepers, found, strict=True):
+        for each in self._keepers:
+            values = each.read(rule)
             if values != each.values:
                 each.values, changed = values, True
         if changed:
@@ -200,8 +200,9 @@ class Seen:
         return other
 
     def _collect(self) -> None:
-        pairs = [pair for each in self._keepers for pair in zip(each.names, each.values, strict=True)]
-        self.values: dict[str, Any] = dict(pairs)
+        self.values: dict[str, Any] = {}
+        for each in self._keepers:
+            self.values.update(zip(each.names, each.values, strict=True))
 
 
 class _Attributes:
