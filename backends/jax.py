@@ -22,6 +22,7 @@ from .numpy import NUMPY
 from .programs.interpreter import OPERATORS, interpret
 from .programs.program import Program
 from .scope import build_scope
+from .special_arrays import NEEDS_ARRAY, NEEDS_VALUE
 
 _LARGEST = float(numpy.finfo(numpy.float32).max)
 """The largest of the host's numbers that no dtype computed in makes infinite."""
@@ -208,17 +209,8 @@ class JaxBackend(Backend):
     def why_not_traceable(self, error: Exception) -> str | None:
         """By JAX's classes of errors."""
         if isinstance(error, jax.errors.TracerArrayConversionError):
-            return (
-                "needs the values of an array, which JAX has not computed yet while it traces, as functions of NumPy's "
-                "do: write it with functions of ops, from gradwise.backends import ops."
-            )
-        if isinstance(error, jax.errors.ConcretizationTypeError):
-            return (
-                "needs a value that JAX has not computed yet while it traces, as `if`, `float` and `max` do: choose "
-                "between arrays by ops.where(condition, a, b), between assignments by ops.cond(condition, do_this, "
-                "do_that), and compute with ops.maximum and ops.minimum."
-            )
-        return None
+            return NEEDS_ARRAY
+        return NEEDS_VALUE if isinstance(error, jax.errors.ConcretizationTypeError) else None
 
     def level(self) -> Any:
         """The trace that operations go to. It is not kept alive."""

@@ -23,6 +23,7 @@ _LIBRARIES = frozenset((
 ))  # fmt: skip
 """Into which a rule's mistake may lead."""
 _UNKNOWN = "unknown code"
+_ROOMS = tuple(f"{_PACKAGE / name}{os.sep}" for name in ("backends", "frontends", "optimizers", "schedules"))
 _INSIDE = tuple(f"{_PACKAGE / name}{os.sep}" for name in ("backends", "frontends", "optimizers/core"))
 
 
@@ -32,6 +33,15 @@ class RuleMistake(TypeError):
 
 class MissingAttribute(RuleMistake, AttributeError):
     """A rule asks for something that does not exist."""
+
+
+class WrongValue(RuleMistake, ValueError):
+    """A rule assigns what does not fit."""
+
+
+def is_of_a_rule(filename: str) -> bool:
+    """Whether a file is none of this library's, or of a library of arrays."""
+    return not (filename.startswith(_ROOMS) or _is_library(filename))
 
 
 def line_of_rule() -> str:

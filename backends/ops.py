@@ -16,7 +16,6 @@ from typing import Any
 from .delta_variable import DeltaVariable
 from .detect import backend_for, backend_of, number_of_python
 from .dtypes import Array, is_number
-from .given import Given
 from .mistakes import MissingAttribute, line_of_rule, nearest
 from .once import once
 from .python import HOST
@@ -356,10 +355,8 @@ def cast(x: Any, dtype: Any) -> Array:
         x: array, cell or number.
         dtype: the library's dtype object or a name such as "float32".
     """
-    value = value_of(x)
-    cast = backend_for(value).cast(value, dtype if isinstance(dtype, str) else _dtype_name(dtype))
-    # What is given to be read only stays so under another name.
-    return x if cast is value and type(x) is Given else cast
+    x = value_of(x)
+    return backend_for(x).cast(x, dtype if isinstance(dtype, str) else _dtype_name(dtype))
 
 
 def _dtype_name(dtype: Any) -> str:
@@ -481,6 +478,16 @@ def __getattr__(name: str) -> Any:
         f"{line_of_rule()}: gradwise.backends.ops has no {name!r}"
         + (f": {meant}" if meant else f"; it has {', '.join(__all__)}.")
     )
+
+
+def written_as(name: str) -> str | None:
+    """How a method that some library's arrays have is written in a rule; None if there is no such function.
+
+    Args:
+        name: of the method.
+    """
+    written = f"ops.{name}(x)" if name in __all__ else _WRITTEN_OTHERWISE.get(name)
+    return None if written is None else f"write {written}."
 
 
 _WRITTEN_OTHERWISE = {

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from ...backends import FLOATING, HOST, Variable, backend_of, describe, shown
+from ...backends.mistakes import RuleMistake, WrongValue, line_of_rule
 from ...schedules import registry as schedule_registry
 from .arguments import bound, instead, merged_signature, named_in, signature_of_init, takes_any
 from .conventions import CONVENTIONS, facts_of
@@ -303,19 +304,22 @@ class Optimizer(
         Raises:
             TypeError, ValueError: if it is of another library or shape; a number has the shape of numbers only.
         """
+        _check_cell(variable)
         if variable.shape and backend_of(value) is HOST:
-            raise ValueError(
-                f"{type(self).__name__} assigns one number to {variable.name!r}, which has shape {variable.shape}: to "
+            raise WrongValue(
+                f"{line_of_rule()} assigns one number to {variable.name!r}, which has shape {variable.shape}: to "
                 "fill it, give number * ops.ones_like(variable)."
             )
         variable.assign(value)
 
     def assign_add(self, variable: Variable, value: Any) -> None:
         """Add `value` to a parameter or slot."""
+        _check_cell(variable)
         variable.assign_add(value)
 
     def assign_sub(self, variable: Variable, value: Any) -> None:
         """Subtract `value` from a parameter or slot."""
+        _check_cell(variable)
         variable.assign_sub(value)
 
     # ---------------------------------------------------------------- configuration
@@ -367,6 +371,16 @@ class Optimizer(
         rate = self.learning_rate_schedule if self._schedule is not None else self.cells.rate.value
         own = shown_values(self) if is_own(type(self)) else ""
         return f"<{type(self).__name__} {self.name!r}, learning_rate={rate!r}, convention={self.convention!r}{own}>"
+
+
+def _check_cell(variable: Any) -> None:
+    """Raise if a rule assigns to something else than a cell."""
+    if not hasattr(variable, "assign"):
+        slots = "the slot of a parameter is self.slots[self.variable_index(variable)]"
+        what = f"a list: {slots}" if isinstance(variable, (list, tuple, dict)) else f"{describe(variable)}: {slots}"
+        raise RuleMistake(
+            f"{line_of_rule()} assigns to {what}, and what a step computes has a name of its own (x = ...)."
+        )
 
 
 Optimizer.own_tables = tables_of(Optimizer)

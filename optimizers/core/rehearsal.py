@@ -12,15 +12,17 @@ from __future__ import annotations
 import ast
 import contextlib
 import inspect
+import operator
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol, overload
+from typing import Any, NamedTuple, Protocol, TypeAlias, overload
 
-from ...backends import Array, Scope, StepScope, UnknownValueError, Variable, ops
-from ...backends.given import Given
+from ...backends import HOST, NUMPY, Array, Backend, Scope, StepScope, UnknownValueError, Variable, backend_of, ops
 from ...backends.mistakes import RuleMistake, line_of_error, line_of_function, line_of_rule, of_ufunc, source_of_error
-from .configuration import restore, snapshot
-from .fused.recording import record, why_not_silent
+from ...backends.special_arrays import NEEDS_ARRAY, NEEDS_VALUE
+from ...backends.tracked import NeedsArray, NeedsValue, Tracked, raw
+from .configuration import STRUCTURE, Snapshot, restore, snapshot
+from .fused.recording import why_not_silent
 from .rule import Rule
 
 _OURS = f"{__name__.partition('.')[0]}."
@@ -64,28 +66,129 @@ def rehearse(rule: Rule, gradients: Gradients, rate: Any) -> None:
     if any(parameters[index].backend.whereabouts(gradients.array(index)) is not None for index in gradients.present):
         # A process that tries, where another refuses the step or has other gradients, would wait for it for ever.
         return
+    _check_signature(type(rule).update_step)
     indices = _one_of_each_kind(rule, gradients.present)
-    writes: list[bool] = []
-    with _undone(rule), _everything_held(rule):
-        if rule.has_begin_step():
-            with _only_mistakes(rule):
-                present = [parameters[index] for index in gradients.present]
-                rule.begin_step(_AllGiven(gradients), present, rate)
-        for index in indices:
-            # Some libraries' arrays, and some rules, take nothing that stands for an array.
-            for gives in (Given.over, _as_it_is):
-                with _only_mistakes(rule):
-                    writes.append(_tried(rule, index, gradients.prepared(index), rate, gives))
-                    break
-            if why_not_silent(rule) is None:
-                # What follows from what it is given are plain arrays above, and symbols here.
-                with _only_mistakes(rule):
-                    record(rule, index, False, False, [])
-    if writes and not any(writes) and _never_commits(type(rule).update_step):
+    with _undone(rule) as check:
+        found = _tried_out(rule, gradients, rate, indices, _looked_after)
+        check()
+        if found is None or why_not_silent(rule) is None:
+            # What is being traced says nothing of itself: something else stands for it, and is looked after again.
+            again = found is not None and any(map(_is_traced, _arrays_of(rule, gradients, indices)))
+            plain = _tried_out(rule, gradients, rate, indices, _looked_after if again else _as_it_is)
+            check()
+            if found is not None and plain is not None:
+                _check_same(rule, indices, found, plain)
+            found = found or plain
+    if found and not any(each.changed for each in found) and _never_commits(type(rule).update_step):
         raise RuleMistake(
             f"{line_of_function(type(rule).update_step)} never changes the parameter that it is given: commit the "
             "step, as by self.assign_sub(variable, learning_rate * direction)."
         )
+
+
+def _arrays_of(rule: Rule, gradients: Gradients, indices: Sequence[int]) -> list[Any]:
+    """The gradients of some parameters, and what cells hold."""
+    return [*map(gradients.array, indices), *(cell.value for cell in _cells_with_values(rule))]
+
+
+def _is_traced(value: Any) -> bool:
+    backend = backend_of(value)
+    return backend is not None and backend is not HOST and backend.traced(value)
+
+
+def _check_signature(function: Callable[..., Any]) -> None:
+    """Raise RuleMistake if an `update_step` does not take what it will be given."""
+    try:
+        inspect.signature(function).bind(None, None, None, None)
+    except TypeError:
+        raise RuleMistake(
+            f"{line_of_function(function)} takes other arguments than it is given: write "
+            "def update_step(self, gradient, variable, learning_rate)."
+        ) from None
+
+
+class _Outcome(NamedTuple):
+    """What a rule did with a parameter.
+
+    Attributes:
+        changed: whether it wrote to it.
+        values: of the parameter, its slots and the numbers of the step that it wrote to: what errors call each, what it
+            was before and what it is.
+    """
+
+    changed: bool
+    values: list[tuple[str, Any, Any]]
+
+
+_Gives: TypeAlias = Callable[[Any, str], Any]
+"""What a rule is given in place of an array or a number, which has a name."""
+
+
+def _looked_after(value: Any, name: str) -> Any:
+    backend = backend_of(value)
+    # Nobody can read what has no values, and who asks for it is told so.
+    if backend is None or backend.why_no_values(value) is not None:
+        return value
+    return Tracked(_stand_in(value, backend) if _is_traced(value) else value, name)
+
+
+def _stand_in(value: Any, backend: Backend) -> Any:
+    """An array of NumPy's of the same shape and dtype, as long as a library traces and has no values."""
+    name = backend.dtype_name(value)
+    return NUMPY.full(backend.shape(value), 1 if "int" in name else 0.5, name, None)
+
+
+def _as_it_is(value: Any, name: str) -> Any:
+    return value
+
+
+def _tried_out(
+    rule: Rule, gradients: Gradients, rate: Any, indices: Sequence[int], gives: _Gives
+) -> list[_Outcome] | None:
+    """Run a step for some parameters; None if it cannot be run with what it is given."""
+    parameters = rule.cells.parameters
+    with _everything_held(rule):
+        try:
+            if rule.has_begin_step():
+                cells = _cells_with_values(rule)
+                with _Held(cells, [cell.value for cell in cells], gives) as scope:
+                    present = [parameters[index] for index in gradients.present]
+                    rule.begin_step(_AllGiven(gradients, gives), present, gives(rate, "learning rate"))
+                for cell, value in scope.writes():
+                    if not _is_traced(cell.value):
+                        cell.assign(raw(value))
+            return [_tried(rule, index, gradients.prepared(index), rate, gives) for index in indices]
+        except RuleMistake:
+            raise
+        except Exception as error:
+            # Of errors that are no mistakes none: the step itself meets them again.
+            mistake = explained(rule, error)
+            if mistake is not None:
+                raise mistake from error
+            return None
+
+
+class _Held(Scope):
+    """A scope in which cells hold what a rule is given, and what it assigns to a cell belongs to that."""
+
+    __slots__ = ("_gives",)
+
+    def __init__(self, cells: Sequence[Any], values: Sequence[Any], gives: _Gives) -> None:
+        super().__init__()
+        self._gives = gives
+        for cell, value in zip(cells, values, strict=True):
+            self.hold(cell, gives(value, _called(cell)))
+
+    def set(self, cell: Any, value: Any) -> None:
+        """As `Scope`."""
+        if type(value) is Tracked and backend_of(value.held) is not HOST:
+            value.name = value.name or _called(cell)
+            value = Tracked(value.held, _called(cell))
+        super().set(cell, value)
+
+
+def _called(cell: Any) -> str:
+    return f"value of {cell.name!r}"
 
 
 def _one_of_each_kind(rule: Rule, present: Iterable[int]) -> list[int]:
@@ -102,47 +205,74 @@ def _one_of_each_kind(rule: Rule, present: Iterable[int]) -> list[int]:
 @contextlib.contextmanager
 def _everything_held(rule: Rule) -> Iterator[None]:
     """A scope that takes whatever a rule writes."""
-    cells = [cell for cells in rule.cells.grouped for cell in cells] + rule.cells.step_scalars() + rule.cells.shared
-    held = []
-    for cell in cells:
-        # A parameter may have no value where only its change is asked for.
-        with contextlib.suppress(UnknownValueError):
-            held.append((cell, cell.value))
+    held = [(cell, cell.value) for cell in _cells_with_values(rule)]
     # What is computed from scalars here is not kept for the step itself.
     with StepScope(held, rule.cells.parameters[0].backend.level()):
         yield
 
 
+def _cells_with_values(rule: Rule) -> list[Any]:
+    """The cells of a rule that hold something now."""
+    cells = [cell for cells in rule.cells.grouped for cell in cells] + rule.cells.step_scalars() + rule.cells.shared
+    found = []
+    for cell in dict.fromkeys(cells):
+        # A parameter may have no value where only its change is asked for.
+        with contextlib.suppress(UnknownValueError):
+            _ = cell.value
+            found.append(cell)
+    return found
+
+
 @contextlib.contextmanager
-def _undone(rule: Rule) -> Iterator[None]:
-    """A context in which attributes are guarded, and after which they are what they were."""
+def _undone(rule: Rule) -> Iterator[Callable[[], None]]:
+    """A context in which attributes are guarded, and after which they are what they were.
+
+    It gives a function that raises RuleMistake if something was changed until then that is no state.
+    """
     keepers = list(rule.all_optimizers())
     before = [(keeper, snapshot(keeper)) for keeper in keepers]
+    arrays = [(cell, cell.array) for cell in [*rule.cells.parameters, *(named.cell for named in rule.named_cells())]]
     for keeper in keepers:
         attributes = vars(keeper)
         for name, value in list(attributes.items()):
             if type(value) is list and any(isinstance(item, Variable) for item in value):
                 attributes[name] = _GuardedList(name, value)
         attributes["_rehearsing"] = True
+
+    def check() -> None:
+        _check_attributes(before)
+        replaced = [cell for cell, array in arrays if cell.array is not array]
+        if replaced:
+            raise RuleMistake(
+                f"{line_of_function(type(rule).update_step)} sets the `array` of {replaced[0].name!r}, which is not "
+                "what a step reads: write self.assign(variable, value)."
+            )
+
     try:
-        yield
+        yield check
     finally:
+        for cell, array in arrays:
+            cell.array = array
         for keeper, taken in before:
             restore(keeper, taken)
             vars(keeper).pop("_rehearsing", None)
 
 
-@contextlib.contextmanager
-def _only_mistakes(rule: Rule) -> Iterator[None]:
-    """A context that lets mistakes out, and of errors none: the step itself meets them again."""
-    try:
-        yield
-    except RuleMistake:
-        raise
-    except Exception as error:
-        mistake = explained(rule, error)
-        if mistake is not None:
-            raise mistake from error
+def _check_attributes(before: Iterable[tuple[Rule, Snapshot]]) -> None:
+    """Raise if a rule has put something into a list, a dictionary or a set that is an attribute, or taken it out."""
+    for keeper, ((_, attributes), _) in before:
+        for name, (value, contents) in attributes.items():
+            if name not in STRUCTURE and contents is not value and not _holds_same(value, contents):
+                refuse_attribute(name, f"{line_of_function(type(keeper).update_step)} changes what is in")
+
+
+def _holds_same(value: Any, contents: Any) -> bool:
+    """Whether two containers have the same objects in them."""
+    if len(value) != len(contents):
+        return False
+    if isinstance(value, dict):
+        return all(key in contents and contents[key] is item for key, item in value.items())
+    return all(map(operator.is_, value, contents))
 
 
 def explained(rule: Rule, error: Exception) -> RuleMistake | None:
@@ -152,37 +282,31 @@ def explained(rule: Rule, error: Exception) -> RuleMistake | None:
     found = of_ufunc(error, ops.__all__)
     if found is not None:
         name, own = found
-        known = "Symbol" not in str(error) or "ArraySymbol" in str(error)
-        if not known or (backend.name == "numpy" and not own):
-            return None
         called, instead = f"np.{name}" if name else "a function of NumPy's", f"ops.{own}" if own else "functions of ops"
         return RuleMistake(
             f"{where} calls {called} on an array, which works on NumPy's arrays only: write {instead}, "
             "from gradwise.backends import ops."
         )
     reason = backend.why_not_traceable(error)
-    if reason is None:
-        return None
-    return RuleMistake(f"{where}: {source_of_error(error)!r} {reason}")
+    if isinstance(error, NeedsValue):
+        reason = NEEDS_ARRAY if isinstance(error, NeedsArray) else NEEDS_VALUE
+    return None if reason is None else RuleMistake(f"{where}: {source_of_error(error)!r} {reason}")
 
 
-def _as_it_is(array: Array, name: str) -> Array:
-    return array
-
-
-def _tried(rule: Rule, index: int, gradient: Array, rate: Any, gives: Callable[[Array, str], Any]) -> bool:
-    """Run the rule for one parameter; whether it changed that."""
+def _tried(rule: Rule, index: int, gradient: Array, rate: Any, gives: _Gives) -> _Outcome:
+    """Run the rule for one parameter."""
     parameter = rule.cells.parameters[index]
     backend = parameter.backend
-    with rule.parameter_scope(index) as scope:
-        values = [*(scope.get(cell) for cell in rule.cells.grouped[index]), gradient]
-        lasting = [backend.traced(value) or backend.why_no_values(value) is not None for value in values]
-        copies = [value if same else backend.copy(value) for value, same in zip(values, lasting, strict=True)]
-        for cell, value in zip(rule.cells.grouped[index], copies, strict=False):
-            scope.hold(cell, value)
-        with Scope((cell, cell.value) for cell in rule.cells.step_scalars()):
+    with rule.parameter_scope(index) as outer:
+        cells = outer.cells()
+        values = [*map(outer.get, cells), gradient]
+        copies = list(map(_copy_of, values))
+        others = [cell for cell in (*rule.cells.step_scalars(), *rule.cells.shared) if not outer.holds(cell)]
+        held = [*copies[:-1], *(cell.value for cell in others)]
+        with _Held([*cells, *others], held, gives) as scope:
+            before = {id(cell): raw(scope.get(cell)) for cell in (*cells, *others)}
             returned: Any = rule.update_step(  # type: ignore[func-returns-value]  # it should return none
-                gives(copies[-1], "gradient"), parameter, ops.cast(rate, gradient.dtype)
+                gives(copies[-1], "gradient"), parameter, gives(ops.cast(rate, gradient.dtype), "learning rate")
             )
     where = line_of_function(type(rule).update_step)
     if returned is not None:
@@ -190,24 +314,82 @@ def _tried(rule: Rule, index: int, gradient: Array, rate: Any, gives: Callable[[
             f"{where} returns a value, and what it returns is dropped: commit the step instead, as by "
             "self.assign_sub(variable, learning_rate * direction), and slots by self.assign(slot, value)."
         )
-    for value, copy, what in zip(values, copies, [*_names(rule, index), "the gradient"], strict=True):
+    names = [*(repr(cell.name) for cell in cells), "the gradient"]
+    for value, copy, what in zip(values, copies, names, strict=True):
         if value is not copy and not backend.same_values(value, copy):
             raise RuleMistake(
                 f"{where} changes the array of {what} in place, as `*=` and `out=` do: on other libraries that would "
                 "change nothing. Make a new value, and commit it by self.assign, self.assign_add or self.assign_sub."
             )
-    return id(parameter.sink) in scope.written
+    written = [
+        (parameter.name if cell is parameter.sink else cell.name, before[id(cell)], raw(value))
+        for cell, value in scope.writes()
+    ]
+    return _Outcome(id(parameter.sink) in scope.written, written)
 
 
-def _names(rule: Rule, index: int) -> list[str]:
-    return [repr(cell.name) for cell in rule.cells.grouped[index]]
+def _copy_of(value: Any) -> Any:
+    """A copy of an array; a number, and what has no values or is being traced, as it is."""
+    backend = backend_of(value)
+    if backend is None or backend is HOST or _is_traced(value) or backend.why_no_values(value) is not None:
+        return value
+    return backend.copy(value)
+
+
+def _check_same(rule: Rule, indices: Sequence[int], found: Sequence[_Outcome], plain: Sequence[_Outcome]) -> None:
+    """Raise if a rule does not do the same twice with the same arrays, of which it cannot look into those of one time.
+
+    Raises:
+        RuleMistake: then.
+    """
+    for index, one, other in zip(indices, found, plain, strict=True):
+        values = {name: value for name, _, value in other.values}
+        for name, before, value in one.values:
+            if name not in values or not _alike(before, value, values[name]):
+                parameter = rule.cells.parameters[index]
+                what = f"{name!r}, which belongs to parameter {parameter.name!r},"
+                raise RuleMistake(
+                    f"{line_of_function(type(rule).update_step)} gives "
+                    f"{f'parameter {name!r}' if name == parameter.name else what} another value the second time, from "
+                    "the same arrays and numbers: it may not depend on which library these are of (isinstance), on a "
+                    "second name of an array that is changed in place, on random numbers, or on what was counted "
+                    "elsewhere. Counts are state: self.add_scalar in build."
+                )
+
+
+_OF_A_CHANGE, _OF_A_VALUE = 2.0**-10, 2.0**-20
+"""Which parts of a change, and of a value, two computations of it may be apart: some machines add up in any order."""
+
+
+def _alike(before: Any, one: Any, other: Any) -> bool:
+    """Whether two values computed for a cell are the same but for rounding, as far as Python can read them."""
+    start, first, second = map(_read, (before, one, other))
+    if first is None or second is None:
+        return True
+    if first.shape != second.shape:
+        return False
+    if not first.size:
+        return True
+    apart = ops.where(ops.equal(first, second), 0.0, ops.abs(first - second))
+    change = second if start is None or start.shape != second.shape else second - start
+    allowed = ops.max(ops.abs(change)) * _OF_A_CHANGE + ops.max(ops.abs(second)) * _OF_A_VALUE
+    # Where something is infinite or no number, there is no distance.
+    return not ops.max(apart) > allowed
+
+
+def _read(value: Any) -> Any:
+    """A value in NumPy's double precision; None where it cannot be read."""
+    backend = backend_of(value)
+    if backend is None or _is_traced(value) or backend.why_no_values(value) is not None:
+        return None
+    return NUMPY.cast(backend.to_numpy(value), "float64")
 
 
 class _AllGiven(Sequence[Any]):
-    """The gradients of a step, each of which can be read and not changed."""
+    """The gradients of a step, each as a rule is given it."""
 
-    def __init__(self, gradients: Any) -> None:
-        self._gradients = gradients
+    def __init__(self, gradients: Any, gives: _Gives) -> None:
+        self._gradients, self._gives = gradients, gives
 
     @overload
     def __getitem__(self, position: int) -> Any: ...
@@ -216,19 +398,26 @@ class _AllGiven(Sequence[Any]):
     def __getitem__(self, position: int | slice) -> Any:
         if isinstance(position, slice):
             return [self[place] for place in range(*position.indices(len(self)))]
-        gradient = self._gradients[position]
-        return Given.over(gradient, "gradient")
+        return self._gives(self._gradients[position], "gradient")
 
     def __len__(self) -> int:
         return len(self._gradients)
 
 
 class _GuardedList(list[Any]):
-    """A list of slots, whose places are not to be assigned to."""
+    """A list of slots, whose places are not to be assigned to, and are found by numbers."""
 
     def __init__(self, name: str, cells: Iterable[Any]) -> None:
         super().__init__(cells)
         self._name = name
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, Variable):
+            raise RuleMistake(
+                f"{line_of_rule()} looks for the slot of a parameter in the list self.{self._name}: write "
+                f"self.{self._name}[self.variable_index(variable)]."
+            )
+        return super().__getitem__(place)
 
     def __setitem__(self, place: Any, value: Any) -> None:
         raise RuleMistake(
@@ -237,16 +426,21 @@ class _GuardedList(list[Any]):
         )
 
 
-def refuse_attribute(name: str) -> None:
-    """Raise, because a rule that is tried out sets an attribute.
+def refuse_attribute(name: str, how: str | None = None) -> None:
+    """Raise, because a rule that is tried out sets an attribute, or changes what is in it.
+
+    Args:
+        name: of the attribute.
+        how: where it does so, and what. Default: it sets it, in the line that is running.
 
     Raises:
         RuleMistake: always.
     """
     raise RuleMistake(
-        f"{line_of_rule()} sets self.{name}, but attributes are no state: under jit they stay what they were when it "
-        f"was compiled, and nothing saves them. Make it in build, self.{name} = self.add_scalar({name!r}, 0.0), and "
-        f"write self.assign(self.{name}, value) in begin_step; the number of a step is self.step_of(variable)."
+        f"{how or f'{line_of_rule()} sets'} self.{name}, but attributes are no state: under jit they stay what they "
+        f"were when it was compiled, and nothing saves them. Make it in build, self.{name} = self.add_scalar({name!r}, "
+        f"0.0), and write self.assign(self.{name}, value) in begin_step; the number of a step is "
+        "self.step_of(variable)."
     )
 
 

@@ -1,0 +1,327 @@
+"""What a rule is given while it is tried out: it computes as its library does, but cannot be looked into or changed.
+
+What means one thing here and another there, or nothing at all, is refused as it happens, in whichever library: in NumPy
+and torch `gradient *= 2` changes the array itself, which is the caller's, and in JAX it gives a name to another value;
+`if` and `float()` ask for a value that is not there while JAX traces or a step is recorded; `gradient.abs()` exists in
+one library only. The results of what is allowed are tracked too.
+"""
+
+from __future__ import annotations
+
+import operator
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from . import ops
+from .base import Backend
+from .detect import backend_for, backend_of, register_type
+from .dtypes import Array
+from .mistakes import MissingAttribute, RuleMistake, is_of_a_rule, line_of_rule, nearest
+from .python import HOST
+
+_OF_THE_STANDARD = ("T", "device", "dtype", "mT", "ndim", "shape", "size")
+_VIEWS = frozenset(("expand_dims", "matrix_transpose", "reshape"))
+"""Functions whose results may share their argument's memory."""
+_THROUGH = frozenset((__file__, ops.__file__.replace("ops.py", "variable.py")))
+"""Files through which a rule asks for a value."""
+
+
+class NeedsValue(TypeError):
+    """A rule asks for a value that is not there on every way of running it."""
+
+
+class NeedsArray(NeedsValue):
+    """A rule asks for the values of an array."""
+
+
+class CannotBeTracked(TypeError):
+    """Something else than a rule asks for a value."""
+
+
+class Tracked:
+    """An array or a number that a rule may compute with.
+
+    Args:
+        held: what it stands for.
+        name: what errors call it, if it is somebody's: the gradient, or the value of a cell. Default: it was computed.
+    """
+
+    __slots__ = ("held", "name")
+    __array_ufunc__ = None
+
+    def __init__(self, held: Any, name: str | None = None) -> None:
+        self.held = held
+        self.name = name
+
+    @property
+    def called(self) -> str:
+        """What errors call it."""
+        return f"the {self.name or 'array'}"
+
+    # ---------------------------------------------------------------- what every library's arrays have
+
+    @property
+    def dtype(self) -> Any:
+        """The library's own object."""
+        return backend_for(self.held).dtype_name(self.held) if self._is_number else self.held.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape; () of a number."""
+        return backend_for(self.held).shape(self.held)
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        size = 1
+        for length in self.shape:
+            size *= length
+        return size
+
+    @property
+    def device(self) -> Any:
+        """Where it lies."""
+        return backend_for(self.held).device(self.held)
+
+    @property
+    def T(self) -> Tracked:
+        """The transpose of a matrix."""
+        return Tracked(self.held.T, self.name)
+
+    @property
+    def mT(self) -> Tracked:
+        """The transposes of a stack of matrices."""
+        return Tracked(self.held.mT, self.name)
+
+    @property
+    def _is_number(self) -> bool:
+        return backend_of(self.held) is HOST
+
+    def __getitem__(self, key: Any) -> Tracked:
+        return Tracked(self.held[raw(key)], self.name)
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+    def __neg__(self) -> Tracked:
+        return _operated(operator.neg, self)
+
+    def __abs__(self) -> Tracked:
+        return _operated(operator.abs, self)
+
+    def __invert__(self) -> Tracked:
+        return _operated(operator.invert, self)
+
+    __hash__ = object.__hash__
+
+    # ---------------------------------------------------------------- what is refused
+
+    def __bool__(self) -> bool:
+        raise _refused(NeedsValue)
+
+    __float__ = __int__ = __index__ = __bool__
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        raise _refused(NeedsArray)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise RuleMistake(
+            f"{line_of_rule()} sets elements of {self.called}, which not every library can, and which may change the "
+            "caller's array: make a new value with ops.where(condition, value, other)."
+        )
+
+    def assign(self, value: Any) -> None:
+        """Refused."""
+        to, whose = (self.called, "belongs to the caller") if self.name else ("a value", "is no cell")
+        raise RuleMistake(
+            f"{line_of_rule()} assigns to {to}, which {whose}: assign to the variable or a slot, or give the value a "
+            "name of its own."
+        )
+
+    assign_add = assign_sub = assign
+
+    def __getattr__(self, name: str) -> Any:
+        if name[:2] == "__" or not is_of_a_rule(sys._getframe(1).f_code.co_filename):
+            raise AttributeError(name)
+        raise MissingAttribute(f"{line_of_rule()}: {self.called} has no {name!r}{_instead_of(name)}")
+
+    # ---------------------------------------------------------------- as the array itself
+
+    def __str__(self) -> str:
+        return str(self.held)
+
+    def __repr__(self) -> str:
+        return repr(self.held)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.held, spec)
+
+    def __jax_array__(self) -> Any:
+        return self.held
+
+    @classmethod
+    def __torch_function__(cls, function: Any, kinds: Any, arguments: Any = (), keywords: Any = None) -> Any:
+        """Let torch's own functions compute with it."""
+        return tracked(function(*map(raw, arguments), **{key: raw(value) for key, value in (keywords or {}).items()}))
+
+
+def _instead_of(name: str) -> str:
+    written = ops.written_as(name)
+    if written is not None:
+        return f" that every library's arrays have: {written}"
+    near = nearest(name, [*_OF_THE_STANDARD])
+    if near is not None:
+        return f": did you mean {near!r}?"
+    return " that every library's arrays have: what all have are operators and functions of ops."
+
+
+def _refused(kind: type[NeedsValue]) -> TypeError:
+    """The error for a value that somebody asks for."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename in _THROUGH:
+        frame = frame.f_back
+    return kind() if frame is not None and is_of_a_rule(frame.f_code.co_filename) else CannotBeTracked()
+
+
+def raw(value: Any) -> Any:
+    """What a value stands for, also in a list or a tuple."""
+    if type(value) in (list, tuple):
+        return type(value)(map(raw, value))
+    return value.held if type(value) is Tracked else value
+
+
+def tracked(value: Any) -> Any:
+    """What a library has computed, tracked; what is no array as it is."""
+    if type(value) in (list, tuple):
+        return type(value)(map(tracked, value))
+    return value if type(value) is Tracked or backend_of(value) is None else Tracked(value)
+
+
+def _operated(function: Callable[..., Any], *operands: Any) -> Tracked:
+    values = list(map(raw, operands))
+    return Tracked(backend_for(*values).operate(function, *values))
+
+
+def _install(method: str, function: Callable[..., Any], reflected: bool, in_place: bool) -> None:
+    def forward(self: Tracked, other: Any) -> Any:
+        # Of a cell its own operator, which reads it.
+        return _operated(function, self, other) if backend_of(other) is not None else NotImplemented
+
+    def backward(self: Tracked, other: Any) -> Any:
+        return _operated(function, other, self) if backend_of(other) is not None else NotImplemented
+
+    def change(self: Tracked, other: Any) -> Any:
+        if self.name is None:
+            return function(self, other)
+        sign = f"{_SIGNS[method]}="
+        raise RuleMistake(
+            f"{line_of_rule()}: `{sign}` on {self.called} would change the caller's array on some libraries and not on "
+            f"others: write `{self.name} = {self.name} {_SIGNS[method]} ...`."
+            if " " not in self.name
+            else f"{line_of_rule()}: `{sign}` on {self.called} would change what it holds on some libraries and not on "
+            "others: compute a new value, and commit it by self.assign, self.assign_add or self.assign_sub."
+        )
+
+    setattr(Tracked, f"__{method}__", forward)
+    if reflected:
+        setattr(Tracked, f"__r{method}__", backward)
+    if in_place:
+        setattr(Tracked, f"__i{method}__", change)
+
+
+_SIGNS = {
+    "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**", "matmul": "@",
+    "and": "&", "or": "|", "xor": "^",
+}  # fmt: skip
+for _method in _SIGNS:
+    _install(_method, getattr(operator, f"__{_method}__"), True, True)
+for _method in ("lt", "le", "gt", "ge", "eq", "ne"):
+    _install(_method, getattr(operator, _method), False, False)
+
+
+class _Functions:
+    """The namespace of what is tracked."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def function(array: Tracked, *arguments: Any, **keywords: Any) -> Any:
+            theirs = getattr(backend_for(array.held).namespace, name)
+            result = theirs(array.held, *map(raw, arguments), **{key: raw(value) for key, value in keywords.items()})
+            return Tracked(result, array.name if name in _VIEWS else None)
+
+        return function
+
+
+class TrackedBackend(Backend):
+    """What is tracked, as an array library."""
+
+    name = "tracked"
+    namespace = _Functions()
+    numbers_on_host = True
+
+    def dtype_name(self, array: Array) -> str:
+        """As its library says."""
+        return backend_for(array.held).dtype_name(array.held)
+
+    def shape(self, array: Array) -> tuple[int, ...]:
+        """As its library says."""
+        return tuple(array.shape)
+
+    def cast(self, array: Array, name: str) -> Array:
+        """What stays as it is stays somebody's."""
+        cast = backend_for(array.held).cast(array.held, name)
+        return array if cast is array.held else Tracked(cast)
+
+    def full_like(self, array: Array, value: Any, name: str | None = None) -> Array:
+        """Tracked."""
+        return Tracked(backend_for(array.held).full_like(array.held, raw(value), name))
+
+    def concrete(self, array: Array) -> bool:
+        """Never."""
+        return False
+
+    def widest_float(self, scalar: Array) -> Array:
+        """Tracked."""
+        return Tracked(backend_for(scalar.held).widest_float(scalar.held))
+
+    def select(self, predicate: Array, a: Array, b: Array) -> Array:
+        """Tracked."""
+        return self._computed("select", predicate, a, b)
+
+    def maximum(self, a: Array, b: Array) -> Array:
+        """Tracked."""
+        return self._computed("maximum", a, b)
+
+    def minimum(self, a: Array, b: Array) -> Array:
+        """Tracked."""
+        return self._computed("minimum", a, b)
+
+    def sqrt(self, array: Array) -> Array:
+        """Tracked."""
+        return self._computed("sqrt", array)
+
+    def sum_of_squares(self, array: Array) -> Array:
+        """Tracked."""
+        return self._computed("sum_of_squares", array)
+
+    def _computed(self, name: str, *operands: Any) -> Tracked:
+        values = list(map(raw, operands))
+        return Tracked(getattr(backend_for(*values), name)(*values))
+
+    def cond(
+        self, predicate: Array, true: Callable[[Sequence[Any]], Any], false: Callable[[Sequence[Any]], Any],
+        operands: Sequence[Any],
+    ) -> tuple[Any, list[Any]]:
+        """Both branches are run, and what counts is the one that would be."""
+        backend = backend_for(predicate.held)
+        both: dict[bool, tuple[Any, list[Any]]] = {False: false(operands), True: true(operands)}
+        return both[bool(predicate.held) if backend is HOST or backend.concrete(predicate.held) else True]
+
+
+TRACKED = TrackedBackend()
+register_type(Tracked, TRACKED)
