@@ -1,6 +1,6 @@
 """Where the arithmetic of update rules happens: `ops`, `Variable`, scopes, and one file for each array library."""
 
-from . import ops
+from . import ops, trials
 from .base import Backend
 from .delta_variable import DeltaVariable, UnknownValueError
 from .detect import backend_of, compiler_graph, describe, number_of_python, shown
@@ -29,5 +29,5 @@ __all__ = [
     "Disagreement", "Order", "PerformanceWarning", "Rows", "Scope", "StepScope", "Tree", "UnknownValueError",
     "Variable", "any_scope", "backend_of", "build_scope", "commit", "compiler_graph", "compute_dtype", "describe",
     "handle_of", "is_number", "leaves_scopes", "number_of_python", "ops", "parts_of", "plain", "register_node",
-    "scope_holding", "shown", "taken_apart", "taken_apart_by_jax", "value_of", "values_of",
+    "scope_holding", "shown", "taken_apart", "taken_apart_by_jax", "trials", "value_of", "values_of",
 ]  # fmt: skip

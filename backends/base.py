@@ -406,6 +406,10 @@ class Programs:
     compiled_way: str | None = None
     """What that is called where the library's compiler is asked for; None if that is no other way."""
 
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any] | None:
+        """A function of trees of arrays as the library's compiler of whole functions runs it; None without one."""
+        return None
+
     def takes_programs(self, array: Array) -> bool:
         """Whether an array may be an input of `run_program`."""
         return self.program_way is not None

@@ -206,6 +206,10 @@ class JaxBackend(Backend):
         """Tracers."""
         return isinstance(array, jax.core.Tracer)
 
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """By `jax.jit`."""
+        return jax.jit(function)
+
     def why_not_traceable(self, error: Exception) -> str | None:
         """By JAX's classes of errors."""
         if isinstance(error, jax.errors.TracerArrayConversionError):

@@ -5,6 +5,7 @@ JAX's tree functions serve if and only if a leaf is a JAX array, tracer or Shape
 
 from __future__ import annotations
 
+import copy
 import functools
 import re
 import sys
@@ -81,6 +82,12 @@ class Tree:
     def of(cls, tree: Any) -> Tree:
         """A tree taken apart, unless it is so already."""
         return tree if isinstance(tree, Tree) else cls(tree)
+
+    def with_leaves(self, leaves: Sequence[Any]) -> Tree:
+        """A tree of this structure with other leaves, taken apart."""
+        other = copy.copy(self)
+        other.leaves = list(leaves)
+        return other
 
     @property
     def definition(self) -> Any:

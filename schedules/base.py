@@ -20,6 +20,10 @@ class LearningRateSchedule:
     traced scalar, in the widest floating point that does not widen the parameters: single precision on JAX unless its
     64-bit mode is on, double precision on torch.
 
+    Optimizers ask with the number of calls of `apply` or `step` that were made before. Under
+    `gradient_accumulation_steps=n` these are n for each update; a rate by updates is that of the function
+    `lambda calls: schedule(calls // n)`.
+
     Where hosts differ: Keras computes in the dtype of the initial rate, so that an integer rate makes an integer
     schedule (1, 0, 0, ...); here an integer rate is a float.
 

@@ -19,13 +19,14 @@ from ...optimizers.core.arguments import bound
 from ...optimizers.core.declaring import declaring
 from ...optimizers.core.fused.joint import lanes_of
 from ...optimizers.core.fused.lane import Lane
+from ...optimizers.core.memory import MemoryReport, MemoryRow
 from ...optimizers.core.prepared import Beside, Prepared, make
 from ..pairing import same
 from .asking import asks_for_state
 from .engine import Engine
 from .groups import Groups
 from .keys import check_keys, stand_in_groups
-from .linking import all_trainable, trainable
+from .linking import all_trainable, real_view, trainable
 from .loading import fit_numbers, loaded_state
 from .on_tensors import Inputs
 from .repeat import Ready, Repeat
@@ -394,6 +395,23 @@ class TorchAdapter(torch.optim.Optimizer):
             reason = row.why_not_sparse(group, type(self).__name__)
             if reason is not None:
                 raise RuntimeError(reason)
+
+    # ---------------------------------------------------------------- questions
+
+    @_disable_dynamo
+    def memory(self) -> MemoryReport:
+        """How many bytes the state of all parameters takes, once each has had a gradient; `print` shows a table.
+
+        Slots are under their keys in the state; numbers, such as steps, are left out.
+        """
+        rows: list[MemoryRow] = []
+        for part in self._parts():
+            positions = [place for place, parameter in enumerate(part.parameters) if trainable(parameter)]
+            tensors = [real_view(part.parameters[place].detach()) for place in positions]
+            pairs = list(zip(part.names_at(positions), tensors, strict=True))
+            found = part.maker()(positions).memory(pairs) if pairs else []
+            rows += [each._replace(slot=part.state_key(each.slot)[0] or each.slot) for each in found]
+        return MemoryReport(rows)
 
     # ---------------------------------------------------------------- saving, loading and copying
 

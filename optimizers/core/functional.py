@@ -136,6 +136,11 @@ class FunctionalOptimizer(TemplateKeeper):
             )
         return self._stepped(Tree.of(no_state(params)), grads, state, learning_rate)
 
+    @property
+    def steps_are_remembered(self) -> bool:
+        """Whether functional steps have run as recorded programs, and will do so again."""
+        return self._remembered is not None
+
     @leaves_scopes
     def delta(
         self, params: Any, grads: Any, state: OptimizerState, learning_rate: Any = None
@@ -283,12 +288,34 @@ class FunctionalOptimizer(TemplateKeeper):
         rate = None if held is None else checked_scalar(held, "The state's learning_rate")
         return self.rate_at(count, rate)
 
-    def averages(self, state: OptimizerState) -> Any:
-        """The moving averages of the parameters, a tree shaped like them; for evaluation.
+    def updates_at(self, state: OptimizerState) -> Any:
+        """How many updates were made up to this state: a Python int, or a traced integer.
+
+        `state.iterations` counts calls of `step`, of which `gradient_accumulation_steps` make one update. Schedules are
+        asked with the number of calls, bias corrections with that of updates.
+        """
+        check_state(state)
+        return self.updates_after(checked_count(state.iterations, "The state's iterations"))
+
+    def averages(self, state: OptimizerState | None = None) -> Any:
+        """The moving averages of the parameters, for evaluation.
+
+        Args:
+            state: whose averages, a tree shaped like the parameters. Default: those of the imperative path, copied, in
+                a list in the order of the parameters.
 
         Raises:
-            ValueError: if the optimizer keeps none (`use_ema=False`).
+            ValueError: if the optimizer keeps none (`use_ema=False`), or there is no state yet.
         """
+        if state is None:
+            if not self.use_ema:
+                raise ValueError(f"Optimizer {self.name!r} keeps no averages: make it with use_ema=True.")
+            if not self.built:
+                raise ValueError(
+                    f"Optimizer {self.name!r} has no averages yet: it was not built. Of pure steps give the state, "
+                    "averages(state)."
+                )
+            return [cell.backend.copy(cell.value) for cell in self.cells.averages]
         check_state(state)
         if "average" not in state.slots:
             raise ValueError(f"Optimizer {self.name!r} keeps no averages: make it with use_ema=True.")

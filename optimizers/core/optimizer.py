@@ -12,11 +12,11 @@ from ...backends import FLOATING, HOST, Variable, backend_of, describe, shown
 from ...backends.mistakes import RuleMistake, WrongValue, line_of_rule
 from ...schedules import registry as schedule_registry
 from .arguments import bound, instead, merged_signature, named_in, signature_of_init, takes_any
+from .checking import CheckedOptimizer
 from .conventions import CONVENTIONS, facts_of
 from .equality import ComparedByValue
 from .exclusions import Chosen
 from .following import FollowsConvention
-from .functional import FunctionalOptimizer
 from .hyperparameters import (
     LEARNING_RATE,
     Choice,
@@ -31,6 +31,7 @@ from .hyperparameters import (
     tables_of,
 )
 from .imperative import ImperativeOptimizer
+from .memory import MeasuredOptimizer
 from .older import check_order, hint_at_convention
 from .own import completed, is_own, made_from, shown_values
 from .rates import called_with_step, check_rate
@@ -44,8 +45,9 @@ _LATER = ("convention", "slot_dtype", "jit_compile", "maximize", "decay")
 
 
 class Optimizer(
-    ComparedByValue, FollowsConvention, ImperativeOptimizer, StatelessOptimizer, SavedOptimizer, FunctionalOptimizer
-):
+    ComparedByValue, FollowsConvention, ImperativeOptimizer, StatelessOptimizer, SavedOptimizer, CheckedOptimizer,
+    MeasuredOptimizer,
+):  # fmt: skip
     r"""The base of every optimizer: subclass it, create slots in `build`, write the rule in `update_step`.
 
     Args:

@@ -13,7 +13,8 @@ class OptimizerState(NamedTuple):
     """The state of a functional optimizer: a tree that both JAX and optree know.
 
     Attributes:
-        iterations: the number of steps taken, a 0-d integer (int32 under JAX without x64).
+        iterations: the number of calls of `step`, a 0-d integer (int32 under JAX without x64). Where gradients are
+            accumulated, several calls make one update: `optimizer.updates_at(state)` is the number of these.
         learning_rate: 0-d; None if the optimizer's rate is a schedule.
         slots: for each slot name a tree shaped like the parameters (None where a parameter has no such slot).
         scalars: what a whole step shares, by name.

@@ -56,9 +56,28 @@ class StepMaker(CellKeeper):
 
     @property
     def iterations(self) -> Any:
-        """The number of updates made so far: `apply` calls divided by `gradient_accumulation_steps`, rounded down."""
-        count, every = self.cells.iterations.value, self.calls_each_update
-        return count if every is None else ops.once(operator.floordiv, count, every)
+        """The number of updates made so far: `calls` divided by `gradient_accumulation_steps`, rounded down.
+
+        Of pure steps a state's `iterations` counts calls; `updates_at(state)` is what this is.
+        """
+        return self.updates_after(self.calls)
+
+    @property
+    def calls(self) -> Any:
+        """The number of `apply` calls made so far, with which schedules are asked.
+
+        Without `gradient_accumulation_steps` each call makes an update, and this is the same as `iterations`.
+        """
+        return self.cells.iterations.value
+
+    def updates_after(self, calls: Any) -> Any:
+        """How many updates so many calls make.
+
+        Args:
+            calls: a count: a Python int, or a traced integer.
+        """
+        every = self.calls_each_update
+        return calls if every is None else ops.once(operator.floordiv, calls, every)
 
     @property
     def _turn(self) -> int:

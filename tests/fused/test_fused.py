@@ -561,7 +561,7 @@ def test_some_parameters_fused_and_others_not():
         optimizer.apply([np.ones(4, a.dtype) for a in (plain, half, strided)], [plain, half, strided])
     report = optimizer.execution_report()
     assert [(group.way, group.parameters) for group in report] == [("fused", 1), ("fused", 1), ("eager", 1)]
-    assert report[0].bytes_per_parameter == 28 and "28 bytes per element" in str(report)
+    assert report[0].bytes_per_parameter == 28 and "28 bytes of traffic per element" in str(report)
     np.testing.assert_array_equal(plain, strided)
 
 

@@ -16,7 +16,8 @@ class Group(NamedTuple):
         way: "fused", "blocks", "foreach", "compiled" or "jit" for recorded programs, else "eager".
         parameters: how many there are.
         elements: of all of them together.
-        bytes_per_parameter: what the passes over memory read and write for each element; None if it is eager.
+        bytes_per_parameter: the traffic of a step, not what is kept: what its passes over memory read and write for
+            each element; None if it is eager. What is kept is told by `Optimizer.memory`.
         reason: why there is no single pass, or None.
     """
 
@@ -27,7 +28,8 @@ class Group(NamedTuple):
     reason: str | None
 
     def __str__(self) -> str:
-        traffic = "" if self.bytes_per_parameter is None else f", {self.bytes_per_parameter} bytes per element"
+        count = self.bytes_per_parameter
+        traffic = "" if count is None else f", {count} bytes of traffic per element"
         reason = "" if self.reason is None else f": {self.reason}"
         return f"{self.way}: {self.parameters} parameters, {self.elements} elements{traffic}{reason}"
 

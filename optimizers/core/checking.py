@@ -1,0 +1,278 @@
+"""An optimizer run on every way there is, and compared: `check`."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from ...backends import Backend, Tree, Variable, backend_of, shown, trials, value_of
+from ...backends.mistakes import RuleMistake
+from .functional import FunctionalOptimizer
+from .given import of_shapes, tree_of_parameters
+from .hyperparameters import Count
+
+_SMALL = ("float16", "bfloat16")
+_BOUND, _BOUND_OF_SMALL = 64.0, 2.0
+"""How many eps two ways may be apart: in the dtype that is computed in, and for each step in one that is rounded to."""
+
+
+_STEPS = Count(1)
+_STEPS.name = "steps"
+
+
+class Way(NamedTuple):
+    """A way to run an optimizer.
+
+    Attributes:
+        library: the backend of its arrays.
+        kind: "in place", "functional" or "compiled", which is functional and by the library's own compiler.
+        whole: whether by whole arrays, though it might be recorded.
+        dtype: of the parameters.
+        column_major: whether the first axis is the innermost in memory.
+    """
+
+    library: Backend
+    kind: str
+    whole: bool
+    dtype: str
+    column_major: bool = False
+
+    def __str__(self) -> str:
+        how = "under jit" if self.kind == "compiled" else self.kind
+        whole = ", whole arrays" if self.whole and self.kind != "compiled" else ""
+        return f"{self.library.name}, {how}{whole}{', column-major' if self.column_major else ''}"
+
+
+class Row(NamedTuple):
+    """What came of a way; a line of the report.
+
+    Attributes:
+        way: as text, such as "torch, in place".
+        dtype: of the parameters.
+        recorded: whether all updates ran as recorded programs.
+        distance: the largest of a parameter from where it is by whole arrays of NumPy's, in units of eps.
+        parameter: that parameter's name.
+        same_bits: whether all parameters have the same bits.
+        note: why it was not recorded, or what went wrong.
+    """
+
+    way: str
+    dtype: str
+    recorded: bool
+    distance: float
+    parameter: str
+    same_bits: bool
+    note: str = ""
+
+
+class CheckReport(tuple[Row, ...]):
+    """A row for each way that an optimizer was run; as text a table."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        head = ("way", "dtype", "recorded", "eps apart", "same bits", "parameter", "")
+        lines = [head, *map(_texts, self)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def _texts(row: Row) -> tuple[str, ...]:
+    yes = {True: "yes", False: "no"}
+    return (
+        row.way, row.dtype, yes[row.recorded], f"{row.distance:.3g}", yes[row.same_bits],
+        "" if row.same_bits else row.parameter, row.note,
+    )  # fmt: skip
+
+
+class WaysDiffer(RuleMistake):
+    """An optimizer does not do the same on all ways.
+
+    Attributes:
+        report: what came of each.
+    """
+
+    report: CheckReport
+
+
+class _Problem(NamedTuple):
+    """Parameters and gradients, in NumPy's double precision."""
+
+    tree: Tree
+    start: list[Any]
+    gradients: list[list[Any]]
+    likes: list[Any]
+
+
+class CheckedOptimizer(FunctionalOptimizer):
+    """Compares the ways to run an optimizer. A base of `Optimizer`."""
+
+    def check(self, params: Any, gradients: Any = None, steps: int = 4) -> CheckReport:
+        """Run the optimizer on every way there is, from the same start with the same gradients, and compare.
+
+        The ways: in place and as pure functions; by whole arrays and, where they can be recorded, in one pass; on
+        NumPy, array-api-strict, torch and JAX, whichever are installed, under `jax.jit` too; with arrays whose elements
+        lie in another order; and with parameters of 16 bits. All are compared with whole arrays of NumPy's. Neither the
+        parameters nor the optimizer change.
+
+        Args:
+            params: what `init` or `build` takes: a tree of arrays, a list, `model.named_parameters()`. Shapes suffice:
+                where there are no values, and for gradients, numbers are drawn, always the same.
+            gradients: of every step, in a tree of the same structure. Default: they are drawn for each step.
+            steps: how many to make, >= 1. Default 4.
+
+        Returns:
+            A row for each way: whether it was recorded, how many eps it is apart, and whether it has the same bits.
+            `print` shows it as a table.
+
+        Raises:
+            WaysDiffer: if a way is too far from the others, or raises an error: a TypeError that names the first
+                parameter and way, and whose `report` has them all.
+        """
+        problem = _problem(tree_of_parameters(params), gradients, _STEPS.checked(steps, f"{type(self).__name__}.check"))
+        rows: list[Row] = []
+        expected: dict[str, list[Any]] = {}
+        for way in _shown_progress(list(_ways(problem))):
+            rows.append(self._compared(way, problem, expected))
+        report = CheckReport(rows)
+        for row in report:
+            bound = _BOUND_OF_SMALL * steps if row.dtype in _SMALL else _BOUND
+            if row.distance <= bound:
+                continue
+            error = WaysDiffer(
+                f"{type(self).__name__} is not the same on all ways: on {row.way} ({row.dtype}) "
+                + (
+                    f"it raises {row.note}"
+                    if not row.parameter
+                    else f"parameter {row.parameter!r} is {row.distance:.3g} eps from where whole arrays of NumPy's "
+                    f"take it, and {bound:g} are allowed. What update_step does may not depend on the library, the "
+                    "memory or the way it is run"
+                )
+                + ". The whole report is the `report` of this error; print(error.report)."
+            )
+            error.report = report
+            raise error
+        return report
+
+    def _compared(self, way: Way, problem: _Problem, expected: dict[str, list[Any]]) -> Row:
+        """Run a way, and compare it with the first of its dtype."""
+        first = way.dtype not in expected
+        try:
+            found, recorded, note = self._run_way(way, problem)
+        except Exception as error:
+            if first:
+                raise
+            said = f"{type(error).__name__}: {shown(error, str)}"
+            return Row(str(way), way.dtype, False, math.inf, "", False, said)
+        goal = expected.setdefault(way.dtype, found)
+        start = [trials.rounded(values, way.dtype) for values in problem.start]
+        far = [trials.distance(*each, way.dtype) for each in zip(found, goal, start, strict=True)]
+        largest = max(range(len(far)), key=far.__getitem__)
+        bits = all(one.tobytes() == other.tobytes() for one, other in zip(found, goal, strict=True))
+        return Row(str(way), way.dtype, recorded, far[largest], problem.tree.names[largest], bits, note)
+
+    def _run_way(self, way: Way, problem: _Problem) -> tuple[list[Any], bool, str]:
+        """The parameters after all steps, whether they were recorded, and why not."""
+        optimizer = self._like_this(problem.tree)
+        optimizer.jit_compile = False if way.whole else "auto"
+
+        def arrays(values: Sequence[Any]) -> list[Any]:
+            orders = [trials.column_major(each.shape) if way.column_major else None for each in values]
+            likes = [like if backend_of(like) is way.library else None for like in problem.likes]
+            return [
+                trials.made(way.library, each, way.dtype, order, like)
+                for each, order, like in zip(values, orders, likes, strict=True)
+            ]
+
+        parameters, names = arrays(problem.start), problem.tree.names
+        recorded, note = False, ""
+        if way.kind == "in place":
+            if any(way.library.why_not_variable(each) is not None for each in parameters):
+                parameters = [Variable(each, name) for each, name in zip(parameters, names, strict=True)]
+            optimizer.build(dict(zip(names, parameters, strict=True)))
+            for gradients in problem.gradients:
+                optimizer.apply(arrays(gradients), parameters)
+            report = optimizer.execution_report()
+            recorded = all(group.reason is None and group.way != "eager" for group in report)
+            reasons = [group.reason for group in report if group.reason is not None]
+            note = "" if way.whole or recorded or not reasons else reasons[0]
+            parameters = [each.value if isinstance(each, Variable) else each for each in parameters]
+        else:
+            params = problem.tree.build(parameters)
+            state = optimizer.init(params)
+            step = (way.kind == "compiled" and way.library.compiled(optimizer.step)) or optimizer.step
+            for gradients in problem.gradients:
+                params, state = step(params, problem.tree.build(arrays(gradients)), state)
+            parameters = problem.tree.match(params, "parameters")
+            recorded = optimizer.steps_are_remembered
+        return [trials.read(way.library, each) for each in parameters], recorded, note
+
+    def _like_this(self, tree: Tree) -> Any:
+        """An unbuilt copy; what it excludes from weight decay by identity it excludes by name."""
+        optimizer = self.unbuilt_copy()
+        for keeper in optimizer.all_optimizers():
+            chosen, patterns = keeper.exclusions
+            if chosen:
+                known = [name for name, leaf in zip(tree.names, tree.leaves, strict=True) if _is_one_of(leaf, chosen)]
+                keeper.exclude_from_weight_decay(var_names=[*patterns, *(f"^{re.escape(name)}$" for name in known)])
+        return optimizer
+
+
+def _is_one_of(leaf: Any, chosen: Iterable[Any]) -> bool:
+    held = getattr(leaf, "array", leaf)
+    return any(each is leaf or getattr(each, "array", each) is held for each in chosen)
+
+
+def _problem(tree: Tree, gradients: Any, steps: int) -> _Problem:
+    likes, shapes = of_shapes(tree)
+    values = trials.drawn(shapes, 0)
+    for place, leaf in enumerate(map(value_of, tree.leaves)):
+        backend = backend_of(leaf)
+        if backend is not None and backend.why_no_values(leaf) is None:
+            values[place] = trials.read(backend, leaf)
+    given = None if gradients is None else tree.match(gradients, "gradients")
+    drawn = [trials.drawn(shapes, step + 1) for step in range(steps)]
+    if given is not None:
+        own = [trials.read(backend, each) for each in given if (backend := backend_of(each)) is not None]
+        drawn = [own] * steps
+    return _Problem(tree, values, drawn, likes)
+
+
+def _ways(problem: _Problem) -> Iterator[Way]:
+    """All ways, for each dtype whole arrays of NumPy's first."""
+    backends = [(backend_of(like), like) for like in problem.likes]
+    wide = any(backend is not None and backend.dtype_name(like) == "float64" for backend, like in backends)
+    several = any(sum(length > 1 for length in values.shape) > 1 for values in problem.start)
+    known = trials.libraries()
+    for dtype in ("float32", *(["float64"] if wide else []), *_SMALL):
+        for library in known:
+            if not trials.has_dtype(library, dtype):
+                continue
+            yield Way(library, "in place", True, dtype)
+            if library.writable or library.program_way is not None:
+                yield Way(library, "in place", False, dtype)
+            yield Way(library, "functional", True, dtype)
+            if library.writable:
+                yield Way(library, "functional", False, dtype)
+            if library.writable and several and dtype not in _SMALL:
+                yield Way(library, "in place", True, dtype, column_major=True)
+                yield Way(library, "in place", False, dtype, column_major=True)
+            if library.compiled(_nothing) is not None:
+                yield Way(library, "compiled", True, dtype)
+
+
+def _nothing() -> None:
+    """What is asked whether it can be compiled."""
+
+
+def _shown_progress(ways: list[Way]) -> Iterable[Way]:
+    """The ways one after another, with a bar on a terminal where `rich` can draw one."""
+    try:
+        from rich.console import Console
+        from rich.progress import track
+    except ImportError:
+        return ways
+    console = Console(stderr=True)
+    return track(ways, "running every way", console=console, transient=True) if console.is_terminal else ways

@@ -1,0 +1,138 @@
+"""`check` runs an optimizer on every way there is and says where they differ."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import pytest
+from helpers.user_optimizers import Adafactor
+
+from gradwise.backends import Variable, ops, trials
+from gradwise.optimizers import SGD, MultiOptimizer, Optimizer
+from gradwise.optimizers.core.checking import WaysDiffer
+
+NAMES = [backend.name for backend in trials.libraries()]
+needs_torch = pytest.mark.skipif("torch" not in NAMES, reason="torch is not installed")
+
+
+def params():
+    chance = np.random.default_rng(0)
+    return {"layer": {"kernel": np.asarray(chance.normal(size=(4, 3)), np.float32), "bias": np.zeros(3, np.float32)}}
+
+
+def test_all_ways_of_a_rule_of_ones_own():
+    given, optimizer = params(), Adafactor()
+    before = copy.deepcopy(given)
+    report = optimizer.check(given, steps=2)
+    ways = {(row.way, row.dtype) for row in report}
+    assert len(ways) == len(report)
+    assert {row.dtype for row in report} >= {"float32", "float16"}
+    for name in NAMES:
+        assert {f"{name}, in place, whole arrays", f"{name}, functional, whole arrays"} <= {way for way, _ in ways}
+    assert ("jax, under jit" in {way for way, _ in ways}) is ("jax" in NAMES)
+    assert {"numpy, in place, column-major", "numpy, in place", "numpy, functional"} <= {way for way, _ in ways}
+    assert report[0].same_bits and report[0].distance == 0.0 and all(row.distance < 8.0 for row in report)
+    # Neither what was given nor the optimizer has changed.
+    assert not optimizer.built and optimizer.iterations == 0
+    for name, array in given["layer"].items():
+        assert array.tobytes() == before["layer"][name].tobytes()
+    lines = str(report).split("\n")
+    assert lines[0].split() == ["way", "dtype", "recorded", "eps", "apart", "same", "bits", "parameter"]
+    assert len(lines) == 1 + len(report) and any("the reduction mean" in line for line in lines)
+
+
+def test_what_is_recorded_has_the_same_bits():
+    pytest.importorskip("numba")
+    report = SGD(0.1).check(params(), steps=1)
+    recorded = {row.way for row in report if row.recorded and row.dtype == "float32"}
+    assert {"numpy, in place", "numpy, functional", "numpy, in place, column-major"} <= recorded
+    assert all(row.same_bits for row in report if row.recorded and row.way.startswith("numpy"))
+    assert not any("whole" in way for way in recorded)
+
+
+class Differing(Optimizer):
+    """Which does something else in a library, and for a parameter of two axes."""
+
+    library = "torch"
+
+    def update_step(self, gradient, variable, learning_rate):
+        other = variable.backend.name == self.library and variable.ndim == 2
+        self.assign_sub(variable, gradient * (learning_rate * (1.001 if other else 1.0)))
+
+
+class Failing(Optimizer):
+    def update_step(self, gradient, variable, learning_rate):
+        if variable.backend.name == "torch":
+            raise OSError("nobody is at home")
+        self.assign_sub(variable, gradient * learning_rate)
+
+
+class ByItsClass(Optimizer):
+    def update_step(self, gradient, variable, learning_rate):
+        self.assign_sub(variable, gradient * (2.0 if isinstance(gradient, np.ndarray) else 1.0))
+
+
+@needs_torch
+@pytest.mark.torch
+@pytest.mark.parametrize(("kind", "said"), [
+    (Differing, r"on torch, in place, whole arrays \(float32\) parameter 'layer/kernel' is .* eps from where whole"),
+    (Failing, r"on torch, in place, whole arrays \(float32\) it raises OSError: nobody is at home"),
+])  # fmt: skip
+def test_the_first_way_that_differs_is_named(kind, said):
+    with pytest.raises(WaysDiffer, match=said) as caught:
+        kind(0.1).check(params(), steps=1)
+    far = [row for row in caught.value.report if row.distance > 64]
+    assert far and all(row.way.startswith("torch") for row in far)
+    assert all(math.isfinite(row.distance) is (kind is Differing) for row in far)
+    assert "OSError" in str(caught.value.report) or kind is Differing
+
+
+def test_mistakes_are_told_as_in_a_step():
+    with pytest.raises(TypeError, match=r"test_checking.py:\d+ \(update_step\) gives parameter .* \(isinstance\)"):
+        ByItsClass(0.1).check(params())
+
+
+def test_gradients_and_shapes():
+    """Given gradients are those of every step; where there are only shapes, all is drawn."""
+
+    class Shape:
+        shape, dtype = (2, 3), "float32"
+
+    class Kept(Optimizer):
+        def update_step(self, gradient, variable, learning_rate):
+            self.assign_sub(variable, gradient)
+
+    gradient = np.full((2, 3), 0.5)
+    for given, gradients in (({"w": Shape()}, {"w": gradient}), ([Shape()], None)):
+        assert all(row.distance < 2 for row in Kept(0.1).check(given, gradients, steps=1))
+    with pytest.raises(ValueError, match="tree of gradients does not have the structure"):
+        SGD(0.1).check(params(), {"w": gradient})
+    for wrong in (0, 1.5, True):
+        with pytest.raises(ValueError, match=r"SGD.check: `steps` must be an integer >= 1"):
+            SGD(0.1).check(params(), steps=wrong)
+    with pytest.raises(TypeError, match="Parameter 'w' has no shape and dtype, received 'kernel'"):
+        SGD(0.1).check({"w": "kernel"})
+
+
+def test_several_rules_exclusions_and_cells():
+    """What tells parameters by name or identity does so on every way."""
+    given = {"kernel": Variable(np.ones((2, 2), np.float32)), "bias": Variable(np.ones(2, np.float32))}
+    inside = SGD(0.1, weight_decay=0.5)
+    inside.exclude_from_weight_decay([given["kernel"]])
+    optimizer = MultiOptimizer({"bias": SGD(0.5)}, default=inside)
+    report = optimizer.check(given, {"kernel": np.zeros((2, 2)), "bias": np.zeros(2)}, steps=1)
+    assert all(row.distance < 2 for row in report)
+    assert given["kernel"].numpy().tolist() == [[1.0, 1.0], [1.0, 1.0]]
+
+
+def test_distances():
+    one, two = np.array([1.0, 2.0]), np.array([1.0, 2.0 + 2.0**-22])
+    assert trials.distance(one, two, np.zeros(2), "float32") == pytest.approx(1.0, rel=1e-6)
+    assert trials.distance(two, two, two, "float32") == 0.0
+    infinite = np.array([np.inf, np.nan])
+    assert trials.distance(infinite, infinite, np.zeros(2), "float32") == 0.0
+    assert trials.distance(infinite, one, np.zeros(2), "float32") == math.inf
+    assert trials.distance(np.zeros(0), np.zeros(0), np.zeros(0), "float32") == 0.0
+    assert ops.sum(trials.drawn([(3,)], 0)[0]) == ops.sum(trials.drawn([(3,)], 0)[0])
