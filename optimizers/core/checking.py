@@ -177,36 +177,8 @@ class CheckedOptimizer(FunctionalOptimizer):
         """The parameters after all steps, whether they were recorded, and why not."""
         optimizer = self._like_this(problem.tree)
         optimizer.jit_compile = False if way.whole else "auto"
-
-        def arrays(values: Sequence[Any]) -> list[Any]:
-            orders = [trials.column_major(each.shape) if way.column_major else None for each in values]
-            likes = [like if backend_of(like) is way.library else None for like in problem.likes]
-            return [
-                trials.made(way.library, each, way.dtype, order, like)
-                for each, order, like in zip(values, orders, likes, strict=True)
-            ]
-
-        parameters, names = arrays(problem.start), problem.tree.names
-        recorded, note = False, ""
-        if way.kind == "in place":
-            if any(way.library.why_not_variable(each) is not None for each in parameters):
-                parameters = [Variable(each, name) for each, name in zip(parameters, names, strict=True)]
-            optimizer.build(dict(zip(names, parameters, strict=True)))
-            for gradients in problem.gradients:
-                optimizer.apply(arrays(gradients), parameters)
-            report = optimizer.execution_report()
-            recorded = all(group.reason is None and group.way != "eager" for group in report)
-            reasons = [group.reason for group in report if group.reason is not None]
-            note = "" if way.whole or recorded or not reasons else reasons[0]
-            parameters = [each.value if isinstance(each, Variable) else each for each in parameters]
-        else:
-            params = problem.tree.build(parameters)
-            state = optimizer.init(params)
-            step = (way.kind == "compiled" and way.library.compiled(optimizer.step)) or optimizer.step
-            for gradients in problem.gradients:
-                params, state = step(params, problem.tree.build(arrays(gradients)), state)
-            parameters = problem.tree.match(params, "parameters")
-            recorded = optimizer.steps_are_remembered
+        run = _in_place if way.kind == "in place" else _as_functions
+        parameters, recorded, note = run(optimizer, way, problem)
         return [trials.read(way.library, each) for each in parameters], recorded, note
 
     def _like_this(self, tree: Tree) -> Any:
@@ -218,6 +190,39 @@ class CheckedOptimizer(FunctionalOptimizer):
                 known = [name for name, leaf in zip(tree.names, tree.leaves, strict=True) if _is_one_of(leaf, chosen)]
                 keeper.exclude_from_weight_decay(var_names=[*patterns, *(f"^{re.escape(name)}$" for name in known)])
         return optimizer
+
+
+def _in_place(optimizer: Any, way: Way, problem: _Problem) -> tuple[list[Any], bool, str]:
+    parameters, names = _arrays(way, problem, problem.start), problem.tree.names
+    if any(way.library.why_not_variable(each) is not None for each in parameters):
+        parameters = [Variable(each, name) for each, name in zip(parameters, names, strict=True)]
+    optimizer.build(dict(zip(names, parameters, strict=True)))
+    for gradients in problem.gradients:
+        optimizer.apply(_arrays(way, problem, gradients), parameters)
+    report = optimizer.execution_report()
+    reasons = [group.reason for group in report if group.reason is not None]
+    recorded = not reasons and all(group.way != "eager" for group in report)
+    note = reasons[0] if reasons and not way.whole else ""
+    return list(map(value_of, parameters)), recorded, note
+
+
+def _as_functions(optimizer: Any, way: Way, problem: _Problem) -> tuple[list[Any], bool, str]:
+    params = problem.tree.build(_arrays(way, problem, problem.start))
+    state = optimizer.init(params)
+    step = (way.kind == "compiled" and way.library.compiled(optimizer.step)) or optimizer.step
+    for gradients in problem.gradients:
+        params, state = step(params, problem.tree.build(_arrays(way, problem, gradients)), state)
+    return problem.tree.match(params, "parameters"), optimizer.steps_are_remembered, ""
+
+
+def _arrays(way: Way, problem: _Problem, values: Sequence[Any]) -> list[Any]:
+    """Values as arrays of a way's library."""
+    orders = [trials.column_major(each.shape) if way.column_major else None for each in values]
+    likes = [like if backend_of(like) is way.library else None for like in problem.likes]
+    return [
+        trials.made(way.library, each, way.dtype, order, like)
+        for each, order, like in zip(values, orders, likes, strict=True)
+    ]
 
 
 def _is_one_of(leaf: Any, chosen: Iterable[Any]) -> bool:
@@ -248,19 +253,23 @@ def _ways(problem: _Problem) -> Iterator[Way]:
     known = trials.libraries()
     for dtype in ("float32", *(["float64"] if wide else []), *_SMALL):
         for library in known:
-            if not trials.has_dtype(library, dtype):
-                continue
-            yield Way(library, "in place", True, dtype)
-            if library.writable or library.program_way is not None:
-                yield Way(library, "in place", False, dtype)
-            yield Way(library, "functional", True, dtype)
-            if library.writable:
-                yield Way(library, "functional", False, dtype)
-            if library.writable and several and dtype not in _SMALL:
-                yield Way(library, "in place", True, dtype, column_major=True)
-                yield Way(library, "in place", False, dtype, column_major=True)
-            if library.compiled(_nothing) is not None:
-                yield Way(library, "compiled", True, dtype)
+            if trials.has_dtype(library, dtype):
+                yield from _ways_of(library, dtype, several and dtype not in _SMALL)
+
+
+def _ways_of(library: Backend, dtype: str, orders: bool) -> Iterator[Way]:
+    """The ways of a library, with other orders in memory where there are such."""
+    yield Way(library, "in place", True, dtype)
+    if library.writable or library.program_way is not None:
+        yield Way(library, "in place", False, dtype)
+    yield Way(library, "functional", True, dtype)
+    if library.writable:
+        yield Way(library, "functional", False, dtype)
+    if library.writable and orders:
+        yield Way(library, "in place", True, dtype, column_major=True)
+        yield Way(library, "in place", False, dtype, column_major=True)
+    if library.compiled(_nothing) is not None:
+        yield Way(library, "compiled", True, dtype)
 
 
 def _nothing() -> None:
