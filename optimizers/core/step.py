@@ -56,14 +56,14 @@ class StepMaker(CellKeeper):
 
     @property
     def iterations(self) -> Any:
-        """The number of updates made so far: `calls` divided by `gradient_accumulation_steps`, rounded down.
+        """The number of updates made so far: `calls_made` divided by `gradient_accumulation_steps`, rounded down.
 
         Of pure steps a state's `iterations` counts calls; `updates_at(state)` is what this is.
         """
-        return self.updates_after(self.calls)
+        return self.updates_after(self.calls_made)
 
     @property
-    def calls(self) -> Any:
+    def calls_made(self) -> Any:
         """The number of `apply` calls made so far, with which schedules are asked.
 
         Without `gradient_accumulation_steps` each call makes an update, and this is the same as `iterations`.

@@ -258,8 +258,8 @@ def test_a_second_build_changes_nothing():
 def test_what_cannot_run_in_one_pass_says_so(accumulating):
     class Branching(Optimizer):
         def update_step(self, gradient, variable, learning_rate):
-            if ops.sum(gradient) > 0:
-                self.assign_sub(variable, gradient * learning_rate)
+            chosen = ops.where(ops.sum(gradient) > 0, gradient, 0.0)
+            self.assign_sub(variable, chosen * learning_rate)
 
     parameters, gradients = [np.ones(2), np.ones(3)], [np.ones(2), np.ones(3)]
     optimizer = Branching(learning_rate=0.1, jit_compile=True, use_ema=True, **accumulating)

@@ -140,9 +140,9 @@ def test_counts_of_calls_and_updates():
     for made in range(1, 8):
         optimizer.apply([np.ones(2)], [weights])
         stepped, state = optimizer.step(stepped, np.ones(2), state)
-        assert optimizer.calls == made == int(state.iterations)
+        assert optimizer.calls_made == made == int(state.iterations)
         assert optimizer.iterations == optimizer.updates_at(state) == optimizer.updates_after(made) == made // 3
     assert seen[0] == 0 and max(seen) == 6
     alone = SGD()
     alone.apply([np.ones(2)], [weights])
-    assert alone.calls == alone.iterations == 1
+    assert alone.calls_made == alone.iterations == 1
