@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.every_convention import EVERY, called
+from helpers.every_convention import WITH_NAMES, algorithm_of
+from helpers.selection import crossing
 
 from gradwise.backends import Variable, ops
 from gradwise.optimizers import SGD, Adam, Optimizer
@@ -73,9 +74,7 @@ def run(way: str, optimizer: Any, gradients: list[Any], weights: list[Any], step
 
 
 @pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", GOOD)
-@pytest.mark.parametrize("kind, convention", EVERY, ids=called)
+@crossing(("kind", "convention", "name", "way"), WITH_NAMES, list(GOOD), WAYS, of=algorithm_of)
 def test_a_gradient_of_a_class_that_is_its_elements_is_these(kind, convention, name, way, tmp_path):
     convert = GOOD[name]
     if convert is None:

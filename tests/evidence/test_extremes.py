@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 from helpers.backend_table import array, precision, read
 from helpers.drawn_runs import Run
-from helpers.every_convention import EVERY
+from helpers.every_convention import EVERY, WITH_NAMES, algorithm_of
 from helpers.keras_peer import Ask, running_keras
+from helpers.selection import crossing
 from helpers.twin_floats import in_floats
 from rules import all_facts
 
@@ -302,9 +303,7 @@ def test_as_the_originals(
     assert not faults, "\n".join(faults[:20])
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("way", EACH_WAY)
-@pytest.mark.parametrize(("kind", "convention"), EVERY)
+@crossing(("kind", "convention", "way", "dtype"), WITH_NAMES, EACH_WAY, DTYPES, of=algorithm_of)
 def test_every_way_is_the_same(kind: type, convention: str, way: str, dtype: str) -> None:
     """As NumPy by whole arrays, which is compared with the originals; with the option that has most of the slots."""
     facts = all_facts()[kind.__name__]
@@ -325,8 +324,12 @@ def test_every_way_is_the_same(kind: type, convention: str, way: str, dtype: str
             assert ours.tobytes() == theirs.tobytes()
 
 
-@pytest.mark.parametrize("way", [way for way in EACH_WAY if way.values not in (("numpy",), ("jax",))])
-@pytest.mark.parametrize(("kind", "convention"), [each for each in EVERY if all_facts()[each[0].__name__].weighed])
+@crossing(
+    ("kind", "convention", "way"),
+    [each for each in WITH_NAMES if all_facts()[each.values[0].__name__].weighed],
+    [way for way in EACH_WAY if way.values not in (("numpy",), ("jax",))],
+    of=algorithm_of,
+)
 def test_every_way_is_the_same_at_the_edges(kind: type, convention: str, way: str) -> None:
     """Where most overflows before it is weighed by next to nothing."""
     weighed = all_facts()[kind.__name__].weighed or {}

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from helpers.backend_table import array, precision, read
 from helpers.drawn_runs import Run
-from helpers.every_convention import EVERY
+from helpers.every_convention import EVERY, WITH_NAMES, algorithm_of
 from helpers.keras_peer import running_keras
 from helpers.selection import crossing
 from rules import all_facts
@@ -98,14 +98,15 @@ SAME_BITS = ("numpy, one pass", "numpy, functional", "torch, one pass")
 OTHER_WAYS = [pytest.param(way, marks=marks_of(way)) for way in (*SAME_BITS, "torch", "jax, compiled")]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("way", OTHER_WAYS)
-@pytest.mark.parametrize(
-    ("kind", "convention", "values"),
-    [(*each, {}) for each in EVERY]
+@crossing(
+    ("kind", "convention", "values", "way", "dtype"),
+    [pytest.param(*each.values, {}, id=each.id) for each in WITH_NAMES]
     # More than all of the parameter, and as much as there is.
-    + [(optimizers.AdamW, convention, {"weight_decay": decay}) for convention in ("keras", "torch")
-       for decay in (1500.0, 1000.0)],
+    + [pytest.param(optimizers.AdamW, convention, {"weight_decay": decay}, id=f"AdamW-{convention}-{decay}")
+       for convention in ("keras", "torch") for decay in (1500.0, 1000.0)],
+    OTHER_WAYS,
+    DTYPES,
+    of=algorithm_of,
 )  # fmt: skip
 def test_parameters_are_the_same_on_every_way(
     kind: type, convention: str, values: Any, way: str, dtype: str
@@ -319,13 +320,13 @@ AROUND_WAYS: dict[str, tuple[str, Callable[..., list[Tensors]]]] = {
 }
 
 
-@pytest.mark.parametrize("option", [*ELEMENTWISE, "norm clipped"])
-@pytest.mark.parametrize(
-    "way",
+@crossing(
+    ("option", "way", "convention"),
+    [*ELEMENTWISE, "norm clipped"],
     [pytest.param(way, marks=[getattr(pytest.mark, mark) for mark in marks.split() if mark != "numpy"])
      for way, (marks, _) in AROUND_WAYS.items()],
+    ["keras", "torch", "optax"],
 )  # fmt: skip
-@pytest.mark.parametrize("convention", ["keras", "torch", "optax"])
 def test_around_the_rule_every_way_is_the_same(convention: str, way: str, option: str) -> None:
     around = {**ELEMENTWISE, **BY_NORM}[option]
     make = functools.partial(optimizers.Adam, RATE, convention=convention, **around)
@@ -373,9 +374,13 @@ def extremes_of_16_bits(dtype: Any) -> list[float]:
     return [0.0, *sizes, *(-size for size in sizes)]
 
 
-@pytest.mark.parametrize("way", ["arrays", pytest.param("one pass", marks=pytest.mark.fast)])
-@pytest.mark.parametrize("name", ["float16", "bfloat16"])
-@pytest.mark.parametrize(("kind", "convention"), EVERY)
+@crossing(
+    ("kind", "convention", "name", "way"),
+    WITH_NAMES,
+    ["float16", "bfloat16"],
+    ["arrays", pytest.param("one pass", marks=pytest.mark.fast)],
+    of=algorithm_of,
+)
 def test_parameters_of_16_bits(kind: Any, convention: str, name: str, way: str) -> None:
     """As in single precision, which is compared with the originals, but for what a step is rounded to."""
     dtype = np.dtype(np.float16 if name == "float16" else ml_dtypes.bfloat16)

@@ -19,6 +19,7 @@ from helpers.backend_table import (
     unit,
     wide,
 )
+from helpers.every_convention import algorithm_of
 from helpers.selection import crossing
 from rules import all_facts
 
@@ -64,7 +65,7 @@ def widened(library, tree):
     return {name: array(library, wide(read(value))) for name, value in tree.items()}
 
 
-@crossing(("row", "dtype", "library"), ROWS, list(DIGITS), LIBRARIES)
+@crossing(("row", "dtype", "library"), ROWS, list(DIGITS), LIBRARIES, of=algorithm_of)
 def test_each_step_is_the_float32_step_rounded_once(row, dtype, library):
     """From the same parameters and slots, in steps of float32 and of 16 bits."""
     start, gradients = start_and_gradients(row, dtype, 8)
@@ -92,7 +93,7 @@ def test_each_step_is_the_float32_step_rounded_once(row, dtype, library):
         assert np.all(read(value) != start[name]), "every number moves"
 
 
-@crossing(("row", "dtype", "library"), ROWS, list(DIGITS), LIBRARIES)
+@crossing(("row", "dtype", "library"), ROWS, list(DIGITS), LIBRARIES, of=algorithm_of)
 def test_imperative_steps_are_the_functional_ones(row, dtype, library):
     start, gradients = start_and_gradients(row, dtype, 8)
     ways = [imperative(row, library, (start, gradients)), functional(row, library, (start, gradients))]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from helpers.algorithms import PLAIN, ROWS, problem, steady_problem
 from helpers.backend_table import functional, imperative, largest_distance, numpy_dtype, precision, same_bits
+from helpers.every_convention import algorithm_of
 from helpers.selection import crossing
 from rules import all_facts
 
@@ -99,7 +100,7 @@ def cap_of(kind, row, library, mode):
     return EXCEPTIONS.get((kind, row.name, library, mode), (usual, ""))[0]
 
 
-@crossing(("row", "library", "mode", "dtype"), ROWS, MODES, ["float32", "float64"])
+@crossing(("row", "library", "mode", "dtype"), ROWS, MODES, ["float32", "float64"], of=algorithm_of)
 def test_distance_after_many_steps(row, library, mode, dtype):
     assert measured("scattered", row, library, mode, dtype) <= cap_of("scattered", row, library, mode)
 
@@ -107,9 +108,7 @@ def test_distance_after_many_steps(row, library, mode, dtype):
 STEADY = [row for row in PLAIN if all_facts()[row.algorithm].cancels]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("library", "mode"), MODES)
-@pytest.mark.parametrize("row", STEADY, ids=lambda row: row.name)
+@crossing(("row", "library", "mode", "dtype"), STEADY, MODES, ["float32", "float64"])
 def test_distance_where_the_formula_cancels(row, library, mode, dtype):
     assert measured("steady", row, library, mode, dtype) <= cap_of("steady", row, library, mode)
 

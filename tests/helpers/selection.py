@@ -17,8 +17,19 @@ WHOLE = os.environ.get("GRADWISE_CROSSINGS") == "whole"
 """Whether crossings are run whole, as `make crossings` does."""
 
 
-def covering(*axes: Sequence[Any], whole: bool = WHOLE) -> list[tuple[Any, ...]]:
-    """Of all combinations enough that every two values of two axes meet; with `whole`, all."""
+def covering(
+    *axes: Sequence[Any], whole: bool = WHOLE, of: Callable[[Any], Any] | None = None
+) -> list[tuple[Any, ...]]:
+    """Of all combinations enough that every two values of two axes meet; with `whole`, all.
+
+    Args:
+        axes: values.
+        whole: whether all combinations are asked for.
+        of: what a value of the first axis is of, such as the algorithm of which it is one option. Then each value
+            occurs, and all of one thing together meet whatever the other axes cover.
+    """
+    if of is not None and not whole:
+        return _by_turns(axes[0], covering(*axes[1:], whole=False), of)
     sizes = [len(axis) for axis in axes]
     chosen = product(*map(range, sizes)) if whole else sorted(_in_pairs(sizes))
     return [tuple(axis[place] for axis, place in zip(axes, places, strict=True)) for places in chosen]
@@ -47,17 +58,40 @@ def _in_pairs(sizes: Sequence[int]) -> list[tuple[int, ...]]:
     return [tuple(row[order.index(axis)] for axis in range(len(sizes))) for row in rows]
 
 
-def crossing(names: Sequence[str], *axes: Sequence[Any]) -> Callable[[Any], Any]:
+def _by_turns(values: Sequence[Any], ways: Sequence[Any], of: Callable[[Any], Any]) -> list[tuple[Any, ...]]:
+    """All values of one thing in all ways together: each way in the value that had fewest, and least of that way."""
+    things: dict[Any, list[Any]] = {}
+    for value in values:
+        things.setdefault(of(value), []).append(value)
+    rows = []
+    for first, own in enumerate(things.values()):
+        met: Counter[tuple[int, int, Any]] = Counter()
+        for turn in range(max(len(own), len(ways))):
+            way = ways[(turn + first) % len(ways)]
+
+            def least(place: int, way: tuple[Any, ...] = way, met: Counter[Any] = met) -> tuple[int, int]:
+                return met[place, -1, None], sum(met[place, axis, id(each)] for axis, each in enumerate(way))
+
+            place = min(range(len(own)), key=least)
+            met.update([(place, -1, None), *((place, axis, id(each)) for axis, each in enumerate(way))])
+            rows.append((own[place], *way))
+    return rows
+
+
+def crossing(
+    names: Sequence[str], *axes: Sequence[Any], of: Callable[[Any], Any] | None = None
+) -> Callable[[Any], Any]:
     """A test of these axes' combinations: here of those that cover them in pairs, in `make crossings` of all.
 
     Args:
         names: of the arguments.
         axes: values, of which those with marks, names or several arguments are `pytest.param`s.
+        of: what a value of the first axis is of (see `covering`).
     """
     import pytest
 
     sets = []
-    for combined in covering(*axes):
+    for combined in covering(*axes, of=of):
         each = [value if hasattr(value, "marks") else pytest.param(value) for value in combined]
         words = [value.id or "-".join(map(_word, value.values)) for value in each]
         values = [value for several in each for value in several.values]

@@ -100,6 +100,20 @@ def test_what_covers_a_crossing_is_spread_evenly() -> None:
         assert sum(one[1:] == (way, dtype) for one in found) in (46, 47)
 
 
+def test_options_of_one_thing_take_turns() -> None:
+    """Each thing meets all pairs of the other axes, and each of its options occurs, as often as another."""
+    options, ways, dtypes = ["a1", "a2", "a3", *(f"b{place}" for place in range(9)), "c"], "wxy", "pq"
+    found = covering(options, ways, dtypes, whole=False, of=lambda option: option[0])
+    for thing, count in (("a", 6), ("b", 9), ("c", 6)):
+        own = [one for one in found if one[0][0] == thing]
+        assert {one[0] for one in own} == {option for option in options if option[0] == thing}
+        assert {one[1:] for one in own} == set(product(ways, dtypes)) and len(own) == len(set(own)) == count
+    for option in ("a1", "a2", "a3"):
+        assert {dtype for own, _, dtype in found if own == option} == set(dtypes)
+    assert covering(options, ways, dtypes, whole=True, of=None) == list(product(options, ways, dtypes))
+    assert covering(options, ways, dtypes, whole=True, of=len) == list(product(options, ways, dtypes))
+
+
 def test_every_crossing_is_run_whole_somewhere() -> None:
     """`make crossings` asks for the mark, which `crossing` gives."""
     for file in (ROOT / "tests").rglob("test_*.py"):
