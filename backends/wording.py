@@ -1,13 +1,16 @@
 """Words for names that do not exist: which were probably meant, and which there are.
 
-Every message about an unknown name is put together here: of arguments, attributes, parameters, slots, conventions, ops.
+Every message about an unknown name is put together here: of arguments, attributes, parameters, slots, conventions, ops,
+and what modules have.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import importlib.util
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 
-from .detect import shown
+from .detect import describe, shown
 
 _ALIKE = 0.7
 """From which likeness on, of at most 1, a name was probably meant."""
@@ -79,7 +82,7 @@ def did_you_mean(names: Sequence[str], known: Iterable[str], synonyms: Synonyms 
 
 
 def which_instead(names: Sequence[str], known: Iterable[str], what: str, synonyms: Synonyms = ()) -> str:
-    """What is said behind an error about names that do not exist: which were meant, and which there are.
+    """What is said behind an error about names that do not exist: which were meant; if that is not known, which exist.
 
     Args:
         names: those that do not exist.
@@ -90,8 +93,50 @@ def which_instead(names: Sequence[str], known: Iterable[str], what: str, synonym
         One or two sentences, with a space before them.
     """
     known = list(known)
-    likely = [each for name in names for each in meant(name, known, synonyms)]
-    return f"{did_you_mean(names, known, synonyms)} {what} are {listed([*likely, *known], quoted=False)}."
+    likely = [meant(name, known, synonyms) for name in names]
+    question = did_you_mean(names, known, synonyms)
+    if all(likely):
+        return question
+    return f"{question} {what} are {listed([*sum(likely, []), *known], quoted=False)}."
+
+
+def no_such_name(module: str, name: str, known: Iterable[str], elsewhere: Mapping[str, str] | None = None) -> Exception:
+    """The error of a module that is asked, in its `__getattr__`, for what it has not.
+
+    Args:
+        module: its name.
+        name: what it was asked for.
+        known: what it has.
+        elsewhere: for names that are found elsewhere, or are nowhere, what to do.
+
+    Returns:
+        An AttributeError; inside of `from module import name` an ImportError: of the other Python would not tell.
+    """
+    if name.startswith("__"):
+        return AttributeError(f"module {module!r} has no attribute {name!r}")
+    if elsewhere and name in elsewhere:
+        said = f"There is no {module}.{name}: {elsewhere[name]}."
+    else:
+        said = f"There is no {module}.{name}.{which_instead([name], known, 'Its names')}"
+    importing = sys._getframe(2).f_code.co_name == "_handle_fromlist"
+    if importing and importlib.util.find_spec(f"{module}.{name}") is None:
+        return ImportError(said, name=module)
+    return AttributeError(said)
+
+
+def called(value: object) -> str:
+    """What a value is, for an error message; of a class its name, and that it is one."""
+    return f"the class {value.__name__}" if isinstance(value, type) else describe(value)
+
+
+def of_class(kind: type) -> str:
+    """Something of a class, with its article."""
+    return f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
+
+
+def number_of(count: int, things: str) -> str:
+    """A count with what is counted, such as "2 steps" and "1 step"."""
+    return f"{count} {things if count != 1 else things.removesuffix('s')}"
 
 
 def listed(known: Iterable[str], near: str = "", quoted: bool = True) -> str:

@@ -16,12 +16,13 @@ from typing import Any
 
 from . import backends, optimizers, schedules
 from .backends import PerformanceWarning
-from .backends.wording import which_instead
+from .backends.wording import no_such_name
 
 __all__ = ["PerformanceWarning", "__version__", "backends", "optimizers", "schedules"]
 
 _ROOMS = ("frontends", "vectors")
 """What is imported by its own name, because it needs what may not be installed."""
+_FRONT_ENDS = ("keras", "optax", "scipy", "torch")
 
 
 def __getattr__(name: str) -> Any:
@@ -29,9 +30,6 @@ def __getattr__(name: str) -> Any:
     kind = getattr(optimizers, name, None) if name in optimizers.__all__ else None
     if isinstance(kind, type):
         return kind
-    if name.startswith("__"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in _ROOMS:
-        raise AttributeError(f"gradwise.{name} is imported by its own name, such as `from gradwise import {name}`.")
-    known = [*__all__, *optimizers.__all__, *_ROOMS]
-    raise AttributeError(f"There is no gradwise.{name}.{which_instead([name], known, 'Its names')}")
+    elsewhere = {each: f"write `from gradwise.frontends import {each}`" for each in _FRONT_ENDS}
+    elsewhere |= {each: f"it is imported by its own name, such as `from gradwise import {each}`" for each in _ROOMS}
+    raise no_such_name(__name__, name, [*__all__, *optimizers.__all__, *_ROOMS], elsewhere)

@@ -4,7 +4,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .. import schedules
-from ..backends.wording import which_instead
+from ..backends.wording import no_such_name
 from . import registry
 from .core.multi import MultiOptimizer
 from .core.optimizer import Optimizer
@@ -26,7 +26,4 @@ if not TYPE_CHECKING:  # For which no name would be unknown.
 
     def __getattr__(name: str) -> Any:
         """No more names, but which was meant."""
-        if name.startswith("__"):
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        known = [*registry.__all__, *__all__]
-        raise AttributeError(f"There is no gradwise.optimizers.{name}.{which_instead([name], known, 'Its names')}")
+        raise no_such_name(__name__, name, [*registry.__all__, *__all__])

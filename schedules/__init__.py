@@ -1,5 +1,8 @@
 """Learning rates as functions of the step, and plateau control."""
 
+from typing import TYPE_CHECKING, Any
+
+from ..backends.wording import no_such_name
 from .base import LearningRateSchedule
 from .composition import Join, Warmup, join, warmup
 from .cosine import CosineDecay, CosineDecayRestarts
@@ -15,3 +18,9 @@ __all__ = [
     "PiecewiseConstantDecay", "PolynomialDecay", "ReduceLROnPlateau", "Warmup", "deserialize", "join", "serialize",
     "warmup",
 ]  # fmt: skip
+
+if not TYPE_CHECKING:  # For which no name would be unknown.
+
+    def __getattr__(name: str) -> Any:
+        """No more names, but which was meant."""
+        raise no_such_name(__name__, name, __all__)
