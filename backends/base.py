@@ -261,7 +261,10 @@ class Arrays:
 
     def why_not_variable(self, array: Array) -> str | None:
         """Why the imperative path cannot change this array in place, or None if it can."""
-        return f"{self.name} arrays cannot change in place: wrap it in gradwise.backends.Variable"
+        return (
+            f"{self.name} arrays cannot change in place: wrap it in gradwise.backends.Variable, or make pure steps, "
+            "params, state = optimizer.step(params, grads, state)"
+        )
 
     def all_variable(self, arrays: Sequence[Array]) -> bool:
         """Whether all of some arrays are known, at a glance, to be ones of which `why_not_variable` says nothing."""

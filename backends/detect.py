@@ -164,7 +164,12 @@ def describe(value: Any) -> str:
     """What a value is, for an error message: library, dtype and shape of an array, the type of anything else."""
     backend = backend_of(value)
     if backend is None or backend is HOST:
-        return f"{shown(value)} of type {type(value).__name__}"
+        text = shown(value)
+        if " at 0x" not in text:
+            return f"{text} of type {type(value).__name__}"
+        # An address says nothing.
+        name = getattr(value, "__qualname__", None)
+        return f"an object of class {type(value).__name__}" if name is None else f"the function {name}"
     kind = f"a {backend.name} array of dtype {backend.dtype_name(value)} and shape {backend.shape(value)}"
     readable = backend.shape(value) == () and not backend.traced(value) and backend.concrete(value)
     return f"{shown(value, format)}, {kind}" if readable else kind

@@ -18,6 +18,9 @@ from .detect import backend_of
 _LOCK = threading.Lock()
 _NODES: set[type] = set()
 
+ALONE = "parameter"
+"""The name of an array that is no part of a tree."""
+
 
 def register_node(kind: type, flatten: Callable[..., Any], unflatten: Callable[..., Any]) -> None:
     """Let JAX, if it is there, take objects of a class apart.
@@ -37,8 +40,8 @@ def register_node(kind: type, flatten: Callable[..., Any], unflatten: Callable[.
 
 
 def _path_name(path: Sequence[Any]) -> str:
-    """A key path as text, such as "layer1/kernel"; a bare array, which has no path, is called "parameter"."""
-    return "/".join(_key_name(key) for key in path) if path else "parameter"
+    """A key path as text, such as "layer1/kernel"; a bare array has no path."""
+    return "/".join(_key_name(key) for key in path) if path else ALONE
 
 
 def _key_name(key: Any) -> str:
@@ -141,6 +144,8 @@ def parts_of(tree: Any, definition: Any, what: str) -> list[Any]:
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
         # The libraries print whole subtrees, arrays included, after the words that say what differs.
         reason = re.split(r"; (?:dict|list|tuple|custom|namedtuple)|, got \(|\n", str(error))[0][:300].rstrip(".")
+        if type(tree) is tuple and len(tree) == 2:
+            reason += ", received a tuple of 2; of what jax.value_and_grad gives the gradients are the second"
         raise ValueError(f"The tree of {what} does not have the structure of the parameters: {reason}.") from None
 
 

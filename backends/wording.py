@@ -97,7 +97,8 @@ def which_instead(names: Sequence[str], known: Iterable[str], what: str, synonym
     question = did_you_mean(names, known, synonyms)
     if all(likely):
         return question
-    return f"{question} {what} are {listed([*sum(likely, []), *known], quoted=False)}."
+    first = [each for names in likely for each in names]
+    return f"{question} {what} are {listed([*first, *known], quoted=False)}."
 
 
 def no_such_name(module: str, name: str, known: Iterable[str], elsewhere: Mapping[str, str] | None = None) -> Exception:
@@ -115,7 +116,7 @@ def no_such_name(module: str, name: str, known: Iterable[str], elsewhere: Mappin
     if name.startswith("__"):
         return AttributeError(f"module {module!r} has no attribute {name!r}")
     if elsewhere and name in elsewhere:
-        said = f"There is no {module}.{name}: {elsewhere[name]}."
+        said = f"{module} has no `{name}`: {elsewhere[name]}."
     else:
         said = f"There is no {module}.{name}.{which_instead([name], known, 'Its names')}"
     importing = sys._getframe(2).f_code.co_name == "_handle_fromlist"
@@ -130,8 +131,8 @@ def called(value: object) -> str:
 
 
 def of_class(kind: type) -> str:
-    """Something of a class, with its article."""
-    return f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
+    """Something of a class, where its text would be long."""
+    return f"an object of class {kind.__name__}"
 
 
 def number_of(count: int, things: str) -> str:

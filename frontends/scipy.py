@@ -15,9 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..backends import describe, shown
+from ..backends.arguments import instead
 from ..optimizers import Optimizer, get
 from ..optimizers.core.run import Run
 from .needed import needed
+from .wording import arguments_of_core
 
 with needed("scipy"):
     from scipy.optimize import (  # type: ignore[import-untyped]  # it shows mypy no types
@@ -32,6 +34,7 @@ _Array = npt.NDArray[Any]
 
 _DTYPES = ("float16", "float32", "float64")
 _SCHEMES = ("2-point", "3-point")
+_OPTIONS = ("gtol", "maxiter", "return_best", "return_all", "disp", "finite_diff_scheme", "eps")
 _SUCCESS, _MAXITER, _INFINITE, _NAN, _STOPPED = 0, 1, 2, 3, 99
 _MESSAGES = {
     _SUCCESS: "Optimization terminated successfully.",
@@ -192,10 +195,14 @@ class _Method:
             text = f"Method {name} does not use Hessian-vector product information (hessp)."
             warnings.warn(text, RuntimeWarning, stacklevel=4)
         if np.any(constraints):
-            warnings.warn(f"Method {name} cannot handle constraints.", RuntimeWarning, stacklevel=4)
+            text = f"Method {name} cannot handle constraints. They are ignored: give bounds, or add a penalty to fun."
+            warnings.warn(text, RuntimeWarning, stacklevel=4)
         if unknown_options:
             names = ", ".join(unknown_options)
-            warnings.warn(f"Unknown solver options: {names}", OptimizeWarning, stacklevel=4)
+            how = "minimize_method(gradwise.optimizers.NAME(ARGUMENT=...))"
+            remedies = arguments_of_core(type(self._optimizer), how)
+            said = instead(list(unknown_options), _OPTIONS, (), remedies)
+            warnings.warn(f"Unknown solver options: {names}.{said}", OptimizeWarning, stacklevel=4)
 
 
 class _Point(NamedTuple):

@@ -31,5 +31,5 @@ def __getattr__(name: str) -> Any:
     if isinstance(kind, type):
         return kind
     elsewhere = {each: f"write `from gradwise.frontends import {each}`" for each in _FRONT_ENDS}
-    elsewhere |= {each: f"it is imported by its own name, such as `from gradwise import {each}`" for each in _ROOMS}
+    elsewhere |= {each: f"import it by its own name, such as `from gradwise import {each}`" for each in _ROOMS}
     raise no_such_name(__name__, name, [*__all__, *optimizers.__all__, *_ROOMS], elsewhere)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..backends import describe, shown
-from ..backends.wording import did_you_mean
+from ..backends.wording import called, did_you_mean
 from .adadelta import Adadelta
 from .adagrad import Adagrad
 from .adam import Adam
@@ -49,9 +49,8 @@ def get(identifier: Any) -> Any:
         return deserialize(identifier)
     if isinstance(identifier, str):
         return _class_named(identifier, {})()
-    if isinstance(identifier, type):
-        raise ValueError(f"Expected an optimizer, received the class {identifier!r}: make one by calling it. {_KNOWN}")
-    raise ValueError(f"Could not interpret optimizer identifier {shown(identifier)}. {_KNOWN}")
+    remedy = f"call it, {identifier.__name__}(...)" if isinstance(identifier, type) else _KNOWN
+    raise ValueError(f"Expected an optimizer, its name or its configuration, received {called(identifier)}: {remedy}.")
 
 
 def serialize(optimizer: Optimizer) -> dict[str, Any]:
@@ -124,7 +123,8 @@ def _class_named(name: str, custom_objects: dict[str, Any]) -> type[Optimizer]:
     try:
         return _BY_NAME[name.lower()]
     except KeyError:
-        raise ValueError(f"Unknown optimizer {shown(name)}.{did_you_mean([name], _BY_NAME)} {_KNOWN}") from None
+        instead = did_you_mean([name], _BY_NAME) or f" {_KNOWN.capitalize()}; pass your own class in custom_objects."
+        raise ValueError(f"Unknown optimizer {shown(name)}.{instead}") from None
 
 
-_KNOWN = f"Known are {', '.join(_BY_NAME)}; pass custom_objects for your own."
+_KNOWN = f"known are {', '.join(_BY_NAME)}"

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Hashable
 from typing import Any
 
 from ..backends import HOST, NUMPY, Array, backend_of, describe, ops, value_of
+from ..backends.arguments import bound
 
 _LARGEST_INDEX = 2**31 - 1
+_SYNONYMS = (
+    ("initial_learning_rate", "learning_rate", "lr", "base_lr", "init_value", "peak_value"),
+    ("decay_steps", "T_max", "total_steps", "transition_steps", "step_size", "max_decay_steps"),
+    ("decay_rate", "gamma"),
+    ("end_learning_rate", "end_value", "min_lr"),
+    ("alpha", "eta_min", "min_lr"),
+    ("first_decay_steps", "T_0"),
+    ("t_mul", "T_mult"),
+)
+"""For each meaning the names that arguments of schedules have in Keras, torch and optax."""
 
 
 class LearningRateSchedule:
@@ -35,6 +47,19 @@ class LearningRateSchedule:
         >>> Halving()(4)
         0.1
     """
+
+    def __new__(cls, *arguments: Any, **keywords: Any) -> Any:
+        """Refuse arguments that do not exist, and say which were meant."""
+        # What copies and unpickles gives none.
+        if arguments or keywords:
+            bound(cls.__name__, inspect.signature(cls), arguments, keywords, _SYNONYMS)
+        return super().__new__(cls)
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        parameters = inspect.signature(cls.__init__).parameters.values()
+        own = list(parameters)[1:] if cls.__init__ is not object.__init__ else []
+        cls.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]  # read by inspect.signature
 
     def __call__(self, step: Any) -> Array:
         """The learning rate at a step.
@@ -72,7 +97,8 @@ class LearningRateSchedule:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> LearningRateSchedule:
         """A schedule from what `get_config()` gave, which is left unchanged."""
-        return cls(**config)
+        made: LearningRateSchedule = cls(**config)
+        return made
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, LearningRateSchedule):

@@ -1,7 +1,8 @@
 """Write anew what follows from the facts in `rules` and from the registry: `make refresh`, `make refresh ONLY=lion`.
 
 These are the reference vectors, their schema and the rules in their README; the README's table of algorithms; how many
-mutants each formula has; the bounds, which are measured, with their table; and the list of the wheel's files.
+mutants each formula has; the bounds, which are measured, with their table; the sentences that mistakes give; and the
+list of the wheel's files.
 """
 
 from __future__ import annotations
@@ -122,6 +123,12 @@ def write_bounds(names: Iterable[str]) -> list[str]:
     return write(set(names))
 
 
+def write_mistakes() -> None:
+    from helpers.mistakes import write_all
+
+    write_all()
+
+
 def write_wheel_files() -> None:
     from project.test_packaging import rewrite
 
@@ -142,6 +149,8 @@ def main() -> int:
     write_numbers_of_mutants(names)
     print("Bounds", flush=True)
     problems = write_bounds(names)
+    print("What mistakes give", flush=True)
+    write_mistakes()
     print("The wheel's files", flush=True)
     write_wheel_files()
     for problem in problems:

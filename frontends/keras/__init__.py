@@ -25,9 +25,14 @@ parameters do, not in every call. And Keras's `LossScaleOptimizer` does not save
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from ...backends.wording import no_such_name
 from ..needed import needed
+from ..wording import classes_of_core
 
 with needed("keras"):
+    import keras
     from keras.optimizers import LossScaleOptimizer, Optimizer, serialize
 
 from . import classes, schedules
@@ -37,6 +42,16 @@ from .wrapping import wrap
 
 __all__ = ["LossScaleOptimizer", "Optimizer", "deserialize", "get", "schedules", "serialize", "wrap"]
 __all__ += classes.__all__
+
+if not TYPE_CHECKING:  # For which no name would be unknown.
+
+    def __getattr__(name: str) -> Any:
+        """No more names, but which was meant."""
+        theirs = [each for each in dir(keras.optimizers) if each[0] != "_"]
+        elsewhere = {each: f"gradwise has no such algorithm; take keras.optimizers.{each} itself" for each in theirs}
+        elsewhere |= classes_of_core(__all__, "wrap(gradwise.optimizers.NAME(...))")
+        raise no_such_name(__name__, name, __all__, elsewhere)
+
 
 for _kind in (vars(classes)[name] for name in classes.__all__):
     # Where users import them from, and configurations say they are.

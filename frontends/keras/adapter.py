@@ -5,19 +5,21 @@ from __future__ import annotations
 import contextlib
 import itertools
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 
 from ...backends import HOST, compiler_graph, compute_dtype, leaves_scopes
+from ...backends.wording import which_instead
 from ...optimizers import Optimizer
 from ...optimizers.core.cells import NamedCell
 from ...optimizers.core.checks import as_list
 from ...optimizers.core.declaring import check_declared, declaring
 from ...optimizers.core.hyperparameters import LEARNING_RATE
 from ...optimizers.core.naming import check_chosen, check_var_list
+from ...optimizers.core.synonyms import SYNONYMS
 from .internals import in_order, in_stateless_scope, model_starting_to_train, outside_of_compiler
 from .linking import Link
 from .schedules import as_keras, plain, rate_of
@@ -31,6 +33,10 @@ _PARTS_OF_A_STEP = (
     "_backend_reset_gradient_accumulators", "_update_model_variables_moving_average",
 )  # fmt: skip
 _CALLED_HERE = {"iterations": "to go on from another number call optimizer.iterations.assign(number)"}
+_OF_TORCH = {
+    name: "model.fit makes the steps; in a loop of your own call apply(grads, trainable_variables)"
+    for name in ("step", "zero_grad", "minimize")
+}
 _AS_IT_IS = contextlib.nullcontext()
 
 
@@ -110,8 +116,24 @@ class KerasAdapter(keras.optimizers.Optimizer):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name[0] != "_":
-            check_declared(self, name, self._settable, _CALLED_HERE, self._where)
+            check_declared(self, name, self._settable, self._elsewhere(), self._where)
         super().__setattr__(name, value)
+
+    if not TYPE_CHECKING:  # For which all attributes would exist.
+
+        def __getattr__(self, name: str) -> Any:
+            """Say of an attribute that is misspelt, or that optimizers have elsewhere, what to do here."""
+            kind = type(self).__name__
+            if name[0] == "_" or "core" not in vars(self):
+                raise AttributeError(f"{kind!r} object has no attribute {name!r}")
+            if name in _OF_TORCH:
+                raise AttributeError(f"{kind} has no attribute `{name}`: {_OF_TORCH[name]}.")
+            instead = which_instead([name], self._settable(), "It has", SYNONYMS)
+            raise AttributeError(f"{kind} has no attribute `{name}`.{instead}")
+
+    def _elsewhere(self) -> Mapping[str, str]:
+        """For attributes that cannot be set what to do."""
+        return _CALLED_HERE
 
     def _settable(self) -> list[str]:
         """The attributes that users set."""
@@ -406,9 +428,9 @@ class KerasAdapter(keras.optimizers.Optimizer):
             held.assign(LEARNING_RATE.checked(plain(value), type(self).__name__))
         else:
             raise TypeError(
-                "This optimizer was created with a `LearningRateSchedule` object or a callable as its `learning_rate`, "
-                "hence its learning rate is not settable. If you need the learning rate to be settable, you should "
-                "instantiate the optimizer with a float `learning_rate` argument."
+                f"{type(self).__name__} was created with a schedule or a callable as its `learning_rate`, hence "
+                "its learning rate is not settable to a number: set it to another schedule or callable, or make the "
+                "optimizer with a number."
             )
 
     @property
@@ -442,7 +464,8 @@ class KerasAdapter(keras.optimizers.Optimizer):
         """
         variables = as_list(var_list or (), "variables in var_list")
         if isinstance(var_names, str):
-            raise TypeError(f"var_names must be a list of regular expressions, received the string {var_names!r}.")
+            given = f"the string {var_names!r}: give [{var_names!r}]"
+            raise TypeError(f"var_names must be a list of regular expressions, received {given}.")
         check_var_list([None if isinstance(each, keras.Variable) else each for each in variables])
         super().exclude_from_weight_decay(variables, var_names)
         object.__setattr__(self, "_chosen", (variables, list(var_names or ())))

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from ... import optimizers as core
+from ...backends.wording import which_instead
 from .classes import OWN
 from .registration import PACKAGE
 from .wrapping import wrap
@@ -29,7 +30,15 @@ def get(identifier: Any) -> Any:
         return wrap(identifier)
     if isinstance(identifier, str) and identifier.lower() in OWN:
         return OWN[identifier.lower()]()
-    return deserialize(identifier) if isinstance(identifier, dict) else keras.optimizers.get(identifier)
+    if isinstance(identifier, dict):
+        return deserialize(identifier)
+    try:
+        return keras.optimizers.get(identifier)
+    except ValueError as error:
+        if not isinstance(identifier, str):
+            raise
+        known = [*OWN, *(name.lower() for name, kind in vars(keras.optimizers).items() if isinstance(kind, type))]
+        raise ValueError(f"{error}.{which_instead([identifier], known, 'Its names')}") from None
 
 
 def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:

@@ -8,9 +8,12 @@ from typing import Any
 
 import keras
 
+from ...backends.arguments import bound, named_in, not_recognized
 from ...optimizers import Optimizer
-from ...optimizers.core.arguments import bound, instead, named_in
 from ...optimizers.core.older import check_order, hint_at_convention
+from ...optimizers.core.rates import check_rate
+from ...optimizers.core.synonyms import NO_ARGUMENTS, SYNONYMS
+from ..wording import arguments_of_core
 from .schedules import rate_of
 
 COMMON = (
@@ -20,6 +23,7 @@ COMMON = (
 """The arguments that all of Keras's optimizers have, beside the rate and the name."""
 
 _OLDER = ("lr", "decay")
+_PARAMETERS = "the model is given the optimizer, model.compile(optimizer=...)"
 
 
 class KerasRow:
@@ -50,7 +54,7 @@ class KerasRow:
             ValueError: if the rate is given under both of its names, or a number is None.
         """
         name = self.core.__name__
-        given = bound(name, self.signature, arguments, keywords)
+        given = bound(name, self.signature, arguments, keywords, SYNONYMS)
         switches = [field for field in self.fields if isinstance(self.signature.parameters[field].default, bool)]
         older = vars(self.core).get("older_order", ())
         check_order(name, list(self.signature.parameters), older, arguments, switches, stacklevel=4)
@@ -71,12 +75,13 @@ class KerasRow:
         found.update({name: rest.get(name, value) for name, value in self.fixed.items()})
         unknown = {name: value for name, value in rest.items() if name not in (*_OLDER, *self.fixed)}
         if unknown:
-            # In Keras's words.
             known = [*named_in(self.signature), *_OLDER, *self.fixed]
-            raise ValueError(f"Argument(s) not recognized: {unknown}.{instead(list(unknown), known)}")
+            remedies = {**arguments_of_core(self.core, "wrap(gradwise.optimizers.NAME(ARGUMENT=...))"), **NO_ARGUMENTS}
+            raise ValueError(not_recognized(self.core.__name__, unknown, known, SYNONYMS, remedies))
         return found
 
     def make(self, values: Mapping[str, Any]) -> Optimizer:
         """An unbuilt core optimizer."""
+        check_rate(values["learning_rate"], self.core.__name__, _PARAMETERS)
         named = {name: value for name, value in values.items() if name != "learning_rate"}
         return self.core(rate_of(values["learning_rate"]), convention="keras", **named)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
 from ... import optimizers
 from ...optimizers import Optimizer
-from ...optimizers.core.checks import check_no_state
 from ...optimizers.core.declaring import settable
+from ...optimizers.core.mistaken import check_fresh, check_optimizer
 from ...schedules import LearningRateSchedule
 from .adapter import KerasAdapter
 from .registration import custom_classes, registered
@@ -23,8 +24,6 @@ class CoreOptimizer(KerasAdapter):
         core: the optimizer; what is set on it acts from the next step on (on JAX from the next compilation on).
     """
 
-    _where = "What only the wrapped optimizer has is set on it: `optimizer.core`."
-
     def __init__(self, optimizer: Optimizer, name: str | None = None) -> None:
         copy = optimizer.unbuilt_copy()
         schedule = copy.learning_rate_schedule
@@ -32,6 +31,10 @@ class CoreOptimizer(KerasAdapter):
 
     def _settable(self) -> list[str]:
         return settable(type(self.core), self.core)
+
+    def _elsewhere(self) -> Mapping[str, str]:
+        inside = {each: f"set optimizer.core.{each}, that of the optimizer inside" for each in self._settable()}
+        return {**inside, **super()._elsewhere()}
 
     def get_config(self) -> dict[str, Any]:
         """The core optimizer as a dictionary of plain values."""
@@ -73,7 +76,6 @@ def wrap(optimizer: Optimizer, name: str | None = None) -> keras.optimizers.Opti
         >>> gkeras.wrap(optimizers.Adam(0.01, convention="torch")).core.convention
         'torch'
     """
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"Expected an optimizer of gradwise.optimizers, received {type(optimizer).__name__}.")
-    check_no_state(optimizer, "wrap")
+    check_optimizer(optimizer, "wrap")
+    check_fresh(optimizer, "wrap")
     return CoreOptimizer(optimizer, name)

@@ -12,14 +12,15 @@ and negative rates, which optax takes, are refused.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ...backends.wording import no_such_name
 from ..needed import needed
+from ..wording import classes_of_core
 
 with needed("optax"):
-    importlib.import_module("optax")
+    import optax  # type: ignore[import-untyped]  # it shows mypy no types
 
 from .optimizer import TransformationOptimizer, to_optimizer
 from .table import ROWS, function_of
@@ -30,6 +31,15 @@ globals().update({name: function_of(row) for name, row in ROWS.items()})
 if TYPE_CHECKING:
 
     def __getattr__(name: str) -> Callable[..., Transformation]: ...
+
+else:
+
+    def __getattr__(name: str) -> object:
+        """No more names, but which was meant."""
+        theirs = [each for each in dir(optax) if each[0] != "_" and each not in ROWS]
+        elsewhere = {each: f"take optax.{each} itself; to_optimizer takes any transformation" for each in theirs}
+        elsewhere |= classes_of_core(__all__, "from_optimizer(gradwise.optimizers.NAME(...))")
+        raise no_such_name(__name__, name, __all__, elsewhere)
 
 
 __all__ = [

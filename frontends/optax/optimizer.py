@@ -11,6 +11,7 @@ import jax
 import optax  # type: ignore[import-untyped]  # it shows mypy no types
 
 from ...backends import Array, Variable, compute_dtype, ops
+from ...backends.wording import called
 from ...optimizers.core.functional import REQUIRED
 from ...optimizers.core.optimizer import Optimizer
 
@@ -65,8 +66,8 @@ class TransformationOptimizer(Optimizer):
     def __init__(self, transformation: Any, learning_rate: Any = 1.0, **keywords: Any) -> None:
         if not (callable(getattr(transformation, "init", None)) and callable(getattr(transformation, "update", None))):
             raise TypeError(
-                "to_optimizer takes a transformation of optax, with init and update; received a "
-                f"{type(transformation).__name__}."
+                "to_optimizer takes a transformation of optax, such as optax.adam(1e-3), received "
+                f"{called(transformation)}{_instead_of_transformation(transformation)}."
             )
         super().__init__(learning_rate, **{"convention": "optax", "jit_compile": False, **keywords})
         self.transformation = optax.with_extra_args_support(transformation)
@@ -146,6 +147,12 @@ class TransformationOptimizer(Optimizer):
             TypeError: always.
         """
         raise TypeError(f"{self.name!r} runs an optax transformation, which cannot be written down as a configuration.")
+
+
+def _instead_of_transformation(given: Any) -> str:
+    if isinstance(given, Optimizer):
+        return ": it is an optimizer already, and from_optimizer makes a transformation of it"
+    return f": call it, {given.__name__}(...)" if callable(given) and hasattr(given, "__name__") else ""
 
 
 def _placeholder() -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import math
@@ -15,9 +16,13 @@ import optax  # type: ignore[import-untyped]  # it shows mypy no types
 
 from ... import optimizers
 from ...backends import backend_of, describe, is_number, number_of_python, ops
-from ...optimizers.core.arguments import bound
+from ...backends.arguments import bound
 from ...optimizers.core.configuration import frozen
+from ...optimizers.core.hyperparameters import hyperparameters
+from ...optimizers.core.rates import check_rate
 from ...optimizers.core.state import OptimizerState
+from ...optimizers.core.synonyms import SYNONYMS
+from ..wording import arguments_of_core
 from .transformation import Behaviour, Transformation, number_of, run
 from .trees import Leaves
 
@@ -61,6 +66,17 @@ class OptaxRow:
     arguments: Mapping[str, str]
     pieces: Callable[[Mapping[str, Any]], tuple[Piece, ...]]
     fixed: Mapping[str, Any] = field(default_factory=dict)
+
+    def check(self, given: Mapping[str, Any]) -> None:
+        """Raise ValueError, with optax's names, for an argument that is not allowed."""
+        check_rate(given["learning_rate"], self.name) if given["learning_rate"] is not None else None
+        rules = hyperparameters(self.algorithm)
+        for theirs, ours in self.arguments.items():
+            value = given.get(theirs)
+            if ours in rules and value is not None and not callable(value):
+                rule = copy.copy(rules[ours])
+                rule.name = theirs
+                rule.checked(value, self.name)
 
     @functools.cached_property
     def signature(self) -> inspect.Signature:
@@ -310,7 +326,7 @@ class RowBehaviour(Behaviour):
         if not isinstance(states, tuple) or len(states) != len(pieces):
             raise ValueError(
                 f"The state of {self.row.name} is a tuple of {len(pieces)} states, received {describe(states)}: "
-                "make it with init(params)."
+                "make it with init(params), and give update(grads, state, params)."
             )
         inner = [state.inner_state if isinstance(state, optax.MaskedState) else state for state in states]
         for piece, state in zip(pieces, inner, strict=True):
@@ -358,9 +374,11 @@ def function_of(row: OptaxRow) -> Callable[..., Transformation]:
     """optax's function of that name, with its signature and its defaults."""
 
     def make(*positional: Any, **keywords: Any) -> Transformation:
-        found = bound(row.name, row.signature, positional, keywords)
+        remedies = arguments_of_core(row.algorithm, "from_optimizer(gradwise.optimizers.NAME(ARGUMENT=...))")
+        found = bound(row.name, row.signature, positional, keywords, SYNONYMS, remedies)
         found.apply_defaults()
         given = found.arguments
+        row.check(given)
         numbers = {name: number_of(value) for name, value in given.items() if _is_hyperparameter(name, value)}
         behaviour = RowBehaviour(row, numbers, {name: value for name, value in given.items() if name not in numbers})
         # Arguments are checked here rather than at the first update.

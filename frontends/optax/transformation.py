@@ -8,14 +8,14 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import optax  # type: ignore[import-untyped]  # it shows mypy no types
 
 from ...backends import HOST, SIXTEEN_BIT, UnknownValueError, backend_of, is_number, number_of_python, ops
-from ...optimizers.core.checks import check_no_state
 from ...optimizers.core.configuration import frozen
+from ...optimizers.core.mistaken import check_fresh, check_optimizer
 from ...optimizers.core.optimizer import Optimizer
 from ...optimizers.core.state import OptimizerState
 from .optimizer import TransformationOptimizer
@@ -23,8 +23,12 @@ from .trees import Leaves, strong
 
 _NO_PARAMS = (
     "You are using a transformation that requires the current value of parameters, but you are not passing `params` "
-    "when calling `update`."
+    "when calling `update`: write update(grads, state, params)."
 )
+
+
+_STEP = "updates, state = transformation.update(grads, state, params), then optax.apply_updates(params, updates)"
+_CALLED_HERE = dict.fromkeys(("apply", "apply_gradients", "step"), _STEP)
 
 
 class Behaviour:
@@ -89,6 +93,13 @@ class Transformation(optax.GradientTransformationExtraArgs):  # type: ignore[mis
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"A transformation cannot change: make another one to set {name!r}.")
+
+    if not TYPE_CHECKING:  # For which all attributes would exist.
+
+        def __getattr__(self, name: str) -> Any:
+            """Say of what optimizers have elsewhere what to do here."""
+            remedy = f": {_CALLED_HERE[name]}." if name in _CALLED_HERE else ""
+            raise AttributeError(f"A transformation has no attribute {name!r}{remedy}")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Transformation) and self.behaviour.key == other.behaviour.key
@@ -284,7 +295,6 @@ def from_optimizer(optimizer: Optimizer) -> Transformation:
         average reads them. The rate is the transformation's, as in optax, and not part of the state:
         `optax.inject_hyperparams` makes it so.
     """
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"from_optimizer takes a gradwise Optimizer, received a {type(optimizer).__name__}.")
-    check_no_state(optimizer, "from_optimizer")
+    check_optimizer(optimizer, "from_optimizer")
+    check_fresh(optimizer, "from_optimizer")
     return Transformation(_core_behaviour_of(optimizer))

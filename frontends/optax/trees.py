@@ -82,7 +82,15 @@ class Leaves(Tree):
     def flags(self, prefix: Any) -> dict[str, bool]:
         """The bools of a prefix of this tree, for each parameter."""
         tree = self.build(self.leaves)
-        spread = jax.tree.map(lambda flag, part: jax.tree.map(lambda _: bool(flag), part), prefix, tree)
+        try:
+            spread = jax.tree.map(lambda flag, part: jax.tree.map(lambda _: bool(flag), part), prefix, tree)
+        except ValueError as error:
+            # Whose text has many lines; the last says what differs.
+            *_, last = map(str.strip, str(error).splitlines())
+            raise ValueError(
+                "A mask must be a tree like that of the parameters, with True or False in the place of each, or of a "
+                f"whole part of it: this one differs in {last}."
+            ) from None
         return dict(zip(self.names, jax.tree.leaves(spread), strict=True))
 
 

@@ -26,7 +26,11 @@ on meanwhile begins then. Loading copies.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from ...backends.wording import no_such_name
 from ..needed import needed
+from ..wording import classes_of_core
 
 with needed("torch"):
     from torch import optim
@@ -43,6 +47,15 @@ if hasattr(optim, "swap_in_optimizer_params_and_state"):  # which older releases
     from torch.optim import swap_in_optimizer_params_and_state
 
     __all__ += ["swap_in_optimizer_params_and_state"]
+
+if not TYPE_CHECKING:  # For which no name would be unknown.
+
+    def __getattr__(name: str) -> Any:
+        """No more names, but which was meant."""
+        elsewhere = {each: f"gradwise has no such algorithm; take torch.optim.{each} itself" for each in dir(optim)}
+        elsewhere |= classes_of_core(__all__, "wrap(gradwise.optimizers.NAME(...), model.named_parameters())")
+        raise no_such_name(__name__, name, __all__, elsewhere)
+
 
 for _kind in (*(vars(classes)[name] for name in classes.__all__), Wrapped):
     # Where users import them from, and pickles find them.

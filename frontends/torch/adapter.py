@@ -13,21 +13,23 @@ import torch
 from torch._compile import _disable_dynamo
 
 from ...backends import leaves_scopes
+from ...backends.arguments import bound
 from ...backends.kernels.compiler import numba_is_installed
 from ...backends.scope import Mode
-from ...optimizers.core.arguments import bound
 from ...optimizers.core.declaring import declaring
 from ...optimizers.core.fused.joint import lanes_of
 from ...optimizers.core.fused.lane import Lane
 from ...optimizers.core.memory import MemoryReport, MemoryRow
 from ...optimizers.core.prepared import Beside, Prepared, make
+from ...optimizers.core.synonyms import SYNONYMS
 from ..pairing import same
 from .asking import asks_for_state
 from .engine import Engine
 from .groups import Groups
-from .keys import check_keys, stand_in_groups
+from .keys import KeysInGroups, check_keys
 from .linking import all_trainable, real_view, trainable
 from .loading import fit_numbers, loaded_state
+from .mistaken import check_group, checked_parameters, elsewhere
 from .on_tensors import Inputs
 from .repeat import Ready, Repeat
 from .table import TorchRow
@@ -54,7 +56,7 @@ def runs_compiled(groups: Sequence[dict[str, Any]]) -> bool:
     return _WITH_NUMBA and all(p.device.type == "cpu" for group in groups for p in group["params"])
 
 
-class TorchAdapter(torch.optim.Optimizer):
+class TorchAdapter(KeysInGroups, torch.optim.Optimizer):
     """Runs core optimizers, one for each parameter group, on the tensors in `state`. The base of all classes here.
 
     `p.grad` is never written. Slots of float16 and bfloat16 parameters are float32. Group keys are read in every step,
@@ -76,6 +78,7 @@ class TorchAdapter(torch.optim.Optimizer):
             cls.__init__ = declaring(cls.__init__)  # type: ignore[method-assign]  # of the class itself
         if "row" in vars(cls):
             TorchRow.every_slot.update(cls.row.slots)
+            cls.row.called = cls.__name__
         # Read by inspect.signature; a user's subclass with arguments of its own has its own.
         if "__init__" in vars(cls):
             own = list(inspect.signature(cls.__init__).parameters.values())[1:]
@@ -84,7 +87,9 @@ class TorchAdapter(torch.optim.Optimizer):
             cls.__signature__ = cls.row.signature()  # type: ignore[attr-defined]
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        given = bound(type(self).__name__, self.row.signature(), arguments, keywords).arguments
+        row = self.row
+        remedies = elsewhere(row.core)
+        given = bound(type(self).__name__, row.signature(), arguments, keywords, SYNONYMS, remedies).arguments
         params = given.pop("params")
         self._start(params, {**self.row.defaults, **given})
 
@@ -97,7 +102,7 @@ class TorchAdapter(torch.optim.Optimizer):
         self._begin(params, defaults)
 
     def _begin(self, params: Any, defaults: dict[str, Any]) -> None:
-        super().__init__(params, defaults)
+        super().__init__(checked_parameters(params, type(self).__name__), defaults)
 
     def _row_of(self, group: Mapping[str, Any]) -> TorchRow:
         """How a group's values and its state are called."""
@@ -134,6 +139,7 @@ class TorchAdapter(torch.optim.Optimizer):
             TypeError, ValueError: as torch.optim does.
         """
         if isinstance(param_group, dict):
+            check_group(param_group, type(self).__name__)
             row = self._row_of(param_group)
             check_keys(param_group, row.defaults, type(self).__name__)
             row.check({key: value for key, value in param_group.items() if key != "params"})
@@ -372,6 +378,8 @@ class TorchAdapter(torch.optim.Optimizer):
         # Parameters that are never trained, such as indices and packed bits, may have state in loaded files.
         begun = [place for place in self._begun(groups) if trainable(groups.parameters[place])]
         self._note_new(groups, present)
+        for group in groups.groups:
+            self._row_of(group).check(group)
         with self._mode():
             engine = Engine(groups, self.state, [*begun, *present], self._used_before(groups))
         self._keep(groups, engine)
@@ -476,9 +484,6 @@ class TorchAdapter(torch.optim.Optimizer):
         for name in _HOOKS:
             setattr(twin, name, copy.copy(getattr(self, name)))
         return twin
-
-
-stand_in_groups(TorchAdapter)
 
 
 def _check_flags(values: dict[str, Any], row: TorchRow) -> None:

@@ -52,7 +52,10 @@ class SGD(TorchAdapter):
 
     def _start(self, params: Any, defaults: dict[str, Any]) -> None:
         if defaults["nesterov"] and (not defaults["momentum"] or defaults["dampening"]):
-            raise ValueError("Nesterov momentum requires a momentum and zero dampening")
+            given = f"momentum={defaults['momentum']!r} and dampening={defaults['dampening']!r}"
+            raise ValueError(
+                f"{type(self).__name__}: Nesterov momentum requires a momentum and zero dampening, received {given}."
+            )
         super()._start(params, defaults)
 
 

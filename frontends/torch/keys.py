@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...backends.wording import did_you_mean, meant, synonyms_of
 from ...optimizers.core.declaring import is_declaring
@@ -19,49 +19,40 @@ _NEARLY_THE_SAME = 0.9
 """How alike a key must be to one that exists: schedulers have keys of their own, such as `max_momentum`."""
 
 
-class _InGroups:
-    """An attribute that an optimizer of torch has not: what is set so would do nothing.
+_OF_THE_CORE = {
+    "apply": "call backward(), then step(), which takes the gradients from the parameters",
+    "apply_gradients": "call backward(), then step(), which takes the gradients from the parameters",
+    "build": "it has its parameters from the constructor, and add_param_group takes more",
+    "exclude_from_weight_decay": "put what shall not decay into a group of its own, with weight_decay=0.0",
+}
+"""What the core's optimizers have, with what torch has instead."""
 
-    A subclass that has such an attribute of its own sets it in its constructor first.
+
+class KeysInGroups:
+    """What has parameter groups, and refuses attributes that are called like what stands in these: they would do
+    nothing. A subclass that has such an attribute of its own sets it in its constructor.
     """
 
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
+    if not TYPE_CHECKING:  # For which all attributes would exist.
 
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        if instance is None or self._name in instance.__dict__:
-            return self if instance is None else instance.__dict__[self._name]
-        raise AttributeError(f"{type(instance).__name__} has no attribute `{self._name}`.{self._instead(instance)}")
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(f"{type(self).__name__} has no attribute `{name}`{_instead(self, name) or '.'}")
 
-    def __set__(self, instance: Any, value: Any) -> None:
-        known = self._name in instance.__dict__ or is_declaring(instance)
-        if not known and self._keys(instance):
-            raise AttributeError(
-                f"{type(instance).__name__} has no attribute `{self._name}` to set.{self._instead(instance)}"
-            )
-        instance.__dict__[self._name] = value
-
-    def __delete__(self, instance: Any) -> None:
-        instance.__dict__.pop(self._name, None)
-
-    def _keys(self, instance: Any) -> list[str]:
-        defaults = instance.__dict__.get("defaults", {})
-        return [self._name] if self._name in defaults else synonyms_of(self._name, defaults, SYNONYMS)
-
-    def _instead(self, instance: Any) -> str:
-        return "".join(
-            f' Groups have it: for group in optimizer.param_groups: group["{key}"] = ...'
-            for key in self._keys(instance)[:1]
-        )
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _NAMES and not (name in vars(self) or hasattr(type(self), name) or is_declaring(self)):
+            instead = _instead(self, name)
+            if instead:
+                raise AttributeError(f"{type(self).__name__} has no attribute `{name}` to set{instead}")
+        super().__setattr__(name, value)
 
 
-def stand_in_groups(kind: type) -> None:
-    """Let a class refuse attributes that are called like what stands in parameter groups."""
-    for name in sorted(_NAMES):
-        if name.isidentifier() and not hasattr(kind, name):
-            attribute = _InGroups()
-            attribute.__set_name__(kind, name)
-            setattr(kind, name, attribute)
+def _instead(owner: KeysInGroups, name: str) -> str:
+    """What to do in place of an attribute, at the end of a sentence; nothing where that is not known."""
+    if name in _OF_THE_CORE:
+        return f": {_OF_THE_CORE[name]}."
+    defaults = vars(owner).get("defaults", {})
+    keys = [name] if name in defaults else synonyms_of(name, defaults, SYNONYMS)
+    return f'. Groups have it: for group in optimizer.param_groups: group["{keys[0]}"] = value' if keys else ""
 
 
 def check_keys(group: Mapping[Any, Any], known: Iterable[str], owner: str) -> None:

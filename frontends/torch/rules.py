@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 import torch
 
-from ...backends import shown
 from ...optimizers import MultiOptimizer, Optimizer
 from ...optimizers.core.grouped import GroupedOptimizer, of_all
 from ...optimizers.core.naming import unnamed
@@ -16,6 +15,11 @@ from .groups import Group
 from .keys import RULE
 from .linking import real_view, trainable
 from .wrapped_row import WrappedRow, calls_key
+
+
+def _called(schedule: Any) -> str:
+    """A schedule, in short."""
+    return getattr(schedule, "__name__", None) or type(schedule).__name__
 
 
 class Rules(Protocol):
@@ -76,7 +80,7 @@ class OneRule:
         if schedule is not None and rate is not None and rate != self.defaults["lr"]:
             raise ValueError(
                 f"A parameter group has the rate lr={rate!r}, and the rate of {self.template.name!r} is a schedule, "
-                f"{shown(schedule)}, which would do nothing there: wrap an optimizer for each, or leave lr out."
+                f"{_called(schedule)}, which would do nothing there: wrap an optimizer for each, or leave lr out."
             )
         return [group]
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 
-from ...backends import compute_dtype
+from ...backends import compute_dtype, shown
+from ...backends.wording import of_class
 from ...optimizers import Optimizer
 from ...optimizers.core.hyperparameters import LEARNING_RATE, Flag, Number
 from ...optimizers.core.hyperparameters import hyperparameters as hyperparameters_of
@@ -87,13 +89,23 @@ class TorchRow:
         self.sparse = sparse
         self.eager = eager
         self.ranges = {**hyperparameters_of(core), "learning_rate": LEARNING_RATE, **(ranges or {})}
-        for name, number in (ranges or {}).items():
-            number.name = name
+        for key, names in self.hyperparameters.items():
+            # In errors they have the names that their users know.
+            several = isinstance(names, tuple)
+            for place, name in enumerate(names if several else (names,)):
+                if name in self.ranges:
+                    self.ranges[name] = copy.copy(self.ranges[name])
+                    self.ranges[name].name = f"{key}[{place}]" if several else key
+        self.called = core.__name__
+        """What errors call the class."""
 
     def why_not_sparse(self, group: Mapping[str, Any], name: str) -> str | None:
         """Why the gradients of a group must not be sparse, in torch's words for a class; None if they may be."""
         if not self.sparse:
-            return f"{name} does not support sparse gradients"
+            return (
+                f"{name} does not support sparse gradients: make the layer with sparse=False, or take SGD or Adagrad, "
+                "which do"
+            )
         if group.get("weight_decay") and "sum" in self.slots:
             return "weight_decay option is not compatible with sparse gradients"
         return None
@@ -181,13 +193,22 @@ class TorchRow:
             return
         try:
             if value is not None or not rule.optional:
-                rule.checked(fitting, self.core.__name__)
+                rule.checked(fitting, self.called)
         except ValueError as error:
-            raise ValueError(f"Invalid {called}: {value} ({error}){_instead_of_rate(name, value)}") from None
+            allowed = str(error).partition(", received ")[0]
+            remedy = _instead_of_rate(name, value)
+            raise ValueError(f"Invalid {called}: {_given(value)} ({allowed}){remedy}.") from None
 
     def make(self, attributes: Mapping[str, Any]) -> Optimizer:
         """An unbuilt core optimizer."""
         return self.core(convention="torch", **attributes)
+
+
+def _given(value: Any) -> str:
+    """A value as torch shows it; of text that it is text, and of schedules their class."""
+    if callable(value) and not isinstance(value, torch.Tensor):
+        return of_class(type(value))
+    return shown(value, repr if isinstance(value, str) else str)
 
 
 def _instead_of_rate(name: str, value: Any) -> str:
@@ -196,7 +217,7 @@ def _instead_of_rate(name: str, value: Any) -> str:
         return ""
     if isinstance(value, (Mapping, list, tuple)):
         return ": groups may have rates of their own, [{'params': ..., 'lr': ...}, ...]"
-    schedule = ": a schedule is one of torch.optim.lr_scheduler, or that of an optimizer of the core which is wrapped"
+    schedule = ": give a number, and the optimizer to a scheduler of torch.optim.lr_scheduler"
     return schedule if callable(value) else ""
 
 
@@ -204,7 +225,8 @@ def _as_many(key: str, names: Sequence[str], value: Any) -> Sequence[Any]:
     """The items of a group's value, as many as there are names."""
     items: Sequence[Any] = value if type(value) is tuple else _items(value)
     if len(items) != len(names):
-        raise ValueError(f"Invalid {key}: {value!r} (expected {len(names)} numbers)")
+        example = f"{key}=({', '.join(['0.9', '0.999'][: len(names)])})"
+        raise ValueError(f"Invalid {key}: {shown(value)} (expected {len(names)} numbers, such as {example}).")
     return items
 
 

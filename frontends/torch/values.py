@@ -77,11 +77,16 @@ class Values:
         changed, values, live = self._changes(self.read(group) if now is None else now)
         more = anew or not changed.keys() <= self._row.hyperparameters.keys()
         self.changed = self.changed or more
-        for name, value in self._row.attributes(changed).items():
-            taken = self._take(name, value)
-            if taken is None:
-                return False
-            more = more or taken
+        try:
+            for name, value in self._row.attributes(changed).items():
+                taken = self._take(name, value)
+                if taken is None:
+                    return False
+                more = more or taken
+        except ValueError:
+            # In the words of whoever set it.
+            self._row.check(changed)
+            raise
         if more:
             takes_rows = self._row.why_not_sparse(group, type(self._rule).__name__) is None
             if takes_rows is not self._rule.takes_rows:

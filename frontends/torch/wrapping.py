@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ... import optimizers as core
-from ...optimizers.core.checks import check_no_state
+from ...optimizers.core.mistaken import check_fresh, check_optimizer
 from ...optimizers.core.overview import Plan
 from .adapter import TorchAdapter
 from .groups import Groups
@@ -123,7 +123,6 @@ def wrap(optimizer: core.Optimizer, params: Any) -> Wrapped:
         >>> [(group["rule"], group["lr"]) for group in optimizer.param_groups]
         [('sgd', 0.1), ('adam_w', 0.001)]
     """
-    if not isinstance(optimizer, core.Optimizer):
-        raise TypeError(f"wrap takes an optimizer of gradwise.optimizers, received {type(optimizer).__name__}.")
-    check_no_state(optimizer, "wrap")
+    check_optimizer(optimizer, "wrap")
+    check_fresh(optimizer, "wrap")
     return Wrapped(params, rules_of(optimizer))

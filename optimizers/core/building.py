@@ -16,17 +16,20 @@ from ...backends import (
     HOST,
     Backend,
     Variable,
+    any_scope,
     describe,
     handle_of,
 )
 from ...backends.mistakes import MissingAttribute, line_of_function, line_of_rule, nearest
-from ...backends.wording import listed
+from ...backends.wording import listed, number_of, which_instead
 from .cells import Cells, NamedCell
 from .checks import check_one_backend, check_parameter
 from .configuration import STRUCTURE, has_cells, restore, shallow, snapshot, unbuilt
+from .declaring import settable
 from .exclusions import Chosen
 from .naming import named, unnamed
 from .slots import SlotMaker
+from .synonyms import SYNONYMS
 
 _NOT_COPIED = frozenset(("_templates", "fusion", "_handle", "_hashed", "_tree", "_bare_names", "_remembered"))
 """Attributes that hold for one object and not for its copy."""
@@ -82,6 +85,10 @@ class CellKeeper(SlotMaker):
                 f"{line_of_function(kind.__init__)} has not called super().__init__(learning_rate, **keywords), which "
                 f"every optimizer needs before anything else of {kind.__name__} can be used."
             )
+        if not (self._building or any_scope()):
+            # Whoever asks is no rule.
+            instead = which_instead([name], settable(kind, self), "It has", SYNONYMS)
+            return AttributeError(f"{kind.__name__} has no attribute `{name}`.{instead}")
         near = nearest(name, [each for each in (*vars(self), *dir(kind)) if each[0] != "_"])
         remedy = f"did you mean {near!r}?"
         if kind.build is CellKeeper.build:
@@ -281,11 +288,12 @@ class CellKeeper(SlotMaker):
             called = f"{variable.name!r}" if isinstance(variable, Variable) else describe(variable)
             if not self.cells.parameters:
                 raise ValueError(f"Optimizer {self.name!r} is not built: call build(variables) first.") from None
+            names = listed([cell.name for cell in self.cells.parameters], getattr(variable, "name", ""))
+            count = number_of(len(self.cells.parameters), "variables")
             raise ValueError(
-                f"Unknown variable: {called} is not one of the {len(self.cells.parameters)} variables that optimizer "
-                f"{self.name!r} was built for; make a new optimizer for new variables, or call relink(variables) if "
-                "they are the same ones in other arrays, as after joblib. It was built for "
-                f"{listed([cell.name for cell in self.cells.parameters], getattr(variable, 'name', ''))}."
+                f"Unknown variable: {called} is not one that optimizer {self.name!r} was built for ({count}: {names}). "
+                "It knows them as objects: change them in place, make a new optimizer for new ones, or call "
+                "relink(variables) if they are the same in other arrays, as after joblib."
             ) from None
 
     def _get_variable_index(self, variable: Any) -> int:

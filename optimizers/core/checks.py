@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ...backends import FLOATING, HOST, Backend, Rows, Variable, backend_of, describe, is_number, ops
-from .configuration import Configured
+from ...backends.trees import ALONE
+from .mistaken import check_no_model, instead_of_array
 
 
 def remedy(dtype: str) -> str:
@@ -20,9 +21,10 @@ def as_list(values: Iterable[Any], what: str) -> list[Any]:
     """A collection of arrays as a list.
 
     Raises:
-        TypeError: if it is a single array, whose rows would be taken for arrays, or cannot be iterated over.
+        TypeError: if it is a single array, whose rows would be taken for arrays, a model, or cannot be iterated over.
         ValueError: if it is an iterator that has nothing left.
     """
+    check_no_model(values, f"a list of {what}")
     if isinstance(values, Variable) or backend_of(values) is not None:
         given = f"Variable {values.name!r}" if isinstance(values, Variable) else describe(values)
         raise TypeError(f"Expected a list of {what}, received {given}: put it into a list.")
@@ -47,7 +49,8 @@ def check_parameter(array: Any, name: str) -> Backend:
     """
     backend = array.backend if isinstance(array, Variable) else backend_of(array)
     if backend is None or backend is HOST:
-        raise TypeError(f"Parameter {name!r} must be an array, received {describe(array)}{_instead_of(array)}.")
+        check_no_model(array, f"an array as parameter {name!r}" if name != ALONE else "a tree of arrays", tree=True)
+        raise TypeError(f"Parameter {name!r} must be an array, received {describe(array)}{instead_of_array(array)}.")
     held = array.array if isinstance(array, Variable) else array
     if held is not None and backend.not_dense(held) is not None:
         check_dense(held, backend, f"Parameter {name!r}")
@@ -58,18 +61,10 @@ def check_parameter(array: Any, name: str) -> Backend:
     if dtype not in FLOATING:
         remedy = "split it into real and imaginary parts of" if "complex" in dtype else "cast it to"
         raise ValueError(
-            f"Parameter {name!r} has dtype {dtype}, which cannot be optimized: {remedy} {', '.join(FLOATING)}."
+            f"Parameter {name!r} has dtype {dtype}, which cannot be optimized: {remedy} {', '.join(FLOATING[:-1])} or "
+            f"{FLOATING[-1]}."
         )
     return backend
-
-
-def _instead_of(value: Any) -> str:
-    """What to give in place of something that has parameters and is none."""
-    if hasattr(value, "named_parameters"):
-        return ": give dict(model.named_parameters())"
-    if hasattr(value, "trainable_variables"):
-        return ": give model.trainable_variables, or their values"
-    return ": give a list or a dictionary of what it has" if isinstance(value, Iterator) else ""
 
 
 def check_one_backend(backends: Sequence[Backend], names: Sequence[str]) -> None:
@@ -114,7 +109,7 @@ def check_array(array: Any, backend: Backend, shape: tuple[int, ...], what: str)
     if not own.is_real(array):
         raise TypeError(f"{what} has dtype {own.dtype_name(array)}; {remedy(own.dtype_name(array))}.")
     if own.shape(array) != shape:
-        raise ValueError(f"{what} has shape {own.shape(array)}, its parameter has shape {shape}.")
+        raise ValueError(f"{what} has shape {own.shape(array)}, and must have that of its parameter, {shape}.")
     reason = own.why_no_operand(array)
     if reason is not None:
         raise TypeError(f"{what} cannot be computed with: {reason}.")
@@ -132,7 +127,9 @@ def check_gradient(gradient: Any, parameter: Any, backend: Backend, shape: tuple
 def check_rows(rows: Rows, parameter: Any, backend: Backend, shape: tuple[int, ...], name: str) -> None:
     """Raise as `check_gradient`, for a gradient that came as some rows."""
     if rows.shape != shape:
-        raise ValueError(f"The gradient of {name!r} has shape {rows.shape}, its parameter has shape {shape}.")
+        raise ValueError(
+            f"The gradient of {name!r} has shape {rows.shape}, and must have that of its parameter, {shape}."
+        )
     check_gradient(rows.values, parameter, backend, backend.shape(rows.values), name)
 
 
@@ -173,7 +170,10 @@ def check_some_gradient(gradients: Sequence[Any], names: Sequence[str]) -> None:
     """Raise ValueError if there are parameters but no gradient for any of them."""
     if names and all(gradient is None for gradient in gradients):
         shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-        raise ValueError(f"No gradients provided for any variable: all {len(names)} are None ({shown}).")
+        raise ValueError(
+            f"No gradients provided for any variable: all {len(names)} are None ({shown}). Compute them before the "
+            "step, as loss.backward() does in torch, and see that the loss depends on these variables."
+        )
 
 
 def checked_scalar(value: Any, what: str) -> Any:
@@ -206,19 +206,3 @@ def checked_count(value: Any, what: str) -> Any:
     if is_number(number) and not (number >= 0 and float(number).is_integer()):
         raise ValueError(f"{what} counts steps and cannot be {describe(value)}.")
     return number
-
-
-def check_no_state(optimizer: Configured, taker: str) -> None:
-    """Raise ValueError if an optimizer has state that whoever takes it would lose.
-
-    Args:
-        optimizer: the optimizer.
-        taker: what errors call the one that takes it.
-    """
-    cells = optimizer.cells
-    if cells.parameters:
-        raise ValueError(
-            f"{taker} takes the settings of an optimizer and begins anew; this {type(optimizer).__name__} would lose "
-            f"its state, of {len(cells.parameters)} parameters and {cells.iterations.array} steps: give "
-            "optimizer.unbuilt_copy(), which has the settings alone."
-        )

@@ -28,8 +28,8 @@ def pairs_of(rules: Any, owner: str) -> list[tuple[Pattern, Any]]:
     pairs = list(rules.items()) if isinstance(rules, Mapping) else list(rules) if isinstance(rules, Iterable) else None
     if pairs is None or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
         raise TypeError(
-            f"{owner}: `rules` must be a dictionary from patterns to optimizers, or pairs of these, received "
-            f"{describe(rules)}."
+            f"{owner}: `rules` must be a dictionary from patterns to optimizers, such as {{'bias$': SGD(0.1)}}, or "
+            f"pairs of these, received {describe(rules)}."
         )
     return [(_pattern(pattern, owner), rule) for pattern, rule in pairs]
 
@@ -81,13 +81,13 @@ def owners_of(
             if before is not None:
                 raise ValueError(
                     f"{owner}: parameter {names[position]!r} is claimed by {_shown(before)} and by {_shown(pattern)}: "
-                    "exactly one rule may claim it."
+                    "exactly one rule may claim it, so narrow one of the patterns."
                 )
             found[position], by[position] = name, pattern
     undecided = [name for name, one in zip(names, found, strict=True) if one is None]
     if undecided and default is None:
         raise ValueError(
-            f"{owner}: no rule claims {listed(undecided)}, and there is no `default`; the rules are "
+            f"{owner}: no rule claims {listed(undecided)}: give a rule for it, or a `default`; there are "
             f"{', '.join(_shown(pattern) for pattern, _ in claims)}."
         )
     return tuple(str(default) if one is None else one for one in found)

@@ -9,13 +9,13 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ...backends.wording import which_instead
+from ...backends.wording import did_you_mean, which_instead
 from .configuration import STRUCTURE
 from .hyperparameters import hyperparameters
-from .synonyms import SYNONYMS
+from .synonyms import NO_ARGUMENTS, SYNONYMS
 
 _DECLARING = "_declaring"
-_WHERE = "Attributes of its own a class declares in __init__ or build."
+_WHERE = "A class of your own makes attributes of its own in __init__ or build."
 
 
 def declaring(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -66,8 +66,12 @@ def check_declared(
     if name in elsewhere and not (there and getattr(getattr(kind, name), "fset", thing) is not None):
         raise AttributeError(f"`{name}` of {kind.__name__} cannot be set: {elsewhere[name]}.")
     if not there:
-        instead = which_instead([name], known(), "There", SYNONYMS)
-        raise AttributeError(f"{kind.__name__} has no attribute `{name}` to set.{instead} {where}")
+        names = list(known())
+        if name in NO_ARGUMENTS:
+            raise AttributeError(f"{kind.__name__} has no attribute `{name}` to set: {NO_ARGUMENTS[name]}.")
+        instead = which_instead([name], names, "There", SYNONYMS)
+        own = "" if did_you_mean([name], names, SYNONYMS) else f" {where}"
+        raise AttributeError(f"{kind.__name__} has no attribute `{name}` to set.{instead}{own}")
 
 
 def settable(kind: type, thing: object) -> list[str]:
@@ -77,5 +81,13 @@ def settable(kind: type, thing: object) -> list[str]:
         kind: a class of optimizers.
         thing: an optimizer, or what stands for one.
     """
-    own = [name for name in vars(thing) if name[0] != "_" and name not in STRUCTURE]
-    return list(dict.fromkeys(["learning_rate", *hyperparameters(kind), *own]))
+    attributes = [name for name in vars(thing) if name[0] != "_" and name not in STRUCTURE]
+    every = hyperparameters(kind)
+    # Those of the algorithm before those that all have.
+    own = [name for name in every if name not in hyperparameters(_oldest(kind))]
+    return list(dict.fromkeys(["learning_rate", *own, *every, *attributes]))
+
+
+def _oldest(kind: type) -> type:
+    """Of a class and its parents the oldest that has hyperparameters: the base of all optimizers."""
+    return next(each for each in reversed(kind.__mro__) if hyperparameters(each))

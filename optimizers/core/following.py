@@ -53,7 +53,9 @@ class FollowsConvention(Rule):
         having, nothing = found
         same = value is nothing or (is_number(value) and value == nothing)
         if convention not in having and not same:
-            where = f"it exists in {', '.join(map(repr, having))}" if having else f"it is always {nothing!r}"
+            where = f"it is always {nothing!r}"
+            if having:
+                where = f"it exists in {', '.join(map(repr, having))}; leave it out, or add convention={having[0]!r}"
             raise ValueError(
                 f"{kind.__name__}: `{name}` does not exist in convention {convention!r}, received {value!r}; {where}."
             )

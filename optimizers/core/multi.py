@@ -7,12 +7,14 @@ import itertools
 from collections.abc import Sequence
 from typing import Any, overload
 
-from ...backends import Array, Tree, Variable, describe, ops
+from ...backends import Array, Tree, Variable, is_number, ops
+from ...backends.wording import called, which_instead
 from .claims import check_claims, owners_of, pairs_of
 from .conventions import facts_of
 from .declaring import settable
 from .optimizer import Optimizer
 from .overview import Plan, PlanRow, bytes_of
+from .synonyms import SYNONYMS
 
 _OF_ALL = {
     "use_ema": "the moving averages", "loss_scale_factor": "the loss scale", "global_clipnorm": "the global norm",
@@ -60,7 +62,9 @@ class MultiOptimizer(Optimizer):
         super().__init__(learning_rate, **keywords)
         owner = type(self).__name__
         if self.weight_decay is not None:
-            raise ValueError(f"{owner}: `weight_decay` belongs to the rules, received {self.weight_decay!r}.")
+            raise ValueError(
+                f"{owner}: `weight_decay` belongs to the rules, received {self.weight_decay!r}: give it to these."
+            )
         given = pairs_of(rules, owner)
         self.optimizers: dict[str, Any] = {}
         self._default = None if default is None else self._added(_checked(default, owner))
@@ -210,16 +214,23 @@ def _made(given: Any, default: Any, owner: str) -> Optimizer:
         return _checked(given, owner)
     if default is None:
         raise ValueError(
-            f"{owner}: hyperparameters alone, {given!r}, need a `default`, whose others they go with."
+            f"{owner}: the hyperparameters {given!r} alone are no rule: give a `default`, whose others they go with, "
+            "or an optimizer."
         )
     made = copy.copy(_checked(default, owner))
     known = settable(type(made), made)
     for name, value in given.items():
         if name not in known:
-            kind = type(made).__name__
-            raise ValueError(f"{owner}: {kind} has no hyperparameter {name!r}; it has {', '.join(known)}.")
+            kind, instead = type(made).__name__, which_instead([name], known, "It has", SYNONYMS)
+            raise ValueError(f"{owner}: {kind} has no hyperparameter {name!r}.{instead}")
         setattr(made, name, value)
     return _checked(made, owner)
+
+
+def _instead_of_rule(given: Any) -> str:
+    if is_number(given):
+        return f": for another rate give {{'learning_rate': {given!r}}}"
+    return f": call it, {given.__name__}(...)" if isinstance(given, type) and issubclass(given, Optimizer) else ""
 
 
 def _checked(given: Any, owner: str) -> Optimizer:
@@ -232,10 +243,12 @@ def _checked(given: Any, owner: str) -> Optimizer:
     if not isinstance(given, Optimizer):
         raise TypeError(
             f"{owner}: a rule is an optimizer, or a dictionary of hyperparameters that differ from the default's, "
-            f"received {describe(given)}."
+            f"received {called(given)}{_instead_of_rule(given)}."
         )
     if given.built:
-        raise ValueError(f"{owner}: {given.name!r} was built already: give an optimizer that has no state yet.")
+        raise ValueError(
+            f"{owner}: {given.name!r} was built already: give one that has no state, as optimizer.unbuilt_copy() is."
+        )
     for name, what in _OF_ALL.items():
         value = getattr(given, name)
         if value not in (None, False):

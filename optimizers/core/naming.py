@@ -11,8 +11,6 @@ from ...backends.wording import listed, which_instead
 from .checks import as_list
 
 _UNNAMED = re.compile(r"variable_\d+")
-_MODELS = {"named_parameters": "named_parameters()", "trainable_variables": "trainable_variables"}
-"""What models have that are no collections of parameters, and how these are had of them."""
 
 
 def unnamed(position: int) -> str:
@@ -32,9 +30,6 @@ def named(values: Any, what: str) -> tuple[list[Any], list[str] | None]:
         TypeError: if it is a single array or a model, cannot be iterated over, or names are no strings.
         ValueError: if it has nothing left, or a name is there twice.
     """
-    for attribute, called in _MODELS.items():
-        if hasattr(values, attribute):
-            raise TypeError(f"Expected a list of {what}, received a {type(values).__name__}: give its {called}.")
     pairs: list[Any] = list(values.items()) if isinstance(values, Mapping) else as_list(values, what)
     if not pairs or not (isinstance(values, Mapping) or all(map(_is_pair, pairs))):
         return pairs, None
@@ -102,13 +97,15 @@ def check_chosen(
             )
     if excluded and known is None:
         raise ValueError(
-            f"exclude_from_weight_decay of {owner}: functional parameters are not known by identity, as var_list needs "
-            f"it: give patterns of their paths in var_names; {known_by(names)}."
+            f"exclude_from_weight_decay of {owner}: var_list knows parameters as objects, which pure steps replace: "
+            f"give patterns of their paths in var_names; {known_by(names)}."
         )
     there = set(map(id, known or ()))
     for parameter in excluded:
         if id(parameter) not in there:
-            called = f"{parameter.name!r}" if isinstance(parameter, Variable) else describe(parameter)
+            # Keras's have paths.
+            name = parameter.name if isinstance(parameter, Variable) else getattr(parameter, "path", None)
+            called = describe(parameter) if name is None else repr(name)
             raise ValueError(
                 f"exclude_from_weight_decay of {owner}: var_list has {called}, which is not one of its parameters; "
                 f"{known_by(names)}. Give the same objects as to build and apply."

@@ -23,11 +23,12 @@ def hint_at_convention(owner: str, keywords: Mapping[str, Any], remedy: str, sta
         remedy: what to write for the formula of Keras 2.
         stacklevel: how many calls the user's line is away from whoever calls this.
     """
-    given = [name for name in ("lr", "decay") if name in keywords]
-    given += ["epsilon=None"] if "epsilon" in keywords and keywords["epsilon"] is None else []
+    given = [f"`{name}`" for name in ("lr", "decay") if name in keywords]
+    given += ["`epsilon=None`"] if "epsilon" in keywords and keywords["epsilon"] is None else []
     if len(given) > 1 and "convention" not in keywords:
+        names = " and ".join([", ".join(given[:-1]), given[-1]])
         warnings.warn(
-            f"{owner} received {' and '.join(given)} as in Keras 2, and follows the formula of Keras 3: for the "
+            f"{owner} received {names} as in Keras 2, and follows the formula of Keras 3: for the "
             f"older one {remedy}.", stacklevel=stacklevel + 1,
         )  # fmt: skip
 

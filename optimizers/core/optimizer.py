@@ -8,10 +8,17 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from ...backends import FLOATING, HOST, Variable, backend_of, describe, shown
+from ...backends import FLOATING, HOST, Variable, backend_of, describe
+from ...backends.arguments import (
+    bound,
+    merged_signature,
+    named_in,
+    not_recognized,
+    signature_of_init,
+    takes_any,
+)
 from ...backends.mistakes import RuleMistake, WrongValue, line_of_rule
 from ...schedules import registry as schedule_registry
-from .arguments import bound, instead, merged_signature, named_in, signature_of_init, takes_any
 from .checking import CheckedOptimizer
 from .conventions import CONVENTIONS, facts_of
 from .equality import ComparedByValue
@@ -37,7 +44,7 @@ from .own import completed, is_own, made_from, shown_values
 from .rates import called_with_step, check_rate
 from .saving import SavedOptimizer
 from .stateless import StatelessOptimizer
-from .synonyms import CALLED_HERE
+from .synonyms import CALLED_HERE, NO_ARGUMENTS, SYNONYMS
 
 _OURS = f"{__name__.partition('.')[0]}."
 _LATER = ("convention", "slot_dtype", "jit_compile", "maximize", "decay")
@@ -157,8 +164,8 @@ class Optimizer(
         """Refuse arguments that do not exist, and a rate under both of its names, which none could tell from a default.
         """
         signature = inspect.signature(cls)
-        if (arguments or keywords) and not takes_any(signature):
-            bound(cls.__name__, signature, arguments, keywords)
+        if len(arguments) > 1 or (keywords and not takes_any(signature)):
+            bound(cls.__name__, signature, arguments, keywords, SYNONYMS, NO_ARGUMENTS)
         # A subclass may have arguments of its own, in its own order.
         order = vars(cls).get("older_order", ())
         convention = keywords.get("convention")
@@ -218,11 +225,8 @@ class Optimizer(
         self.decay = 0.0 if decay is None else decay
         rate = older.pop("lr", None)
         if older:
-            given = ", ".join(f"{shown(name, str)}={shown(value)}" for name, value in older.items())
             known = [*named_in(inspect.signature(type(self))), "decay"]
-            raise ValueError(
-                f"Argument(s) not recognized by {type(self).__name__}: {given}.{instead(list(older), known)}"
-            )
+            raise ValueError(not_recognized(type(self).__name__, older, known, SYNONYMS, NO_ARGUMENTS))
         self.learning_rate = learning_rate if rate is None else rate
 
     if not TYPE_CHECKING:  # For which all attributes would exist.

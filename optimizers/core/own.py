@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...backends import HOST, backend_of, describe, is_number, shown
-from .arguments import named_in
+from ...backends.arguments import named_in
 from .configuration import STRUCTURE, Configured, configuration, frozen, unbuilt
 from .hyperparameters import hyperparameters
 from .rule import Rule

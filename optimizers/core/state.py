@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from ...backends import Backend, Tree, Variable
@@ -50,6 +51,12 @@ def check_state(state: Any) -> None:
         )
 
 
+def _kept(slots: Iterable[str], scalars: Iterable[str]) -> str:
+    """What a state has, in words."""
+    numbers = sorted(scalars)
+    return f"slots {sorted(slots)}{f' and scalars {numbers}' if numbers else ''}"
+
+
 def held_by_state(
     template: CellKeeper, tree: Tree, backend: Backend, state: OptimizerState
 ) -> list[tuple[Variable, Any, Any]]:
@@ -76,8 +83,8 @@ def _values_of(template: CellKeeper, tree: Tree, state: OptimizerState) -> list[
     scalar_names = {named.name for named in named_cells if named.position is None}
     if slot_names != set(state.slots) or scalar_names != set(state.scalars):
         raise ValueError(
-            f"The state has slots {sorted(state.slots)} and scalars {sorted(state.scalars)}; {template.name!r} needs "
-            f"slots {sorted(slot_names)} and scalars {sorted(scalar_names)}: it belongs to another optimizer or to "
+            f"The state has {_kept(state.slots, state.scalars)}; {template.name!r} needs "
+            f"{_kept(slot_names, scalar_names)}: it belongs to another optimizer or to "
             "other options; make it with init(params)."
         )
     leaves = {

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from itertools import repeat
 from typing import Any
 
-from ...backends import Variable, backend_of, commit, ops
+from ...backends import Variable, backend_of, commit, ops, shown
 from ...schedules.base import as_float
 from .building import CellKeeper
 from .conventions import ConventionFacts, facts_of
@@ -124,7 +124,13 @@ class StepMaker(CellKeeper):
 
     def base_rate_at(self, count: Any, rate: Any) -> Any:
         """The rate before `decay`, which a schedule or callable may give."""
-        return rate if self._schedule is None else LEARNING_RATE.checked(self._schedule(count), type(self).__name__)
+        if self._schedule is None:
+            return rate
+        given = self._schedule(count)
+        try:
+            return LEARNING_RATE.checked(given, type(self).__name__)
+        except ValueError as error:
+            raise ValueError(f"{str(error).removesuffix('.')}, from its schedule at step {shown(count)}.") from None
 
     # ---------------------------------------------------------------- the order
 

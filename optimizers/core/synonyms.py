@@ -10,10 +10,10 @@ SYNONYMS: Final = (
     ("beta_2", "betas", "b2", "beta2"),
     ("epsilon", "eps"),
     ("weight_decay", "wd", "l2", "weight_decay_rate"),
-    ("rho", "alpha", "decay_rate", "smoothing"),
+    ("rho", "alpha", "decay_rate", "smoothing", "beta_2"),
     ("decay", "lr_decay", "learning_rate_decay"),
     ("schedule_decay", "momentum_decay"),
-    ("momentum", "mu"),
+    ("momentum", "mu", "beta_1", "b1", "betas"),
     ("initial_accumulator_value", "initial_accumulator"),
     ("eps_in_sqrt", "epsilon_in_sqrt"),
     ("eps_root", "epsilon_root"),
@@ -40,19 +40,42 @@ CONVENTION_SYNONYMS: Final = (
 )
 """The same of conventions."""
 
-_AS_IN_TORCH = ". Those of gradwise.frontends.torch have it as torch's do"
+_AS_IN_TORCH = (
+    ". As in torch it is with gradwise.frontends.torch: its classes, or wrap(optimizer, model.named_parameters())"
+)
+_WARM_UP = "take a schedule as the rate: schedules.warmup(1e-3, steps=100), or schedules.CosineDecay with warmup_steps"
+_PARAMETERS = (
+    "call build, apply or init, which take them; or take the optimizers of gradwise.frontends.torch, which take them "
+    "first"
+)
+
+NO_ARGUMENTS: Final = {
+    "warmup": _WARM_UP,
+    "warmup_steps": _WARM_UP,
+    "num_warmup_steps": _WARM_UP,
+    "params": _PARAMETERS,
+    "parameters": _PARAMETERS,
+}
+"""What is often given to an optimizer, and belongs elsewhere, with what to do: "For `warmup` take ..."."""
 
 CALLED_HERE: Final = {
     "zero_grad": f"it keeps no gradients, but is given them by apply(grads, variables){_AS_IN_TORCH}",
-    "param_groups": f"its hyperparameters are attributes, and the same for all parameters{_AS_IN_TORCH}",
-    "add_param_group": f"make an optimizer for each group{_AS_IN_TORCH}",
+    "param_groups": (
+        "its hyperparameters are attributes, the same for all parameters; different ones for different parameters has "
+        f"optimizers.MultiOptimizer{_AS_IN_TORCH}"
+    ),
+    "add_param_group": f"optimizers.MultiOptimizer has different rules for different parameters{_AS_IN_TORCH}",
     "state_dict": f"save_own_variables(store) writes what it keeps, and it can be pickled{_AS_IN_TORCH}",
     "load_state_dict": f"load_own_variables(store) and set_weights(weights) read what it keeps{_AS_IN_TORCH}",
     "state": "it keeps its `variables`; of pure steps the state is what init(params) returns",
     "get_weights": "it is [variable.numpy() for variable in optimizer.variables]",
     "get_slot": "slots are among its `variables`; of pure steps they are state.slots",
-    "update": "what a step would add is delta(params, grads, state), and gradwise.frontends.optax has transformations",
+    "update": (
+        "params, state = optimizer.step(params, grads, state) makes a step, and delta(params, grads, state) gives what "
+        "it would add; gradwise.frontends.optax.from_optimizer makes a transformation of optax"
+    ),
     "minimize": "compute the gradients of the loss, and call apply(grads, variables)",
+    "lower": "as a method of scipy.optimize.minimize give gradwise.frontends.scipy.minimize_method(optimizer)",
     "get_gradients": "gradients come from the framework; give them to apply(grads, variables)",
     "iterations": "to go on from another number call optimizer.cells.iterations.assign(number)",
     "variables": "call set_weights(weights) to set what the optimizer keeps",

@@ -42,7 +42,8 @@ class DecaysWeights(CellKeeper):
                 latest, also if one is found in no name, or a parameter is unknown.
         """
         if isinstance(var_names, str):
-            raise TypeError(f"var_names must be a list of regular expressions, received the string {shown(var_names)}.")
+            given = f"the string {shown(var_names)}: give [{shown(var_names)}]"
+            raise TypeError(f"var_names must be a list of regular expressions, received {given}.")
         excluded = [] if var_list is None else as_list(var_list, "variables in var_list")
         names = [] if var_names is None else as_list(var_names, "regular expressions in var_names")
         for expression in names:
@@ -52,7 +53,8 @@ class DecaysWeights(CellKeeper):
                 re.compile(expression)
             except re.error as error:
                 raise ValueError(
-                    f"var_names holds {shown(expression)}, which is no regular expression: {error}."
+                    f"var_names holds {shown(expression)}, which is no regular expression: {error}. re.escape makes "
+                    "one of plain text."
                 ) from None
         check_var_list(excluded)
         self._refuse_change("exclusions from weight decay")

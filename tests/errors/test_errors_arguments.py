@@ -28,6 +28,11 @@ HYPERPARAMETERS = [
 ]
 
 
+def word_for(value):
+    """What a message says of a value; of a function its name, because an address says nothing."""
+    return value.__qualname__ if inspect.isfunction(value) else repr(value)
+
+
 def beyond(interval):
     """Values just outside of an interval such as "[0, 1)"."""
     low, high = (float(end) for end in interval[1:-1].split(","))
@@ -44,11 +49,12 @@ def wrong_values(algorithm, hyperparameter):
     if isinstance(hyperparameter, Number):
         interval = hyperparameter.interval
         plain = [*nothing, *NO_NUMBERS, *NOT_FINITE[:3], *beyond(interval)]
-        return [(value, (repr(value), interval)) for value in plain] + [(value, (interval,)) for value in NO_SCALARS]
+        named = [(value, (word_for(value), interval)) for value in plain]
+        return named + [(value, (interval,)) for value in NO_SCALARS]
     if isinstance(hyperparameter, Count):
         least = hyperparameter.minimum
         plain = [*nothing, *NO_NUMBERS, *NOT_FINITE[:3], 2.5, 0, -1, least - 1, 3.0]
-        return [(value, (repr(value), f"integer >= {least}")) for value in plain]
+        return [(value, (word_for(value), f"integer >= {least}")) for value in plain]
     if isinstance(hyperparameter, Flag):
         return [(value, (repr(value), "True", "False")) for value in (*nothing, 0, 1, 2.5, "yes", "True", [True])]
     assert isinstance(hyperparameter, Choice)

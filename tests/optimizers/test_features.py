@@ -445,7 +445,7 @@ def test_the_face_shows_schedules_in_both_places():
 
 
 def test_unknown_names():
-    with pytest.raises(ValueError, match=r"Unknown optimizer 'adm'\. Did you mean `adam`\? Known are sgd, rmsprop"):
+    with pytest.raises(ValueError, match=r"Unknown optimizer 'adm'\. Did you mean `adam`\?"):
         optimizers.get("adm")
     assert optimizers.get(None) is None
     own = Adam()

@@ -254,7 +254,7 @@ MISTAKES = {
     "no expression": (lambda: MultiOptimizer({"(": SGD()}), ValueError, r"the pattern '\(' is no regular expression"),
     "nobody": (
         lambda: MultiOptimizer({"bias$": SGD()}).plan(arrays(0)), ValueError,
-        "no rule claims 'a/kernel', 'b/kernel', and there is no `default`; the rules are the pattern 'bias",
+        "no rule claims 'a/kernel', 'b/kernel': give a rule for it, or a `default`; there are the pattern 'bias",
     ),
     "two": (
         lambda: MultiOptimizer({"^a": SGD(), "bias$": Adam()}, SGD()).plan(arrays(0)), ValueError,
@@ -279,10 +279,10 @@ MISTAKES = {
     "weight decay": (
         lambda: MultiOptimizer({"a": SGD()}, weight_decay=0.1), ValueError, "`weight_decay` belongs to the rules",
     ),
-    "no default": (lambda: MultiOptimizer({"a": {"weight_decay": 0.1}}), ValueError, "need a `default`"),
+    "no default": (lambda: MultiOptimizer({"a": {"weight_decay": 0.1}}), ValueError, "give a `default`"),
     "no hyperparameter": (
         lambda: MultiOptimizer({"a": {"weight_deca": 0.1}}, SGD()), ValueError,
-        "SGD has no hyperparameter 'weight_deca'; it has learning_rate",
+        "SGD has no hyperparameter 'weight_deca'. Did you mean `weight_decay`?",
     ),
 }  # fmt: skip
 

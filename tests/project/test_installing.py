@@ -53,9 +53,9 @@ def test_classes_are_found_at_the_top_too():
 
 
 @pytest.mark.parametrize(("module", "name", "words"), [
-    (gradwise, "Adamw", "There is no gradwise.Adamw. Did you mean `AdamW`? Its names are AdamW, PerformanceWarning"),
+    (gradwise, "Adamw", "There is no gradwise.Adamw. Did you mean `AdamW`?"),
     (gradwise, "optim", "There is no gradwise.optim. Did you mean `optimizers`?"),
-    (gradwise, "vectors", "gradwise.vectors is imported by its own name, such as `from gradwise import vectors`"),
+    (gradwise, "vectors", "gradwise has no `vectors`: import it by its own name, such as `from gradwise"),
     (optimizers, "adamw", "There is no gradwise.optimizers.adamw. Did you mean `AdamW`?"),
     (optimizers, "sgd", "Did you mean `SGD`?"),
     (optimizers, "RMSProp", "Did you mean `RMSprop`?"),

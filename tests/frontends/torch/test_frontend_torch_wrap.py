@@ -215,7 +215,7 @@ def test_inside_torch_compile(followed, monkeypatch):
 
 def test_errors():
     given = parameters()
-    with pytest.raises(TypeError, match=r"wrap takes an optimizer of gradwise.optimizers, received SGD"):
+    with pytest.raises(TypeError, match=r"takes an optimizer of gradwise.optimizers, received an object of class SGD"):
         from gradwise.frontends import torch as optim
 
         optim.wrap(optim.SGD(given), given)

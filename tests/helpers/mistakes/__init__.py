@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import re
+import subprocess
+import sys
 import textwrap
 import types
 import warnings
@@ -34,7 +37,7 @@ def written(page: str) -> str:
 
 def section(page: str, title: str) -> str:
     """What a page has of a mistake."""
-    return written(page).partition(f"## {title}\n")[2].partition("\n## ")[0].strip()
+    return written(page).partition(f"## {title}\n")[2].partition("\n## ")[0].strip("\n")
 
 
 def mistakes(page: str) -> dict[str, Callable[[], object]]:
@@ -54,7 +57,7 @@ def mistakes(page: str) -> dict[str, Callable[[], object]]:
 def told(mistake: Callable[[], object]) -> str:
     """A mistake's code, and what it gives: an error, or a warning."""
     lines = inspect.getsource(mistake).splitlines()[2:]
-    code = [line.rstrip() for line in textwrap.dedent("\n".join(lines)).splitlines()]
+    code = [line.rstrip() for line in textwrap.dedent("\n".join(lines)).strip("\n").splitlines()]
     return "\n".join([*(f"    {line}".rstrip() for line in code), "", sentence(mistake)])
 
 
@@ -76,8 +79,10 @@ def _text(error: BaseException) -> str:
 
 
 def _everywhere(text: str) -> str:
-    """A sentence without what depends on the machine."""
-    return re.sub(r"0x[0-9a-f]+", "0x...", text)
+    """A sentence without what depends on the machine, on lines, and on how many models Keras made before."""
+    text = re.sub(r"0x[0-9a-f]+", "0x...", text)
+    text = re.sub(r"(\w\.py):\d+", r"\1:...", text)
+    return re.sub(r"\b(sequential|adam_w|adam|sgd)_\d+", r"\1", text)
 
 
 def is_told(text: str) -> bool:
@@ -96,6 +101,14 @@ def write(*names: str) -> None:
     PAGES.mkdir(exist_ok=True)
     for name in names:
         _path(name).write_text(page(name), encoding="utf-8", newline="\n")
+
+
+def write_all() -> None:
+    """Write all of them, each in a process of its own, because Keras reads its settings once."""
+    for name in MODULES:
+        command = [sys.executable, "-c", f"from helpers import mistakes; mistakes.write({name!r})"]
+        settings = {"KERAS_BACKEND": "torch", "PYTHONPATH": os.pathsep.join(sys.path)}
+        subprocess.run(command, env={**os.environ, **settings}, check=True, stdout=subprocess.DEVNULL)
 
 
 def _path(page: str) -> Path:

@@ -132,6 +132,11 @@ def class_as_rate():
     goptax.adam(schedules.CosineDecay)
 
 
+def beta_out_of_range():
+    """A number that is out of its range."""
+    goptax.adam(1e-3, b1=1.5)
+
+
 def updates_order():
     """Parameters in the place of a transformation's state."""
     params, grads = {"w": jnp.ones(2)}, {"w": jnp.ones(2)}
@@ -216,5 +221,7 @@ def mask_of_another_tree():
 
 def chain_of_the_core():
     """An optimizer of the core in a chain."""
-    optax.chain(optax.clip(1.0), optimizers.Adam(1e-3)).init({"w": jnp.ones(2)})
+    params, grads = {"w": jnp.ones(2)}, {"w": jnp.ones(2)}
+    chain = optax.chain(optax.clip(1.0), optimizers.Adam(1e-3))
+    chain.update(grads, chain.init(params), params)
 

@@ -173,11 +173,6 @@ def name_misspelt():
     optimizers.get("adm")
 
 
-def optimizer_of_the_core():
-    """An optimizer of the core in compile."""
-    _model().compile(gradwise.optimizers.Adam(1e-3), loss="mse")
-
-
 def schedule_set_over():
     """A number for a rate that is a schedule."""
     optimizer = optimizers.Adam(core_schedules.CosineDecay(1e-3, 100))

@@ -105,11 +105,6 @@ def step_of_torch():
     optimizer.step()
 
 
-def scheduler_of_torch():
-    """A scheduler of torch on an optimizer of the core."""
-    torch.optim.lr_scheduler.StepLR(optimizers.SGD(0.1), 10)
-
-
 def scaler_of_torch():
     """A GradScaler of torch with an optimizer of the core."""
     scaler = torch.amp.GradScaler("cpu")
@@ -251,6 +246,12 @@ def apply_of_core():
     """apply, as the core's optimizers have it."""
     model = torch.nn.Linear(2, 1)
     optim.SGD(model.parameters(), lr=0.1).apply([torch.ones(1, 2), torch.ones(1)])
+
+
+def exclude_of_core():
+    """exclude_from_weight_decay, as the core's optimizers have it."""
+    optimizer = optim.AdamW(torch.nn.Linear(2, 1).parameters())
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
 
 
 def sparse_gradient():

@@ -112,7 +112,7 @@ def test_attributes_of_the_core_act() -> None:
 
 
 def test_wrap_takes_optimizers_of_the_core_only() -> None:
-    with pytest.raises(TypeError, match=r"Expected an optimizer of gradwise.optimizers, received str"):
+    with pytest.raises(TypeError, match=r"wrap takes an optimizer of gradwise.optimizers, received 'adam'"):
         gkeras.wrap("adam")
 
 

@@ -6,9 +6,10 @@ import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ...backends.wording import which_instead
-from .synonyms import SYNONYMS
+from .detect import shown
+from .wording import Synonyms, meant, which_instead
 
+_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _ANY_NUMBER = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -22,13 +23,43 @@ def takes_any(signature: inspect.Signature) -> bool:
     return any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in signature.parameters.values())
 
 
-def instead(unknown: Sequence[str], known: Iterable[str]) -> str:
-    """What is said behind the error about arguments that do not exist: which were meant, and which there are."""
-    return which_instead(unknown, known, "Its arguments", SYNONYMS)
+def instead(
+    unknown: Sequence[str], known: Iterable[str], synonyms: Synonyms = (), elsewhere: Mapping[str, str] | None = None
+) -> str:
+    """What is said behind the error about arguments that do not exist: which were meant, or what to do.
+
+    Args:
+        unknown: the arguments.
+        known: those that there are.
+        synonyms: what these are called elsewhere.
+        elsewhere: for names that are none, and belong elsewhere, what to do, such as "call build".
+    """
+    known = list(known)
+    found = [name for name in unknown if name in (elsewhere or {}) and not meant(name, known, synonyms)]
+    rest = [name for name in unknown if name not in found]
+    told = "".join(f" For `{name}` {elsewhere[name]}." for name in found) if elsewhere else ""
+    return f"{which_instead(rest, known, 'Its arguments', synonyms) if rest else ''}{told}"
+
+
+def not_recognized(
+    owner: str,
+    unknown: Mapping[str, Any],
+    known: Iterable[str],
+    synonyms: Synonyms = (),
+    elsewhere: Mapping[str, str] | None = None,
+) -> str:
+    """The sentences of the error about arguments that do not exist, with their values; as for `instead`."""
+    given = ", ".join(f"{shown(name, str)}={shown(value)}" for name, value in unknown.items())
+    return f"Argument(s) not recognized by {owner}: {given}.{instead(list(unknown), known, synonyms, elsewhere)}"
 
 
 def bound(
-    owner: str, signature: inspect.Signature, arguments: Sequence[Any], keywords: Mapping[str, Any]
+    owner: str,
+    signature: inspect.Signature,
+    arguments: Sequence[Any],
+    keywords: Mapping[str, Any],
+    synonyms: Synonyms = (),
+    elsewhere: Mapping[str, str] | None = None,
 ) -> inspect.BoundArguments:
     """Arguments by name.
 
@@ -36,6 +67,7 @@ def bound(
         owner: what errors call the class or function.
         signature: its arguments.
         arguments, keywords: of a call.
+        synonyms, elsewhere: as for `instead`.
 
     Raises:
         TypeError: if one does not exist, is missing or given twice, or if there are too many.
@@ -44,15 +76,15 @@ def bound(
         return signature.bind(*arguments, **keywords)
     except TypeError as error:
         known = named_in(signature)
-        unknown = [name for name in keywords if name not in known]
+        unknown = {name: value for name, value in keywords.items() if name not in known}
         if unknown and not takes_any(signature):
-            names = ", ".join(map(repr, unknown))
-            said = f"got an unexpected keyword argument {names}.{instead(unknown, known)}"
-        else:
-            by_name = f" and {', '.join(keywords)} by name" if keywords else ""
-            said = f"{error}: received {len(arguments)} by position{by_name}; its arguments are, in their order, "
-            said += f"{', '.join(known)}."
-        raise TypeError(f"{owner}() {said}") from None
+            raise TypeError(not_recognized(owner, unknown, known, synonyms, elsewhere)) from None
+        in_order = [name for name in known if signature.parameters[name].kind in _BY_POSITION]
+        by_name = "" if len(in_order) == len(known) else "; all others are given by name"
+        raise TypeError(
+            f"{owner}() {error}: received {len(arguments)} by position; its arguments are, in their order, "
+            f"{', '.join(in_order)}{by_name}."
+        ) from None
 
 
 def signature_of_init(cls: type) -> inspect.Signature:

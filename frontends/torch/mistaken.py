@@ -1,0 +1,72 @@
+"""What users of torch give in the place of parameters, or to optimizers in the place of what is around them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from ...backends import describe
+from ...backends.wording import of_class
+from ...optimizers import Optimizer
+from ...optimizers.core.mistaken import is_model
+from ..wording import arguments_of_core
+
+_CLIPPING = "call torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm) before optimizer.step()"
+_SCHEDULER = "give the optimizer to a scheduler of torch.optim.lr_scheduler"
+_AROUND = {
+    **dict.fromkeys(("clipnorm", "clip_norm", "global_clipnorm", "max_norm", "max_grad_norm"), _CLIPPING),
+    **dict.fromkeys(("warmup", "warmup_steps", "num_warmup_steps", "schedule", "scheduler"), _SCHEDULER),
+}
+"""What is around an optimizer in torch, with what to do."""
+
+
+def elsewhere(core: type[Optimizer]) -> dict[str, str]:
+    """For arguments that a class of torch.optim has not what to do."""
+    return {**arguments_of_core(core, "wrap(gradwise.optimizers.NAME(ARGUMENT=...), parameters)"), **_AROUND}
+
+
+def checked_parameters(params: Any, owner: str) -> Any:
+    """Parameters as they were given, those of an iterator in a list.
+
+    Args:
+        params: of a constructor.
+        owner: what errors call the class.
+
+    Raises:
+        TypeError: for a single tensor, a model, or what cannot be iterated over.
+        ValueError: if there are none.
+    """
+    if isinstance(params, torch.Tensor):
+        raise TypeError(
+            "params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
+            f"{torch.typename(params)}: put it into a list."
+        )
+    if is_model(params):
+        raise TypeError(
+            f"{owner} takes parameters first, received the model itself, {of_class(type(params))}: give "
+            "model.parameters()."
+        )
+    try:
+        iterator = iter(params)
+    except TypeError:
+        raise TypeError(
+            f"{owner} takes parameters first, received {describe(params)}: write {owner}(model.parameters(), ...)."
+        ) from None
+    if params is not iterator:
+        return params
+    listed = list(iterator)
+    if not listed:
+        raise ValueError(
+            f"optimizer got an empty parameter list: {owner} received a {type(params).__name__} that has nothing left. "
+            "One such as model.parameters() gives can be read once: call it anew, or make a list of it."
+        )
+    return listed
+
+
+def check_group(group: Any, owner: str) -> None:
+    """Raise ValueError for a group that has no parameters."""
+    if isinstance(group, Mapping) and "params" not in group:
+        keys = ", ".join(map(repr, group))
+        raise ValueError(f"{owner}: a parameter group is a dictionary with 'params', received one with {keys}.")

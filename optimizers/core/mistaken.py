@@ -1,0 +1,131 @@
+"""What people give in the place of parameters, of an optimizer or of a rate, and what to give instead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ...backends import Variable, backend_of, describe
+from ...backends.wording import called, number_of, of_class
+from .configuration import Configured
+
+_OF_MODELS = {
+    "trainable_variables": "model.trainable_variables",
+    "named_parameters": "model.named_parameters()",
+    "init_with_output": "the parameters that model.init(...) returns",
+}
+"""What models of torch, Keras and flax have, and how their parameters are had of them."""
+
+
+def is_model(value: Any) -> bool:
+    """Whether something is a model, which has parameters and is none; it can be called, too."""
+    return any(hasattr(value, name) for name in _OF_MODELS)
+
+
+def check_no_model(value: Any, what: str, tree: bool = False) -> None:
+    """Raise TypeError for a model, or a generator, in the place of its parameters.
+
+    Args:
+        value: what was given.
+        what: what errors say was expected.
+        tree: whether a tree was, which a generator is not.
+    """
+    theirs = next((theirs for name, theirs in _OF_MODELS.items() if hasattr(value, name)), None)
+    if theirs is not None:
+        given = f"dict({theirs})" if tree and theirs.startswith("model.named") else theirs
+        raise TypeError(f"Expected {what}, received the model itself, {of_class(type(value))}: give {given}.")
+    if tree and isinstance(value, Iterator):
+        given = of_class(type(value))
+        raise TypeError(f"Expected {what}, received {given}: give a list or a dictionary of what it has.")
+
+
+def instead_of_array(value: Any) -> str:
+    """What to give in place of something that is no array: behind an error's sentence, or nothing."""
+    if isinstance(value, (int, float, list, tuple)) and not isinstance(value, bool):
+        return ": make an array of it first"
+    return ""
+
+
+def check_optimizer(value: Any, taker: str) -> None:
+    """Refuse what is no optimizer of the core.
+
+    Args:
+        value: what was given.
+        taker: what errors call the one that takes it.
+
+    Raises:
+        TypeError: with what to give instead.
+    """
+    if isinstance(value, Configured):
+        return
+    remedy = "make it, such as gradwise.optimizers.Adam(1e-3)"
+    if isinstance(value, type):
+        remedy = f"call it, {value.__name__}(...)" if issubclass(value, Configured) else remedy
+    elif hasattr(value, "param_groups") or hasattr(value, "apply_gradients"):
+        remedy = f"that one runs as it is; for one of the core {remedy}"
+    elif is_transformation(value):
+        remedy = "gradwise.frontends.optax.to_optimizer makes an optimizer of a transformation"
+    elif isinstance(value, Iterator) or is_model(value):
+        remedy = "the optimizer comes first, then the parameters"
+    given = called(value) if isinstance(value, (type, str, int, float, type(None))) else of_class(type(value))
+    raise TypeError(f"{taker} takes an optimizer of gradwise.optimizers, received {given}: {remedy}.")
+
+
+def check_fresh(optimizer: Configured, taker: str) -> None:
+    """Raise ValueError if an optimizer has state that whoever takes it would lose.
+
+    Args:
+        optimizer: the optimizer.
+        taker: what errors call the one that takes it.
+    """
+    cells = optimizer.cells
+    if cells.parameters:
+        state = f"{number_of(len(cells.parameters), 'parameters')} and {number_of(cells.iterations.array, 'steps')}"
+        raise ValueError(
+            f"{taker} takes the settings of an optimizer and begins anew; this {type(optimizer).__name__} would lose "
+            f"its state, of {state}: give optimizer.unbuilt_copy(), which has the settings alone."
+        )
+
+
+def is_transformation(value: Any) -> bool:
+    """Whether something is a transformation of optax, which is a tuple of two functions."""
+    return callable(getattr(value, "init", None)) and callable(getattr(value, "update", None))
+
+
+def instead_of_rate(value: Any, parameters: str) -> str | None:
+    """What to do about something in the place of a rate; None if it may be a rate.
+
+    Args:
+        value: what was given; whether a number is a rate is not asked here.
+        parameters: what to do with parameters, or a model, that were given.
+    """
+    if isinstance(value, type):
+        return f"call it to make one, {value.__name__}(...)"
+    if is_model(value) or isinstance(value, Iterator):
+        return parameters
+    if is_transformation(value):
+        return "gradwise.frontends.optax.to_optimizer makes an optimizer of a transformation"
+    if isinstance(value, Configured):
+        return "an optimizer is made from a rate, such as optimizer.learning_rate"
+    if isinstance(value, Mapping) and value and not {"class_name", "config"} & value.keys():
+        return (
+            "an optimizer has one rate; for several take MultiOptimizer, from patterns of names to optimizers or to "
+            "their hyperparameters, such as {'bias$': {'learning_rate': 0.1}} with a default"
+        )
+    if isinstance(value, (list, tuple)):
+        arrays = value and all(isinstance(each, Variable) or backend_of(each) is not None for each in value)
+        several = "an optimizer has one rate; for several take MultiOptimizer"
+        return parameters if arrays and any(getattr(each, "shape", ()) for each in value) else several
+    if isinstance(value, str):
+        return "it is text, which float(...) makes a number of"
+    return "" if value is None else None
+
+
+def shown_in_place_of_rate(value: Any) -> str:
+    """What was given in the place of a rate, in a few words: arrays and models have long ones."""
+    if isinstance(value, type) or value is None or isinstance(value, (str, Mapping)):
+        return called(value).removesuffix(f" of type {type(value).__name__}")
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        short = describe(value).removesuffix(f" of type {type(value).__name__}")
+        return f"a {type(value).__name__} of {len(value)} things" if len(short) > 60 or "array" in short else short
+    return of_class(type(value))
