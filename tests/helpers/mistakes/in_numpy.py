@@ -503,7 +503,7 @@ def module_of_an_algorithm():
 
 def front_end_at_the_top():
     """A front end that was not imported."""
-    gradwise.torch.Adam
+    gradwise.torch.Adam(1e-3)
 
 
 def import_misspelt():
