@@ -207,7 +207,7 @@ def test_mu_dtype_is_for_the_first_moment() -> None:
 
 def test_arguments_are_checked_when_the_transformation_is_made() -> None:
     goptax = functions()
-    with pytest.raises(ValueError, match=r"`beta_1` must be a number in \[0, 1\)"):
+    with pytest.raises(ValueError, match=r"`b1` must be a number in \[0, 1\)"):
         goptax.adam(0.1, b1=1.5)
     with pytest.raises(ValueError, match="`learning_rate` must be"):
         goptax.sgd(-1.0)
