@@ -313,12 +313,6 @@ def wrapped_schedule():
     optim.wrap(optimizers.Adam(schedules.CosineDecay(1e-3, 100)), groups)
 
 
-def wrapped_schedule_and_scheduler():
-    """A global norm of several groups."""
-    model = torch.nn.Linear(2, 1)
-    optim.wrap(optimizers.Adam(1e-3, global_clipnorm=1.0), [{"params": [model.weight]}, {"params": [model.bias]}])
-
-
 def wrapped_pattern():
     """A pattern that is in no name, wrapped."""
     model = torch.nn.Linear(2, 1)
