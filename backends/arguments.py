@@ -70,10 +70,13 @@ def bound(
         synonyms, elsewhere: as for `instead`.
 
     Raises:
-        TypeError: if one does not exist, is missing or given twice, or if there are too many.
+        TypeError: if one does not exist, is given twice, or if there are too many; if arguments of any name are passed
+            on, not if one is missing.
     """
     try:
-        return signature.bind(*arguments, **keywords)
+        # What is passed on may be given by who passes it.
+        bind = signature.bind_partial if takes_any(signature) else signature.bind
+        return bind(*arguments, **keywords)
     except TypeError as error:
         known = named_in(signature)
         unknown = {name: value for name, value in keywords.items() if name not in known}
