@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from helpers.documents import check_prints
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
@@ -37,14 +35,4 @@ def test_each_framework_has_each_recipe():
 
 @pytest.mark.parametrize("framework", [pytest.param(name, marks=marks) for name, marks in FRAMEWORKS.items()])
 def test_recipes_print_what_they_say(framework, tmp_path):
-    code = "\n\n".join(re.findall(r"```python\n(.*?)```", section(framework), flags=re.DOTALL))
-    path = tmp_path / "recipes.py"
-    path.write_text(code, encoding="utf-8")
-    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
-    done = subprocess.run(
-        [sys.executable, str(path)], capture_output=True, text=True, cwd=tmp_path, check=False,
-        env={**environment, "PYTHONPATH": str(ROOT), "KERAS_HOME": str(tmp_path), "KERAS_BACKEND": "torch"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    promised = re.findall(r"^ *print\(.*\)  # (.*)$", code, flags=re.MULTILINE)
-    assert done.stdout.strip().split("\n") == promised
+    check_prints(section(framework), tmp_path)
