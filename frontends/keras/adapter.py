@@ -18,6 +18,7 @@ from ...optimizers.core.cells import NamedCell
 from ...optimizers.core.checks import as_list
 from ...optimizers.core.declaring import check_declared, declaring
 from ...optimizers.core.hyperparameters import LEARNING_RATE
+from ...optimizers.core.memory import MemoryReport
 from ...optimizers.core.naming import check_chosen, check_var_list
 from ...optimizers.core.synonyms import SYNONYMS
 from .internals import in_order, in_stateless_scope, model_starting_to_train, outside_of_compiler
@@ -494,6 +495,23 @@ class KerasAdapter(keras.optimizers.Optimizer):
             if average is not None:
                 # On JAX two variables must not share an array, which both would give away in the next step.
                 variable.assign(keras.ops.copy(average))
+
+    def memory(self, trainable_variables: Iterable[keras.Variable] | None = None) -> MemoryReport:
+        """How many bytes the state takes, by slot and by variable; `print` shows a table.
+
+        Args:
+            trainable_variables: such as `model.trainable_variables`. Default: those that the optimizer was built for.
+
+        Raises:
+            ValueError: if there are none.
+        """
+        given = trainable_variables
+        if given is None:
+            given = self._link.variables if self.built else ()
+        pairs = [(variable.path, variable) for variable in given if not _is_overwritten(variable)]
+        if not pairs:
+            raise ValueError(f"Optimizer {self.name!r} has no variables yet: give memory(model.trainable_variables).")
+        return self.core.unbuilt_copy().memory(pairs)
 
     # ---------------------------------------------------------------- configuration
 

@@ -111,6 +111,18 @@ def test_attributes_of_the_core_act() -> None:
     assert distance(trained_by_hand(wrapped), expected) == 0.0
 
 
+def test_what_the_state_takes() -> None:
+    made = model(gkeras.wrap(Rows()))
+    with pytest.raises(ValueError, match=r"'rows' has no variables yet: give memory\(model.trainable_variables\)"):
+        gkeras.wrap(Rows()).memory()
+    wanted = {variable.path: 4 * variable.shape[0] for variable in made.trainable_variables}
+    assert made.optimizer.memory(made.trainable_variables).by_parameter == wanted
+    losses(made, epochs=1)
+    assert made.optimizer.memory().by_parameter == wanted
+    count = sum(np.prod(variable.shape) for variable in made.trainable_variables)
+    assert gkeras.Adam().memory(made.trainable_variables).by_slot == {"momentum": 4 * count, "velocity": 4 * count}
+
+
 def test_wrap_takes_optimizers_of_the_core_only() -> None:
     with pytest.raises(TypeError, match=r"wrap takes an optimizer of gradwise.optimizers, received 'adam'"):
         gkeras.wrap("adam")
