@@ -511,7 +511,8 @@ class KerasAdapter(keras.optimizers.Optimizer):
         pairs = [(variable.path, variable) for variable in given if not _is_overwritten(variable)]
         if not pairs:
             raise ValueError(f"Optimizer {self.name!r} has no variables yet: give memory(model.trainable_variables).")
-        return self.core.unbuilt_copy().memory(pairs)
+        report: MemoryReport = self.core.unbuilt_copy().memory(pairs)
+        return report
 
     # ---------------------------------------------------------------- configuration
 
