@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -18,6 +19,11 @@ _FUNCTIONS = {
     **{name: getattr(HOST.namespace, name) for name in dir(HOST.namespace) if not name.startswith("_")},
     "maximum": HOST.maximum, "minimum": HOST.minimum, "float": float,
 }  # fmt: skip
+_DIRECT = {
+    "sqrt": (math.sqrt, ">= 0"), "expm1": (math.expm1, "<= 1"), "exp": (math.exp, "<= 1"), "log": (math.log, "> 0"),
+}  # fmt: skip
+"""Functions that are C's own for some numbers, for which these raise nothing: a call less for each."""
+_FUNCTIONS |= {f"c_{name}": function for name, (function, _) in _DIRECT.items()}
 _EVALUATORS: dict[Any, tuple[_Evaluator, _Evaluator]] = {}
 
 
@@ -63,7 +69,8 @@ def _expression(name: str, arguments: list[str]) -> str:
         return f"-{arguments[0]}"
     if name == "select":
         return f"{arguments[1]} if {arguments[0]} else {arguments[2]}"
-    return f"{name}({', '.join(arguments)})"
+    called = f"{name}({', '.join(arguments)})"
+    return f"c_{called} if {arguments[0]} {_DIRECT[name][1]} else {called}" if name in _DIRECT else called
 
 
 def _compile_scalars(program: Program, lasting: tuple[bool, ...], convert: str) -> tuple[_Evaluator, _Evaluator]:
