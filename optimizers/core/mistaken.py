@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ...backends import Variable, backend_of, describe
@@ -113,12 +113,16 @@ def instead_of_rate(value: Any, parameters: str) -> str | None:
             "their hyperparameters, such as {'bias$': {'learning_rate': 0.1}} with a default"
         )
     if isinstance(value, (list, tuple)):
-        arrays = value and all(isinstance(each, Variable) or backend_of(each) is not None for each in value)
-        several = "an optimizer has one rate; for several take MultiOptimizer"
-        return parameters if arrays and any(getattr(each, "shape", ()) for each in value) else several
+        return parameters if _are_parameters(value) else "an optimizer has one rate; for several take MultiOptimizer"
     if isinstance(value, str):
         return "it is text, which float(...) makes a number of"
     return "" if value is None else None
+
+
+def _are_parameters(values: Sequence[Any]) -> bool:
+    """Whether all are arrays, and not all of them numbers."""
+    arrays = values and all(isinstance(each, Variable) or backend_of(each) is not None for each in values)
+    return bool(arrays) and any(getattr(each, "shape", ()) for each in values)
 
 
 def shown_in_place_of_rate(value: Any) -> str:
