@@ -221,7 +221,7 @@ def _made(given: Any, default: Any, owner: str) -> Optimizer:
     known = settable(type(made), made)
     for name, value in given.items():
         if name not in known:
-            kind, instead = type(made).__name__, which_instead([name], known, "It has", SYNONYMS)
+            kind, instead = type(made).__name__, which_instead([name], known, "Its hyperparameters", SYNONYMS)
             raise ValueError(f"{owner}: {kind} has no hyperparameter {name!r}.{instead}")
         setattr(made, name, value)
     return _checked(made, owner)

@@ -266,8 +266,9 @@ def test_the_registry_makes_them_again():
 def test_rules_of_several_may_differ_in_them():
     optimizer = MultiOptimizer({"bias": {"beta": 0.5}}, default=UnderItsName(beta=0.9))
     assert [own_values(each) for each in optimizer.optimizers.values()] == [{"beta": 0.9}, {"beta": 0.5}]
-    with pytest.raises(ValueError, match=r"UnderItsName has no hyperparameter 'bta'; it has learning_rate, "):
-        MultiOptimizer({"bias": {"bta": 0.5}}, default=UnderItsName())
+    for name, said in (("bta", r"Did you mean `beta`\?"), ("xyz", "Its hyperparameters are learning_rate, ")):
+        with pytest.raises(ValueError, match=f"UnderItsName has no hyperparameter '{name}'. {said}"):
+            MultiOptimizer({"bias": {name: 0.5}}, default=UnderItsName())
 
 
 class Weighted(Optimizer):
