@@ -56,7 +56,7 @@ class ComparedByValue(CellKeeper):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if self.__dict__.get("_rehearsing"):
-            refuse_attribute(name)
+            refuse_attribute(name, value)
         if name[0] != "_":
             self._refuse_change(name)
             attributes = vars(self)

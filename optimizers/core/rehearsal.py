@@ -263,7 +263,11 @@ def _check_attributes(before: Iterable[tuple[Rule, Snapshot]]) -> None:
     for keeper, ((_, attributes), _) in before:
         for name, (value, contents) in attributes.items():
             if name not in STRUCTURE and contents is not value and not _holds_same(value, contents):
-                refuse_attribute(name, f"{line_of_function(type(keeper).update_step)} changes what is in")
+                raise RuleMistake(
+                    f"{line_of_function(type(keeper).update_step)} changes what is in self.{name}, but {_NO_STATE}. "
+                    "State is made in build: slots by self.add_optimizer_variables(variables, name), numbers by "
+                    "self.add_scalar(name, 0.0); the number of a step is self.step_of(variable)."
+                )
 
 
 def _holds_same(value: Any, contents: Any) -> bool:
@@ -426,22 +430,33 @@ class _GuardedList(list[Any]):
         )
 
 
-def refuse_attribute(name: str, how: str | None = None) -> None:
-    """Raise, because a rule that is tried out sets an attribute, or changes what is in it.
+def refuse_attribute(name: str, value: Any) -> None:
+    """Raise, because a rule that is tried out sets an attribute.
 
     Args:
         name: of the attribute.
-        how: where it does so, and what. Default: it sets it, in the line that is running.
+        value: what it is set to.
 
     Raises:
         RuleMistake: always.
     """
-    raise RuleMistake(
-        f"{how or f'{line_of_rule()} sets'} self.{name}, but attributes are no state: under jit they stay what they "
-        f"were when it was compiled, and nothing saves them. Make it in build, self.{name} = self.add_scalar({name!r}, "
-        f"0.0), and write self.assign(self.{name}, value) in begin_step; the number of a step is "
-        "self.step_of(variable)."
-    )
+    backend = backend_of(value)
+    if backend is not None and backend.shape(value):
+        instead = (
+            f"Make a slot in build, self.{name} = self.add_optimizer_variables(variables, {name.strip('_')!r}), and "
+            f"write self.assign(self.{name}[self.variable_index(variable)], value)."
+        )
+    else:
+        instead = (
+            f"Make it in build, self.{name} = self.add_scalar({name.strip('_')!r}, 0.0), and write "
+            f"self.assign(self.{name}, value) in begin_step; the number of a step is self.step_of(variable)."
+        )
+    raise RuleMistake(f"{line_of_rule()} sets self.{name}, but {_NO_STATE}. {instead}")
+
+
+_NO_STATE = (
+    "attributes are no state: under jit they stay what they were when it was compiled, and nothing saves them"
+)
 
 
 _READ_ONLY = frozenset(("variable_index", "_get_variable_index", "step_of", "len", "isinstance", "print", "repr"))

@@ -7,331 +7,87 @@ ways too.
 from __future__ import annotations
 
 import inspect
-import math
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import mistakes as pages
 from helpers.backend_table import array as to
+from helpers.mistakes import in_rules
+from helpers.mistakes.in_rules import GRADIENT, START, WithSlots
+from helpers.mistakes.in_rules import _with_rule as with_rule
 
 from gradwise.backends import Variable, mistakes, ops
 from gradwise.backends.mistakes import RuleMistake
 from gradwise.optimizers import SGD, Optimizer
 
-START, GRADIENT = np.array([2.0, -1.0, 0.5], np.float32), np.array([3.0, 1.0, -2.0], np.float32)
-
-
-COUNT = [0]
-
-
-class WithSlots(Optimizer):
-    """What the rules of the table have in common."""
-
-    def __init__(self, learning_rate=0.5, beta=0.9, **keywords):
-        super().__init__(learning_rate, **keywords)
-        self.beta, self.count = beta, 0
-        self.table, self.history = {}, []
-
-    def build(self, variables):
-        super().build(variables)
-        self.momentums = self.add_optimizer_variables(variables, "momentum")
-
-
-def returning(self, gradient, variable, learning_rate):  # here
-    return variable - learning_rate * gradient
-
-
-def subtracting_in_place(self, gradient, variable, learning_rate):
-    variable -= learning_rate * gradient  # here
-
-
-def adding_in_place(self, gradient, variable, learning_rate):
-    variable += learning_rate * gradient  # here
-
-
-def scaling_a_slot_in_place(self, gradient, variable, learning_rate):
-    momentum = self.momentums[self.variable_index(variable)]
-    momentum *= self.beta  # here
-    self.assign_sub(variable, momentum * learning_rate)
-
-
-def changing_the_gradient(self, gradient, variable, learning_rate):
-    gradient *= 2  # here
-    self.assign_sub(variable, gradient * learning_rate)
-
-
-def changing_the_gradient_under_another_name(self, gradient, variable, learning_rate):
-    direction = ops.cast(gradient, variable.dtype)
-    direction += variable * 0.1  # here
-    self.assign_sub(variable, direction * learning_rate)
-
-
-def setting_elements_of_the_gradient(self, gradient, variable, learning_rate):
-    gradient[0] = 0.0  # here
-    self.assign_sub(variable, gradient * learning_rate)
-
-
-def setting_elements_of_the_parameter(self, gradient, variable, learning_rate):
-    variable[0] = 0.0  # here
-
-
-def assigning_to_the_gradient(self, gradient, variable, learning_rate):
-    self.assign(gradient, gradient * 2)  # here
-    self.assign_sub(variable, gradient * learning_rate)
-
-
-def replacing_a_slot(self, gradient, variable, learning_rate):
-    index = self.variable_index(variable)
-    self.momentums[index] = self.momentums[index] * self.beta + gradient  # here
-    self.assign_sub(variable, self.momentums[index] * learning_rate)
-
-
-def counting_in_an_attribute(self, gradient, variable, learning_rate):
-    self.count += 1  # here
-    self.assign_sub(variable, gradient * (learning_rate / self.count))
-
-
-def keeping_a_new_attribute(self, gradient, variable, learning_rate):
-    self._previous = gradient  # here
-    self.assign_sub(variable, gradient * learning_rate)
-
-
-def calling_numpy(self, gradient, variable, learning_rate):
-    self.assign_sub(variable, np.sign(gradient) * learning_rate)  # here
-
-
-def calling_numpy_on_what_follows(self, gradient, variable, learning_rate):
-    direction = gradient * self.beta + variable
-    self.assign_sub(variable, np.sign(direction) * learning_rate)  # here
-
-
-def calling_numpy_on_a_slot(self, gradient, variable, learning_rate):
-    root = np.sqrt(self.momentums[self.variable_index(variable)])  # here
-    self.assign_sub(variable, root * learning_rate)
-
-
-def misspelling_a_function(self, gradient, variable, learning_rate):
-    self.assign_sub(variable, ops.sgn(gradient) * learning_rate)  # here
-
-
-def calling_what_others_have(self, gradient, variable, learning_rate):
-    self.assign_sub(variable, gradient * ops.rsqrt(ops.square(gradient)) * learning_rate)  # here
-
-
-def asking_the_parameter(self, gradient, variable, learning_rate):
-    self.assign_sub(variable, variable.T * learning_rate)  # here
-
-
-def misspelling_an_attribute(self, gradient, variable, learning_rate):
-    self.assign_sub(variable, gradient * learning_rate * (gradient.nidm + 1))  # here
-
-
-def forgetting_to_commit(self, gradient, variable, learning_rate):  # here
-    moved = variable - learning_rate * gradient
-    del moved
-
-
-def committing_the_slot_alone(self, gradient, variable, learning_rate):  # here
-    momentum = self.momentums[self.variable_index(variable)]
-    self.assign(momentum, momentum * self.beta + gradient + variable * 0.1)
-
-
-def misspelling_a_slot(self, gradient, variable, learning_rate):
-    momentum = self.momentum[self.variable_index(variable)]  # here
-    self.assign_sub(variable, momentum * learning_rate)
-
-
-def making_a_slot_in_a_step(self, gradient, variable, learning_rate):
-    slot = self.add_variable_from_reference(variable, "late")  # here
-    self.assign_sub(variable, (slot + gradient) * learning_rate)
-
-
-def branching(self, gradient, variable, learning_rate):
-    if ops.norm(gradient) > 1.0:  # here
-        self.assign_sub(variable, gradient * learning_rate)
-
-
-def branching_on_an_element(self, gradient, variable, learning_rate):
-    scale = 2.0 if gradient[0] > 1.0 else 1.0  # here
-    self.assign_sub(variable, gradient * (learning_rate * scale))
-
-
-def branching_on_the_step(self, gradient, variable, learning_rate):
-    if self.step_of(variable) % 10 == 0:  # here
-        self.assign_sub(variable, gradient * learning_rate)
-
-
-def branching_on_the_rate(self, gradient, variable, learning_rate):
-    rate = min(learning_rate, 0.2)  # here
-    self.assign_sub(variable, gradient * rate)
-
-
-def taking_the_larger(self, gradient, variable, learning_rate):
-    self.assign_sub(variable, gradient * (learning_rate / max(ops.norm(gradient), 1.0)))  # here
-
-
-def asking_for_a_float(self, gradient, variable, learning_rate):
-    self.assign_sub(variable, gradient * (learning_rate / float(ops.norm(gradient))))  # here
-
-
-def calling_math(self, gradient, variable, learning_rate):
-    self.assign_sub(variable, gradient * (learning_rate / math.sqrt(self.step_of(variable))))  # here
-
-
-def calling_numpy_on_the_rate(self, gradient, variable, learning_rate):
-    self.assign_sub(variable, gradient * np.sqrt(learning_rate))  # here
-
-
-def making_a_number_of_numpys(self, gradient, variable, learning_rate):
-    self.assign_sub(variable, gradient * np.float64(learning_rate))  # here
-
-
-def changing_the_value_of_a_slot(self, gradient, variable, learning_rate):
-    momentum = self.momentums[self.variable_index(variable)].value
-    momentum *= self.beta  # here
-    self.assign_sub(variable, (momentum + gradient) * learning_rate)
-
-
-def changing_the_value_of_the_parameter(self, gradient, variable, learning_rate):
-    weights = variable.value
-    weights -= gradient * learning_rate  # here
-
-
-def changing_a_view_of_the_gradient(self, gradient, variable, learning_rate):
-    flat = ops.reshape(gradient, (-1,))
-    flat *= 2.0  # here
-    self.assign_sub(variable, gradient * learning_rate)
-
-
-def changing_what_was_assigned(self, gradient, variable, learning_rate):
-    direction = gradient * 2.0
-    self.assign(self.momentums[self.variable_index(variable)], direction)
-    direction *= 0.5  # here
-    self.assign_sub(variable, direction * learning_rate)
-
-
-def setting_elements_of_what_was_computed(self, gradient, variable, learning_rate):
-    direction = gradient * 1.0
-    direction[direction > 0] = 0.0  # here
-    self.assign_sub(variable, direction * learning_rate)
-
-
-def counting_in_a_dictionary(self, gradient, variable, learning_rate):  # here
-    self.table["steps"] = self.table.get("steps", 0) + 1
-    self.assign_sub(variable, gradient * (learning_rate / self.table["steps"]))
-
-
-def remembering_in_a_list(self, gradient, variable, learning_rate):  # here
-    self.history.append(gradient)
-    self.assign_sub(variable, gradient * learning_rate)
-
-
-def counting_in_a_global(self, gradient, variable, learning_rate):  # here
-    COUNT[0] += 1
-    self.assign_sub(variable, gradient * (learning_rate / COUNT[0]))
-
-
-def drawing_random_numbers(self, gradient, variable, learning_rate):  # here
-    self.assign_sub(variable, gradient * (learning_rate * np.random.random()))
-
-
-def calling_a_method(self, gradient, variable, learning_rate):
-    self.assign_sub(variable, gradient * (learning_rate / gradient.sum()))  # here
-
-
-def calling_a_method_of_torchs(self, gradient, variable, learning_rate):
-    direction = gradient * 2.0
-    self.assign_sub(variable, direction.clamp(-1.0, 1.0) * learning_rate)  # here
-
-
-def changing_a_slot_as_in_torch(self, gradient, variable, learning_rate):
-    momentum = self.momentums[self.variable_index(variable)].value
-    momentum.mul_(0.9).add_(gradient)  # here
-    self.assign_sub(variable, momentum * learning_rate)
-
-
-def replacing_the_array(self, gradient, variable, learning_rate):  # here
-    variable.array = variable.value - gradient * learning_rate
-
-
-def assigning_to_the_list(self, gradient, variable, learning_rate):
-    self.assign(self.momentums, gradient)  # here
-    self.assign_sub(variable, gradient * learning_rate)
-
-
-def looking_up_by_the_parameter(self, gradient, variable, learning_rate):
-    momentum = self.momentums[variable]  # here
-    self.assign_sub(variable, momentum * learning_rate)
-
-
-def filling_with_a_number(self, gradient, variable, learning_rate):
-    self.assign(self.momentums[self.variable_index(variable)], 1.0)  # here
-    self.assign_sub(variable, gradient * learning_rate)
-
-
-def forgetting_the_rate(self, gradient, variable):  # here
-    self.assign_sub(variable, gradient)
-
-
 NO_VALUE = ("while JAX traces or a step is recorded", "ops.where(", "ops.cond(", "ops.maximum")
 NO_ARRAY = ("values of an array", "while JAX traces or a step is recorded", "functions of ops")
 TWICE = ("another value the second time", "isinstance", "random numbers", "self.add_scalar")
 MISTAKES = {
-    branching: ("'ops.norm(gradient) > 1.0' needs a value", *NO_VALUE),
-    branching_on_an_element: ("'gradient[0] > 1.0' needs a value", *NO_VALUE),
-    branching_on_the_step: ("'self.step_of(variable) % 10 == 0' needs a value", *NO_VALUE),
-    branching_on_the_rate: ("'min(learning_rate, 0.2)' needs a value", *NO_VALUE),
-    taking_the_larger: ("'max(ops.norm(gradient), 1.0)' needs a value", *NO_VALUE),
-    asking_for_a_float: ("'float(ops.norm(gradient))' needs a value", *NO_VALUE),
-    calling_math: ("'math.sqrt(self.step_of(variable))' needs a value", *NO_VALUE),
-    calling_numpy_on_the_rate: ("calls np.sqrt", "write ops.sqrt"),
-    making_a_number_of_numpys: ("'np.float64(learning_rate)' needs the values", *NO_ARRAY),
-    changing_the_value_of_a_slot: ("`*=` on the value of", "momentum'", "on some libraries and not", "self.assign"),
-    changing_the_value_of_the_parameter: ("`-=` on the value of", "on some libraries and not", "self.assign_sub"),
-    changing_a_view_of_the_gradient: ("`*=` on the gradient", "the caller's array"),
-    changing_what_was_assigned: ("`*=` on the value of", "momentum'", "on some libraries and not"),
-    setting_elements_of_what_was_computed: ("sets elements of the array", "ops.where(condition, value, other)"),
-    counting_in_a_dictionary: ("changes what is in self.table", "no state", "self.step_of(variable)"),
-    remembering_in_a_list: ("changes what is in self.history", "no state"),
-    counting_in_a_global: TWICE,
-    drawing_random_numbers: TWICE,
-    calling_a_method: ("the gradient has no 'sum' that every library's arrays have", "write ops.sum(x)"),
-    calling_a_method_of_torchs: ("the array has no 'clamp'", "write ops.clip(x, lower, upper)"),
-    changing_a_slot_as_in_torch: ("the value of", "has no 'mul_' that every library's arrays have", "functions of ops"),
-    replacing_the_array: ("sets the `array` of", "write self.assign(variable, value)"),
-    assigning_to_the_list: ("assigns to a list", "self.slots[self.variable_index(variable)]"),
-    looking_up_by_the_parameter: ("in the list self.momentums", "self.momentums[self.variable_index(variable)]"),
-    filling_with_a_number: ("assigns one number to", "number * ops.ones_like(variable)"),
-    forgetting_the_rate: ("other arguments", "def update_step(self, gradient, variable, learning_rate)"),
-    returning: ("returns a value", "dropped", "self.assign_sub(variable, learning_rate * direction)"),
-    subtracting_in_place: ("`-=` does not change", "self.assign_sub(variable, ...)"),
-    adding_in_place: ("`+=` does not change", "self.assign_add(variable, ...)"),
-    scaling_a_slot_in_place: ("`*=` does not change", "momentum", "self.assign(variable, new value)"),
-    changing_the_gradient: ("`*=` on the gradient", "the caller's array", "`gradient = gradient * ...`"),
-    changing_the_gradient_under_another_name: ("`+=` on the gradient", "`gradient = gradient + ...`"),
-    setting_elements_of_the_gradient: ("sets elements of the gradient", "ops.where(condition, value, other)"),
-    setting_elements_of_the_parameter: ("sets elements of", "self.assign(variable, ops.where("),
-    assigning_to_the_gradient: ("assigns to the gradient", "belongs to the caller", "a name of its own"),
-    replacing_a_slot: ("list of slots self.momentums", "self.assign(self.momentums[i], value)"),
-    counting_in_an_attribute: ("sets self.count", "no state", "add_scalar('count', 0.0)", "self.step_of(variable)"),
-    keeping_a_new_attribute: ("sets self._previous", "no state"),
-    calling_numpy: ("calls np.sign on an array", "write ops.sign"),
-    calling_numpy_on_what_follows: ("np.sign", "ops"),
-    calling_numpy_on_a_slot: ("calls np.sqrt on an array", "write ops.sqrt"),
-    misspelling_a_function: ("ops has no 'sgn'", "did you mean 'sign'?"),
-    calling_what_others_have: ("ops has no 'rsqrt'", "write 1 / ops.sqrt(x)"),
-    asking_the_parameter: ("has no 'T'", "variable.value.T", "functions of ops"),
-    misspelling_an_attribute: ("the gradient has no 'nidm'", "did you mean 'ndim'?"),
-    forgetting_to_commit: ("never changes the parameter", "self.assign_sub(variable"),
-    committing_the_slot_alone: ("never changes the parameter", "self.assign_sub(variable"),
-    misspelling_a_slot: ("has no attribute 'momentum'", "did you mean 'momentums'?"),
-    making_a_slot_in_a_step: ("add_variable_from_reference works inside build(variables) only",),
+    in_rules.branching: ("'ops.norm(gradient) > 1.0' needs a value", *NO_VALUE),
+    in_rules.branching_on_an_element: ("'gradient[0] > 1.0' needs a value", *NO_VALUE),
+    in_rules.branching_on_the_step: ("'self.step_of(variable) % 10 == 0' needs a value", *NO_VALUE),
+    in_rules.branching_on_the_rate: ("'min(learning_rate, 0.2)' needs a value", *NO_VALUE),
+    in_rules.taking_the_larger: ("'max(ops.norm(gradient), 1.0)' needs a value", *NO_VALUE),
+    in_rules.asking_for_a_float: ("'float(ops.norm(gradient))' needs a value", *NO_VALUE),
+    in_rules.calling_math: ("'math.sqrt(self.step_of(variable))' needs a value", *NO_VALUE),
+    in_rules.calling_numpy_on_the_rate: ("calls np.sqrt", "write ops.sqrt"),
+    in_rules.making_a_number_of_numpys: ("'np.float64(learning_rate)' needs the values", *NO_ARRAY),
+    in_rules.changing_the_value_of_a_slot: (
+        "`*=` on the value of", "momentum'", "on some libraries and not", "self.assign",
+    ),
+    in_rules.changing_the_value_of_the_parameter: (
+        "`-=` on the value of", "on some libraries and not", "self.assign_sub",
+    ),
+    in_rules.changing_a_view_of_the_gradient: ("`*=` on the gradient", "the caller's array"),
+    in_rules.changing_what_was_assigned: ("`*=` on the value of", "momentum'", "on some libraries and not"),
+    in_rules.setting_elements_of_what_was_computed: (
+        "sets elements of the array", "ops.where(condition, value, other)",
+    ),
+    in_rules.counting_in_a_dictionary: ("changes what is in self.table", "no state", "self.add_optimizer_variables(", "self.add_scalar("),
+    in_rules.remembering_in_a_list: ("changes what is in self.history", "no state"),
+    in_rules.counting_in_a_global: TWICE,
+    in_rules.drawing_random_numbers: TWICE,
+    in_rules.calling_a_method: ("the gradient has no 'sum' that every library's arrays have", "write ops.sum(x)"),
+    in_rules.calling_a_method_of_torchs: ("the array has no 'clamp'", "write ops.clip(x, lower, upper)"),
+    in_rules.changing_a_slot_as_in_torch: (
+        "the value of", "has no 'mul_' that every library's arrays have", "functions of ops",
+    ),
+    in_rules.replacing_the_array: ("sets the `array` of", "write self.assign(variable, value)"),
+    in_rules.assigning_to_the_list: ("assigns to a list", "self.slots[self.variable_index(variable)]"),
+    in_rules.looking_up_by_the_parameter: (
+        "in the list self.momentums", "self.momentums[self.variable_index(variable)]",
+    ),
+    in_rules.filling_with_a_number: ("assigns one number to", "number * ops.ones_like(variable)"),
+    in_rules.forgetting_the_rate: ("other arguments", "def update_step(self, gradient, variable, learning_rate)"),
+    in_rules.returning: ("returns a value", "dropped", "self.assign_sub(variable, learning_rate * direction)"),
+    in_rules.subtracting_in_place: ("`-=` does not change", "self.assign_sub(variable, ...)"),
+    in_rules.adding_in_place: ("`+=` does not change", "self.assign_add(variable, ...)"),
+    in_rules.scaling_a_slot_in_place: ("`*=` does not change", "momentum", "self.assign(variable, new value)"),
+    in_rules.changing_the_gradient: ("`*=` on the gradient", "the caller's array", "`gradient = gradient * ...`"),
+    in_rules.changing_the_gradient_under_another_name: ("`+=` on the gradient", "`gradient = gradient + ...`"),
+    in_rules.setting_elements_of_the_gradient: ("sets elements of the gradient", "ops.where(condition, value, other)"),
+    in_rules.setting_elements_of_the_parameter: ("sets elements of", "self.assign(variable, ops.where("),
+    in_rules.assigning_to_the_gradient: ("assigns to the gradient", "belongs to the caller", "a name of its own"),
+    in_rules.replacing_a_slot: ("list of slots self.momentums", "self.assign(self.momentums[i], value)"),
+    in_rules.counting_in_an_attribute: (
+        "sets self.count", "no state", "add_scalar('count', 0.0)", "self.step_of(variable)",
+    ),
+    in_rules.keeping_a_new_attribute: ("sets self._previous", "no state", "self.add_optimizer_variables(variables, "),
+    in_rules.calling_numpy: ("calls np.sign on an array", "write ops.sign"),
+    in_rules.calling_numpy_on_what_follows: ("np.sign", "ops"),
+    in_rules.calling_numpy_on_a_slot: ("calls np.sqrt on an array", "write ops.sqrt"),
+    in_rules.misspelling_a_function: ("ops has no 'sgn'", "did you mean 'sign'?"),
+    in_rules.calling_what_others_have: ("ops has no 'rsqrt'", "write 1 / ops.sqrt(x)"),
+    in_rules.asking_the_parameter: ("has no 'T'", "variable.value.T", "functions of ops"),
+    in_rules.misspelling_an_attribute: ("the gradient has no 'nidm'", "did you mean 'ndim'?"),
+    in_rules.forgetting_to_commit: ("never changes the parameter", "self.assign_sub(variable"),
+    in_rules.committing_the_slot_alone: ("never changes the parameter", "self.assign_sub(variable"),
+    in_rules.misspelling_a_slot: ("has no attribute 'momentum'", "did you mean 'momentums'?"),
+    in_rules.making_a_slot_in_a_step: ("add_variable_from_reference works inside build(variables) only",),
 }
-
-
-def with_rule(function, base=WithSlots):
-    return type("Mine", (base,), {"update_step": function})
 
 
 def line_of(function):
@@ -412,10 +168,17 @@ def test_mistakes(function, way):
     with pytest.raises((RuleMistake, RuntimeError)) as caught:
         way(with_rule(function))
     said = str(caught.value)
-    assert f"test_mistakes_in_rules.py:{line_of(function)} ({function.__name__})" in said
+    assert f"in_rules.py:{line_of(function)} ({function.__name__})" in said
     for part in MISTAKES[function]:
         assert part in said, said
-    assert "\n" not in said and len(said) < 450, said
+    # But for the parameter's name it is one sentence everywhere.
+    written = pages.section("rules", str(function.__doc__).rstrip(".")).splitlines()[-1].partition(": ")[2]
+    assert re.sub(r"'(variable_0|variable)(_momentum)?'", r"'w\2'", re.sub(r"\.py:\d+", ".py:...", said)) == written
+
+
+def test_all_mistakes_are_on_the_page():
+    assert pages.titles("rules") == list(pages.mistakes("rules"))
+    assert set(pages.mistakes("rules").values()) == set(MISTAKES)
 
 
 # ---------------------------------------------------------------- what is right, or works where it can
@@ -528,7 +291,7 @@ def test_no_build():
 
     with pytest.raises(RuleMistake, match=r"has no build\. .* self\.means = self\.add_optimizer_variables\("):
         in_place("numpy")(with_rule(step, Optimizer))
-    with pytest.raises(RuleMistake, match=r"its build \(test_mistakes_in_rules.py:\d+ \(build\)\) has not made it"):
+    with pytest.raises(RuleMistake, match=r"its build \(in_rules.py:\d+ \(build\)\) has not made it"):
         in_place("numpy")(with_rule(lambda self, *_: self.variances_of_rows, WithSlots))
 
 

@@ -18,7 +18,10 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-MODULES = {"numpy": "in_numpy", "torch": "in_torch", "jax": "in_jax", "scipy": "in_scipy", "keras": "in_keras"}
+MODULES = {
+    "numpy": "in_numpy", "torch": "in_torch", "jax": "in_jax", "scipy": "in_scipy", "keras": "in_keras",
+    "rules": "in_rules",
+}  # fmt: skip
 """For each page its module."""
 PAGES = Path(__file__).resolve().parents[2] / "errors" / "sentences"
 _SILENCE = "nothing is said"
@@ -65,12 +68,18 @@ def sentence(mistake: Callable[[], object]) -> str:
     """The error or the warning of a mistake, with its class, as a terminal shows it."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        # What stands in a rule is no mistake by itself.
+        make = vars(sys.modules[mistake.__module__]).get("_make", _called)
         try:
-            mistake()
+            make(mistake)
         except Exception as error:
             return f"{type(error).__name__}: {_everywhere(_text(error))}"
     said = [each for each in caught if issubclass(each.category, (UserWarning, RuntimeWarning))]
     return "\n".join(f"{each.category.__name__}: {_everywhere(str(each.message))}" for each in said) or _SILENCE
+
+
+def _called(mistake: Callable[[], object]) -> None:
+    mistake()
 
 
 def _text(error: BaseException) -> str:
