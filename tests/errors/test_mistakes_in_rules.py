@@ -46,7 +46,9 @@ MISTAKES = {
     in_rules.setting_elements_of_what_was_computed: (
         "sets elements of the array", "ops.where(condition, value, other)",
     ),
-    in_rules.counting_in_a_dictionary: ("changes what is in self.table", "no state", "self.add_optimizer_variables(", "self.add_scalar("),
+    in_rules.counting_in_a_dictionary: (
+        "changes what is in self.table", "no state", "self.add_optimizer_variables(", "self.add_scalar(",
+    ),
     in_rules.remembering_in_a_list: ("changes what is in self.history", "no state"),
     in_rules.counting_in_a_global: TWICE,
     in_rules.drawing_random_numbers: TWICE,
