@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 
-from ...backends import HOST, compiler_graph, compute_dtype, leaves_scopes
+from ...backends import HOST, compiler_graph, compute_dtype, describe, leaves_scopes
 from ...backends.wording import which_instead
 from ...optimizers import Optimizer
 from ...optimizers.core.cells import NamedCell
@@ -172,7 +172,7 @@ class KerasAdapter(keras.optimizers.Optimizer):
                 f"{type(self).__name__} runs on Keras's backends {', '.join(_BACKENDS)}, and the backend is "
                 f"{keras.backend.backend()}: set KERAS_BACKEND before Keras is imported."
             )
-        variables = as_list(variables, "variables")
+        variables = self._listed(variables)
         positions = {self._var_key(variable): position for position, variable in enumerate(variables)}
         for position, variable in enumerate(variables):
             if positions[self._var_key(variable)] != position:
@@ -191,6 +191,23 @@ class KerasAdapter(keras.optimizers.Optimizer):
         )  # fmt: skip
         self._exclude()
         self.built = True
+
+    def _listed(self, given: Any) -> list[keras.Variable]:
+        """Variables as a list.
+
+        Raises:
+            TypeError: if they are none.
+        """
+        alone = isinstance(given, keras.Variable)
+        variables = [] if alone or given is None else as_list(given, "variables")
+        others = [each for each in variables if not isinstance(each, keras.Variable)]
+        if alone or given is None or others:
+            received = f"the Variable {given.path!r} alone" if alone else describe(others[0] if others else given)
+            raise TypeError(
+                f"{type(self).__name__} takes a list of Keras Variables, such as model.trainable_variables; received "
+                f"{received}."
+            )
+        return variables
 
     def _keep_untracked(self, **attributes: Any) -> None:
         """Keep what must not count as variables of the optimizer."""
@@ -273,6 +290,23 @@ class KerasAdapter(keras.optimizers.Optimizer):
         else:
             self._apply_outside(grads, trainable_variables)
 
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, keras.Variable]]) -> Any:
+        """One step from pairs of a gradient and its variable; what `iterations` is after it.
+
+        Args:
+            grads_and_vars: such as `zip(grads, model.trainable_variables)`.
+
+        Raises:
+            TypeError, ValueError: as `apply`; also if they are no pairs.
+        """
+        pairs = as_list(grads_and_vars, "pairs of a gradient and its variable")
+        if not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
+            raise TypeError(
+                f"{type(self).__name__}.apply_gradients takes pairs of a gradient and its variable, such as "
+                "zip(grads, model.trainable_variables)."
+            )
+        return super().apply_gradients(pairs)
+
     @leaves_scopes
     def _apply(self, grads: Iterable[Any], trainable_variables: Iterable[keras.Variable] | None) -> None:
         grads = as_list(grads, "gradients")
@@ -309,7 +343,7 @@ class KerasAdapter(keras.optimizers.Optimizer):
                 )
             variables: list[keras.Variable] = self._trainable_variables
         else:
-            variables = as_list(given, "variables")
+            variables = self._listed(given)
             if not self.built:
                 with keras.name_scope(self.name, caller=self):
                     self.build(variables)

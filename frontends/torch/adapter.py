@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch._compile import _disable_dynamo
 
-from ...backends import leaves_scopes
+from ...backends import describe, leaves_scopes
 from ...backends.arguments import bound
 from ...backends.kernels.compiler import numba_is_installed
 from ...backends.scope import Mode
@@ -136,12 +136,21 @@ class TorchAdapter(KeysInGroups, torch.optim.Optimizer):
             param_group: "params" and the hyperparameters that differ from the defaults.
 
         Raises:
-            TypeError, ValueError: as torch.optim does.
+            TypeError, ValueError: as torch.optim does; there is no further group then.
         """
+        before = len(self.param_groups)
+        try:
+            self._add(param_group)
+        except BaseException:
+            del self.param_groups[before:]
+            raise
+
+    def _add(self, param_group: dict[str, Any]) -> None:
+        """`add_param_group`, which takes groups away again if it fails."""
         if isinstance(param_group, dict):
             check_group(param_group, type(self).__name__)
             row = self._row_of(param_group)
-            check_keys(param_group, row.defaults, type(self).__name__)
+            check_keys(param_group, row.defaults, row.called)
             row.check({key: value for key, value in param_group.items() if key != "params"})
         super().add_param_group(param_group)
         group = self.param_groups[-1]
@@ -400,7 +409,7 @@ class TorchAdapter(KeysInGroups, torch.optim.Optimizer):
     def _check_sparse(self, groups: Groups) -> None:
         """Raise for groups that take no sparse gradients."""
         for group, row in zip(groups.groups, groups.rows, strict=True):
-            reason = row.why_not_sparse(group, type(self).__name__)
+            reason = row.why_not_sparse(group, row.called)
             if reason is not None:
                 raise RuntimeError(reason)
 
@@ -437,6 +446,9 @@ class TorchAdapter(KeysInGroups, torch.optim.Optimizer):
         Raises:
             ValueError: if groups or shapes do not fit, or it is of another class; nothing has changed then.
         """
+        given: Any = state_dict
+        if not isinstance(given, Mapping):
+            raise TypeError(f"load_state_dict takes what state_dict() gave, received {describe(given)}.")
         loaded: list[dict[Any, Any]] = []
 
         def before(optimizer: torch.optim.Optimizer, given: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ _NAMES = frozenset(name for meaning in SYNONYMS for name in meaning)
 RULE = "rule"
 """The key of a group's rule, where each group has one of several."""
 
-_NEARLY_THE_SAME = 0.9
+_NEARLY_THE_SAME = 0.85
 """How alike a key must be to one that exists: schedulers have keys of their own, such as `max_momentum`."""
 
 
@@ -67,8 +67,10 @@ def check_keys(group: Mapping[Any, Any], known: Iterable[str], owner: str) -> No
         ValueError: if there is one.
     """
     known = list(known)
-    for key in group:
-        if isinstance(key, str) and key not in known and meant(key, known, SYNONYMS, _NEARLY_THE_SAME):
+    others = {*known, "params", "param_names", RULE}
+    # To look for what is like a key takes longer than all else about a group.
+    for key in [key for key in group if key not in others]:
+        if isinstance(key, str) and meant(key, known, SYNONYMS, _NEARLY_THE_SAME):
             likely = did_you_mean([key], known, SYNONYMS)
             raise ValueError(f"{owner}: a parameter group has the key {key!r}, which does nothing.{likely}")
 

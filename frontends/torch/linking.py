@@ -323,7 +323,7 @@ class Linker:
         if array.shape != cell.shape:
             raise ValueError(
                 f"The state {key!r} of parameter {name!r} has shape {tuple(array.shape)} and needs {cell.shape}: "
-                "it belongs to another parameter."
+                "it belongs to another parameter; delete the parameter's state so that it begins anew."
             )
         if array.device != parameter.device:
             raise ValueError(

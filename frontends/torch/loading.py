@@ -50,8 +50,12 @@ def loaded_state(state_dict: Mapping[str, Any], groups: Groups, rows: Rows) -> d
         The state; None if there are other groups, or groups of other lengths: torch says so.
 
     Raises:
+        KeyError: if it lacks groups or state.
         ValueError: if it is of another class, or of other parameters.
     """
+    lacking = {"param_groups", "state"}.difference(state_dict)
+    if lacking:
+        raise KeyError(f"The loaded state has no {min(lacking)!r}: load_state_dict takes what state_dict() gave.")
     saved_groups = state_dict["param_groups"]
     if [len(group["params"]) for group in saved_groups] != [len(group["params"]) for group in groups]:
         return None
@@ -102,7 +106,7 @@ class _Loading:
             foreign = [key for key in saved if key in elsewhere]
             raise ValueError(
                 f"The loaded state of parameter {index} has {', '.join(map(repr, foreign))}: it is the state of an "
-                f"optimizer of another class than {row.core.__name__}."
+                f"optimizer of another class than {row.called}: load it into one of that class."
             )
         entry = dict(saved)
         for key, value in saved.items():
@@ -131,7 +135,7 @@ class _Loading:
         if not same and not _has_slot_shape(value, key, parameter, row):
             raise ValueError(
                 f"The loaded {key!r} of parameter {index} has shape {tuple(value.shape)} and the parameter "
-                f"{tuple(parameter.shape)}: it is the state of other parameters."
+                f"{tuple(parameter.shape)}: it is the state of other parameters, or of the same in another order."
             )
         dtype = _slot_dtype(parameter, key, row)
         fits = value.device == parameter.device and dtype in (None, value.dtype)
@@ -169,7 +173,7 @@ def _refuse_other_groups(saved_groups: Groups, groups: Groups, rows: Rows) -> No
         if missing:
             raise ValueError(
                 f"The loaded parameter group {number} has no {', '.join(map(repr, missing))}: it is the state of an "
-                f"optimizer of another class than {row.core.__name__}."
+                f"optimizer of another class than {row.called}: load it into one of that class."
             )
         if saved.get(RULE) != group.get(RULE):
             raise ValueError(

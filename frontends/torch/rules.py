@@ -126,21 +126,23 @@ class ManyRules:
         name = group.get(RULE)
         if name not in self.rows:
             raise ValueError(
-                f"A parameter group has {RULE}={name!r}; the rules are {', '.join(map(repr, self._order()))}."
+                f"{self.template.__class__.__name__}: a parameter group has {RULE}={name!r}; its rules are "
+                f"{', '.join(map(repr, self._order()))}."
             )
         return self.rows[name]
 
     def divided(self, group: Group, count: int) -> list[Group]:
         """See `Rules`. A group that says its rule has that one."""
-        own: Any = group  # What is no dictionary with a collection of parameters torch refuses.
-        if not isinstance(own, dict) or "params" not in own:
+        own: Any = group  # What is no dictionary torch refuses.
+        if not isinstance(own, dict):
             return [group]
         if RULE in group:
             return [{**self.row_of(group).defaults, **group}]
         given = group["params"]
-        params = [given] if isinstance(given, torch.Tensor) else list(given) if hasattr(given, "__iter__") else given
-        if isinstance(given, set) or not isinstance(params, list):
-            return [group]
+        # And what is no collection of parameters in some order.
+        if isinstance(given, set) or not (isinstance(given, torch.Tensor) or hasattr(given, "__iter__")):
+            return [{**group, RULE: self._order()[0]}]
+        params = [given] if isinstance(given, torch.Tensor) else list(given)
         of_each: dict[str, list[Any]] = {name: [] for name in self._order()}
         for parameter, owner in zip(params, self._owners(params, count), strict=True):
             of_each[owner].append(parameter)

@@ -37,19 +37,10 @@ class Wrapped(TorchAdapter):
     def _first_rate(self, group: Mapping[str, Any]) -> Any:
         return self._row_of(group).defaults["lr"]
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """As `TorchAdapter`. Of a `MultiOptimizer` it becomes a group for each rule that claims some of the parameters.
-
-        Args:
-            param_group: as of `TorchAdapter`. With the name of a rule under "rule" that one has all of it, whatever
-                claims its parameters.
-
-        Raises:
-            TypeError, ValueError: as torch.optim does; also if no rule claims a parameter, or several do.
-        """
+    def _add(self, param_group: dict[str, Any]) -> None:
         count = sum(len(group["params"]) for group in self.param_groups)
         for group in self._rules.divided(param_group, count):
-            super().add_param_group(group)
+            super()._add(group)
             self._see(self.param_groups[-1])
 
     def _see(self, group: Mapping[str, Any]) -> None:
@@ -98,7 +89,8 @@ def wrap(optimizer: core.Optimizer, params: Any) -> Wrapped:
     Of a `MultiOptimizer` each rule has a group of its own, in the order of the rules, that of `default` last: with the
     rule's values, and its name under "rule". Patterns of names find the parameters where `params` is
     `model.named_parameters()`. The rate of a group is that of its rule; the `MultiOptimizer`'s own, which need not be a
-    number, goes on to multiply all of them. `plan()` tells what happens to each parameter.
+    number, goes on to multiply all of them. `add_param_group` divides parameters in the same way; with a rule's name
+    under "rule" that one has all of them. `plan()` tells what happens to each parameter.
 
     What concerns the whole model does so here: clipping by a global norm is by that of all groups; of a
     `MultiOptimizer` also accumulation, averages, the loss scale, and the count of steps. Each group has these values,

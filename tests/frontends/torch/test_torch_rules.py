@@ -290,6 +290,47 @@ def test_mistakes(mistake):
     assert len(wrapped.param_groups) == 2
 
 
+def test_a_group_that_is_refused_leaves_none_behind():
+    import torch
+
+    params = given()
+    wrapped = wrap(MultiOptimizer({"bias$": SGD(0.1)}, SGD(0.1)), params.items())
+    train(wrapped, params, 2)
+    further = [("2.bias", torch.nn.Parameter(torch.ones(2))), ("2.weight", params["1.weight"])]
+    with pytest.raises(ValueError, match="more than one parameter group"):
+        wrapped.add_param_group({"params": further})
+    assert len(wrapped.param_groups) == 2
+    train(wrapped, params, 2)
+
+
+@pytest.mark.parametrize("followed", [False, True])
+def test_inside_torch_compile(followed, monkeypatch):
+    import torch
+
+    from gradwise.frontends.torch import adapter
+
+    if followed:
+        monkeypatch.setattr(adapter, "runs_compiled", lambda groups: False)
+    torch._dynamo.reset()
+
+    def made():
+        return MultiOptimizer({"bias$": SGD(0.1, momentum=0.5)}, AdamW(0.01), global_clipnorm=0.5)
+
+    one, two = given(), given()
+    a, b = wrap(made(), one.items()), wrap(made(), two.items())
+    step = torch.compile(a.step, backend="eager")
+    for _ in range(3):
+        for params in (one, two):
+            for each in params.values():
+                each.grad = torch.ones_like(each)
+        step()
+        b.step()
+        for wrapped in (a, b):
+            wrapped.param_groups[0]["lr"] *= 0.5
+    for name in one:
+        torch.testing.assert_close(one[name], two[name])
+
+
 @pytest.mark.parametrize("steps", [0, 1, 5])
 def test_what_concerns_the_whole_model_is_the_same_in_all_groups(steps):
     params = given()

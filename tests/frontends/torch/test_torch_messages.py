@@ -1,0 +1,123 @@
+"""What errors say: in the words of torch's users, with the class that was called, and what to do."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from gradwise import optimizers, schedules
+
+pytestmark = pytest.mark.torch
+
+
+def made(name, **keywords):
+    import torch
+
+    from gradwise.frontends import torch as optim
+
+    return getattr(optim, name)([torch.nn.Parameter(torch.ones(3)) for _ in range(2)], **keywords)
+
+
+def stepped(optimizer, steps=1, gradient=None):
+    import torch
+
+    for _ in range(steps):
+        for group in optimizer.param_groups:
+            for each in group["params"]:
+                each.grad = torch.ones_like(each) if gradient is None else gradient
+        optimizer.step()
+    return optimizer
+
+
+def later(name, key, value, **keywords):
+    optimizer = stepped(made(name, **keywords), 4)
+    optimizer.param_groups[0][key] = value
+    stepped(optimizer)
+
+
+def in_state(name, key, value):
+    optimizer = stepped(made(name))
+    entry = optimizer.state[optimizer.param_groups[0]["params"][0]]
+    if value is None:
+        del entry[key]
+    else:
+        entry[key] = value
+    stepped(optimizer)
+
+
+def loaded(of, into, **changes):
+    state = copy.deepcopy(stepped(made(of)).state_dict())
+    state["state"][0].update(changes)
+    made(into).load_state_dict(state)
+
+
+def wrapped(given, **values):
+    import torch
+
+    from gradwise.frontends import torch as optim
+
+    return optim.wrap(given, [{"params": [torch.nn.Parameter(torch.ones(3))], **values}])
+
+
+def set_in_wrapped(optimizer, key, value):
+    optimizer.param_groups[0][key] = value
+    stepped(optimizer)
+
+
+def torch_ones(*arguments, **keywords):
+    import torch
+
+    return torch.ones(*arguments, **keywords)
+
+
+LR = "Invalid learning rate: nan (AdamW: `lr` must be a number in [0, inf))"
+MISTAKES = {
+    "a beta": (lambda: made("AdamW", betas=(0.9, 2)), "(AdamW: `betas[1]` must be a number in [0, 1))"),
+    "epsilon": (lambda: made("NAdam", eps=-1), "Invalid epsilon value: -1 (NAdam: `eps` must be"),
+    "alpha": (lambda: made("RMSprop", alpha=2), "Invalid alpha value: 2 (RMSprop: `alpha` must be"),
+    "a schedule": (
+        lambda: made("AdamW", lr=schedules.CosineDecay(0.1, 3)), "(AdamW: `lr` must be", "torch.optim.lr_scheduler",
+    ),
+    "in a first step": (lambda: set_in_wrapped(made("AdamW"), "lr", float("nan")), LR),
+    "in a later step": (lambda: later("AdamW", "lr", float("nan")), LR),
+    "several, later": (lambda: later("AdamW", "betas", (0.9, 2)), "index 1: 2 (AdamW: `betas[1]` must be"),
+    "text, later": (lambda: later("SGD", "momentum", "x"), "Invalid momentum value: 'x' (SGD: `momentum` must be"),
+    "a key of groups": (
+        lambda: made("AdamW").add_param_group({"params": [torch_ones(2)], "beta": (0.9, 0.9)}),
+        "AdamW: a parameter group has the key 'beta', which does nothing. Did you mean `betas`?",
+    ),
+    "a sparse gradient": (
+        lambda: stepped(made("AdamW"), gradient=torch_ones(3).to_sparse()), "AdamW does not support sparse gradients",
+        "sparse=False",
+    ),
+    "a piece of state": (lambda: in_state("AdamW", "exp_avg", None), "has no 'exp_avg'", "delete the parameter's"),
+    "state of a shape": (lambda: in_state("AdamW", "exp_avg", torch_ones(4)), "has shape (4,)", "delete the"),
+    "state of a kind": (lambda: in_state("AdamW", "exp_avg", "x"), "is 'x'", "convert it, or delete"),
+    "another's groups": (lambda: loaded("RMSprop", "AdamW"), "another class than AdamW: load it into one of that"),
+    "another's state": (lambda: loaded("Adamax", "AdamW"), "another class than AdamW: load it into one of that"),
+    "another's parameters": (
+        lambda: loaded("AdamW", "AdamW", exp_avg=torch_ones(4)), "the loaded 'exp_avg' of parameter 0 has shape (4,)",
+        "of the same in another order",
+    ),
+    "no state": (lambda: made("AdamW").load_state_dict({}), "has no 'param_groups': load_state_dict takes what"),
+    "nothing to load": (lambda: made("AdamW").load_state_dict(None), "load_state_dict takes what state_dict() gave"),
+    "an attribute": (lambda: setattr(made("AdamW"), "lr", 0.1), "AdamW has no attribute `lr`", 'group["lr"] = '),
+    "wrap, a key": (lambda: wrapped(optimizers.Lion(0.1), learning_rate=1), "Lion: a parameter group", "`lr`?"),
+    "wrap, a value": (
+        lambda: set_in_wrapped(wrapped(optimizers.Lion(0.1)), "lr", -1),
+        "Invalid learning rate: -1 (Lion: `lr` must be",
+    ),
+}  # fmt: skip
+OTHERS_WORDS = ("variables", "Nadam", "learning_rate`", "beta_2", "epsilon`", "cell", "Wrapped", "of the core")
+"""What a user of torch has not written, and need not know."""
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_messages(mistake):
+    function, *pieces = MISTAKES[mistake]
+    with pytest.raises((TypeError, ValueError, KeyError, RuntimeError, AttributeError)) as caught:
+        function()
+    message = str(caught.value)
+    assert all(piece.lower() in message.lower() for piece in pieces), message
+    assert not [word for word in OTHERS_WORDS if word in message], message
