@@ -194,7 +194,7 @@ def test_a_refused_first_step_leaves_no_buffer_that_torch_would_take_for_a_step(
     refused = made(ours)
     give_gradients(refused)
     refused.param_groups[2]["lr"] = float("nan")
-    with pytest.raises(ValueError, match="learning rate: nan .*`lr`"):
+    with pytest.raises(ValueError, match=r"learning rate: nan .*`lr`"):
         refused.step()
     saved = refused.state_dict()
     assert not any(saved["state"].values())
@@ -214,6 +214,6 @@ def test_a_first_step_that_is_refused_where_no_group_has_made_any():
     optimizer = ours.Adam(groups_of(), lr=0.1)
     give_gradients(optimizer)
     optimizer.param_groups[0]["lr"] = float("nan")
-    with pytest.raises(ValueError, match="learning rate: nan .*`lr`"):
+    with pytest.raises(ValueError, match=r"learning rate: nan .*`lr`"):
         optimizer.step()
     assert not any(optimizer.state.values())
