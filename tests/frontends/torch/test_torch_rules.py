@@ -266,7 +266,7 @@ MISTAKES = {
     ),
     "no such rule": (
         lambda: MultiOptimizer({"bias$": SGD(0.1)}, SGD(0.1)), {"rule": "adam"},
-        r"rule='adam'; the rules are 'sgd_1', 'sgd'",
+        r"rule='adam'; its rules are 'sgd_1', 'sgd'",
     ),
     "a value that is not allowed": (
         lambda: MultiOptimizer({"bias$": SGD(0.1)}, SGD(0.1)), {"lr": -1}, "Invalid learning rate: -1",
