@@ -170,7 +170,7 @@ def test_a_first_step_that_is_refused_leaves_nothing():
     params = given()
     optimizer = wrap(params)
     optimizer.param_groups[0]["lr"] = float("nan")
-    with pytest.raises(ValueError, match="learning_rate"):
+    with pytest.raises(ValueError, match="learning rate: nan"):
         run(optimizer, params, 1)
     assert not any(optimizer.state.values())
     optimizer.param_groups[0]["lr"] = 0.1
