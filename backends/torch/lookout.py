@@ -36,9 +36,11 @@ class Lookout:
         """The addresses, or None."""
         if torch.compiler.is_compiling():
             return None
-        if self._pure and torch.is_grad_enabled() and any(map(_needs_gradient, (*held, *gradients))):
-            return None
-        return self._questions(held, gradients, self._pure or anew)
+        addresses = self._questions(held, gradients, self._pure or anew)
+        # Anything may have been given: only tensors can say whether they need gradients.
+        if addresses is None or not (self._pure and torch.is_grad_enabled()):
+            return addresses
+        return None if any(map(_needs_gradient, (*held, *gradients))) else addresses
 
 
 class RowLookout:
