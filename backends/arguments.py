@@ -18,6 +18,12 @@ def named_in(signature: inspect.Signature) -> list[str]:
     return [name for name, parameter in signature.parameters.items() if parameter.kind not in _ANY_NUMBER]
 
 
+def names_with_stars(signature: inspect.Signature) -> list[str]:
+    """The names of all arguments of a signature, those that take any number with their stars."""
+    stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+    return [stars.get(parameter.kind, "") + name for name, parameter in signature.parameters.items()]
+
+
 def takes_any(signature: inspect.Signature) -> bool:
     """Whether arguments of any name are passed on, to who knows whether they exist."""
     return any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in signature.parameters.values())

@@ -1,5 +1,10 @@
 """Optimizers written once, run natively on NumPy, PyTorch, JAX and any Array API library.
 
+    from gradwise import optimizers, schedules             # help(optimizers) lists them; help(optimizers.Adam)
+    from gradwise.frontends import torch as optim          # as torch.optim; pip install 'gradwise[torch]'
+    from gradwise.frontends import keras, optax            # as keras.optimizers, and as optax
+    from gradwise.frontends.scipy import minimize_method   # for scipy.optimize.minimize
+
 Importing gradwise imports none of the frameworks: a backend wakes up when the first array of its library arrives.
 """
 

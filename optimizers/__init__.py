@@ -1,4 +1,12 @@
-"""Optimizers: one file for each algorithm, written once for every array library."""
+"""Optimizers: one file for each algorithm, written once for every array library.
+
+    from gradwise import optimizers
+
+    optimizer = optimizers.Adam(1e-3)
+    optimizer.apply(grads, variables)                        # arrays that change in place
+    state = optimizer.init(params)                           # pure functions, on any tree of arrays
+    params, state = optimizer.step(params, grads, state)
+"""
 
 import sys
 from typing import TYPE_CHECKING, Any
@@ -16,6 +24,8 @@ sys.modules[f"{__name__}.schedules"] = schedules
 
 __all__ = ["MultiOptimizer", "Optimizer", "OptimizerState", "schedules"]
 __all__ += registry.__all__
+
+__doc__ += "\n".join(["\nAlgorithms:", *map(registry.summary_of, (*registry.ALGORITHMS, MultiOptimizer))])
 
 for _algorithm in registry.ALGORITHMS:
     # A file's name is one that people type for the class.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..backends import describe, shown
+from ..backends.pages import Page
 from ..backends.wording import called, did_you_mean
 from .adadelta import Adadelta
 from .adagrad import Adagrad
@@ -29,6 +30,12 @@ ALGORITHMS: tuple[type[Optimizer], ...] = (SGD, RMSprop, Adagrad, Adadelta, Adam
 
 _OWN = (*ALGORITHMS, MultiOptimizer)
 _BY_NAME = {kind.__name__.lower(): kind for kind in _OWN}
+
+
+def summary_of(kind: type[Optimizer]) -> str:
+    """A line that tells of a class."""
+    page = vars(kind)["__doc__"]
+    return f"    {kind.__name__:15}{page.summary if isinstance(page, Page) else ''}"
 
 
 def get(identifier: Any) -> Any:

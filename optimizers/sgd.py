@@ -6,7 +6,9 @@ from .core.algorithm import Array, Flag, Number, Optimizer, Switch, Variable, Va
 
 
 class SGD(Optimizer):
-    r"""Gradient descent, plain or with (Nesterov) momentum: of gradient $g_t$, rate $\eta$, momentum $\mu$, $v_0 = 0$,
+    r"""Gradient descent, plain or with (Nesterov) momentum.
+
+    With gradient $g_t$, rate $\eta$, momentum $\mu$ and $v_0 = 0$:
 
     $$v_t = \mu v_{t-1} - \eta g_t, \qquad \theta_t = \theta_{t-1} + v_t,$$
 

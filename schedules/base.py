@@ -8,6 +8,7 @@ from typing import Any
 
 from ..backends import HOST, NUMPY, Array, backend_of, describe, ops, value_of
 from ..backends.arguments import bound
+from ..backends.pages import show_as_page
 
 _LARGEST_INDEX = 2**31 - 1
 _SYNONYMS = (
@@ -59,6 +60,7 @@ class LearningRateSchedule:
         super().__init_subclass__(**keywords)
         parameters = inspect.signature(cls.__init__).parameters.values()
         own = list(parameters)[1:] if cls.__init__ is not object.__init__ else []
+        show_as_page(cls)
         cls.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]  # read by inspect.signature
 
     def __call__(self, step: Any) -> Array:
@@ -111,6 +113,10 @@ class LearningRateSchedule:
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
         return f"{type(self).__name__}({arguments})"
+
+
+show_as_page(LearningRateSchedule)
+LearningRateSchedule.__signature__ = inspect.Signature()  # type: ignore[attr-defined]  # as in its subclasses
 
 
 def _by_value(value: Any) -> Hashable:

@@ -25,7 +25,8 @@ def join(schedules: Iterable[Any], boundaries: Iterable[Any]) -> Join:
 class Warmup(LearningRateSchedule):
     r"""Rises linearly to the value a schedule begins with, then follows that schedule.
 
-    $$\eta(s) = \eta_0 + \left(f(0) - \eta_0\right) \frac{s}{W} \;\; (s < W), \qquad \eta(s) = f(s - W) \;\; (s \ge W)$$
+    $$\eta(s) = \eta_0 + \left(f(0) - \eta_0\right) \frac{s}{W} \quad (s < W), \qquad
+    \eta(s) = f(s - W) \quad (s \ge W)$$
 
     Args:
         schedule: $f$: a schedule, any callable of the step, or a number >= 0.

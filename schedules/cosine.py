@@ -24,8 +24,8 @@ def _half_cosine(progress: Any, floor: Any, height: Any = 1.0) -> Array:
 class CosineDecay(LearningRateSchedule):
     r"""Lowers the rate along half a cosine, after an optional linear warm-up.
 
-    $$\eta(s) = \hat\eta \left[\alpha
-    + (1 - \alpha)\, \tfrac12 \left(1 + \cos \pi \tfrac{\min(s - W, D)}{D}\right)\right] \quad (s \ge W), \qquad
+    $$\eta(s) = \hat\eta \left[\alpha + (1 - \alpha)\, \tfrac12
+    \left(1 + \cos\left(\pi \tfrac{\min(s - W, D)}{D}\right)\right)\right] \quad (s \ge W), \qquad
     \eta(s) = \eta_0 + (\hat\eta - \eta_0)\, \frac{s}{W} \quad (s < W)$$
 
     Without `warmup_target`, $\hat\eta = \eta_0$ and $W = 0$.
@@ -92,7 +92,7 @@ class CosineDecayRestarts(LearningRateSchedule):
     r"""Lowers the rate along half a cosine, and starts again and again, each time for longer and from lower.
 
     $$\eta(s) = \eta_0 \left[\alpha
-    + (1 - \alpha)\, m^i\, \tfrac12 \left(1 + \cos \pi \frac{s - S_i}{D\, t^i}\right)\right], \qquad
+    + (1 - \alpha)\, m^i\, \tfrac12 \left(1 + \cos\left(\pi \frac{s - S_i}{D\, t^i}\right)\right)\right], \qquad
     S_i = D\, (1 + t + \dots + t^{i-1}) \le s < S_{i+1}$$
 
     Args:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..backends import backend_of
+from ..backends.pages import show_as_page
 from . import arguments
 
 _HIGHER_IS_BETTER = {
@@ -229,3 +230,6 @@ def _direction(monitor: str, mode: str) -> str:
             "mode='max'."
         )
     return "min" if lower else "max"
+
+
+show_as_page(ReduceLROnPlateau)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import keras
 
 from ...backends import HOST, compiler_graph, compute_dtype, describe, leaves_scopes
+from ...backends.arguments import names_with_stars
+from ...backends.pages import first_sentences, show_as_page, with_arguments
 from ...backends.wording import which_instead
 from ...optimizers import Optimizer
 from ...optimizers.core.cells import NamedCell
@@ -105,6 +107,7 @@ class KerasAdapter(keras.optimizers.Optimizer):
             )
         if "row" in vars(cls):
             cls.__signature__ = cls.row.signature  # read by inspect.signature
+            show_as_page(cls, _with_common)
             for name in (*cls.row.fields, *cls.row.fixed):
                 attribute = _OfCore()
                 attribute.__set_name__(cls, name)
@@ -569,6 +572,12 @@ class KerasAdapter(keras.optimizers.Optimizer):
             custom_objects: classes by name, for schedules that Keras does not know.
         """
         return super().from_config(dict(config), custom_objects)
+
+
+def _with_common(cls: type[KerasAdapter], text: str) -> str:
+    """The page of a class, with the arguments that all have."""
+    told = {**first_sentences(str(Optimizer.__doc__)), "kwargs": "`lr`, `decay` and `epsilon=None`, as in Keras 2."}
+    return with_arguments(text, names_with_stars(cls.row.signature), told, "Arguments of all optimizers")
 
 
 def _is_overwritten(variable: Any) -> bool:

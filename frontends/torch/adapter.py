@@ -15,6 +15,7 @@ from torch._compile import _disable_dynamo
 from ...backends import describe, leaves_scopes
 from ...backends.arguments import bound
 from ...backends.kernels.compiler import numba_is_installed
+from ...backends.pages import show_as_page, with_arguments
 from ...backends.scope import Mode
 from ...optimizers.core.declaring import declaring
 from ...optimizers.core.fused.joint import lanes_of
@@ -32,7 +33,7 @@ from .loading import fit_numbers, loaded_state
 from .mistaken import check_group, checked_parameters, elsewhere
 from .on_tensors import Inputs
 from .repeat import Ready, Repeat
-from .table import TorchRow
+from .table import FLAGS, TorchRow
 from .watching import unless_watched
 
 _HOOKS = (
@@ -79,6 +80,7 @@ class TorchAdapter(KeysInGroups, torch.optim.Optimizer):
         if "row" in vars(cls):
             TorchRow.every_slot.update(cls.row.slots)
             cls.row.called = cls.__name__
+            show_as_page(cls, _with_flags)
         # Read by inspect.signature; a user's subclass with arguments of its own has its own.
         if "__init__" in vars(cls):
             own = list(inspect.signature(cls.__init__).parameters.values())[1:]
@@ -496,6 +498,11 @@ class TorchAdapter(KeysInGroups, torch.optim.Optimizer):
         for name in _HOOKS:
             setattr(twin, name, copy.copy(getattr(self, name)))
         return twin
+
+
+def _with_flags(cls: type[TorchAdapter], text: str) -> str:
+    """The page of a class, with torch's flags."""
+    return with_arguments(text, cls.row.signature().parameters, FLAGS, "Torch's flags")
 
 
 def _check_flags(values: dict[str, Any], row: TorchRow) -> None:

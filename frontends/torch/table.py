@@ -17,6 +17,15 @@ from ...optimizers.core.hyperparameters import hyperparameters as hyperparameter
 
 Names = Mapping[str, "str | tuple[str, ...]"]
 
+FLAGS = {
+    "maximize": "climb the gradient. False.",
+    "foreach": "a hint: on the CPU a step is one compiled pass over memory, elsewhere multi-tensor functions. None.",
+    "fused": "a hint, as `foreach`. None.",
+    "capturable": "keep step counts beside the parameters, for CUDA graphs. False.",
+    "differentiable": "let autograd follow the step. False.",
+}
+"""What is said of torch's flags, which all classes have."""
+
 _NAMED_IN_ERRORS = {"lr": "learning rate", "betas": "beta parameter", "eps": "epsilon value"}
 
 

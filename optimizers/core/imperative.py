@@ -91,7 +91,7 @@ class ImperativeOptimizer(UpdateRule):
     def prepared(
         self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None = None, rate: Any = None
     ) -> InCalls | InScope | None:
-        """The first half of `apply`; None if there is nothing to do. Not for users.
+        """The first half of `apply`, for front ends: a step that is ready to be made; None if there is nothing to do.
 
         Args:
             grads, trainable_variables: as of `apply`.
@@ -219,7 +219,7 @@ class ImperativeOptimizer(UpdateRule):
 
     @leaves_scopes
     def step_on(self, gradients: Sequence[Any], arrays: Sequence[Any], positions: Sequence[int]) -> None:
-        """One step as compiled code makes it. Not for users.
+        """One step as code of torch's compiler makes it.
 
         Args:
             gradients: of the parameters at some positions.

@@ -13,11 +13,13 @@ from ...backends.arguments import (
     bound,
     merged_signature,
     named_in,
+    names_with_stars,
     not_recognized,
     signature_of_init,
     takes_any,
 )
 from ...backends.mistakes import RuleMistake, WrongValue, line_of_rule
+from ...backends.pages import Page, first_sentences, show_as_page, summaries, with_arguments
 from ...schedules import registry as schedule_registry
 from .checking import CheckedOptimizer
 from .conventions import CONVENTIONS, facts_of
@@ -59,9 +61,9 @@ class Optimizer(
 
     Args:
         learning_rate: a number >= 0, a schedule, or any callable of the step (or of nothing) giving a number. 0.001.
-        weight_decay: >= 0. None is off. Decoupled ("keras"; "optax" where its optimizer of that name has it): before
-            each update the parameter loses `weight_decay * learning_rate` of itself. Coupled ("torch"): the gradient
-            gains `weight_decay` times the parameter.
+        weight_decay: >= 0; how strongly parameters shrink in each step. None is off. Decoupled ("keras"; "optax" where
+            its optimizer of that name has it): before each update the parameter loses `weight_decay * learning_rate` of
+            itself. Coupled ("torch"): the gradient gains `weight_decay` times the parameter.
         clipnorm: > 0; each gradient is scaled down to this Euclidean norm. In convention "keras2" the norm is that of
             all gradients together; in "torch" it counts 1e-6 more than it is. None is off.
         clipvalue: > 0; gradients are limited to [-clipvalue, clipvalue]. None is off.
@@ -72,17 +74,17 @@ class Optimizer(
         loss_scale_factor: > 0; what `scale_loss` multiplies by and `apply` divides gradients by. None is off.
         gradient_accumulation_steps: >= 2; make one update of the mean gradient for so many `apply` calls. Schedules
             count calls, the rest counts updates. None is off.
-        name: default: the class's name in snake case.
-        convention: whose formula to follow: "keras" (Keras 3), "keras2" (Keras 2.2), "torch" (torch.optim 2.13) or
-            "optax" (optax 0.2.8). In "torch" each parameter has a step count of its own, of the
+        name: what errors call the optimizer. Default: the class's name in snake case.
+        convention: whose formula to follow: "keras", "keras2", "torch" or "optax". As in Keras 3, Keras 2.2,
+            torch.optim 2.13 and optax 0.2.8. In "torch" each parameter has a step count of its own, of the
             steps in which it had a gradient.
         slot_dtype: the dtype in which slots are stored, or a dict of dtypes by slot name, such as
             {"momentum": "bfloat16"}. Default: float32 for 16-bit parameters, else the parameter's.
-        jit_compile: how imperative steps run. "auto": NumPy arrays and torch CPU tensors in one pass over memory, where
-            Numba is installed and the rule can be recorded; torch tensors on devices by multi-tensor functions;
-            otherwise by whole arrays. False: always by whole arrays. True: an error where it cannot be one pass; on
-            devices by torch's compiler. Functional steps take the pass unless it is False, to new arrays, where nothing
-            is traced or differentiated; otherwise they run by whole arrays.
+        jit_compile: how imperative steps run: "auto", True or False. "auto": NumPy arrays and torch CPU tensors in one
+            pass over memory, where Numba is installed and the rule can be recorded; torch tensors on devices by
+            multi-tensor functions; otherwise by whole arrays. False: always by whole arrays. True: an error where it
+            cannot be one pass; on devices by torch's compiler. Functional steps take the pass unless it is False, to
+            new arrays, where nothing is traced or differentiated; otherwise they run by whole arrays.
         maximize: climb the gradient; in convention "torch".
         **older: `lr` for `learning_rate`; `decay`, which divides the rate by 1 + `decay` * the number of `apply` calls.
 
@@ -244,6 +246,7 @@ class Optimizer(
         super().__init_subclass__(**keywords)
         # Algorithms pass the common arguments on; help() and editors should still show them all.
         cls.own_tables = tables_of(cls)
+        show_as_page(cls, _with_common)
         cls.__signature__ = merged_signature(cls)  # type: ignore[attr-defined]  # read by inspect.signature
 
     # ---------------------------------------------------------------- learning rate
@@ -389,6 +392,38 @@ def _check_cell(variable: Any) -> None:
         )
 
 
+_STEPS = (
+    "apply", "apply_gradients", "init", "step", "delta", "averages", "with_learning_rate", "learning_rate_at",
+    "scale_loss", "exclude_from_weight_decay", "finalize_variable_values", "set_weights", "get_config", "from_config",
+    "unbuilt_copy", "relink", "check", "memory", "execution_report", "program_of",
+)  # fmt: skip
+"""What users of an optimizer call, in the order in which a page tells of it."""
+_RULES = (
+    "build", "update_step", "begin_step", "add_optimizer_variables", "add_variable_from_reference", "add_variable",
+    "add_scalar", "variable_index", "step_of", "assign", "assign_add", "assign_sub", "as_tree",
+)  # fmt: skip
+"""What rules of a user's own define and call."""
+
+
+def _with_common(cls: type, text: str) -> str:
+    """The page of a class, with what all have: arguments, and what users call."""
+    names = names_with_stars(inspect.signature(cls))
+    for parent in cls.__mro__[1:]:
+        if issubclass(parent, Optimizer) and isinstance(vars(parent).get("__doc__"), Page):
+            title = f"Arguments of {parent.__name__ if parent is not Optimizer else 'all optimizers'}"
+            told = first_sentences(str(parent.__doc__))
+            text = with_arguments(text, names, told, title)
+            names = [name for name in names if name.strip("*") not in told]
+    return f"{text}\n\n{summaries(cls, _STEPS, 'Methods of all optimizers')}"
+
+
+def _with_methods(cls: type, text: str) -> str:
+    """The page of the base."""
+    lists = summaries(cls, _STEPS, "Methods of all optimizers"), summaries(cls, _RULES, "Methods for rules of your own")
+    return "\n\n".join([text, *lists])
+
+
+show_as_page(Optimizer, _with_methods)
 Optimizer.own_tables = tables_of(Optimizer)
 Optimizer.__signature__ = signature_of_init(Optimizer)  # type: ignore[attr-defined]  # read by inspect.signature
 

@@ -1,0 +1,95 @@
+"""Docstrings as pages of help(): put together when they are read."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from .mathematics import readable
+
+_ENTRY = re.compile(r"    (?=\S)(\*{0,2}\w+(?:, \*{0,2}\w+)*): ")
+_SEE = re.compile(r"^    \*{0,2}\w+(?:, \*{0,2}\w+)*: see [^.\n]*\.(?:\n|\Z| )", re.MULTILINE)
+"""An argument of which another page tells, whatever follows in its line."""
+_AFTER_ARGUMENTS = re.compile(r"^(?:Raises|Returns|Attributes|Example):", re.MULTILINE)
+
+
+class Page:
+    """A class's docstring. Its formulas, which are in TeX in the file, are in signs that a terminal shows.
+
+    Args:
+        text: as it stands in the file.
+        finish: makes the page of a class from the text.
+    """
+
+    def __init__(self, text: str, finish: Callable[[type, str], str] | None = None) -> None:
+        self.text, self._finish = inspect.cleandoc(text), finish
+        self._page: str | None = None
+
+    def __get__(self, instance: Any, owner: type) -> str:
+        if self._page is None:
+            text = readable(self.text)
+            self._page = text if self._finish is None else self._finish(owner, text)
+        return self._page
+
+    @property
+    def summary(self) -> str:
+        """Its first line."""
+        return readable(self.text.partition("\n")[0])
+
+
+def show_as_page(kind: type, finish: Callable[[type, str], str] | None = None) -> None:
+    """Make a page of a class's docstring, if it has one.
+
+    Args:
+        kind: the class.
+        finish: as of `Page`.
+    """
+    text = vars(kind).get("__doc__")
+    if isinstance(text, str):
+        kind.__doc__ = Page(text, finish)  # type: ignore[assignment]  # of which reading gives a string
+
+
+def with_arguments(text: str, names: Iterable[str], told: Mapping[str, str], title: str) -> str:
+    """A page on which arguments that it does not tell of itself follow its own, with a line each.
+
+    Args:
+        text: the page.
+        names: of all arguments, in their order; of what takes any number with its stars.
+        told: what is said of them.
+        title: over the lines.
+    """
+    after = _AFTER_ARGUMENTS.search(text)
+    place = len(text) if after is None else after.start()
+    before = _SEE.sub(lambda found: "    " if found[0][-1] == " " else "", text[:place])
+    before = re.sub(r"^Args:\n(?!    )\n?", "", before, flags=re.MULTILINE)
+    own = first_sentences(before)
+    lines = [f"    {name}: {told[bare]}" for name in names if (bare := name.strip("*")) in told and bare not in own]
+    parts = [before.rstrip(), "\n".join([f"{title}:", *lines]) if lines else "", text[place:]]
+    return "\n\n".join(part for part in parts if part)
+
+
+def first_sentences(text: str) -> dict[str, str]:
+    """For each argument that a page tells of the first sentence about it."""
+    section = re.search(r"^Args:\n((?:    .*\n?|\n(?=    ))*)", text, re.MULTILINE)
+    found: dict[str, str] = {}
+    for entry in [] if section is None else re.split(r"\n(?=    \S)", section[1]):
+        named = _ENTRY.match(entry)
+        if named is not None:
+            said = " ".join(entry[named.end() :].split())
+            sentence = re.split(r"(?<=\.)\s", said, maxsplit=1)[0]
+            found.update((name.strip("* "), sentence) for name in named[1].split(","))
+    return found
+
+
+def summaries(kind: type, names: Iterable[str], title: str) -> str:
+    """Methods of a class, with a line of each.
+
+    Args:
+        kind: the class.
+        names: of the methods.
+        title: over the lines.
+    """
+    lines = [f"    {name}: {(inspect.getdoc(getattr(kind, name)) or '').partition(chr(10))[0]}" for name in names]
+    return "\n".join([f"{title}:", *lines])

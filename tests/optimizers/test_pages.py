@@ -1,0 +1,121 @@
+"""help() is a page: own arguments first, a line for each of those that all have, and formulas that a terminal shows."""
+
+from __future__ import annotations
+
+import inspect
+import pydoc
+import re
+
+import pytest
+
+from gradwise import optimizers, schedules
+from gradwise.backends.mathematics import readable
+from gradwise.optimizers.registry import ALGORITHMS
+
+COMMON = "Arguments of all optimizers:"
+SCHEDULES = [each for name in schedules.__all__ if isinstance(each := getattr(schedules, name), type)]
+
+FORMULAS = {
+    r"$\theta_t = \theta_{t-1} - \eta \frac{m_t}{\sqrt{v_t} + \epsilon}$": "θₜ = θₜ₋₁ - η mₜ / (√vₜ + ε)",
+    r"$\frac{a + b}{c}$": "(a + b) / c",
+    r"$\frac{a}{b} c$": "(a / b) c",
+    r"$\frac{a}{b} \cdot c$": "a / b · c",
+    r"$\frac{\sqrt{d + \epsilon}}{\sqrt{a + \epsilon}} g$": "(√(d + ε) / √(a + ε)) g",
+    r"$\tfrac12 \left(1 + x\right)$": "½ (1 + x)",
+    r"$x^{\psi t} + y^2 + z_{i-1}^t$": "x^(ψ t) + y² + zᵢ₋₁ᵗ",
+    r"$\bar m_t \ge \operatorname{sign} c_{\text{mean}}$": "m̄ₜ ≥ sign cₘₑₐₙ",
+    'the patterns "bias$" and "scale$"': 'the patterns "bias$" and "scale$"',
+    "  $$a = b, \\qquad\n  c = d \\quad (s < 1)$$": "      a = b,\n      c = d   (s < 1)",
+}
+
+
+@pytest.mark.parametrize("formula", FORMULAS)
+def test_formulas(formula):
+    assert readable(formula) == FORMULAS[formula]
+
+
+def printed(thing):
+    return pydoc.plain(pydoc.render_doc(thing))
+
+
+def told_in(text):
+    """The names with which lines of arguments begin."""
+    lines = [line.strip() for line in text.splitlines() if line.startswith("    ") and ": " in line]
+    return [name.strip("* ") for line in lines for name in line.partition(": ")[0].split(",")]
+
+
+@pytest.mark.parametrize("kind", [optimizers.Optimizer, optimizers.MultiOptimizer, *ALGORITHMS, *SCHEDULES])
+@pytest.mark.every_algorithm
+def test_every_argument_has_its_line_and_every_formula_is_readable(kind):
+    text, page = inspect.getdoc(kind), printed(kind)
+    assert text.splitlines()[0] in page
+    assert not re.search(r"\\|\b\w_[t0]\b|\^\{", text.partition("Example:")[0])
+    assert "Not for users" not in page
+    own, _, common = text.partition("Methods of all")[0].partition(COMMON)
+    known = [name for name in inspect.signature(kind).parameters if name != "rate_range"]
+    told = told_in(own), told_in(common.partition("\n\n")[0])
+    assert all(name in told[0] or name in told[1] for name in known), set(known) - set(told[0] + told[1])
+    if issubclass(kind, optimizers.Optimizer):
+        methods = told_in(text.partition("Methods of all optimizers:")[2])
+        assert methods[:2] == ["apply", "apply_gradients"] and all(callable(getattr(kind, name)) for name in methods)
+    if kind in ALGORITHMS:
+        given = [name for name in inspect.signature(kind).parameters if name in told[0]]
+        assert given and given[0] == "learning_rate"
+        assert set(told[1]) <= set(inspect.signature(optimizers.Optimizer).parameters)
+        assert max(map(len, common.partition("\n\n")[0].splitlines())) <= 120
+        # A line each, which says something.
+        assert all(len(line) > 25 for line in common.partition("\n\n")[0].strip().splitlines())
+
+
+def test_a_users_own_class():
+    class Signs(optimizers.Optimizer):
+        r"""Steps of one size, $\theta \leftarrow \theta - \eta \operatorname{sign} g$.
+
+        Args:
+            learning_rate: the size. 0.1.
+            beta: of the mean. 0.9.
+            **keywords: see `Optimizer`.
+
+        Raises:
+            ValueError: see `Optimizer`.
+        """
+
+        def __init__(self, learning_rate=0.1, beta=0.9, **keywords):
+            super().__init__(learning_rate, **keywords)
+            self.beta = beta
+
+    class Quiet(Signs):
+        pass
+
+    text = inspect.getdoc(Signs)
+    assert "θ ← θ - η sign g" in text and "keywords" not in text
+    assert text.index("beta: of the mean") < text.index(COMMON) < text.index("clipnorm: ") < text.index("Raises:")
+    assert "Raises:\n    ValueError: see `Optimizer`.\n\nMethods of all optimizers:\n    apply: One step" in text
+    assert inspect.getdoc(Quiet) == text and list(inspect.signature(Quiet).parameters)[:2] == ["learning_rate", "beta"]
+    assert "clipnorm" in inspect.signature(Signs).parameters
+
+
+@pytest.mark.parametrize("page", ["torch", "optax"])
+@pytest.mark.every_algorithm
+def test_front_ends(page):
+    if page == "optax":
+        pytest.importorskip("optax")
+    else:
+        pytest.importorskip(page)
+    import importlib
+
+    front_end = importlib.import_module(f"gradwise.frontends.{page}")
+    own = [getattr(front_end, name) for name in front_end.__all__]
+    others = ("wrap", "from_optimizer", "to_optimizer")
+    own = [each for each in own if hasattr(each, "row") or (inspect.isfunction(each) and each.__name__ not in others)]
+    assert len(own) > 7
+    for each in own:
+        text = inspect.getdoc(each)
+        known = list(inspect.signature(each).parameters)
+        assert "\\" not in text and "see the module" not in text
+        if page == "torch":
+            assert set(known) <= set(told_in(text)), each
+
+
+def test_what_there_is():
+    assert all(kind.__name__ in optimizers.__doc__ for kind in (*ALGORITHMS, optimizers.MultiOptimizer))
