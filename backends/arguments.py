@@ -20,7 +20,7 @@ def named_in(signature: inspect.Signature) -> list[str]:
 
 def names_with_stars(signature: inspect.Signature) -> list[str]:
     """The names of all arguments of a signature, those that take any number with their stars."""
-    stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+    stars: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
     return [stars.get(parameter.kind, "") + name for name, parameter in signature.parameters.items()]
 
 

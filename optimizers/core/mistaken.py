@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...backends import Variable, backend_of, describe
@@ -101,28 +101,38 @@ def instead_of_rate(value: Any, parameters: str) -> str | None:
     """
     if isinstance(value, type):
         return f"call it to make one, {value.__name__}(...)"
-    if is_model(value) or isinstance(value, Iterator):
+    if is_model(value) or isinstance(value, Iterator) or _are_parameters(value):
         return parameters
     if is_transformation(value):
         return "gradwise.frontends.optax.to_optimizer makes an optimizer of a transformation"
     if isinstance(value, Configured):
         return "an optimizer is made from a rate, such as optimizer.learning_rate"
-    if isinstance(value, Mapping) and value and not {"class_name", "config"} & value.keys():
-        return (
-            "an optimizer has one rate; for several take MultiOptimizer, from patterns of names to optimizers or to "
-            "their hyperparameters, such as {'bias$': {'learning_rate': 0.1}} with a default"
-        )
-    if isinstance(value, (list, tuple)):
-        return parameters if _are_parameters(value) else "an optimizer has one rate; for several take MultiOptimizer"
+    if isinstance(value, (Mapping, list, tuple)):
+        return _instead_of_rates(value)
     if isinstance(value, str):
         return "it is text, which float(...) makes a number of"
     return "" if value is None else None
 
 
-def _are_parameters(values: Sequence[Any]) -> bool:
-    """Whether all are arrays, and not all of them numbers."""
-    arrays = values and all(isinstance(each, Variable) or backend_of(each) is not None for each in values)
-    return bool(arrays) and any(getattr(each, "shape", ()) for each in values)
+def _are_parameters(value: Any) -> bool:
+    """Whether something is a list of arrays, which are not all numbers in the shape of arrays."""
+    if not value or not isinstance(value, (list, tuple)):
+        return False
+    arrays = all(isinstance(each, Variable) or backend_of(each) is not None for each in value)
+    return arrays and any(getattr(each, "shape", ()) for each in value)
+
+
+def _instead_of_rates(values: Mapping[Any, Any] | list[Any] | tuple[Any, ...]) -> str | None:
+    """What to do about several rates; None for a schedule as a dictionary."""
+    several = "an optimizer has one rate; for several take MultiOptimizer"
+    if not isinstance(values, Mapping):
+        return several
+    if not values or {"class_name", "config"} & values.keys():
+        return None
+    return (
+        f"{several}, from patterns of names to optimizers or to their hyperparameters, such as "
+        "{'bias$': {'learning_rate': 0.1}} with a default"
+    )
 
 
 def shown_in_place_of_rate(value: Any) -> str:
