@@ -41,7 +41,7 @@ class WrongValue(RuleMistake, ValueError):
 
 def is_of_a_rule(filename: str) -> bool:
     """Whether a file is none of this library's, or of a library of arrays."""
-    return not (filename.startswith(_ROOMS) or _is_library(filename))
+    return not (filename.startswith(_ROOMS) or is_library(filename))
 
 
 def line_of_rule() -> str:
@@ -77,11 +77,11 @@ def source_of_error(error: BaseException) -> str:
 
 def _summary_of(error: BaseException) -> Any:
     frames = traceback.extract_tb(error.__traceback__)
-    outside = [each for each in frames if not each.filename.startswith(_INSIDE) and not _is_library(each.filename)]
+    outside = [each for each in frames if not each.filename.startswith(_INSIDE) and not is_library(each.filename)]
     return outside[-1] if outside else None
 
 
-def _is_library(filename: str) -> bool:
+def is_library(filename: str) -> bool:
     """Whether a file belongs to a library of arrays. Rules, too, may be installed, and an environment may lie anywhere.
     """
     folders = Path(filename).parts
@@ -99,10 +99,18 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     return next(iter(meant(name, names) or meant(name.casefold(), names)), None)
 
 
-def of_ufunc(error: Exception, known: Iterable[str]) -> tuple[str, str] | None:
-    """If NumPy refused to compute with what stands for an array, the function's name and that of ours, or nothing."""
-    if type(error) is not TypeError or "does not support ufuncs" not in str(error):
-        return None
+def is_of_ufunc(error: Exception) -> bool:
+    """Whether NumPy refused to compute with what stands for an array."""
+    return type(error) is TypeError and "does not support ufuncs" in str(error)
+
+
+def numpy_function(error: Exception, known: Iterable[str]) -> tuple[str, str]:
+    """The function of NumPy's that a line has called which raised an error, and what it is called here; or nothing.
+
+    Args:
+        error: that was raised.
+        known: the names that there are here.
+    """
     called = re.search(r"\b(?:np|numpy)\.(\w+)", source_of_error(error))
     name = called.group(1) if called else ""
     own = _CALLED_OTHERWISE.get(name, name)

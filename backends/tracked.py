@@ -17,7 +17,7 @@ from . import ops
 from .base import Backend
 from .detect import backend_for, backend_of, register_type
 from .dtypes import Array
-from .mistakes import MissingAttribute, RuleMistake, is_of_a_rule, line_of_rule, nearest
+from .mistakes import MissingAttribute, RuleMistake, is_library, is_of_a_rule, line_of_rule, nearest
 from .python import HOST
 
 _OF_THE_STANDARD = ("T", "device", "dtype", "mT", "ndim", "shape", "size")
@@ -128,7 +128,7 @@ class Tracked:
     __float__ = __int__ = __index__ = __bool__
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        raise _refused(NeedsArray)
+        raise _refused(NeedsValue if self._is_number else NeedsArray)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         raise RuleMistake(
@@ -184,7 +184,7 @@ def _instead_of(name: str) -> str:
 def _refused(kind: type[NeedsValue]) -> TypeError:
     """The error for a value that somebody asks for."""
     frame: Any = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename in _THROUGH:
+    while frame is not None and (frame.f_code.co_filename in _THROUGH or is_library(frame.f_code.co_filename)):
         frame = frame.f_back
     return kind() if frame is not None and is_of_a_rule(frame.f_code.co_filename) else CannotBeTracked()
 

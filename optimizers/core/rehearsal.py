@@ -18,8 +18,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias, overload
 
 from ...backends import HOST, NUMPY, Array, Backend, Scope, StepScope, UnknownValueError, Variable, backend_of, ops
-from ...backends.mistakes import RuleMistake, line_of_error, line_of_function, line_of_rule, of_ufunc, source_of_error
-from ...backends.special_arrays import NEEDS_ARRAY, NEEDS_VALUE
+from ...backends.mistakes import (
+    RuleMistake,
+    is_of_ufunc,
+    line_of_error,
+    line_of_function,
+    line_of_rule,
+    numpy_function,
+    source_of_error,
+)
+from ...backends.special_arrays import NEEDS_VALUE
 from ...backends.tracked import NeedsArray, NeedsValue, Tracked, raw
 from .configuration import STRUCTURE, Snapshot, restore, snapshot
 from .fused.recording import why_not_silent
@@ -283,17 +291,17 @@ def explained(rule: Rule, error: Exception) -> RuleMistake | None:
     """The mistake in a rule that a library has raised an error for, in words that say what to do instead; or None."""
     backend = rule.cells.parameters[0].backend
     where = line_of_error(error) or "the rule"
-    found = of_ufunc(error, ops.__all__)
-    if found is not None:
-        name, own = found
+    if is_of_ufunc(error) or isinstance(error, NeedsArray):
+        name, own = numpy_function(error, ops.__all__)
+        if backend is NUMPY and not own:
+            # Whoever needs it has no other, and no other library.
+            return None
         called, instead = f"np.{name}" if name else "a function of NumPy's", f"ops.{own}" if own else "functions of ops"
         return RuleMistake(
             f"{where} calls {called} on an array, which works on NumPy's arrays only: write {instead}, "
             "from gradwise.backends import ops."
         )
-    reason = backend.why_not_traceable(error)
-    if isinstance(error, NeedsValue):
-        reason = NEEDS_ARRAY if isinstance(error, NeedsArray) else NEEDS_VALUE
+    reason = NEEDS_VALUE if isinstance(error, NeedsValue) else backend.why_not_traceable(error)
     return None if reason is None else RuleMistake(f"{where}: {source_of_error(error)!r} {reason}")
 
 

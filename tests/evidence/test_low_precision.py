@@ -168,12 +168,11 @@ def test_each_step_under_jit_is_the_float32_step_rounded_once(row, dtype):
 # ---------------------------------------------------------------- what a rule sees, and what is stored
 
 
+SEEN: list[str] = []
+
+
 class Recording(Adam):
     """Adam that notes the dtypes of what it is given and of what it keeps."""
-
-    def __init__(self, *arguments, **keywords):
-        super().__init__(*arguments, **keywords)
-        self.seen = []
 
     def build(self, variables):
         super().build(variables)
@@ -182,7 +181,7 @@ class Recording(Adam):
     def update_step(self, gradient, variable, learning_rate):
         added = self.added[self._get_variable_index(variable)]
         for each in (gradient, variable, variable.value, variable + 0.5, added, added.value, ops.sqrt(gradient**2)):
-            self.seen.append(str(each.dtype).rpartition(".")[2])
+            SEEN.append(str(each.dtype).rpartition(".")[2])
         self.assign_add(added, gradient)
         super().update_step(gradient, variable, learning_rate)
 
@@ -195,22 +194,24 @@ def test_a_rule_sees_float32(slot_dtype, dtype, library):
     start, gradients = start_and_gradients(row, dtype, 2)
     stored = slot_dtype or "float32"
 
+    SEEN.clear()
     optimizer = Recording(0.1, slot_dtype=slot_dtype, jit_compile=False)
     parameters = [parameter(library, value, name) for name, value in start.items()]
     for gradient in gradients:
         optimizer.apply([array(library, value) for value in gradient.values()], parameters)
-    assert set(optimizer.seen) == {"float32"} and len(optimizer.seen) == 7 * len(parameters) * len(gradients)
+    # Before the first step it is tried out.
+    assert set(SEEN) == {"float32"} and len(SEEN) > 7 * len(parameters) * len(gradients)
     assert {read(each).dtype.name for each in optimizer.added} == {stored}
     assert {read(each).dtype.name for each in parameters} == {dtype}
 
     optimizer = Recording(0.1, slot_dtype=slot_dtype)
-    seen = optimizer.seen
+    SEEN.clear()
     params = arrays(library, start)
     state = optimizer.init(params)
     params, state = optimizer.step(params, arrays(library, gradients[0]), state)
     assert set(state.slots) == {"momentum", "velocity", "added"}
     assert {read(value).dtype.name for tree in state.slots.values() for value in tree.values()} == {stored}
-    assert set(seen) <= {"float32"}
+    assert set(SEEN) == {"float32"}
 
 
 @LIBRARY
