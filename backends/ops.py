@@ -496,6 +496,9 @@ _WRITTEN_OTHERWISE = {
     "amin": "ops.min(x, axis=...)", "reduce_sum": "ops.sum(x, axis=...)", "reduce_mean": "ops.mean(x, axis=...)",
     "select": "ops.where(condition, x, y)", "astype": "ops.cast(x, dtype)", "unsqueeze": "ops.expand_dims(x, axis)",
     "transpose": "ops.matrix_transpose(x)", "lerp": "ops.moving_average(past, new, memory)",
-    "dot": "ops.sum(x * y)", "tanh": "it with ops.exp", "isnan": "x != x",
+    "dot": "ops.sum(x * y)", "tanh": "it with ops.exp", "isnan": "x != x", "rms": "ops.sqrt(ops.mean(ops.square(x)))",
+    "outer": "ops.expand_dims(rows, -1) * ops.expand_dims(columns, -2)",
+    "std": "ops.sqrt(ops.mean(ops.square(x - ops.mean(x))))", "var": "ops.mean(ops.square(x - ops.mean(x)))",
+    "argmax": "x == ops.max(x)", "clone": "x, which nobody changes", "copy": "x, which nobody changes", "detach": "x", "item": "a choice by ops.where or ops.cond instead",
 }  # fmt: skip
 """What other libraries have under a name, in what there is here."""
