@@ -499,6 +499,7 @@ _WRITTEN_OTHERWISE = {
     "dot": "ops.sum(x * y)", "tanh": "it with ops.exp", "isnan": "x != x", "rms": "ops.sqrt(ops.mean(ops.square(x)))",
     "outer": "ops.expand_dims(rows, -1) * ops.expand_dims(columns, -2)",
     "std": "ops.sqrt(ops.mean(ops.square(x - ops.mean(x))))", "var": "ops.mean(ops.square(x - ops.mean(x)))",
-    "argmax": "x == ops.max(x)", "clone": "x, which nobody changes", "copy": "x, which nobody changes", "detach": "x", "item": "a choice by ops.where or ops.cond instead",
+    "argmax": "x == ops.max(x)", "clone": "x, which nobody changes", "copy": "x, which nobody changes", "detach": "x",
+    "item": "a choice by ops.where or ops.cond instead",
 }  # fmt: skip
 """What other libraries have under a name, in what there is here."""
