@@ -12,6 +12,7 @@ from ...backends.mistakes import RuleMistake
 from .functional import FunctionalOptimizer
 from .given import of_shapes, tree_of_parameters
 from .hyperparameters import Count
+from .imperative import ImperativeOptimizer
 
 _SMALL = ("float16", "bfloat16")
 _BOUND, _BOUND_OF_SMALL = 64.0, 2.0
@@ -192,7 +193,7 @@ class CheckedOptimizer(FunctionalOptimizer):
         return optimizer
 
 
-def _in_place(optimizer: Any, way: Way, problem: _Problem) -> tuple[list[Any], bool, str]:
+def _in_place(optimizer: ImperativeOptimizer, way: Way, problem: _Problem) -> tuple[list[Any], bool, str]:
     parameters, names = _arrays(way, problem, problem.start), problem.tree.names
     if any(way.library.why_not_variable(each) is not None for each in parameters):
         parameters = [Variable(each, name) for each, name in zip(parameters, names, strict=True)]
@@ -206,7 +207,7 @@ def _in_place(optimizer: Any, way: Way, problem: _Problem) -> tuple[list[Any], b
     return list(map(value_of, parameters)), recorded, note
 
 
-def _as_functions(optimizer: Any, way: Way, problem: _Problem) -> tuple[list[Any], bool, str]:
+def _as_functions(optimizer: FunctionalOptimizer, way: Way, problem: _Problem) -> tuple[list[Any], bool, str]:
     params = problem.tree.build(_arrays(way, problem, problem.start))
     state = optimizer.init(params)
     step = (way.kind == "compiled" and way.library.compiled(optimizer.step)) or optimizer.step
