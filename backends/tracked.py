@@ -128,7 +128,7 @@ class Tracked:
     __float__ = __int__ = __index__ = __bool__
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        raise _refused(NeedsValue if self._is_number else NeedsArray)
+        raise _refused(NeedsArray if self.shape else NeedsValue)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         raise RuleMistake(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import inspect
+import math
 import operator
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -137,7 +138,13 @@ def _looked_after(value: Any, name: str) -> Any:
     # Nobody can read what has no values, and who asks for it is told so.
     if backend is None or backend.why_no_values(value) is not None:
         return value
-    return Tracked(_stand_in(value, backend) if _is_traced(value) else value, name)
+    # What stands for a large one would take memory that nobody gave.
+    stands = _is_traced(value) and math.prod(backend.shape(value)) <= _LARGE
+    return Tracked(_stand_in(value, backend) if stands else value, name)
+
+
+_LARGE = 2**22
+"""From how many elements on arrays are not looked at in double precision, and nothing stands for traced ones."""
 
 
 def _stand_in(value: Any, backend: Backend) -> Any:
@@ -393,6 +400,8 @@ def _read(value: Any) -> Any:
     """A value in NumPy's double precision; None where it cannot be read."""
     backend = backend_of(value)
     if backend is None or _is_traced(value) or backend.why_no_values(value) is not None:
+        return None
+    if math.prod(backend.shape(value)) > _LARGE:
         return None
     return NUMPY.cast(backend.to_numpy(value), "float64")
 
