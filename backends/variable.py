@@ -126,7 +126,8 @@ class Variable:
         initial_value = value_of(initial_value)
         backend = backend_of(initial_value)
         if backend is None:
-            raise TypeError(f"Variable {name!r} needs an array or a number, received {describe(initial_value)}.")
+            given = describe(initial_value)
+            raise TypeError(f"Variable {name!r} needs an array or a number, received {given}: make an array first.")
         if backend is NUMPY:
             initial_value = NUMPY.to_numpy(initial_value)
         self._set_up(name, backend, backend.shape(initial_value), backend.dtype_name(initial_value))

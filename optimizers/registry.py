@@ -7,7 +7,7 @@ from typing import Any
 
 from ..backends import describe, shown
 from ..backends.pages import Page
-from ..backends.wording import called, did_you_mean
+from ..backends.wording import did_you_mean
 from .adadelta import Adadelta
 from .adagrad import Adagrad
 from .adam import Adam
@@ -56,8 +56,11 @@ def get(identifier: Any) -> Any:
         return deserialize(identifier)
     if isinstance(identifier, str):
         return _class_named(identifier, {})()
-    remedy = f"call it, {identifier.__name__}(...)" if isinstance(identifier, type) else _KNOWN
-    raise ValueError(f"Expected an optimizer, its name or its configuration, received {called(identifier)}: {remedy}.")
+    if isinstance(identifier, type):
+        given, remedy = f"the class {identifier.__name__}", f" Call it, {identifier.__name__}(...)."
+    else:
+        given, remedy = shown(identifier), ""
+    raise ValueError(f"Expected an optimizer, its name or its configuration, received {given}.{remedy} {_KNOWN}.")
 
 
 def serialize(optimizer: Optimizer) -> dict[str, Any]:
@@ -130,8 +133,8 @@ def _class_named(name: str, custom_objects: dict[str, Any]) -> type[Optimizer]:
     try:
         return _BY_NAME[name.lower()]
     except KeyError:
-        instead = did_you_mean([name], _BY_NAME) or f" {_KNOWN.capitalize()}; pass your own class in custom_objects."
-        raise ValueError(f"Unknown optimizer {shown(name)}.{instead}") from None
+        own = "; pass your own class in custom_objects"
+        raise ValueError(f"Unknown optimizer {shown(name)}.{did_you_mean([name], _BY_NAME)} {_KNOWN}{own}.") from None
 
 
-_KNOWN = f"known are {', '.join(_BY_NAME)}"
+_KNOWN = f"Known are {', '.join(_BY_NAME)}"

@@ -23,7 +23,7 @@ COMMON = (
 """The arguments that all of Keras's optimizers have, beside the rate and the name."""
 
 _OLDER = ("lr", "decay")
-_PARAMETERS = "the model is given the optimizer, model.compile(optimizer=...)"
+_PARAMETERS = "give the optimizer to the model instead, model.compile(optimizer=...)"
 
 
 class KerasRow:

@@ -92,7 +92,10 @@ class Transformation(optax.GradientTransformationExtraArgs):  # type: ignore[mis
         return optax.GradientTransformationExtraArgs(*iterable)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"A transformation cannot change: make another one to set {name!r}.")
+        raise AttributeError(
+            f"A transformation cannot change: make another one to set {name!r}, or keep it in the "
+            "state by optax.inject_hyperparams."
+        )
 
     if not TYPE_CHECKING:  # For which all attributes would exist.
 

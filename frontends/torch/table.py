@@ -226,6 +226,8 @@ def _instead_of_rate(name: str, value: Any) -> str:
         return ""
     if isinstance(value, (Mapping, list, tuple)):
         return ": groups may have rates of their own, [{'params': ..., 'lr': ...}, ...]"
+    if isinstance(value, str):
+        return ": it is text, which float(...) makes a number of"
     schedule = ": give a number, and the optimizer to a scheduler of torch.optim.lr_scheduler"
     return schedule if callable(value) else ""
 

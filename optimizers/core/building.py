@@ -292,8 +292,8 @@ class CellKeeper(SlotMaker):
             count = number_of(len(self.cells.parameters), "variables")
             raise ValueError(
                 f"Unknown variable: {called} is not one that optimizer {self.name!r} was built for ({count}: {names}). "
-                "It knows them as objects: change them in place, make a new optimizer for new ones, or call "
-                "relink(variables) if they are the same in other arrays, as after joblib."
+                "Variables are told apart as objects: change them in place (x *= 0.5, not x = x * 0.5), make a new "
+                "optimizer for a new model, or call optimizer.relink(variables) if these are the same in other arrays."
             ) from None
 
     def _get_variable_index(self, variable: Any) -> int:

@@ -87,8 +87,8 @@ def owners_of(
     undecided = [name for name, one in zip(names, found, strict=True) if one is None]
     if undecided and default is None:
         raise ValueError(
-            f"{owner}: no rule claims {listed(undecided)}: give a rule for it, or a `default`; there are "
-            f"{', '.join(_shown(pattern) for pattern, _ in claims)}."
+            f"{owner}: no rule claims {listed(undecided)}: give a rule for it, or a `default`. So far there "
+            f"are rules for {', '.join(_shown(pattern) for pattern, _ in claims)}."
         )
     return tuple(str(default) if one is None else one for one in found)
 

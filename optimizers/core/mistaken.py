@@ -40,10 +40,10 @@ def check_no_model(value: Any, what: str, tree: bool = False) -> None:
 
 
 def instead_of_array(value: Any) -> str:
-    """What to give in place of something that is no array: behind an error's sentence, or nothing."""
+    """What to do about something that is no array, behind an error's sentence."""
     if isinstance(value, (int, float, list, tuple)) and not isinstance(value, bool):
         return ": make an array of it first"
-    return ""
+    return ": leave what is no parameter out"
 
 
 def check_optimizer(value: Any, taker: str) -> None:
@@ -58,11 +58,11 @@ def check_optimizer(value: Any, taker: str) -> None:
     """
     if isinstance(value, Configured):
         return
-    remedy = "make it, such as gradwise.optimizers.Adam(1e-3)"
+    remedy = "give one, such as gradwise.optimizers.Adam(1e-3)"
     if isinstance(value, type):
         remedy = f"call it, {value.__name__}(...)" if issubclass(value, Configured) else remedy
     elif hasattr(value, "param_groups") or hasattr(value, "apply_gradients"):
-        remedy = f"that one runs as it is; for one of the core {remedy}"
+        remedy = f"that one needs no wrapping; {remedy}"
     elif is_transformation(value):
         remedy = "gradwise.frontends.optax.to_optimizer makes an optimizer of a transformation"
     elif isinstance(value, Iterator) or is_model(value):
@@ -124,15 +124,9 @@ def _are_parameters(value: Any) -> bool:
 
 def _instead_of_rates(values: Mapping[Any, Any] | list[Any] | tuple[Any, ...]) -> str | None:
     """What to do about several rates; None for a schedule as a dictionary."""
-    several = "an optimizer has one rate; for several take MultiOptimizer"
-    if not isinstance(values, Mapping):
-        return several
-    if not values or {"class_name", "config"} & values.keys():
+    if isinstance(values, Mapping) and (not values or {"class_name", "config"} & values.keys()):
         return None
-    return (
-        f"{several}, from patterns of names to optimizers or to their hyperparameters, such as "
-        "{'bias$': {'learning_rate': 0.1}} with a default"
-    )
+    return "for several rates take MultiOptimizer({'bias$': {'learning_rate': 0.01}}, default=Adam(0.001))"
 
 
 def shown_in_place_of_rate(value: Any) -> str:
@@ -141,5 +135,6 @@ def shown_in_place_of_rate(value: Any) -> str:
         return called(value).removesuffix(f" of type {type(value).__name__}")
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
         short = describe(value).removesuffix(f" of type {type(value).__name__}")
-        return f"a {type(value).__name__} of {len(value)} things" if len(short) > 60 or "array" in short else short
+        things = "arrays" if _are_parameters(value) else "things"
+        return f"a {type(value).__name__} of {len(value)} {things}" if len(short) > 60 or "array" in short else short
     return of_class(type(value))

@@ -107,8 +107,8 @@ def check_chosen(
             name = parameter.name if isinstance(parameter, Variable) else getattr(parameter, "path", None)
             called = describe(parameter) if name is None else repr(name)
             raise ValueError(
-                f"exclude_from_weight_decay of {owner}: var_list has {called}, which is not one of its parameters; "
-                f"{known_by(names)}. Give the same objects as to build and apply."
+                f"exclude_from_weight_decay of {owner}: var_list has {called}, which is none of its parameters "
+                f"({listed(names)}): give the very objects that build and apply are given."
             )
 
 

@@ -374,7 +374,16 @@ class Optimizer(
         config = copy.copy(config)
         if isinstance(config.get("learning_rate"), dict):
             config["learning_rate"] = schedule_registry.deserialize(config["learning_rate"], custom_objects)
-        return made_from(cls, config) if is_own(cls) else cls(**config)
+        if is_own(cls):
+            return made_from(cls, config)
+        known = [*named_in(inspect.signature(cls)), "lr", "decay"]
+        unknown = [name for name in config if name not in known]
+        if unknown:
+            raise ValueError(
+                f"{cls.__name__} does not take {', '.join(unknown)} of this configuration, which is that of another "
+                "class: optimizers.serialize and optimizers.deserialize keep the class."
+            )
+        return cls(**config)
 
     def __repr__(self) -> str:
         rate = self.learning_rate_schedule if self._schedule is not None else self.cells.rate.value

@@ -9,7 +9,7 @@ from typing import Any
 from .mistaken import instead_of_rate, shown_in_place_of_rate
 
 _PARAMETERS = (
-    "parameters are given to build, apply or init; the optimizers that take them first, as torch's do, are those of "
+    "an optimizer takes its rate first, and parameters in apply, build or init; for torch's order import it from "
     "gradwise.frontends.torch"
 )
 

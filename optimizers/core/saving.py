@@ -7,6 +7,7 @@ from typing import Any
 
 from ...backends import NUMPY, Variable, backend_of, describe, shown, value_of
 from ...backends.interruptions import Undisturbed
+from ...backends.wording import listed
 from .checks import as_list, checked_count, remedy
 from .hyperparameters import LEARNING_RATE
 from .updating import UpdateRule
@@ -29,7 +30,10 @@ class SavedOptimizer(UpdateRule):
         cells = self.variables
         weights = as_list(weights, "weights")
         if len(weights) != len(cells):
-            raise ValueError(f"Received {len(weights)} weights; optimizer {self.name!r} has {len(cells)} variables.")
+            raise ValueError(
+                f"Received {len(weights)} weights; optimizer {self.name!r} has {len(cells)} variables, "
+                f"{listed([cell.name for cell in cells])}: they are of another optimizer, or of other options."
+            )
         arrays = [self._fitting_weight(cell, value_of(weight)) for cell, weight in zip(cells, weights, strict=True)]
         with Undisturbed() as guard:
             guard.hold()

@@ -40,9 +40,7 @@ CONVENTION_SYNONYMS: Final = (
 )
 """The same of conventions."""
 
-_AS_IN_TORCH = (
-    ". As in torch it is with gradwise.frontends.torch: its classes, or wrap(optimizer, model.named_parameters())"
-)
+_AS_IN_TORCH = "; the optimizers of gradwise.frontends.torch have it, and its wrap(optimizer, params) makes one of any"
 _WARM_UP = "take a schedule as the rate: schedules.warmup(1e-3, steps=100), or schedules.CosineDecay with warmup_steps"
 _PARAMETERS = (
     "call build, apply or init, which take them; or take the optimizers of gradwise.frontends.torch, which take them "
@@ -59,14 +57,14 @@ NO_ARGUMENTS: Final = {
 """What is often given to an optimizer, and belongs elsewhere, with what to do: "For `warmup` take ..."."""
 
 CALLED_HERE: Final = {
-    "zero_grad": f"it keeps no gradients, but is given them by apply(grads, variables){_AS_IN_TORCH}",
+    "zero_grad": f"it keeps no gradients: give them to apply(grads, variables){_AS_IN_TORCH}",
     "param_groups": (
-        "its hyperparameters are attributes, the same for all parameters; different ones for different parameters has "
+        "set its attributes, such as optimizer.learning_rate, which are the same for all parameters; for groups take "
         f"optimizers.MultiOptimizer{_AS_IN_TORCH}"
     ),
-    "add_param_group": f"optimizers.MultiOptimizer has different rules for different parameters{_AS_IN_TORCH}",
-    "state_dict": f"save_own_variables(store) writes what it keeps, and it can be pickled{_AS_IN_TORCH}",
-    "load_state_dict": f"load_own_variables(store) and set_weights(weights) read what it keeps{_AS_IN_TORCH}",
+    "add_param_group": f"take optimizers.MultiOptimizer for groups of parameters{_AS_IN_TORCH}",
+    "state_dict": f"call save_own_variables(store), or pickle the optimizer{_AS_IN_TORCH}",
+    "load_state_dict": f"call load_own_variables(store) or set_weights(weights){_AS_IN_TORCH}",
     "state": "it keeps its `variables`; of pure steps the state is what init(params) returns",
     "get_weights": "it is [variable.numpy() for variable in optimizer.variables]",
     "get_slot": "slots are among its `variables`; of pure steps they are state.slots",

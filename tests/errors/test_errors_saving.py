@@ -32,7 +32,8 @@ def test_unknown_names(name):
 
 @pytest.mark.parametrize("identifier", [3, Adam, object(), ["adam"], b"adam", np.array("adam")], ids=label)
 def test_what_names_no_optimizer(identifier):
-    with refused(ValueError, "optimizer", repr(identifier), *KNOWN):
+    shown = f"the class {identifier.__name__}" if isinstance(identifier, type) else repr(identifier)
+    with refused(ValueError, "optimizer", shown, *KNOWN):
         optimizers.get(identifier)
 
 
