@@ -225,3 +225,44 @@ def test_what_is_inside_counts_the_updates_of_what_is_around(jit_compile):
     for step in range(6):
         params, state = functional.step(params, np.array([1.0, 2.0, -3.0]) * (step + 1), state)
     np.testing.assert_array_equal(params, weights[0])
+
+
+class OfOthers(Optimizer):
+    """What `begin_step` does to numbers of parameters that have no gradient, or takes from them."""
+
+    def __init__(self, what, **keywords):
+        super().__init__(0.5, **keywords)
+        self.what = what
+
+    def build(self, variables):
+        super().build(variables)
+        self.visits = [self.add_scalar("visits", 1.0, variable) for variable in variables]
+        self.all = self.add_scalar("all", 0.0)
+
+    def begin_step(self, gradients, variables, learning_rate):
+        own = {self.variable_index(variable) for variable in variables}
+        for index, cell in enumerate(self.visits):
+            if self.what == "writes" or index in own:
+                self.assign(cell, cell * 2.0)
+        if self.what == "reads":
+            self.assign(self.all, sum(cell.value for cell in self.visits))
+        elif self.what == "reads one":
+            self.assign(self.all, self.visits[0].value)
+
+    def update_step(self, gradient, variable, learning_rate):
+        visits = self.visits[self.variable_index(variable)]
+        self.assign_sub(variable, gradient * (learning_rate * (visits + self.all)))
+
+
+@pytest.mark.filterwarnings("ignore:Gradients do not exist for variables")
+@pytest.mark.parametrize("what", ["writes", "reads", "reads one"])
+def test_numbers_of_parameters_without_a_gradient(what):
+    found = []
+    for jit_compile in ("auto", False):
+        arrays, optimizer = [np.ones(2), np.ones(3), np.ones(4)], OfOthers(what, jit_compile=jit_compile)
+        optimizer.build(arrays)
+        for present in ([0, 1, 2], [1], [0, 2], [1], [1], [0], [1]):
+            grads = [np.ones_like(each) if place in present else None for place, each in enumerate(arrays)]
+            optimizer.apply(grads, arrays)
+        found.append([*(each.tolist() for each in arrays), *(cell.value for cell in optimizer.visits)])
+    assert found[0] == found[1]

@@ -313,6 +313,12 @@ def _record_begin(
     scalars = RecordedScalars()
     scope, rate = scope_of_symbols(rule, scalars)
     recorded = {index: _add_parameter(rule, index, scope, scalars, among_others=True) for index in present}
+    # What it reads of other parameters may be another number in the next step with these, and what it writes to them
+    # has to stay here.
+    others = RecordedScalars().named("of a parameter without a gradient")
+    for index in set(range(len(rule.cells.numbers))).difference(present):
+        for cell in rule.cells.numbers[index]:
+            scope.hold(cell, others)
     factors = {index: scalars.named(of_parameter(index, FACTOR)) if clipped else None for index in present}
     divisor = scalars.named(DIVISOR) if scaled else None
     with _as_scalars(numbers, scalars), scope:
@@ -344,8 +350,10 @@ def _numbers_written(
         if cell.backend is not HOST:
             continue
         if id(cell) not in places:
-            raise Unrecordable("a write to the learning rate or the number of steps")
+            raise Unrecordable("a write to the learning rate, the steps, or a number of a parameter without a gradient")
         value = value if isinstance(value, Symbol) else scalars.constant(value)
+        if value.scalars is not scalars:
+            raise Unrecordable("a number of a parameter without a gradient")
         if not value.is_scalar:
             raise Unrecordable("an array written in place of a number")
         results.append(value)
