@@ -38,6 +38,12 @@ needed = $$($(1)/bin/python tests/requirements.py $(2))
 TODAY := $(shell date +%F)
 # What torch's compiler keeps for the next process (150 MB), where `make clean` finds it.
 export TORCHINDUCTOR_CACHE_DIR ?= $(CURDIR)/build/inductor
+# What XLA compiles for the tests (50 MB), a quarter of their time. Another processor needs other code. Files are written
+# where they stay: tests that did not end well may have left half of one, and then all goes.
+PROCESSOR := $(shell { grep -m 1 flags /proc/cpuinfo || uname -a; } 2>/dev/null | cksum | cut -d ' ' -f 1)
+XLA := $(CURDIR)/build/xla-$(PROCESSOR)
+begun = [ -e "$(XLA).whole" ] || rm -rf "$(XLA)"; rm -f "$(XLA).whole"; mkdir -p "$(XLA)"
+ended = code=$$?; [ $$code != 0 ] || touch "$(XLA).whole"; exit $$code
 PIP_INSTALL := -m pip install -qq --disable-pip-version-check
 
 .PHONY: help demo bench parity mutants new-optimizer refresh test other-machine frameworks jax-frameworks lint wheel wheel-files floors newest
@@ -66,18 +72,18 @@ new-optimizer: $(TEST_ENV)  ## NAME=Lion: the files of a new algorithm, to be fi
 refresh: $(TEST_ENV)  ## write vectors, bounds, lists and counts anew; ONLY=lion for one algorithm
 	@$(VENV)/bin/python tests/refresh.py $(addprefix --only ,$(ONLY))
 
-# What XLA compiles is kept until the end for both processes, and those that tests start. Each takes what lies together,
-# so that what modules prepare and compile is prepared and compiled once.
-keeping = kept=$$(mktemp -d) && trap 'rm -rf "$$kept"' EXIT INT TERM && export JAX_COMPILATION_CACHE_DIR="$$kept"
+# Each process takes what lies together, so that what modules prepare and compile is prepared and compiled once.
+test crossings: export JAX_COMPILATION_CACHE_DIR = $(XLA)
 test crossings: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 test crossings: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
 test: lint  ## lint, then the whole test suite on every backend
-	@$(keeping) && $(VENV)/bin/python -m pytest -n 2 --dist worksteal --durations=40 --durations-min=2
+	@$(begun); $(VENV)/bin/python -m pytest -n 2 --dist worksteal --durations=40 --durations-min=2; $(ended)
 
 crossings: $(TEST_ENV)  ## the combinations of options, dtypes and algorithms that `make test` only covers in pairs
-	@$(keeping) && export GRADWISE_CROSSINGS=whole && $(VENV)/bin/python -m pytest -n 2 --dist worksteal -m crossing && \
+	@$(begun); export GRADWISE_CROSSINGS=whole; $(VENV)/bin/python -m pytest -n 2 --dist worksteal -m crossing && \
 	for backend in jax torch numpy; do GRADWISE_KERAS_TESTS=1 KERAS_BACKEND=$$backend PYTHONPATH=tests \
-	  $(VENV)/bin/python -m pytest -n 2 --dist worksteal -m crossing tests/frontends/keras/each_backend || exit 1; done
+	  $(VENV)/bin/python -m pytest -n 2 --dist worksteal -m crossing tests/frontends/keras/each_backend || exit; done; \
+	$(ended)
 
 other-machine: $(TEST_ENV)  ## the tests that compare, as another processor might compute: wrong roots, older vectors
 	@$(VENV)/bin/python tests/other_machine.py
