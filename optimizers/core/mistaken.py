@@ -116,7 +116,7 @@ def instead_of_rate(value: Any, parameters: str) -> str | None:
 
 def _are_parameters(value: Any) -> bool:
     """Whether something is a list of arrays, which are not all numbers in the shape of arrays."""
-    if not value or not isinstance(value, (list, tuple)):
+    if not isinstance(value, (list, tuple)) or not value:
         return False
     arrays = all(isinstance(each, Variable) or backend_of(each) is not None for each in value)
     return arrays and any(getattr(each, "shape", ()) for each in value)

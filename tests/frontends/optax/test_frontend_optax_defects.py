@@ -64,7 +64,7 @@ def test_injected_hyperparameters_are_rounded_to_the_parameters(dtype: str) -> N
     after, _ = stepped(optax.inject_hyperparams(theirs)(0.125), params, jnp.zeros(1, dtype))
     assert np.isnan(after[0])
     if dtype == "bfloat16":
-        with pytest.raises(ValueError, match=r"`beta_2` must be a number in \[0, 1\), received 1"):
+        with pytest.raises(ValueError, match=r"`b2` must be a number in \[0, 1\), received 1"):
             optax.inject_hyperparams(ours)(0.125).init(params)
     for transformation in (optax.inject_hyperparams(ours, hyperparam_dtype=jnp.float32)(0.125), ours(0.125)):
         assert stepped(transformation, params, jnp.ones(1, dtype))[0] == -0.125
