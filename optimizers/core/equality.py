@@ -102,6 +102,8 @@ def _flatten(optimizer: ComparedByValue) -> tuple[list[Any], _Rest]:
         numbers = numbers_of(keeper)
         leaves += [_leaf_of(keeper, name, number) for name, number in numbers.items()]
         keeper._arrays = {}
+        # Numbers that were given may be traced ones, which nothing static may keep.
+        keeper._made_with = {name: value for name, value in keeper._made_with.items() if name not in numbers}
         for name in numbers:
             if name == _RATE:
                 keeper.cells.rate = Variable.scalar(0.0, _RATE)

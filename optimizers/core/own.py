@@ -72,7 +72,8 @@ def plain_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
 def own_values(keeper: Configured) -> dict[str, Any]:
     """What a user's class has beside the hyperparameters that it was given by this library, as it is now."""
     kind, held = type(keeper), configuration(keeper)
-    known = {"name", "learning_rate", *hyperparameters(kind)}
+    ours = [vars(each) for each in kind.__mro__ if not _is_foreign(each)]
+    known = {"name", "learning_rate", *(name for name in hyperparameters(kind) if any(name in each for each in ours))}
     given = {
         name: held[name] if name in held else getattr(keeper, name) if hasattr(kind, name) else value
         for name, value in keeper._made_with.items()

@@ -12,6 +12,7 @@ import pytest
 from gradwise import optimizers, schedules
 from gradwise.optimizers import Adam, MultiOptimizer, Optimizer
 from gradwise.optimizers.core.fused import recording
+from gradwise.optimizers.core.hyperparameters import Number
 from gradwise.optimizers.core.own import own_values
 
 
@@ -248,6 +249,28 @@ def test_a_class_that_writes_its_configuration_itself():
     optimizer._memory = 0.6
     made = Written.from_config(optimizer.get_config())
     assert made == optimizer and made.clipnorm == 2.0 and made._memory == 0.6
+
+
+class Declared(Descending):
+    """With a number that is checked, and a leaf of JAX's trees."""
+
+    beta = Number("[0, 1)")
+
+    def __init__(self, learning_rate=0.1, beta=0.9, **keywords):
+        super().__init__(learning_rate, **keywords)
+        self.beta = beta
+
+
+@pytest.mark.jax
+def test_numbers_that_are_traced_are_not_kept():
+    import jax
+
+    with jax.checking_leaks():
+        made = jax.jit(lambda beta: Declared(0.1, beta))(0.25)
+    assert made.beta == 0.25 and made.get_config()["beta"] == 0.25
+    assert Declared.from_config(made.get_config()) == made and "beta=0.25" in repr(made)
+    with pytest.raises(ValueError, match=r"Declared: `beta` must be a number in \[0, 1\)"):
+        Declared(beta=1.5)
 
 
 def test_names_that_do_not_exist():
