@@ -24,15 +24,21 @@ CASES = {
     "NAdam, groups": ("NAdam", 2, {}, 2),
     "Adam, numbers in tensors": ("Adam", 2, {"differentiable": True}, 97),
     "SGD of the user, with a schedule": ("wrapped", 2, {}, 7),
+    "rules": ("rules", 1, {}, 2),
+    "rules, with a schedule and a global norm": ("rules", 1, {"global_clipnorm": 0.5}, 2),
 }
 """A class, the number of its groups, its arguments, and how many lines lie between those of interruptions."""
 
 
 def torch_optimizer(name: str, count: int, keywords: dict[str, Any], parameters: list[Any]) -> Any:
     from gradwise.frontends import torch as ours
-    from gradwise.optimizers import SGD
+    from gradwise.optimizers import SGD, MultiOptimizer
 
     groups = [{"params": parameters[place::count]} for place in range(count)]
+    if name == "rules":
+        rate: Any = (lambda step: 0.1 / (1 + step)) if keywords else 0.1
+        rules = {(lambda path, each: each.name < "variable_3"): SGD(rate, momentum=0.9)}
+        return ours.wrap(MultiOptimizer(rules, Nadam(0.01, convention="torch"), **keywords), groups)
     if name == "wrapped":
 
         class Own(SGD):
