@@ -8,9 +8,10 @@ import pickle
 
 import numpy as np
 import pytest
+from helpers.python_calls import counted_calls
 
 from gradwise import optimizers, schedules
-from gradwise.optimizers import Adam, MultiOptimizer, Optimizer
+from gradwise.optimizers import SGD, Adam, MultiOptimizer, Optimizer
 from gradwise.optimizers.core.fused import recording
 from gradwise.optimizers.core.hyperparameters import Number
 from gradwise.optimizers.core.own import own_values
@@ -317,3 +318,22 @@ def test_another_number_records_nothing_anew(monkeypatch):
             # What tries a rule is imported by another name.
             assert [group.way for group in optimizer.execution_report()] == ["fused"] and len(recorded) == 4
     assert weights["auto"].tobytes() == weights[False].tobytes()
+
+
+class MoreThanSGD(SGD):
+    def __init__(self, *arguments, gamma=0.5, **keywords):
+        super().__init__(*arguments, **keywords)
+        self.gamma = gamma
+
+
+def test_a_step_looks_at_a_class_in_few_calls():
+    """What it holds is compared in every step, but not what the library has put there."""
+    pytest.importorskip("numba")
+
+    def calls(optimizer):
+        weights, gradients = [np.ones(3, np.float32)], [np.ones(3, np.float32)]
+        for _ in range(5):
+            optimizer.apply(gradients, weights)
+        return counted_calls(lambda: optimizer.apply(gradients, weights), lambda event, code: event == "call")
+
+    assert calls(MoreThanSGD(0.1, momentum=0.9)) - calls(SGD(0.1, momentum=0.9)) < 40

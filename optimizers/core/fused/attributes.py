@@ -284,7 +284,11 @@ def _several(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
 def _of_classes(rule: Configured) -> list[Any]:
     """What the user's own classes hold: methods by identity, values by value."""
     own = [kind for kind in type(rule).__mro__ if not kind.__module__.startswith(_OURS) and kind is not object]
-    return [frozen(dict(vars(kind))) for kind in own]
+    return [frozen({name: held for name, held in vars(kind).items() if name not in _PUT_THERE}) for kind in own]
+
+
+_PUT_THERE = frozenset(("own_tables", "__signature__", "__doc__", "__module__"))
+"""What classes hold that says nothing of what they do, or is put together from what they and their parents hold."""
 
 
 _CHANGES = object()
