@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.selection import crossing
 
 from gradwise.backends import HOST, NUMPY, Scope, Variable, backend_of, compute_dtype, describe, ops
 from gradwise.backends.detect import backend_named
@@ -431,9 +432,12 @@ def test_a_tracer_cannot_be_kept():
 
 
 @pytest.mark.jax
-@pytest.mark.parametrize("traced", [False, True], ids=["eager", "traced"])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int32"])
-@pytest.mark.parametrize("operator", [operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv])
+@crossing(
+    ("operator", "dtype", "traced"),
+    [operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv],
+    ["float32", "bfloat16", "int32"],
+    [pytest.param(False, id="eager"), pytest.param(True, id="traced")],
+)
 def test_operators_on_cells_are_those_of_jax(operator, dtype, traced):
     """Where they are traced, primitives stand for them; promotion, broadcasting and weak types stay what they are."""
     import jax
