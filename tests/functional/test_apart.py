@@ -9,7 +9,7 @@ import optree
 import pytest
 import torch
 from helpers.algorithms import DEFAULTS, ELSEWHERE, FEATURES, PLAIN, problem
-from helpers.selection import WHOLE
+from helpers.selection import WHOLE, crossing
 
 from gradwise import optimizers, schedules
 from gradwise.optimizers import SGD, Adam, Nadam
@@ -599,8 +599,15 @@ def test_equal_optimizers_share_what_was_recorded(again):
     assert same_bits(results[1], some_steps(Adam(0.5, beta_1=0.5, jit_compile=False), params, grads, 3))
 
 
-@pytest.mark.parametrize("arguments", [{}, {"use_ema": True}, {"global_clipnorm": 0.5}, {"jit_compile": False}])
-@pytest.mark.parametrize("kind", ALGORITHMS)
+@crossing(
+    ("kind", "arguments"),
+    ALGORITHMS,
+    [pytest.param({}, id="plain"), *(
+        pytest.param({name: value}, id=name)
+        for name, value in (("use_ema", True), ("global_clipnorm", 0.5), ("jit_compile", False))
+    )],
+    of=lambda kind: "algorithm",
+)  # fmt: skip
 def test_a_run_is_made_of_steps(kind, arguments):
     """With parameters that are changed between steps, settings too, and gradients that take no short way."""
     params = {"w": np.linspace(-1.0, 1.0, 6).reshape(2, 3), "b": np.float32([0.5, -0.5])}
