@@ -19,7 +19,7 @@ import pytest
 from helpers.backend_table import array, precision, read
 from helpers.drawn_runs import Run
 from helpers.every_convention import EVERY, WITH_NAMES, algorithm_of
-from helpers.keras_peer import Ask, running_keras
+from helpers.keras_peer import Ask
 from helpers.selection import crossing
 from helpers.twin_floats import in_floats
 from rules import all_facts
@@ -125,13 +125,6 @@ def by_formula(
 ) -> list[Any]:
     """The rule of the twin in a NumPy dtype, an operation at a time."""
     return [each["parameter"] for each in in_floats(algorithm, convention, values, run, dtype, monkeypatch)]
-
-
-@pytest.fixture(scope="module")
-def ask_keras(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Keras's process, if a test needs it."""
-    with running_keras(tmp_path_factory.mktemp("keras")) as ask:
-        yield ask
 
 
 def of_keras(ask: Ask, algorithm: str, values: Mapping[str, Any], run: Run, dtype: str) -> list[Any]:

@@ -8,7 +8,7 @@ gradient; decoupled, it is multiplied, as in torch and in Keras on torch, and in
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ml_dtypes
@@ -17,7 +17,6 @@ import pytest
 from helpers.backend_table import array, precision, read
 from helpers.drawn_runs import Run
 from helpers.every_convention import EVERY, WITH_NAMES, algorithm_of
-from helpers.keras_peer import running_keras
 from helpers.selection import crossing
 from rules import all_facts
 from test_extremes import (
@@ -40,13 +39,6 @@ from gradwise.backends import Variable
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
 
 Tensors = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def ask_keras(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Keras's process, if a test needs it."""
-    with running_keras(tmp_path_factory.mktemp("keras")) as ask:
-        yield ask
 
 
 # ---------------------------------------------------------------- parameters

@@ -25,7 +25,7 @@ from helpers.drawn_runs import (
     runs,
     values_of,
 )
-from helpers.keras_peer import Ask, running_keras
+from helpers.keras_peer import Ask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rules import all_facts
@@ -115,15 +115,9 @@ def accumulated(algorithm: str, example: Example, ask: Ask) -> list[float]:
     return list(distances(run.start, gradwise_run(algorithm, example), iter(ask(algorithm, values, run))))
 
 
-@pytest.fixture(scope="module")
-def keras(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
-    with running_keras(tmp_path_factory.mktemp("keras")) as ask:
-        yield ask
-
-
 @pytest.mark.parametrize("algorithm", PEERS)
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(data=st.data())
-def test_in_float64(algorithm: str, keras: Ask, data: Any) -> None:
+def test_in_float64(algorithm: str, ask_keras: Ask, data: Any) -> None:
     example = data.draw(examples(algorithm))
-    assert max(accumulated(algorithm, example, keras)) * EPS <= allowed(algorithm, example)
+    assert max(accumulated(algorithm, example, ask_keras)) * EPS <= allowed(algorithm, example)

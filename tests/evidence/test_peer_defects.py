@@ -6,14 +6,13 @@ goes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from helpers.backend_table import array, distance, numpy_dtype, read
 from helpers.drawn_runs import Run
-from helpers.keras_peer import Ask, running_keras
+from helpers.keras_peer import Ask
 from rules import all_facts
 
 from gradwise import optimizers
@@ -324,10 +323,9 @@ def test_optax_takes_infinity_off_infinity() -> None:
 # ---------------------------------------------------------------- Keras
 
 
-@pytest.fixture(scope="module")
-def keras(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
-    with running_keras(tmp_path_factory.mktemp("keras")) as ask:
-        yield ask
+@pytest.fixture
+def keras(ask_keras: Ask) -> Ask:
+    return ask_keras
 
 
 def with_keras(
