@@ -44,24 +44,29 @@ def is_of_a_rule(filename: str) -> bool:
     return not (filename.startswith(_ROOMS) or is_library(filename))
 
 
+def called_by_rule() -> bool:
+    """Whether the function that asks was called by a rule, or whoever else is outside of this library."""
+    return is_of_a_rule(sys._getframe(2).f_code.co_filename)
+
+
 def line_of_rule() -> str:
     """The line that is running of the rule, or of whoever else called: the first one outside of what runs rules."""
     frame: Any = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_INSIDE):
         frame = frame.f_back
-    return _UNKNOWN if frame is None else _place(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
+    return _UNKNOWN if frame is None else place_of(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
 
 
 def line_of_error(error: BaseException) -> str | None:
     """The innermost line that an error came through outside of what runs rules and of libraries of arrays; or None."""
     found = _summary_of(error)
-    return None if found is None else _place(found.filename, found.lineno, found.name)
+    return None if found is None else place_of(found.filename, found.lineno, found.name)
 
 
 def line_of_function(function: Any) -> str:
     """Where a function is written."""
     code = getattr(inspect.unwrap(function), "__code__", None)
-    return _UNKNOWN if code is None else _place(code.co_filename, code.co_firstlineno, code.co_name)
+    return _UNKNOWN if code is None else place_of(code.co_filename, code.co_firstlineno, code.co_name)
 
 
 def source_of_error(error: BaseException) -> str:
@@ -90,7 +95,8 @@ def is_library(filename: str) -> bool:
     )
 
 
-def _place(filename: str, line: int | None, function: str) -> str:
+def place_of(filename: str, line: int | None, function: str) -> str:
+    """A line as errors say it."""
     return f"{filename.rpartition(os.sep)[2]}:{line} ({function})"
 
 

@@ -109,6 +109,15 @@ class Tracked:
     def __len__(self) -> int:
         return len(self.held)
 
+    def __iter__(self) -> Any:
+        if not _asked_by_rule():
+            raise CannotBeTracked
+        raise RuleMistake(
+            f"{line_of_rule()} takes the elements of {self.called} one by one, as `for`, `in`, sum() and list() do, "
+            "which on other libraries runs for ever or compiles a program for each: compute with whole arrays, by "
+            "operators and functions of ops, such as ops.sum(x), ops.max(x) and ops.where(condition, value, other)."
+        )
+
     def __neg__(self) -> Tracked:
         return _operated(operator.neg, self)
 
@@ -181,12 +190,17 @@ def _instead_of(name: str) -> str:
     return " that every library's arrays have: what all have are operators and functions of ops."
 
 
-def _refused(kind: type[NeedsValue]) -> TypeError:
-    """The error for a value that somebody asks for."""
+def _asked_by_rule() -> bool:
+    """Whether it is a rule that asks for a value."""
     frame: Any = sys._getframe(1)
     while frame is not None and (frame.f_code.co_filename in _THROUGH or is_library(frame.f_code.co_filename)):
         frame = frame.f_back
-    return kind() if frame is not None and is_of_a_rule(frame.f_code.co_filename) else CannotBeTracked()
+    return frame is not None and is_of_a_rule(frame.f_code.co_filename)
+
+
+def _refused(kind: type[NeedsValue]) -> TypeError:
+    """The error for a value that somebody asks for."""
+    return kind() if _asked_by_rule() else CannotBeTracked()
 
 
 def raw(value: Any) -> Any:

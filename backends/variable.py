@@ -459,6 +459,10 @@ class Variable:
     def __getitem__(self, key: Any) -> Array:
         return self.value[key]
 
+    def __iter__(self) -> Any:
+        # Python would ask for elements one after another, and some libraries give the last one for ever.
+        return iter(self.value)
+
     def __getattr__(self, name: str) -> Any:
         if name[0] == "_" or name in ("array", "delta"):
             # Of a cell that is being made, or copied, or asked for what it is.

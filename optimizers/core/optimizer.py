@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from ...backends import FLOATING, HOST, Variable, backend_of, describe
+from ...backends import FLOATING, HOST, Variable, backend_of, describe, is_number, value_of
 from ...backends.arguments import (
     bound,
     merged_signature,
@@ -18,7 +18,7 @@ from ...backends.arguments import (
     signature_of_init,
     takes_any,
 )
-from ...backends.mistakes import RuleMistake, WrongValue, line_of_rule
+from ...backends.mistakes import RuleMistake, WrongValue, called_by_rule, line_of_rule
 from ...backends.pages import Page, first_sentences, show_as_page, summaries, with_arguments
 from ...schedules import registry as schedule_registry
 from .checking import CheckedOptimizer
@@ -44,6 +44,7 @@ from .memory import MeasuredOptimizer
 from .older import check_order, hint_at_convention
 from .own import completed, is_own, made_from, shown_values
 from .rates import called_with_step, check_rate
+from .rehearsal import refuse_rate
 from .saving import SavedOptimizer
 from .stateless import StatelessOptimizer
 from .synonyms import CALLED_HERE, NO_ARGUMENTS, SYNONYMS
@@ -258,7 +259,7 @@ class Optimizer(
         Set it to a number, a schedule or a callable at any time. It concerns the imperative path (`apply`) and the
         `init` of new functional state; existing functional state carries its own: see `with_learning_rate`.
         """
-        return self.base_rate_at(self.cells.iterations.value, self.cells.rate.value)
+        return self._rate_now(called_by_rule())
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
@@ -274,10 +275,15 @@ class Optimizer(
         self.cells.rate = Variable.scalar(rate, "learning_rate")
         remember_array(self, "learning_rate", value)
 
+    def _rate_now(self, asked_by_rule: bool) -> Any:
+        if asked_by_rule and vars(self).get("_rehearsing") == "outer":
+            refuse_rate()
+        return self.base_rate_at(self.cells.iterations.value, self.cells.rate.value)
+
     @property
     def lr(self) -> Any:
         """`learning_rate` under its shorter name."""
-        return self.learning_rate
+        return self._rate_now(called_by_rule())
 
     @lr.setter
     def lr(self, value: Any) -> None:
@@ -322,14 +328,34 @@ class Optimizer(
         variable.assign(value)
 
     def assign_add(self, variable: Variable, value: Any) -> None:
-        """Add `value` to a parameter or slot."""
+        """Add `value`, an array of its shape, to a parameter or slot."""
         _check_cell(variable)
+        if "_rehearsing" in vars(self):
+            self._check_whole(variable, value, "adds")
         variable.assign_add(value)
 
     def assign_sub(self, variable: Variable, value: Any) -> None:
-        """Subtract `value` from a parameter or slot."""
+        """Subtract `value`, an array of its shape, from a parameter or slot."""
         _check_cell(variable)
+        if "_rehearsing" in vars(self):
+            self._check_whole(variable, value, "subtracts")
         variable.assign_sub(value)
+
+    def _check_whole(self, variable: Variable, value: Any, does: str) -> None:
+        """Raise if a rule changes a cell by something of another shape, which would be stretched over its elements."""
+        value = value_of(value)
+        backend = backend_of(value)
+        if backend is None or not variable.shape or backend.shape(value) == variable.shape:
+            return
+        if is_number(value) and id(variable) not in self.cells.index:
+            # To count in a slot is fine.
+            return
+        what = f"an array of shape {backend.shape(value)}" if backend.shape(value) else "one number"
+        raise WrongValue(
+            f"{line_of_rule()} {does} {what} {'to' if does == 'adds' else 'from'} {variable.name!r}, which has shape "
+            f"{variable.shape}: give an array of that shape, a value for each element; if all shall be the same, "
+            "value * ops.ones_like(variable)."
+        )
 
     # ---------------------------------------------------------------- configuration
 

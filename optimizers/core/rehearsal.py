@@ -9,12 +9,11 @@ where several processes hold a parameter together, and steps after the first pay
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import inspect
 import math
 import operator
-import textwrap
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias, overload
 
@@ -30,6 +29,7 @@ from ...backends.mistakes import (
 )
 from ...backends.special_arrays import NEEDS_VALUE
 from ...backends.tracked import NeedsArray, NeedsValue, Tracked, raw
+from .commits import line_of_rebinding, line_of_setting, never_commits
 from .configuration import STRUCTURE, Snapshot, restore, snapshot
 from .fused.recording import why_not_silent
 from .rule import Rule
@@ -78,20 +78,36 @@ def rehearse(rule: Rule, gradients: Gradients, rate: Any) -> None:
     _check_signature(type(rule).update_step)
     indices = _one_of_each_kind(rule, gradients.present)
     with _undone(rule) as check:
-        found = _tried_out(rule, gradients, rate, indices, _looked_after)
+        seen = _Seen(set(), set())
+        found = _tried_out(rule, gradients, rate, indices, _looked_after, seen)
         check()
+        plain = None
         if found is None or why_not_silent(rule) is None:
             # What is being traced says nothing of itself: something else stands for it, and is looked after again.
             again = found is not None and any(map(_is_traced, _arrays_of(rule, gradients, indices)))
-            plain = _tried_out(rule, gradients, rate, indices, _looked_after if again else _as_it_is)
+            plain = _tried_out(rule, gradients, rate, indices, _looked_after if again else _as_it_is, seen)
             check()
             if found is not None and plain is not None:
                 _check_same(rule, indices, found, plain)
-            found = found or plain
-    if found and not any(each.changed for each in found) and _never_commits(type(rule).update_step):
+        if found is not None:
+            # Of what can be looked into, both branches of a choice were run.
+            _check_written(rule, indices, seen)
+        found = found or plain
+    if found and not any(each.changed for each in found):
+        _check_commits(type(rule))
+
+
+def _check_commits(kind: type[Rule]) -> None:
+    """Raise RuleMistake if an `update_step`, which did not change its parameter, cannot do so at all."""
+    remedy = "commit the step, as by self.assign_sub(variable, learning_rate * direction)"
+    line, name = line_of_rebinding(kind)
+    if line:
         raise RuleMistake(
-            f"{line_of_function(type(rule).update_step)} never changes the parameter that it is given: commit the "
-            "step, as by self.assign_sub(variable, learning_rate * direction)."
+            f"{line} gives the name `{name}` to another value, which leaves the parameter as it is: {remedy}."
+        )
+    if never_commits(kind):
+        raise RuleMistake(
+            f"{line_of_function(kind.update_step)} never changes the parameter that it is given: {remedy}."
         )
 
 
@@ -129,6 +145,13 @@ class _Outcome(NamedTuple):
     values: list[tuple[str, Any, Any]]
 
 
+class _Seen(NamedTuple):
+    """What a rule has read and written, as identities of cells."""
+
+    read: set[int]
+    written: set[int]
+
+
 _Gives: TypeAlias = Callable[[Any, str], Any]
 """What a rule is given in place of an array or a number, which has a name."""
 
@@ -158,7 +181,7 @@ def _as_it_is(value: Any, name: str) -> Any:
 
 
 def _tried_out(
-    rule: Rule, gradients: Gradients, rate: Any, indices: Sequence[int], gives: _Gives
+    rule: Rule, gradients: Gradients, rate: Any, indices: Sequence[int], gives: _Gives, seen: _Seen
 ) -> list[_Outcome] | None:
     """Run a step for some parameters; None if it cannot be run with what it is given."""
     parameters = rule.cells.parameters
@@ -166,13 +189,13 @@ def _tried_out(
         try:
             if rule.has_begin_step():
                 cells = _cells_with_values(rule)
-                with _Held(cells, [cell.value for cell in cells], gives) as scope:
+                with _Held(cells, [cell.value for cell in cells], gives, seen) as scope:
                     present = [parameters[index] for index in gradients.present]
                     rule.begin_step(_AllGiven(gradients, gives), present, gives(rate, "learning rate"))
                 for cell, value in scope.writes():
                     if not _is_traced(cell.value):
                         cell.assign(raw(value))
-            return [_tried(rule, index, gradients.prepared(index), rate, gives) for index in indices]
+            return [_tried(rule, index, gradients.prepared(index), rate, gives, seen) for index in indices]
         except RuleMistake:
             raise
         except Exception as error:
@@ -186,16 +209,24 @@ def _tried_out(
 class _Held(Scope):
     """A scope in which cells hold what a rule is given, and what it assigns to a cell belongs to that."""
 
-    __slots__ = ("_gives",)
+    __slots__ = ("_gives", "_seen")
 
-    def __init__(self, cells: Sequence[Any], values: Sequence[Any], gives: _Gives) -> None:
+    def __init__(self, cells: Sequence[Any], values: Sequence[Any], gives: _Gives, seen: _Seen) -> None:
         super().__init__()
-        self._gives = gives
+        self._gives, self._seen = gives, seen
         for cell, value in zip(cells, values, strict=True):
             self.hold(cell, gives(value, _called(cell)))
 
+    def get(self, cell: Any) -> Any:
+        """As `Scope`."""
+        # Around its branches a choice reads all cells.
+        if sys._getframe(2).f_code.co_filename != ops.__file__:
+            self._seen.read.add(id(cell))
+        return super().get(cell)
+
     def set(self, cell: Any, value: Any) -> None:
         """As `Scope`."""
+        self._seen.written.add(id(cell))
         if type(value) is Tracked and backend_of(value.held) is not HOST:
             value.name = value.name or _called(cell)
             value = Tracked(value.held, _called(cell))
@@ -252,7 +283,7 @@ def _undone(rule: Rule) -> Iterator[Callable[[], None]]:
         for name, value in list(attributes.items()):
             if type(value) is list and any(isinstance(item, Variable) for item in value):
                 attributes[name] = _GuardedList(name, value)
-        attributes["_rehearsing"] = True
+        attributes["_rehearsing"] = "outer" if keeper is rule else "inner"
 
     def check() -> None:
         _check_attributes(before)
@@ -312,7 +343,7 @@ def explained(rule: Rule, error: Exception) -> RuleMistake | None:
     return None if reason is None else RuleMistake(f"{where}: {source_of_error(error)!r} {reason}")
 
 
-def _tried(rule: Rule, index: int, gradient: Array, rate: Any, gives: _Gives) -> _Outcome:
+def _tried(rule: Rule, index: int, gradient: Array, rate: Any, gives: _Gives, seen: _Seen) -> _Outcome:
     """Run the rule for one parameter."""
     parameter = rule.cells.parameters[index]
     backend = parameter.backend
@@ -322,12 +353,15 @@ def _tried(rule: Rule, index: int, gradient: Array, rate: Any, gives: _Gives) ->
         copies = list(map(_copy_of, values))
         others = [cell for cell in (*rule.cells.step_scalars(), *rule.cells.shared) if not outer.holds(cell)]
         held = [*copies[:-1], *(cell.value for cell in others)]
-        with _Held([*cells, *others], held, gives) as scope:
-            before = {id(cell): raw(scope.get(cell)) for cell in (*cells, *others)}
+        attributes = [set(vars(cell)) for cell in cells]
+        with _Held([*cells, *others], held, gives, seen) as scope:
+            before = {id(cell): raw(Scope.get(scope, cell)) for cell in (*cells, *others)}
             returned: Any = rule.update_step(  # type: ignore[func-returns-value]  # it should return none
                 gives(copies[-1], "gradient"), parameter, gives(ops.cast(rate, gradient.dtype), "learning rate")
             )
     where = line_of_function(type(rule).update_step)
+    for cell, known in zip(cells, attributes, strict=True):
+        _check_no_attribute(rule, cell, known)
     if returned is not None:
         raise RuleMistake(
             f"{where} returns a value, and what it returns is dropped: commit the step instead, as by "
@@ -355,6 +389,46 @@ def _copy_of(value: Any) -> Any:
     return backend.copy(value)
 
 
+def _check_no_attribute(rule: Rule, cell: Any, known: set[str]) -> None:
+    """Raise RuleMistake if a rule has given a cell an attribute that it did not have, and take it away."""
+    more = [name for name in vars(cell) if name not in known]
+    if not more:
+        return
+    for name in more:
+        del vars(cell)[name]
+    raise RuleMistake(
+        f"{line_of_setting(type(rule).update_step, more[0])} sets `{more[0]}` of {cell.name!r}, which nothing reads: "
+        "write self.assign(variable, value), or self.assign_sub(variable, learning_rate * direction)."
+    )
+
+
+def _check_written(rule: Rule, indices: Sequence[int], seen: _Seen) -> None:
+    """Raise RuleMistake if slots are read that begin as one number and that are never written."""
+    tried = {id(cell): cell for index in indices for cell in rule.cells.grouped[index][1:]}
+    if not any(key in seen.read and key not in seen.written for key in tried):
+        return
+    for keeper in rule.all_optimizers():
+        cells: dict[str, list[Any]] = {}
+        for cell, name, _ in keeper.cells.named:
+            if name in keeper.cells.filled and id(cell) in tried:
+                cells.setdefault(name, []).append(cell)
+        for name, made in cells.items():
+            read = [cell for cell in made if id(cell) in seen.read and not _is_varied(cell.value)]
+            if read and not any(id(cell) in seen.written for cell in made):
+                raise RuleMistake(
+                    f"{line_of_function(type(rule).update_step)} reads the slot {name!r} of parameters and never "
+                    "writes it, so that it stays as build has made it: write self.assign(slot, value), where "
+                    "`slot = value` only gives the name to something else. What shall stay begins as an array: "
+                    "initializer=array in build."
+                )
+
+
+def _is_varied(value: Any) -> bool:
+    """Whether an array is known to have several values, as somebody must have written them."""
+    held = _read(value)
+    return held is not None and math.prod(held.shape) > 1 and bool(ops.min(held) != ops.max(held))
+
+
 def _check_same(rule: Rule, indices: Sequence[int], found: Sequence[_Outcome], plain: Sequence[_Outcome]) -> None:
     """Raise if a rule does not do the same twice with the same arrays, of which it cannot look into those of one time.
 
@@ -364,7 +438,8 @@ def _check_same(rule: Rule, indices: Sequence[int], found: Sequence[_Outcome], p
     for index, one, other in zip(indices, found, plain, strict=True):
         values = {name: value for name, _, value in other.values}
         for name, before, value in one.values:
-            if name not in values or not _alike(before, value, values[name]):
+            # A choice may have written it in the branch that is not taken.
+            if not _alike(before, value, values.get(name, before)):
                 parameter = rule.cells.parameters[index]
                 what = f"{name!r}, which belongs to parameter {parameter.name!r},"
                 raise RuleMistake(
@@ -447,6 +522,15 @@ class _GuardedList(list[Any]):
         )
 
 
+def refuse_rate() -> None:
+    """Raise RuleMistake, because a rule that is tried out reads the optimizer's rate."""
+    raise RuleMistake(
+        f"{line_of_rule()} reads self.learning_rate, which is not always the rate of the step (step(..., "
+        "learning_rate=0.1), groups of torch and `decay` have others): write learning_rate, which update_step and "
+        "begin_step are given."
+    )
+
+
 def refuse_attribute(name: str, value: Any) -> None:
     """Raise, because a rule that is tried out sets an attribute.
 
@@ -474,35 +558,3 @@ def refuse_attribute(name: str, value: Any) -> None:
 _NO_STATE = (
     "attributes are no state: under jit they stay what they were when it was compiled, and nothing saves them"
 )
-
-
-_READ_ONLY = frozenset(("variable_index", "_get_variable_index", "step_of", "len", "isinstance", "print", "repr"))
-"""What may be called with a parameter and does not change it."""
-
-
-def _never_commits(function: Any) -> bool:
-    """Whether the source of an `update_step` shows that it cannot change its parameter: nobody else is given that."""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, TypeError, SyntaxError):
-        return False
-    definition = tree.body[0]
-    if not isinstance(definition, ast.FunctionDef) or len(definition.args.args) < 3:
-        return False
-    name = definition.args.args[2].arg
-    parents = {child: parent for parent in ast.walk(definition) for child in ast.iter_child_nodes(parent)}
-    return all(
-        _only_reads(parents[node])
-        for node in ast.walk(definition)
-        if isinstance(node, ast.Name) and node.id == name
-    )
-
-
-def _only_reads(parent: ast.AST) -> bool:
-    """Whether what stands around a parameter's name can only read it."""
-    if isinstance(parent, ast.Attribute):
-        return not parent.attr.startswith("assign")
-    if isinstance(parent, ast.Call):
-        called = parent.func.attr if isinstance(parent.func, ast.Attribute) else getattr(parent.func, "id", "")
-        return called in _READ_ONLY or called in ops.__all__
-    return isinstance(parent, (ast.BinOp, ast.UnaryOp, ast.Compare))

@@ -87,6 +87,27 @@ MISTAKES = {
     in_rules.forgetting_to_commit: ("never changes the parameter", "self.assign_sub(variable"),
     in_rules.committing_the_slot_alone: ("never changes the parameter", "self.assign_sub(variable"),
     in_rules.misspelling_a_slot: ("has no attribute 'momentum'", "did you mean 'momentums'?"),
+    in_rules.going_through_elements: ("takes the elements of the gradient one by one", "for ever", "ops.sum(x)"),
+    in_rules.going_through_elements_of_the_parameter: ("takes the elements of the value of", "one by one", "ops.sum"),
+    in_rules.taking_elements_apart: ("takes the elements of the value of", "momentum'", "one by one"),
+    in_rules.rebinding_the_parameter: ("gives the name `variable` to another value", "self.assign_sub(variable"),
+    in_rules.committing_nothing_but_asking_another_function: (
+        "never changes the parameter", "self.assign_sub(variable",
+    ),
+    in_rules.setting_the_data: ("sets `data` of", "which nothing reads", "write self.assign(variable, value)"),
+    in_rules.setting_the_data_of_a_slot: ("sets `data` of", "momentum'", "write self.assign(variable, value)"),
+    in_rules.rebinding_a_slot: (
+        "reads the slot 'momentum'", "never writes it", "self.assign(slot, value)", "initializer=array",
+    ),
+    in_rules.reading_the_rate_of_the_optimizer: (
+        "reads self.learning_rate", "not always the rate of the step", "write learning_rate",
+    ),
+    in_rules.reading_the_rate_by_its_short_name: ("reads self.learning_rate", "write learning_rate"),
+    in_rules.subtracting_one_number: (
+        "subtracts one number from", "which has shape (3,)", "a value for each element", "value * ops.ones_like(",
+    ),
+    in_rules.adding_the_rate: ("adds one number to", "which has shape (3,)", "value * ops.ones_like(variable)"),
+    in_rules.subtracting_another_shape: ("subtracts an array of shape (1,) from", "which has shape (3,)"),
     in_rules.making_a_slot_in_a_step: ("add_variable_from_reference works inside build(variables) only",),
 }
 
@@ -235,7 +256,62 @@ class WithoutSuper(WithSlots):
         self.momentums = self.add_optimizer_variables(variables, "momentum")
 
 
+class Anchored(WithSlots):
+    """A slot that begins as the parameter, and stays."""
+
+    def build(self, variables):
+        self.anchors = [self.add_variable_from_reference(each, "anchor", initializer=each * 1.0) for each in variables]
+
+    def update_step(self, gradient, variable, learning_rate):
+        anchor = self.anchors[self.variable_index(variable)]
+        self.assign_sub(variable, (gradient + (variable - anchor)) * learning_rate)
+
+
+def slot_every_other_step(self, gradient, variable, learning_rate):
+    """A slot that is written in one branch only, which is not that of the first step."""
+    momentum = self.momentums[self.variable_index(variable)]
+    ops.cond(self.step_of(variable) % 2 == 0, lambda: self.assign(momentum, gradient), lambda: None)
+    self.assign_sub(variable, (momentum + gradient) * learning_rate)
+
+
+def slot_of_matrices(self, gradient, variable, learning_rate):
+    """A slot that is not asked for its value where it is not written."""
+    momentum = self.momentums[self.variable_index(variable)]
+    if variable.ndim > 1:
+        self.assign(momentum, gradient)
+        gradient = momentum * 1.0
+    self.assign_sub(variable, gradient * learning_rate)
+
+
+class InBeginStep(WithSlots):
+    def begin_step(self, gradients, variables, learning_rate):
+        for gradient, variable in zip(gradients, variables, strict=True):
+            self.assign(self.momentums[self.variable_index(variable)], gradient)
+
+    def update_step(self, gradient, variable, learning_rate):
+        self.assign_sub(variable, self.momentums[self.variable_index(variable)] * learning_rate)
+
+
+class OfTheInner(WithSlots):
+    """The rate of an optimizer inside is no other's."""
+
+    def __init__(self, **keywords):
+        super().__init__(**keywords)
+        self.inner = SGD(0.25)
+
+    def build(self, variables):
+        self.inner.build(variables)
+
+    def update_step(self, gradient, variable, learning_rate):
+        self.inner.update_step(gradient, variable, self.inner.learning_rate * 2.0)
+
+
 RIGHT = {
+    "an anchor": (Anchored, START - 0.5 * GRADIENT),
+    "a slot every other step": (with_rule(slot_every_other_step), START - 0.5 * GRADIENT),
+    "a slot of matrices": (with_rule(slot_of_matrices), START - 0.5 * GRADIENT),
+    "slots in begin_step": (InBeginStep, START - 0.5 * GRADIENT),
+    "the rate of an optimizer inside": (OfTheInner, START - 0.5 * GRADIENT),
     "momentum": (with_rule(momentum), START - 0.5 * GRADIENT),
     "no super().build": (with_rule(momentum, WithoutSuper), START - 0.5 * GRADIENT),
     "a choice of work": (with_rule(doubled_where_it_is_large), START - GRADIENT),
@@ -255,6 +331,17 @@ def test_what_is_right_gives_the_same_everywhere(name, way):
 
 def sorting(self, gradient, variable, learning_rate):
     self.assign_sub(variable, np.sort(gradient) * learning_rate)
+
+
+def test_a_slot_that_is_written_from_outside_is_only_read():
+    def rule(self, gradient, variable, learning_rate):
+        self.assign_sub(variable, gradient * self.momentums[0] * learning_rate)
+
+    optimizer, weights = with_rule(rule)(), START.copy()
+    optimizer.build([weights])
+    optimizer.momentums[0].assign(START)
+    optimizer.apply([GRADIENT], [weights])
+    np.testing.assert_allclose(weights, START - 0.5 * GRADIENT * START)
 
 
 @every_way

@@ -311,6 +311,82 @@ def forgetting_the_rate(self, gradient, variable):  # here
     self.assign_sub(variable, gradient)
 
 
+def going_through_elements(self, gradient, variable, learning_rate):
+    """Going through elements."""
+    for element in gradient:  # here
+        self.assign_sub(variable, gradient * (learning_rate * element))
+
+
+def going_through_elements_of_the_parameter(self, gradient, variable, learning_rate):
+    """Going through elements of the parameter."""
+    total = sum(variable)  # here
+    self.assign_sub(variable, gradient * (learning_rate * total))
+
+
+def taking_elements_apart(self, gradient, variable, learning_rate):
+    """Taking elements apart."""
+    first, *_ = self.momentums[self.variable_index(variable)]  # here
+    self.assign_sub(variable, gradient * (learning_rate * first))
+
+
+def rebinding_the_parameter(self, gradient, variable, learning_rate):
+    """Rebinding the parameter."""
+    variable = variable - learning_rate * gradient / _size(variable)  # here
+
+
+def committing_nothing_but_asking_another_function(self, gradient, variable, learning_rate):  # here
+    """Committing nothing but asking another function."""
+    _ = learning_rate * gradient / _size(variable)
+
+
+def setting_the_data(self, gradient, variable, learning_rate):
+    """Setting the data."""
+    variable.data = variable - gradient * learning_rate  # here
+
+
+def setting_the_data_of_a_slot(self, gradient, variable, learning_rate):
+    """Setting the data of a slot."""
+    momentum = self.momentums[self.variable_index(variable)]
+    momentum.data = gradient  # here
+    self.assign_sub(variable, momentum * learning_rate)
+
+
+def rebinding_a_slot(self, gradient, variable, learning_rate):  # here
+    """Rebinding a slot."""
+    momentum = self.momentums[self.variable_index(variable)]
+    momentum = momentum * self.beta + gradient
+    self.assign_sub(variable, momentum * learning_rate)
+
+
+def reading_the_rate_of_the_optimizer(self, gradient, variable, learning_rate):
+    """Reading the rate of the optimizer."""
+    self.assign_sub(variable, gradient * self.learning_rate)  # here
+
+
+def reading_the_rate_by_its_short_name(self, gradient, variable, learning_rate):
+    """Reading the rate by its short name."""
+    self.assign_sub(variable, gradient * self.lr)  # here
+
+
+def subtracting_one_number(self, gradient, variable, learning_rate):
+    """Subtracting one number."""
+    self.assign_sub(variable, ops.norm(gradient) * learning_rate)  # here
+
+
+def adding_the_rate(self, gradient, variable, learning_rate):
+    """Adding the rate."""
+    self.assign_add(variable, learning_rate)  # here
+
+
+def subtracting_another_shape(self, gradient, variable, learning_rate):
+    """Subtracting another shape."""
+    self.assign_sub(variable, gradient[:1] * learning_rate)  # here
+
+
+def _size(array):
+    return ops.sqrt(ops.mean(ops.square(array)))
+
+
 def _with_rule(function, base=WithSlots):
     """An optimizer's class with this rule."""
     return type("Mine", (base,), {"update_step": function})

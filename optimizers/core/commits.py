@@ -1,0 +1,125 @@
+"""What the source of a rule shows: whether it can change its parameter, and the line that only seems to."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+import types
+from collections.abc import Iterator
+from typing import Any
+
+from ...backends import ops
+from ...backends.mistakes import is_of_a_rule, line_of_function, place_of
+
+_READ_ONLY = frozenset(("variable_index", "_get_variable_index", "step_of", "len", "isinstance", "print", "repr"))
+"""What may be called with a parameter and does not change it."""
+
+
+def never_commits(kind: type[Any]) -> bool:
+    """Whether the source of `update_step` shows that it cannot change its parameter: nobody else is given that.
+
+    Args:
+        kind: the class of a rule.
+    """
+    definition = _definition(kind.update_step)
+    name = None if definition is None else _parameter(definition)
+    if definition is None or name is None:
+        return False
+    parents = {child: parent for parent in ast.walk(definition) for child in ast.iter_child_nodes(parent)}
+    return all(
+        _only_reads(node, parents, kind)
+        for node in ast.walk(definition)
+        if isinstance(node, ast.Name) and node.id == name
+    )
+
+
+def line_of_rebinding(kind: type[Any]) -> tuple[str, str]:
+    """The first line of `update_step` that gives its parameter's name to another value, and that name; or nothing."""
+    definition = _definition(kind.update_step)
+    name = None if definition is None else _parameter(definition)
+    for node in () if definition is None else ast.walk(definition):
+        if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store):
+            return _line(kind.update_step, node), node.id
+    return "", ""
+
+
+def line_of_setting(function: Any, attribute: str) -> str:
+    """The line of a function that sets an attribute of a name; where it is written, if it calls another that does."""
+    definition = _definition(function)
+    for node in () if definition is None else ast.walk(definition):
+        if isinstance(node, ast.Attribute) and node.attr == attribute and isinstance(node.ctx, ast.Store):
+            return _line(function, node)
+    return line_of_function(function)
+
+
+def _definition(function: Any) -> ast.FunctionDef | None:
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return None
+    definition = tree.body[0]
+    return definition if isinstance(definition, ast.FunctionDef) else None
+
+
+def _parameter(definition: ast.FunctionDef) -> str | None:
+    """What an `update_step` calls its parameter."""
+    return definition.args.args[2].arg if len(definition.args.args) > 2 else None
+
+
+def _line(function: Any, node: ast.Name | ast.Attribute) -> str:
+    code = inspect.unwrap(function).__code__
+    return place_of(code.co_filename, code.co_firstlineno + node.lineno - 1, code.co_name)
+
+
+def _only_reads(node: ast.Name, parents: dict[ast.AST, ast.AST], kind: type) -> bool:
+    """Whether what stands around a parameter's name can only read it, or gives the name to something else."""
+    if isinstance(node.ctx, ast.Store):
+        return True
+    parent = parents[node]
+    if isinstance(parent, ast.keyword):
+        parent = parents[parent]
+    if isinstance(parent, ast.Attribute):
+        return not parent.attr.startswith("assign")
+    if isinstance(parent, ast.Call):
+        called = parent.func.attr if isinstance(parent.func, ast.Attribute) else getattr(parent.func, "id", "")
+        return called in _READ_ONLY or called in ops.__all__ or _is_reader(_resolved(parent.func, kind), kind)
+    return isinstance(parent, (ast.BinOp, ast.UnaryOp, ast.Compare, ast.Subscript, ast.FormattedValue))
+
+
+def _resolved(called: ast.expr, kind: Any) -> Any:
+    """The function that a rule calls by a name, or as a method of its own; None if that is not known."""
+    if isinstance(called, ast.Name):
+        inside = inspect.getclosurevars(inspect.unwrap(kind.update_step))
+        return {**inside.globals, **inside.nonlocals}.get(called.id)
+    if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) and called.value.id == "self":
+        return getattr(kind, called.attr, None)
+    return None
+
+
+def _is_reader(function: Any, kind: type) -> bool:
+    """Whether a function that is known, and all that it calls, assign nothing."""
+    return isinstance(function, types.FunctionType) and not any(
+        name.startswith("assign") or name in ("update_step", "getattr") for name in _names(function, kind, [])
+    )
+
+
+def _names(function: types.FunctionType, kind: type, seen: list[types.FunctionType]) -> Iterator[str]:
+    """The names that a function, and what it calls of the same author's, asks for."""
+    if function in seen:
+        return
+    seen.append(function)
+    names = list(_in_code(function.__code__))
+    yield from names
+    inside = inspect.getclosurevars(function)
+    methods = [getattr(kind, name, None) for name in names]
+    for other in (*inside.globals.values(), *inside.nonlocals.values(), *methods):
+        if isinstance(other, types.FunctionType) and is_of_a_rule(other.__code__.co_filename):
+            yield from _names(other, kind, seen)
+
+
+def _in_code(code: types.CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _in_code(constant)
