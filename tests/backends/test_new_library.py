@@ -11,15 +11,13 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
+from helpers.rooms import FOLDERS, Rooms, circles, homes
 
 from gradwise.backends import base
-
-ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-dir"]
+from gradwise.backends.detect import LIBRARIES, Library
 
 FUNCTIONS = (
     "asarray", "astype", "full", "full_like", "sqrt", "square", "sum", "where", "maximum", "minimum", "abs", "sign",
@@ -176,7 +174,8 @@ PROGRAMS = '''
         return [list(column) for column in zip(*written, strict=True)]
 '''
 
-LINE = '    Library("tiny", ("Array",), ".tiny", "TinyBackend"),\n'
+TINY = Library("tiny", ("Array",), ".tiny", "TinyBackend")
+LINE = f"    Library{tuple(TINY)!r},\n"
 
 RUN = """
 import copy, pickle, sys
@@ -234,12 +233,11 @@ for algorithm in ALGORITHMS:
     ],
 )
 def test_one_file_and_one_line(parts, way, tmp_path):
+    copies = {package: tmp_path.joinpath(*package.split(".")) for package in FOLDERS}
     for package, folder in FOLDERS.items():
-        files = [file for file in (ROOT / folder).iterdir() if file.is_file()]
-        target = tmp_path.joinpath(*package.split("."))
-        target.mkdir(parents=True)
-        for file in files:
-            shutil.copy2(file, target)
+        copies[package].mkdir(parents=True)
+        for file in filter(Path.is_file, folder.iterdir()):
+            shutil.copy2(file, copies[package])
     (tmp_path / "tiny.py").write_text(LIBRARY, encoding="utf-8")
     (tmp_path / "gradwise" / "backends" / "tiny.py").write_text(parts, encoding="utf-8")
     table = tmp_path / "gradwise" / "backends" / "detect.py"
@@ -252,6 +250,15 @@ def test_one_file_and_one_line(parts, way, tmp_path):
         env={**os.environ, "PYTHONPATH": str(tmp_path)}, cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    rooms = Rooms(copies, (TINY, *LIBRARIES))
+    assert not rooms.away_from_home() and not circles(rooms.ours)
+
+
+def test_a_library_is_at_home_in_its_own_file():
+    """Also one that no module may import as long as it has none, such as CuPy."""
+    assert homes(LIBRARIES)["cupy"] == ()
+    assert homes((*LIBRARIES, TINY._replace(name="cupy", file=".cupy")))["cupy"] == ("backends.cupy",)
+    assert homes((*LIBRARIES, TINY._replace(name="cupy", file=".cuda.cupy")))["cupy"] == ("backends.cuda.",)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

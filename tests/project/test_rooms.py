@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import ast
-import tomllib
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-
 import pytest
+from helpers.rooms import HERE, circles, file_of, imports_of, module_of
 
 from gradwise.backends.detect import LIBRARIES
 
-ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-dir"]
+FILES, IMPORTS, OURS = HERE.files, HERE.imports, HERE.ours
 
 MAY_IMPORT = {
     "backends": (),
@@ -22,94 +17,6 @@ MAY_IMPORT = {
     "vectors": ("backends", "schedules", "optimizers"),
 }
 """For each room those below it; the face, `gradwise` itself, may import all of them and is imported by none."""
-
-HOMES = {
-    "torch": ("backends.torch.", "frontends.torch"),
-    "jax": ("backends.jax", "frontends.optax"),
-    "optax": ("frontends.optax",),
-    "keras": ("frontends.keras",),
-    "numba": ("backends.kernels.",),
-    "llvmlite": ("backends.kernels.",),
-    "array_api_compat": ("backends.torch.",),
-    "scipy": ("frontends.scipy",),
-    "mlx": (),
-    "cupy": (),
-    "triton": (),
-    "ml_dtypes": (),
-}
-"""Frameworks, and how the modules are called that may import them at their top. The rest, at most in a function."""
-
-
-def source_files() -> dict[str, Path]:
-    """The files of all modules, by their names within the package; a folder's own file has the folder's name."""
-    found = {}
-    for package, folder in FOLDERS.items():
-        for path in sorted((ROOT / folder).glob("*.py")):
-            name = f"{package}.{path.stem}".removesuffix(".__init__")
-            found[name.removeprefix("gradwise").removeprefix(".") or "gradwise"] = path
-    return found
-
-
-def imports_of(module: str, source: str, is_folder: bool) -> Iterator[tuple[str, bool]]:
-    """What a module imports, as whole names, and whether at its top; within the package without `gradwise.`.
-
-    Names that are put together from `__package__`, for `import_module`, count as well.
-    """
-    tree = ast.parse(source)
-    package = module.split(".") if is_folder else module.split(".")[:-1]
-    inside = {
-        id(inner)
-        for outer in ast.walk(tree)
-        if isinstance(outer, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-        for inner in ast.walk(outer)
-    }
-    for node in ast.walk(tree):
-        top = id(node) not in inside
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name.removeprefix("gradwise."), top
-        elif isinstance(node, ast.ImportFrom):
-            # The face stands above the rooms, and calls them as if they stood beside it.
-            start = package[: len(package) - node.level + 1] if node.level else []
-            start = [] if start == ["gradwise"] else start
-            target = ".".join([*start, *([node.module] if node.module else [])]).removeprefix("gradwise.")
-            yield from ((f"{target}.{alias.name}".lstrip("."), top) for alias in node.names)
-        elif isinstance(node, ast.JoinedStr) and ast.unparse(node).startswith(("f'{__package__}.", 'f"{__package__}.')):
-            yield ".".join([*package, ast.unparse(node)[2:-1].partition(".")[2]]), top
-
-
-def module_of(name: str, modules: Mapping[str, object]) -> str | None:
-    """The module that an imported name is, or is in."""
-    while name and name not in modules:
-        name = name.rpartition(".")[0]
-    return name or None
-
-
-FILES = source_files()
-IMPORTS = {
-    name: list(imports_of(name, path.read_text(encoding="utf-8"), path.stem == "__init__"))
-    for name, path in FILES.items()
-}
-OURS = {
-    name: {found for each, _ in imports if (found := module_of(each, FILES)) is not None}
-    for name, imports in IMPORTS.items()
-}
-"""For each module those of ours that it imports."""
-OURS["backends.detect"] |= {f"backends{library.file}" for library in LIBRARIES}
-
-
-def circles(imports: Mapping[str, set[str]]) -> list[tuple[str, ...]]:
-    """The modules that import each other, directly or through others, in sets."""
-    reached = {name: set(targets) for name, targets in imports.items()}
-    changed = True
-    while changed:
-        changed = False
-        for targets in reached.values():
-            further = set().union(*(reached.get(each, set()) for each in targets)) - targets
-            targets |= further
-            changed |= bool(further)
-    own = {name: targets for name, targets in reached.items() if name in targets}
-    return sorted({tuple(sorted(each for each in own if each in own[name] and name in own[each])) for name in own})
 
 
 def test_imports_are_found_wherever_they_stand():
@@ -175,13 +82,7 @@ def test_nobody_imports_the_face():
 
 
 def test_frameworks_are_imported_where_they_are_at_home():
-    wrong = [
-        f"{name} imports {each}"
-        for name, imports in IMPORTS.items()
-        for each, top in imports
-        if top and not name.startswith(HOMES.get(each.partition(".")[0], ("",)))
-    ]
-    assert not wrong
+    assert not HERE.away_from_home()
 
 
 @pytest.mark.parametrize("room", ["schedules", "optimizers", "vectors"])
@@ -191,7 +92,7 @@ def test_optimizers_know_no_array_library(room):
         f"{name} imports {each}"
         for name, imports in IMPORTS.items()
         for each, _ in imports
-        if name.partition(".")[0] == room and each.partition(".")[0] in HOMES
+        if name.partition(".")[0] == room and each.partition(".")[0] in HERE.homes
     ]
     assert not wrong
 
@@ -213,9 +114,8 @@ def test_front_ends_know_only_their_own_framework():
 @pytest.mark.parametrize("library", LIBRARIES, ids=lambda library: library.name)
 def test_a_library_is_imported_by_nobody_but_detection(library):
     """Its own folder apart: it is looked for when the first of its arrays is met."""
-    file = f"backends{library.file}"
-    assert file in FILES
-    known = [name for name, targets in OURS.items() if file in targets]
+    assert file_of(library) in FILES
+    known = [name for name, targets in OURS.items() if file_of(library) in targets]
     assert known == ["backends.detect"]
 
 
@@ -223,7 +123,7 @@ def test_programs_are_run_by_what_knows_them():
     """Recording knows no compiler, and what is compiled knows no library."""
     programs = [name for name in FILES if name.startswith("backends.programs")]
     kernels = [name for name in FILES if name.startswith("backends.kernels")]
-    libraries = {"backends.numpy", "backends.array_api", *(f"backends{library.file}" for library in LIBRARIES)}
+    libraries = {"backends.numpy", "backends.array_api", *map(file_of, LIBRARIES)}
     assert programs and kernels
     assert not [name for name in programs if any(each.startswith("backends.kernels") for each in OURS[name])]
     assert not [name for name in kernels if libraries & OURS[name]]
