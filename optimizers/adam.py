@@ -94,8 +94,9 @@ class Adam(Optimizer):
                 square, correction = square / correction if self.bias_correction_nu else square, 1.0
             self.assign(largest, ops.maximum(largest, square))
             square = largest.value
+        # The direction is a m + b g: a = 1 / (1 - β₁ᵗ) without a b, or Nadam's; found once for all parameters.
         weights: Any = (1.0, None)
         if self.bias_correction_mu:
             weights = ops.once(nesterov_weights if self.nesterov else unbiased_weights, self.beta_1, step)
-        # With weights a and b: η (a m + b g) / (√(square / correction + ε_r) + ε). Without `nesterov`, b is 0.
+        # The step is η (a m + b g) / (√(square / correction + ε_r) + ε), without a division more for each element.
         self.assign_sub(variable, adaptive_step(self, learning_rate, momentum, gradient, weights, square, correction))

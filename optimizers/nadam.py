@@ -88,6 +88,7 @@ class Nadam(Optimizer):
 
         step = self.step_of(variable)
         square, correction = velocity.value, ops.one_minus_power(self.beta_2, step)
+        # The direction is a m + b g, with a and b found once; the step is η (a m + b g) / (√(v / correction) + ε).
         if self.schedule_decay is None:
             weights = ops.once(nesterov_weights, self.beta_1, step)
         else:

@@ -36,7 +36,7 @@ class StepGradients(Sequence[Array]):
         raise NotImplementedError
 
 
-class Plan(Protocol):
+class OnePass(Protocol):
     """How the steps of an optimizer run in one pass over memory: see `fused/plan.py`.
 
     Attributes:
@@ -67,7 +67,7 @@ class Rule(Configured):
 
     name: str
     built: bool
-    fusion: Plan
+    fusion: OnePass
     jit_compile: Any
     use_ema: bool
     decay: float

@@ -20,7 +20,7 @@ _PLAIN = (float, int, str, bool)
 _OURS = f"{'.'.join(__name__.split('.')[:-3])}."
 
 
-class Number(NamedTuple):
+class FreeNumber(NamedTuple):
     """A number of an optimizer that a program has as a scalar.
 
     Attributes:
@@ -49,14 +49,14 @@ _RATE = "rate"
 """Stands for the learning rate, which is no attribute but a cell."""
 
 
-def numbers_of(rule: Configured) -> list[Number]:
+def numbers_of(rule: Configured) -> list[FreeNumber]:
     """The numbers that programs may have as scalars: floats that are not zero, which may mean that something is off."""
     found = []
     for path, keeper in _named(rule, "self"):
         # The rate of the step is a scalar of its own.
         names = [name for name, value in vars(keeper).items() if name not in STRUCTURE and _is_in_use(value)]
         names += [_RATE] if keeper is not rule and _is_in_use(keeper.cells.rate.array) else []
-        found += [Number(keeper, name, f"{path}.{'learning_rate' if name == _RATE else name}") for name in names]
+        found += [FreeNumber(keeper, name, f"{path}.{'learning_rate' if name == _RATE else name}") for name in names]
     return found
 
 
@@ -217,7 +217,7 @@ class _Attributes:
         "_count", "_keeper", "_lists", "_numbers", "_plain", "_plain_values", "_rate", "_rest", "names", "values",
     )  # fmt: skip
 
-    def __init__(self, keeper: Configured, numbers: Sequence[Number], outermost: bool) -> None:
+    def __init__(self, keeper: Configured, numbers: Sequence[FreeNumber], outermost: bool) -> None:
         # What the outermost keeps may not keep that: both would last until the next collection of cycles.
         self._keeper = None if outermost else keeper
         self._count = len(vars(keeper))

@@ -28,7 +28,7 @@ from ....backends.programs.recorder import RecordedScalars, Recorder, Symbol
 from ....backends.programs.scalars import same_with
 from ..configuration import STRUCTURE, has_cells, restore, snapshot
 from ..rule import Rule
-from .attributes import Fingerprint, Number, classes_of, is_ours, numbers_of, settings_of
+from .attributes import Fingerprint, FreeNumber, classes_of, is_ours, numbers_of, settings_of
 from .scalars import DIVISOR, FACTOR, number_names, of_parameter, scope_of_symbols
 
 _Recorded = TypeVar("_Recorded")
@@ -209,7 +209,7 @@ class _Session:
         """What was recorded, once it is known whether the attributes are as they were."""
         return (None, "the rule changes an attribute of its optimizer") if self._changed and made else (made, reason)
 
-    def recorded(self, make: Callable[[list[Number]], _Recorded]) -> tuple[_Recorded | None, str | None]:
+    def recorded(self, make: Callable[[list[FreeNumber]], _Recorded]) -> tuple[_Recorded | None, str | None]:
         """What is recorded, with numbers as scalars or as constants; or why nothing is."""
         made, reason = self._tried(make, self.numbers)
         if made is not None and made in self._known:
@@ -229,7 +229,7 @@ class _Session:
             self._known.append(made)
         return (made, None) if reason is None else (None, reason)
 
-    def _same(self, made: Any, plain: Any, make: Callable[[list[Number]], Any]) -> bool:
+    def _same(self, made: Any, plain: Any, make: Callable[[list[FreeNumber]], Any]) -> bool:
         """Whether what has numbers as scalars does the same as what has them as constants, with other numbers too.
 
         With some numbers a rule that does not look at their values only, but at their types, might by chance do so.
@@ -247,7 +247,7 @@ class _Session:
                 number.write(value)
 
     def _tried(
-        self, make: Callable[[list[Number]], _Recorded], numbers: list[Number]
+        self, make: Callable[[list[FreeNumber]], _Recorded], numbers: list[FreeNumber]
     ) -> tuple[_Recorded | None, str | None]:
         try:
             return make(numbers), None
@@ -259,7 +259,7 @@ class _Session:
             return None, f"recording it raised {type(error).__name__}{where}: {error}"
 
 
-def _agree(made: Any, plain: Any, numbers: list[Number]) -> bool:
+def _agree(made: Any, plain: Any, numbers: list[FreeNumber]) -> bool:
     """Whether programs with numbers as scalars do, with these as they are now, what programs with constants do."""
     values = {number.name: number.read() for number in numbers}
     if isinstance(made, Program):
@@ -272,7 +272,7 @@ def _agree(made: Any, plain: Any, numbers: list[Number]) -> bool:
 
 
 @contextlib.contextmanager
-def _as_scalars(numbers: Sequence[Number], scalars: RecordedScalars) -> Iterator[None]:
+def _as_scalars(numbers: Sequence[FreeNumber], scalars: RecordedScalars) -> Iterator[None]:
     """Let attributes be scalars of a recording.
 
     Raises:
@@ -291,7 +291,7 @@ def _as_scalars(numbers: Sequence[Number], scalars: RecordedScalars) -> Iterator
             number.write(value)
 
 
-def record(rule: Rule, index: int, scaled: bool, clipped: bool, numbers: Sequence[Number]) -> Program:
+def record(rule: Rule, index: int, scaled: bool, clipped: bool, numbers: Sequence[FreeNumber]) -> Program:
     """Run one parameter's whole update on symbols."""
     scalars = RecordedScalars()
     scope, rate = scope_of_symbols(rule, scalars)
@@ -308,7 +308,7 @@ def record(rule: Rule, index: int, scaled: bool, clipped: bool, numbers: Sequenc
 
 
 def _record_begin(
-    rule: Rule, present: Sequence[int], scaled: bool, clipped: bool, numbers: Sequence[Number]
+    rule: Rule, present: Sequence[int], scaled: bool, clipped: bool, numbers: Sequence[FreeNumber]
 ) -> BeginProgram:
     scalars = RecordedScalars()
     scope, rate = scope_of_symbols(rule, scalars)
