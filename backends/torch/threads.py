@@ -22,7 +22,7 @@ _FORKED: list[bool] = []
 
 
 class TorchThreads:
-    """A team of OpenMP's threads. See `numba_lowering.Team`."""
+    """OpenMP's threads, lent to compiled code: a `Team` of `kernels/table.py`."""
 
     def __init__(self, parallel: Any) -> None:
         self._parallel = parallel

@@ -1,7 +1,7 @@
 """Gradient clipping by norms: factors for gradients, from sums of squares.
 
 Three forms, all computed from norms in double precision where the library has it:
-one tensor's norm, the norm of all gradients together, and (a matter of `update.py`) the values themselves.
+one tensor's norm, the norm of all gradients together, and (a matter of `updating.py`) the values themselves.
 """
 
 from __future__ import annotations

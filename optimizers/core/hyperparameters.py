@@ -134,7 +134,7 @@ class Number(Hyperparameter):
 
 
 def remember_array(keeper: Configured, name: str, given: Any) -> None:
-    """Keep that a number was given as an array, for `value.py`: the optimizer itself computes with the number."""
+    """Keep that a number was given as an array, for `equality.py`: the optimizer itself computes with the number."""
     known = vars(keeper).get("_arrays", {})
     if type(given) is float and not known:
         return

@@ -52,7 +52,7 @@ KINDS: dict[str, st.SearchStrategy[Any]] = {
     "decay": or_off(powers(1e-6, 1.0)),
     "schedule": st.just(0.004) | st.floats(0, 2),
 }
-"""What is drawn of the kinds that records name; of which betas and epsilons, the peer decides."""
+"""What is drawn of the kinds that facts name; of which betas and epsilons, the peer decides."""
 
 
 def of_kinds(

@@ -13,6 +13,7 @@ from refresh import NUMBERS, ROOT, formulas
 from rules import AlgorithmFacts, all_facts
 
 from gradwise.optimizers import Optimizer
+from gradwise.optimizers.registry import ALGORITHMS
 from helpers.vector_cases import file_name
 
 FRONT_ENDS = {
@@ -52,9 +53,23 @@ def names_in(framework: str, facts: AlgorithmFacts | None, name: str) -> list[st
     return named[framework] or [name]
 
 
+def files_of(name: str) -> list[str]:
+    """The files that are written by hand for an algorithm alone."""
+    return [f"optimizers/{name.lower()}.py", f"tests/rules/{name.lower()}.py"]
+
+
+def left_open(name: str) -> Iterator[str]:
+    """Where a file of an algorithm still says that something is to be done."""
+    for path in files_of(name):
+        lines = (ROOT / path).read_text(encoding="utf-8").splitlines() if (ROOT / path).exists() else ()
+        if found := [str(number) for number, line in enumerate(lines, 1) if "TODO" in line]:
+            yield f"TODO in {path}, line {', '.join(found)}"
+
+
 def missing(kind: type[Optimizer]) -> Iterator[str]:
     """What a class lacks, in words; nothing, if it is on a par."""
     name, facts = kind.__name__, all_facts().get(kind.__name__)
+    yield from left_open(name)
     if facts is None:
         yield f"no twin: make tests/rules/{name.lower()}.py"
     else:
@@ -86,6 +101,8 @@ def missing(kind: type[Optimizer]) -> Iterator[str]:
 
 
 def to_do(kinds: tuple[type[Optimizer], ...]) -> list[str]:
-    """A line for each class that lacks something: "Lion: no twin, no vectors"."""
+    """A line for each class that lacks something: "Lion: no twin; no vectors", and for facts of which there is none."""
     found = {kind.__name__: list(missing(kind)) for kind in kinds}
+    for name in all_facts().keys() - {kind.__name__ for kind in ALGORITHMS}:
+        found[name] = [*left_open(name), f"facts without a class: list {name} in optimizers/registry.py"]
     return [f"{name}: {'; '.join(things)}" for name, things in found.items() if things]

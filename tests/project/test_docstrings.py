@@ -1,8 +1,12 @@
-"""What docstrings show, comes out: every example of the package is run, each module's in a process of its own."""
+"""What docstrings show, comes out: every example of the package is run, each module's in a process of its own.
+
+And what they point to is there.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -47,3 +51,18 @@ def test_the_ways_of_a_rule_are_shown():
     """Its record, and the loop that becomes of it."""
     names = {parameter.values[0] for parameter in modules()}
     assert {"gradwise.backends.programs.recorder", "gradwise.backends.kernels.source"} <= names
+
+
+def test_files_that_are_named_are_there():
+    """In the package's own text and in what is written for contributors and users."""
+    folders = [ROOT, ROOT / "docs", ROOT / "tests", *(ROOT / folder for folder in FOLDERS.values())]
+    texts = [path for folder in folders for path in (*folder.glob("*.py"), *folder.glob("*.md")) if path.is_file()]
+    rooms = [*FOLDERS.values(), "tests", "examples", "benchmarks"]
+    there = {f"/{path.relative_to(ROOT).as_posix()}" for room in rooms for path in (ROOT / room).rglob("*.py")}
+    lost = [
+        f"{path.relative_to(ROOT)} names {name}"
+        for path in texts
+        for name in re.findall(r"`((?:\w+/)*\w+\.py)\b", path.read_text(encoding="utf-8"))
+        if not any(each.endswith(f"/{name}") for each in there)
+    ]
+    assert len(texts) > 150 and not lost

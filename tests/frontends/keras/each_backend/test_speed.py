@@ -79,7 +79,7 @@ def test_compiled_steps_on_jax_do_no_more(name: str) -> None:
 
     own, theirs = cost(getattr(gkeras, name)), cost(getattr(keras.optimizers, name))
     # What differs are a few operations on scalars; the two parts of an average's memory, a product and a sum for each,
-    # by which it is right where Keras's is NaN; and the choices that the record explains. They move no memory.
+    # by which it is right where Keras's is NaN; and the choices that the facts explain. They move no memory.
     more = (256 * 64 + 64) * (2 * PEERS[name].averages + PEERS[name].choices)
     assert own["bytes accessed"] <= theirs["bytes accessed"] + 256
     assert own["flops"] <= theirs["flops"] + more + 256, (own, theirs)
