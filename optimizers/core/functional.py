@@ -37,7 +37,7 @@ from .checks import (
 )
 from .fused.apart import Apart
 from .fused.apart_again import Remembered
-from .fused.attributes import Seen, is_ours
+from .fused.attributes import Seen, of_optimizers_alone
 from .hyperparameters import LEARNING_RATE
 from .state import OptimizerState, as_trees, check_state, held_by_state, no_state, state_of
 from .stateless import checked_gradients, checked_value, pure_arithmetic, restored
@@ -80,7 +80,7 @@ class FunctionalOptimizer(TemplateKeeper):
             before = self._templates.get(key)
             self._keep_template(key, template)
         if self._may_run_apart(tree, backend):
-            known = before.fusion.apart.get(False) if before is not None and is_ours(self) else None
+            known = before.fusion.apart.get(False) if before is not None and of_optimizers_alone(self) else None
             known = known or self._known_apart(key, deltas=False)
             if known is not None:
                 template.fusion.apart[False] = known

@@ -42,6 +42,7 @@ from .hyperparameters import (
 from .imperative import ImperativeOptimizer
 from .memory import MeasuredOptimizer
 from .older import check_order, hint_at_convention
+from .origin import is_of_library
 from .own import completed, is_own, made_from, shown_values
 from .rates import called_with_step, check_rate
 from .rehearsal import refuse_rate
@@ -49,7 +50,6 @@ from .saving import SavedOptimizer
 from .stateless import StatelessOptimizer
 from .synonyms import CALLED_HERE, NO_ARGUMENTS, SYNONYMS
 
-_OURS = f"{__name__.partition('.')[0]}."
 _LATER = ("convention", "slot_dtype", "jit_compile", "maximize", "decay")
 """Configuration that Keras does not know; it stands behind what Keras knows."""
 
@@ -372,7 +372,7 @@ class Optimizer(
         config = self._known_config()
         if not is_own(type(self)):
             return config
-        return completed(self, config, checked=type(self).get_config.__module__.startswith(_OURS))
+        return completed(self, config, checked=is_of_library(type(self).get_config))
 
     def _known_config(self) -> dict[str, Any]:
         """What this library's classes know of the configuration."""

@@ -16,9 +16,9 @@ from ...backends import HOST, backend_of, describe, is_number, shown
 from ...backends.arguments import named_in
 from .configuration import STRUCTURE, Configured, configuration, frozen, unbuilt
 from .hyperparameters import hyperparameters
+from .origin import outside_library
 from .rule import Rule
 
-_OURS = f"{__name__.partition('.')[0]}."
 _NOT_WRITTEN = frozenset(("_excluded", "_excluded_names"))
 """Which parameters do not decay belongs to a model, and no configuration has it."""
 _REMEDY = "keep each argument of __init__ in a public attribute of its name (self.x = x), or write get_config"
@@ -26,11 +26,7 @@ _REMEDY = "keep each argument of __init__ in a public attribute of its name (sel
 
 def is_own(kind: type) -> bool:
     """Whether a class, or one of its parents, is not of this library and has a constructor."""
-    return any("__init__" in vars(each) for each in kind.__mro__ if _is_foreign(each))
-
-
-def _is_foreign(kind: type) -> bool:
-    return kind is not object and not kind.__module__.startswith(_OURS)
+    return any("__init__" in vars(each) for each in outside_library(kind))
 
 
 def remembering(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -72,7 +68,8 @@ def plain_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
 def own_values(keeper: Configured) -> dict[str, Any]:
     """What a user's class has beside the hyperparameters that it was given by this library, as it is now."""
     kind, held = type(keeper), configuration(keeper)
-    ours = [vars(each) for each in kind.__mro__ if not _is_foreign(each)]
+    users = outside_library(kind)
+    ours = [vars(each) for each in kind.__mro__ if each not in users]
     known = {"name", "learning_rate", *(name for name in hyperparameters(kind) if any(name in each for each in ours))}
     given = {
         name: held[name] if name in held else getattr(keeper, name) if hasattr(kind, name) else value

@@ -32,9 +32,8 @@ from ...backends.tracked import NeedsArray, NeedsValue, Tracked, raw
 from .commits import line_of_rebinding, line_of_setting, never_commits
 from .configuration import STRUCTURE, Snapshot, restore, snapshot
 from .fused.recording import why_not_silent
+from .origin import is_of_library
 from .rule import Rule
-
-_OURS = f"{__name__.partition('.')[0]}."
 
 
 class Gradients(Protocol):
@@ -57,7 +56,7 @@ def is_to_be_tried(rule: Rule) -> bool:
     functions = [
         getattr(type(keeper), name) for keeper in rule.all_optimizers() for name in ("update_step", "begin_step")
     ]
-    return any([not str(getattr(function, "__module__", "")).startswith(_OURS) for function in functions])
+    return not all([is_of_library(function) for function in functions])
 
 
 def rehearse(rule: Rule, gradients: Gradients, rate: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ...backends import HOST, NUMPY, Backend, BuildScope, DeltaVariable, Tree, Variable
 from .configuration import configuration, frozen
 from .fused.apart import Apart
-from .fused.attributes import classes_of, is_ours, settings_of
+from .fused.attributes import classes_of, of_optimizers_alone, settings_of
 from .updating import UpdateRule
 
 _KEPT_TEMPLATES = 16
@@ -87,7 +87,7 @@ class TemplateKeeper(UpdateRule):
 
     def _known_apart(self, key: Any, deltas: bool) -> Apart | None:
         """What another optimizer like this, but perhaps for its numbers, has recorded for trees with some key."""
-        recorded = _RECORDED.get(self._kind_of(key, deltas)) if is_ours(self) else None
+        recorded = _RECORDED.get(self._kind_of(key, deltas)) if of_optimizers_alone(self) else None
         return recorded.apart if recorded is not None and recorded.apart.serves(self) else None
 
     def _apart_for(self, tree: Tree, key: Any, deltas: bool) -> Apart:
@@ -98,7 +98,7 @@ class TemplateKeeper(UpdateRule):
         template, _ = self._new_template(tree)
         made = Apart(template, template.fusion, deltas)
         # A user's own rule may be another under the same name.
-        if is_ours(self):
+        if of_optimizers_alone(self):
             with LOCK:
                 while len(_RECORDED) >= _KEPT_RECORDINGS:
                     del _RECORDED[next(iter(_RECORDED))]

@@ -36,13 +36,12 @@ from .fused.report import ExecutionReport
 from .gradients import Gradients
 from .growing import Growing
 from .insertion import Insertion
+from .origin import outside_library
 from .prepared import Later, Run, at_once
 from .rehearsal import explained
 from .relinking import Relinked
 from .step import StepMaker, count_after
 from .weight_decay import DecaysWeights
-
-_OURS = f"{__name__.partition('.')[0]}."
 
 
 class UpdateRule(StepMaker, DecaysWeights, Relinked, Growing):
@@ -107,7 +106,7 @@ class UpdateRule(StepMaker, DecaysWeights, Relinked, Growing):
 
     def _update_held(self, run: Run, alone: Sequence[int], gradients: Gradients, rate: Any, later: Later) -> None:
         if later is not at_once and (
-            (alone and not self._is_ours()) or any(self._may_fail(index, gradients) for index in alone)
+            (alone and not self._of_library_alone()) or any(self._may_fail(index, gradients) for index in alone)
         ):
             arrays = [*self.cells.shared, *(cell for index in alone for cell in self.cells.grouped[index])]
             with Scope((cell, cell.value) for cell in arrays if cell.backend is not HOST) as pending:
@@ -143,10 +142,11 @@ class UpdateRule(StepMaker, DecaysWeights, Relinked, Growing):
                 raise
             commit(scope)
 
-    def _is_ours(self) -> bool:
-        """Whether what updates parameters by whole arrays is gradwise's own code."""
-        kinds = (kind for keeper in self.all_optimizers() for kind in type(keeper).__mro__ if kind is not object)
-        return "update_step" not in vars(self) and all(kind.__module__.startswith(_OURS) for kind in kinds)
+    def _of_library_alone(self) -> bool:
+        """Whether what updates parameters by whole arrays is gradwise's own code, front ends included."""
+        return "update_step" not in vars(self) and not any(
+            outside_library(type(keeper)) for keeper in self.all_optimizers()
+        )
 
     def _may_fail(self, index: int, gradients: Gradients) -> bool:
         """Whether a parameter has a constraint, or arrays with operators that are not their library's."""

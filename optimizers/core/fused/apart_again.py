@@ -15,7 +15,7 @@ from ....backends import HOST, Backend, Order
 from ..cells import NamedCell
 from ..rule import Rule
 from ..step import Bookkeeping
-from .attributes import Seen, is_ours
+from .attributes import Seen, of_optimizers_alone
 from .begin import Begin
 from .part import Part, Parts
 from .scalars import PLAIN, picked
@@ -345,7 +345,7 @@ class Remembered:
 
         What slots a rule of the user's makes may depend on its numbers.
         """
-        ours = is_ours(rule) and all(way.free for ways in list(self._ways.values()) for way in ways)
+        ours = of_optimizers_alone(rule) and all(way.free for ways in list(self._ways.values()) for way in ways)
         seen = self.seen.renewed(rule) if ours else None
         if seen is None:
             return None

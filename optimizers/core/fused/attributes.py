@@ -15,9 +15,9 @@ from ....backends import Variable
 from ....backends.variable import constraints_now
 from ..configuration import STRUCTURE, Configured, Same, configuration, frozen
 from ..exclusions import Chosen
+from ..origin import outside_optimizers
 
 _PLAIN = (float, int, str, bool)
-_OURS = f"{'.'.join(__name__.split('.')[:-3])}."
 
 
 class FreeNumber(NamedTuple):
@@ -70,16 +70,12 @@ def _is_in_use(value: Any) -> bool:
     return type(value) is float and value != 0.0
 
 
-def is_ours(rule: Configured) -> bool:
-    """Whether a rule, with all that is inside it, is of this library's classes alone."""
+def of_optimizers_alone(rule: Configured) -> bool:
+    """Whether a rule, with all inside it, is of `gradwise.optimizers`' classes alone: no user's and no front end's."""
     keepers = list(rule.all_optimizers())
-    return all([_is_our_class(type(keeper)) for keeper in keepers]) and not any(
+    return not any([outside_optimizers(type(keeper)) for keeper in keepers]) and not any(
         "update_step" in vars(keeper) or "begin_step" in vars(keeper) for keeper in keepers
     )
-
-
-def _is_our_class(kind: type) -> bool:
-    return all([each is object or each.__module__.startswith(_OURS) for each in kind.__mro__])
 
 
 def classes_of(rule: Configured) -> list[list[Any]]:
@@ -283,7 +279,7 @@ def _several(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
 
 def _of_classes(rule: Configured) -> list[Any]:
     """What the user's own classes hold: methods by identity, values by value."""
-    own = [kind for kind in type(rule).__mro__ if not kind.__module__.startswith(_OURS) and kind is not object]
+    own = outside_optimizers(type(rule))
     return [frozen({name: held for name, held in vars(kind).items() if name not in _PUT_THERE}) for kind in own]
 
 

@@ -17,7 +17,7 @@ from ....backends.kernels.intervals import Intervals, joined
 from ..prepared import InCalls
 from ..rule import Rule
 from ..step import Bookkeeping
-from .attributes import is_ours
+from .attributes import of_optimizers_alone
 from .lane import Lane
 from .memory import Memory
 from .part import Part, Parts
@@ -211,7 +211,7 @@ def _short_ways(rules: Sequence[Rule]) -> list[Lane]:
     lanes = [lane for lane in lanes_of(rules) if lane is not None]
     if len(lanes) < len(rules):
         raise LookupError("some have no short way whose passes only write")
-    if not all(map(is_ours, rules)) or any(rule.divides_gradients for rule in rules):
+    if not all(map(of_optimizers_alone, rules)) or any(rule.divides_gradients for rule in rules):
         raise LookupError("a user's rule may change its attributes, and every step looks at them")
     return lanes
 

@@ -24,7 +24,7 @@ from ..rule import Rule, StepGradients
 from ..step import Bookkeeping
 from .apart import Apart
 from .arrays import gradient_address, memory_reason, take_rows
-from .attributes import Seen, is_ours
+from .attributes import Seen, of_optimizers_alone
 from .begin import Begin, begin_eagerly
 from .facts import Facts, Kinds
 from .general import GeneralStep, Member, joint_alone, overlapping
@@ -149,8 +149,8 @@ class Fusion:
         if not Bookkeeping.serves(rule, len(positions)):
             return False
         if self._is_recorded(rule):
-            return not rule.has_begin_step() or tuple(sorted(positions)) in self._begins or is_ours(rule)
-        if not is_ours(rule) or _why_not_at_all(rule, rule.cells.rate.array) is not None:
+            return not rule.has_begin_step() or tuple(sorted(positions)) in self._begins or of_optimizers_alone(rule)
+        if not of_optimizers_alone(rule) or _why_not_at_all(rule, rule.cells.rate.array) is not None:
             return False
         with rule.cells.parameters[0].backend.arithmetic():
             self._record(rule)
@@ -316,7 +316,7 @@ class Fusion:
 
     def lasts(self, rule: Rule) -> bool:
         """Whether what is known of the parameters will hold when there are more, made alike."""
-        return self._is_recorded(rule) and is_ours(rule)
+        return self._is_recorded(rule) and of_optimizers_alone(rule)
 
     def grow(self, rule: Rule, insertion: Insertion) -> None:
         """Go on with further parameters, of which nothing is known yet.

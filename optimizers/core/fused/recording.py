@@ -28,7 +28,7 @@ from ....backends.programs.recorder import RecordedScalars, Recorder, Symbol
 from ....backends.programs.scalars import same_with
 from ..configuration import STRUCTURE, has_cells, restore, snapshot
 from ..rule import Rule
-from .attributes import Fingerprint, FreeNumber, classes_of, is_ours, numbers_of, settings_of
+from .attributes import Fingerprint, FreeNumber, classes_of, numbers_of, of_optimizers_alone, settings_of
 from .scalars import DIVISOR, FACTOR, number_names, of_parameter, scope_of_symbols
 
 _Recorded = TypeVar("_Recorded")
@@ -77,7 +77,7 @@ def record_updates(rule: Rule, scaled: bool, clipped: bool) -> Recordings:
         scaled: whether gradients are divided by a number.
         clipped: whether they are multiplied by one.
     """
-    if is_ours(rule):
+    if of_optimizers_alone(rule):
         return _record_kinds(rule, scaled, clipped)
     # For a user's rule each parameter may be of a kind of its own.
     kinds = list(range(len(rule.cells.parameters)))
