@@ -1,4 +1,4 @@
-"""Adadelta."""
+"""Adadelta, the gradient on the scale of past steps."""
 
 import math
 from typing import Any

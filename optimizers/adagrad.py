@@ -1,4 +1,4 @@
-"""Adagrad."""
+"""Adagrad, steps that shrink with the sum of all squared gradients so far."""
 
 from typing import Any
 

@@ -1,6 +1,7 @@
-"""Words of compiled functions that only Numba knows, and parts of such functions: they stand for what it makes of them.
+"""Names that mean something to Numba's compiler alone, such as a pointer or a half-precision number, without Numba.
 
-So that functions can be written, and those that were compiled before can run, without importing Numba.
+Functions that are to be compiled name them. So such functions can be written, and those that were compiled before can
+run, without importing Numba, which takes long: it is told what the names stand for when there is something to compile.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Word:
 
 
 class Part:
-    """A function that compiled functions call.
+    """A function that compiled functions call, and that is compiled with them.
 
     Args:
         function: of Python.

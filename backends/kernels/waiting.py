@@ -1,4 +1,4 @@
-"""A word to who waits: a step that compiles takes seconds, and a program that says nothing looks like one that hangs.
+"""A message in the log when compiling takes longer than a second, so that nobody takes it for a program that hangs.
 
 It goes to the logger "gradwise". Where nobody has given that or those above it a handler, Python writes it to stderr.
 """

@@ -1,6 +1,7 @@
-"""Attributes that an object declares while it is made, and none that it never heard of.
+"""Setting an attribute that does not exist, such as `optimizer.learning_rte = 0.1`, is an error.
 
-What is misspelt would do nothing, and nobody would know.
+What is misspelt would do nothing, and nobody would know. A class of one's own makes its attributes in `__init__` and
+`build`, where any name is allowed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The short way of a step for some of the parameters, which are what they were when they were recorded.
+"""A lane is the short way of a step, for parameters that are what they were when their rule was recorded.
 
 What is known of the parameters is put together here: which kernels run, on which tables of addresses, and what must
 hold. One look at all gradients and all memory together tells whether it does; where memory lies elsewhere than in the

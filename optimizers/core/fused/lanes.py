@@ -1,4 +1,4 @@
-"""Short ways of one optimizer, each for a set of parameters that have a gradient, put together of what is known."""
+"""The lanes of one optimizer, which are its short ways of a step: one for each set of parameters with a gradient."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _array_of = operator.attrgetter("array")
 
 
 class Lanes:
-    """Those that were taken last, by the positions of the parameters in the order in which they are given."""
+    """The lanes that were taken last, by the positions of the parameters in the order in which they are given."""
 
     def __init__(self) -> None:
         self._kept: dict[tuple[int, ...], Lane] = {}
@@ -48,7 +48,7 @@ class Lanes:
 def lane_of(
     rule: Rule, present: list[int], known: Sequence[Facts], seen: Seen, begin: Callable[[], Begin | None]
 ) -> Lane | None:
-    """A short way for some parameters; None if their update is none.
+    """A lane for some parameters; None if their update has no short way.
 
     Args:
         rule: the optimizer.

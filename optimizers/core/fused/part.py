@@ -1,4 +1,4 @@
-"""What one kernel does in a step."""
+"""The work of one compiled kernel in a step: for which parameters, and where in memory their arrays lie."""
 
 from __future__ import annotations
 
