@@ -69,6 +69,10 @@ class DeltaVariable(Variable):
             )
         return start + self.delta.value if is_written(self.delta) else start
 
+    @value.setter
+    def value(self, value: Any) -> None:
+        raise self.refused_value()
+
     @property
     def dtype(self) -> Any:
         """The dtype in which it is computed now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import itertools
 import linecache
@@ -49,11 +50,21 @@ def called_by_rule() -> bool:
     return is_of_a_rule(sys._getframe(2).f_code.co_filename)
 
 
-def line_of_rule() -> str:
-    """The line that is running of the rule, or of whoever else called: the first one outside of what runs rules."""
+class DoesNotFit(ValueError):
+    """A cell cannot take a value."""
+
+
+def frame_of_rule() -> Any:
+    """The frame that is running of the rule, or of whoever else called: the first one outside of what runs rules."""
     frame: Any = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_INSIDE):
         frame = frame.f_back
+    return frame
+
+
+def line_of_rule() -> str:
+    """The line that is running of the rule, or of whoever else called: the first one outside of what runs rules."""
+    frame = frame_of_rule()
     return _UNKNOWN if frame is None else place_of(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
 
 
@@ -67,6 +78,17 @@ def line_of_function(function: Any) -> str:
     """Where a function is written."""
     code = getattr(inspect.unwrap(function), "__code__", None)
     return _UNKNOWN if code is None else place_of(code.co_filename, code.co_firstlineno, code.co_name)
+
+
+def line_with(function: Any, pattern: re.Pattern[str]) -> str | None:
+    """The first line of a function that a pattern is found in; None if there is none, or no source."""
+    function = inspect.unwrap(function)
+    with contextlib.suppress(OSError, TypeError):
+        lines, first = inspect.getsourcelines(function)
+        for number, line in enumerate(lines, first):
+            if pattern.search(line):
+                return place_of(function.__code__.co_filename, number, function.__name__)
+    return None
 
 
 def source_of_error(error: BaseException) -> str:
@@ -110,20 +132,24 @@ def is_of_ufunc(error: Exception) -> bool:
     return type(error) is TypeError and "does not support ufuncs" in str(error)
 
 
-def numpy_function(error: Exception, known: Iterable[str]) -> tuple[str, str]:
-    """The function of NumPy's that a line has called which raised an error, and what it is called here; or nothing.
-
-    Args:
-        error: that was raised.
-        known: the names that there are here.
-    """
-    called = re.search(r"\b(?:np|numpy)\.(\w+)", source_of_error(error))
-    name = called.group(1) if called else ""
-    own = _CALLED_OTHERWISE.get(name, name)
-    return name, own if own in set(known) else ""
+def library_function(error: Exception) -> str:
+    """The function of another library that a line has called which raised an error, as it is written; or nothing."""
+    called = _FUNCTION.search(source_of_error(error))
+    return called.group(0) if called else ""
 
 
-_CALLED_OTHERWISE = {
-    "fabs": "abs", "true_divide": "divide", "float_power": "power", "fmax": "maximum", "fmin": "minimum",
-}  # fmt: skip
-"""Functions of NumPy that have another name in `ops`."""
+_FUNCTION = re.compile(r"\b(?:np|numpy|torch|jnp|jax|math)\.(?:\w+\.)*\w+")
+
+
+def code_of_error(error: BaseException) -> list[str]:
+    """Source around an error, from the narrowest: the expression, its line, and the function that it is in."""
+    texts = [source_of_error(error)]
+    found = _summary_of(error)
+    if found is not None and found.lineno is not None:
+        texts.append(linecache.getline(found.filename, found.lineno).strip())
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        code = frame.f_code
+        if found is not None and code.co_filename == found.filename and code.co_name == found.name:
+            with contextlib.suppress(OSError, TypeError):
+                texts.append(inspect.getsource(code))
+    return texts

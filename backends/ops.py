@@ -16,7 +16,8 @@ from typing import Any
 from .delta_variable import DeltaVariable
 from .detect import backend_for, backend_of, number_of_python
 from .dtypes import Array, is_number
-from .mistakes import MissingAttribute, line_of_rule, nearest
+from .elsewhere import written_as
+from .mistakes import MissingAttribute, WrongValue, line_of_rule, nearest
 from .once import once
 from .python import HOST
 from .scope import held_cells, run_in_branch
@@ -250,7 +251,22 @@ def _reduced(name: str, x: Any, axis: Any, keepdims: bool) -> Array:
         return getattr(backend.namespace, name)(x)
     if backend is HOST:
         raise ValueError(f"ops.{name} received the number {x!r}, which has no axes: leave out axis and keepdims.")
+    if axis is not None:
+        _check_axes(name, axis, backend.shape(x))
     return getattr(backend.namespace, name)(x, axis=axis, keepdims=keepdims)
+
+
+def _check_axes(name: str, axis: Any, shape: tuple[int, ...], more: int = 0) -> None:
+    """Raise WrongValue for what is no axis, or several, of an array of a shape that has so many more."""
+    count = len(shape) + more
+    axes = axis if isinstance(axis, (tuple, list)) else (axis,)
+    if all([hasattr(each, "__index__") and -count <= operator.index(each) < count for each in axes]):
+        return
+    known = f"from 0 to {count - 1}, or from the last, -1, to {-count}" if count else "none"
+    raise WrongValue(
+        f"{line_of_rule()}: ops.{name} received axis={axis!r} for an array of shape {tuple(shape)}: its axes are "
+        f"numbers, {known}."
+    )
 
 
 def sum(x: Any, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Array:
@@ -320,7 +336,9 @@ def expand_dims(x: Any, axis: int) -> Array:
         axis: where the new axis will stand, counted from 0, or from the last with -1.
     """
     x = value_of(x)
-    return backend_for(x).namespace.expand_dims(x, axis=axis)
+    backend = backend_for(x)
+    _check_axes("expand_dims", axis, backend.shape(x), 1)
+    return backend.namespace.expand_dims(x, axis=axis)
 
 
 def matrix_transpose(x: Any) -> Array:
@@ -471,35 +489,9 @@ def __getattr__(name: str) -> Any:
     """Say which function was meant by a name that does not exist."""
     if name[:2] == "__" or name == "_ipython_display_":
         raise AttributeError(name)
-    written = _WRITTEN_OTHERWISE.get(name)
-    near = nearest(name, __all__)
-    meant = f"write {written}." if written is not None else f"did you mean {near!r}?" if near is not None else ""
+    written, near = written_as(name), nearest(name, __all__)
+    meant = written or (f"did you mean {near!r}?" if near is not None else "")
     raise MissingAttribute(
         f"{line_of_rule()}: gradwise.backends.ops has no {name!r}"
-        + (f": {meant}" if meant else f"; it has {', '.join(__all__)}.")
+        + (f": {meant}" if meant else ", nor one with a name like it: help(ops) lists what it has, beside operators.")
     )
-
-
-def written_as(name: str) -> str | None:
-    """How a method that some library's arrays have is written in a rule; None if there is no such function.
-
-    Args:
-        name: of the method.
-    """
-    written = f"ops.{name}(x)" if name in __all__ else _WRITTEN_OTHERWISE.get(name)
-    return None if written is None else f"write {written}."
-
-
-_WRITTEN_OTHERWISE = {
-    "rsqrt": "1 / ops.sqrt(x)", "reciprocal": "1 / x", "pow": "x**y or ops.power(x, y)", "mul": "x * y", "sub": "x - y",
-    "div": "x / y", "neg": "-x", "eq": "x == y", "clamp": "ops.clip(x, lower, upper)", "amax": "ops.max(x, axis=...)",
-    "amin": "ops.min(x, axis=...)", "reduce_sum": "ops.sum(x, axis=...)", "reduce_mean": "ops.mean(x, axis=...)",
-    "select": "ops.where(condition, x, y)", "astype": "ops.cast(x, dtype)", "unsqueeze": "ops.expand_dims(x, axis)",
-    "transpose": "ops.matrix_transpose(x)", "lerp": "ops.moving_average(past, new, memory)",
-    "dot": "ops.sum(x * y)", "tanh": "it with ops.exp", "isnan": "x != x", "rms": "ops.sqrt(ops.mean(ops.square(x)))",
-    "outer": "ops.expand_dims(rows, -1) * ops.expand_dims(columns, -2)",
-    "std": "ops.sqrt(ops.mean(ops.square(x - ops.mean(x))))", "var": "ops.mean(ops.square(x - ops.mean(x)))",
-    "argmax": "x == ops.max(x)", "clone": "x, which nobody changes", "copy": "x, which nobody changes", "detach": "x",
-    "item": "a choice by ops.where or ops.cond instead",
-}  # fmt: skip
-"""What other libraries have under a name, in what there is here."""

@@ -8,6 +8,7 @@ one library only. The results of what is allowed are tracked too.
 
 from __future__ import annotations
 
+import itertools
 import operator
 import sys
 from collections.abc import Callable, Sequence
@@ -17,10 +18,11 @@ from . import ops
 from .base import Backend
 from .detect import backend_for, backend_of, register_type
 from .dtypes import Array
+from .elsewhere import method_written_as
 from .mistakes import MissingAttribute, RuleMistake, is_library, is_of_a_rule, line_of_rule, nearest
 from .python import HOST
 
-_OF_THE_STANDARD = ("T", "device", "dtype", "mT", "ndim", "shape", "size")
+_OF_ALL = ("device", "dtype", "ndim", "shape")
 _VIEWS = frozenset(("expand_dims", "matrix_transpose", "reshape"))
 """Functions whose results may share their argument's memory."""
 _THROUGH = frozenset((__file__, ops.__file__.replace("ops.py", "variable.py")))
@@ -32,11 +34,63 @@ class NeedsValue(TypeError):
 
 
 class NeedsArray(NeedsValue):
-    """A rule asks for the values of an array."""
+    """A rule asks for the values of an array, as functions of a library do.
+
+    Attributes:
+        library: whose function it seems to be.
+    """
+
+    library = "numpy"
+
+
+class NeedsArrayOfTorch(NeedsArray):
+    """The same for torch's functions."""
+
+    library = "torch"
+
+
+class NeedsArrayOfJax(NeedsArray):
+    """The same for JAX's functions."""
+
+    library = "jax"
+
+
+class MixesArrays(TypeError):
+    """A rule computes with an array that it was not given.
+
+    Attributes:
+        other: that array.
+        library: the name of its library.
+    """
+
+    def __init__(self, other: Any, library: str) -> None:
+        super().__init__()
+        self.other, self.library = other, library
+
+
+class ShapesApart(TypeError):
+    """A rule computes with arrays whose shapes do not meet."""
 
 
 class CannotBeTracked(TypeError):
     """Something else than a rule asks for a value."""
+
+
+def _assigning(method: str) -> Callable[[Tracked, Any], None]:
+    """What stands for a cell's method, where no cell is."""
+
+    def refuse(self: Tracked, value: Any) -> None:
+        if hasattr(value, "assign") and type(value) is not Tracked:
+            raise RuleMistake(
+                f"{line_of_rule()} has its two arguments exchanged: write self.{method}(variable, value), with the "
+                "parameter or the slot first."
+            )
+        to = f"{self.called}, which belongs to the caller" if self.name else "an array that was computed"
+        raise RuleMistake(
+            f"{line_of_rule()} assigns to {to}: assign to the variable or a slot, or give the value a name of its own."
+        )
+
+    return refuse
 
 
 class Tracked:
@@ -45,14 +99,16 @@ class Tracked:
     Args:
         held: what it stands for.
         name: what errors call it, if it is somebody's: the gradient, or the value of a cell. Default: it was computed.
+        origin: from whose elements it was computed, if its shape is that one's. Default: `name`.
     """
 
-    __slots__ = ("held", "name")
+    __slots__ = ("held", "name", "origin")
     __array_ufunc__ = None
 
-    def __init__(self, held: Any, name: str | None = None) -> None:
+    def __init__(self, held: Any, name: str | None = None, origin: str | None = None) -> None:
         self.held = held
         self.name = name
+        self.origin = origin or name
 
     @property
     def called(self) -> str:
@@ -78,7 +134,8 @@ class Tracked:
 
     @property
     def size(self) -> int:
-        """The number of elements."""
+        """The number of elements. Torch's `size` is a method: a rule does not ask for it."""
+        self._refuse_name("size")
         size = 1
         for length in self.shape:
             size *= length
@@ -91,12 +148,14 @@ class Tracked:
 
     @property
     def T(self) -> Tracked:
-        """The transpose of a matrix."""
+        """The transpose of a matrix. Not every library's arrays have it: a rule does not ask for it."""
+        self._refuse_name("T")
         return Tracked(self.held.T, self.name)
 
     @property
     def mT(self) -> Tracked:
-        """The transposes of a stack of matrices."""
+        """The transposes of a stack of matrices. As `T`."""
+        self._refuse_name("mT")
         return Tracked(self.held.mT, self.name)
 
     @property
@@ -140,24 +199,24 @@ class Tracked:
         raise _refused(NeedsArray if self.shape else NeedsValue)
 
     def __setitem__(self, key: Any, value: Any) -> None:
+        changes = ", and which may change the caller's array" if self.name else ""
         raise RuleMistake(
-            f"{line_of_rule()} sets elements of {self.called}, which not every library can, and which may change the "
-            "caller's array: make a new value with ops.where(condition, value, other)."
+            f"{line_of_rule()} sets elements of {self.called}, which not every library can{changes}: make a new value "
+            "with ops.where(condition, value, other)."
         )
 
-    def assign(self, value: Any) -> None:
-        """Refused."""
-        to, whose = (self.called, "belongs to the caller") if self.name else ("a value", "is no cell")
-        raise RuleMistake(
-            f"{line_of_rule()} assigns to {to}, which {whose}: assign to the variable or a slot, or give the value a "
-            "name of its own."
-        )
-
-    assign_add = assign_sub = assign
+    assign, assign_add, assign_sub = _assigning("assign"), _assigning("assign_add"), _assigning("assign_sub")
 
     def __getattr__(self, name: str) -> Any:
-        if name[:2] == "__" or not is_of_a_rule(sys._getframe(1).f_code.co_filename):
+        if name[:2] == "__":
             raise AttributeError(name)
+        self._refuse_name(name)
+        raise AttributeError(name)
+
+    def _refuse_name(self, name: str) -> None:
+        """Raise MissingAttribute if a rule, and nobody else, asks for what not every library's arrays have."""
+        if not is_of_a_rule(sys._getframe(2).f_code.co_filename):
+            return
         raise MissingAttribute(f"{line_of_rule()}: {self.called} has no {name!r}{_instead_of(name)}")
 
     # ---------------------------------------------------------------- as the array itself
@@ -172,19 +231,26 @@ class Tracked:
         return format(self.held, spec)
 
     def __jax_array__(self) -> Any:
+        refusal = _refused(NeedsArrayOfJax)
+        if isinstance(refusal, NeedsArrayOfJax):
+            raise refusal
         return self.held
+
 
     @classmethod
     def __torch_function__(cls, function: Any, kinds: Any, arguments: Any = (), keywords: Any = None) -> Any:
-        """Let torch's own functions compute with it."""
+        """Let torch's own functions compute with it, of which a rule calls none."""
+        refusal = _refused(NeedsArrayOfTorch)
+        if isinstance(refusal, NeedsArrayOfTorch):
+            raise refusal
         return tracked(function(*map(raw, arguments), **{key: raw(value) for key, value in (keywords or {}).items()}))
 
 
 def _instead_of(name: str) -> str:
-    written = ops.written_as(name)
+    written = method_written_as(name)
     if written is not None:
         return f" that every library's arrays have: {written}"
-    near = nearest(name, [*_OF_THE_STANDARD])
+    near = nearest(name, _OF_ALL)
     if near is not None:
         return f": did you mean {near!r}?"
     return " that every library's arrays have: what all have are operators and functions of ops."
@@ -218,8 +284,46 @@ def tracked(value: Any) -> Any:
 
 
 def _operated(function: Callable[..., Any], *operands: Any) -> Tracked:
+    return _computed(lambda values: backend_for(*values).operate(function, *values), operands)
+
+
+def _computed(function: Callable[[list[Any]], Any], operands: Sequence[Any]) -> Tracked:
+    """What a function of operands gives; for shapes that do not meet, and others' arrays, an error that says so."""
+    _check_given(operands)
     values = list(map(raw, operands))
-    return Tracked(backend_for(*values).operate(function, *values))
+    try:
+        result = function(values)
+    except Exception as error:
+        if any([len(_shape_of(value)) > 0 for value in values]) and not _meet(list(map(_shape_of, values))):
+            raise ShapesApart(" and ".join(map(_with_shape, filter(_shape_of, operands)))) from error
+        raise
+    having = [each for each in operands if type(each) is Tracked and each.shape]
+    same = len(having) == 1 and _shape_of(result) == having[0].shape
+    return Tracked(result, None, having[0].origin if same else None)
+
+
+def _check_given(operands: Sequence[Any]) -> None:
+    """Raise MixesArrays for an array with axes that does not come from what a rule was given."""
+    for each in operands:
+        backend = backend_of(each)
+        if backend is not None and backend is not TRACKED and backend is not HOST and backend.shape(each):
+            raise MixesArrays(each, backend.name)
+
+
+def _shape_of(value: Any) -> tuple[int, ...]:
+    backend = backend_of(value)
+    return () if backend is None else tuple(backend.shape(value))
+
+
+def _meet(shapes: Sequence[tuple[int, ...]]) -> bool:
+    """Whether arrays of these shapes can be computed with, element by element."""
+    columns = itertools.zip_longest(*(reversed(shape) for shape in shapes), fillvalue=1)
+    return all([len({length for length in column if length != 1}) <= 1 for column in columns])
+
+
+def _with_shape(operand: Any) -> str:
+    origin = operand.origin if type(operand) is Tracked else None
+    return f"{'an array' if origin is None else f'the {origin}'} of shape {_shape_of(operand)}"
 
 
 def _install(method: str, function: Callable[..., Any], reflected: bool, in_place: bool) -> None:
@@ -324,8 +428,7 @@ class TrackedBackend(Backend):
         return self._computed("sum_of_squares", array)
 
     def _computed(self, name: str, *operands: Any) -> Tracked:
-        values = list(map(raw, operands))
-        return Tracked(getattr(backend_for(*values), name)(*values))
+        return _computed(lambda values: getattr(backend_for(*values), name)(*values), operands)
 
     def cond(
         self, predicate: Array, true: Callable[[Sequence[Any]], Any], false: Callable[[Sequence[Any]], Any],

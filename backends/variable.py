@@ -12,7 +12,8 @@ from typing import Any
 from .base import Backend
 from .detect import backend_of, describe
 from .dtypes import Array, is_number
-from .mistakes import MissingAttribute, RuleMistake, line_of_rule, nearest
+from .elsewhere import method_written_as
+from .mistakes import DoesNotFit, MissingAttribute, RuleMistake, WrongValue, line_of_rule, nearest
 from .numpy import NUMPY
 from .python import HOST
 from .scope import Scope, any_scope, build_scope, scope_holding
@@ -285,6 +286,17 @@ class Variable:
             )
         return self._backend.plain(self.array)
 
+    @value.setter
+    def value(self, value: Any) -> None:
+        raise self.refused_value()
+
+    def refused_value(self) -> RuleMistake:
+        """The error for who sets `value`."""
+        return RuleMistake(
+            f"{line_of_rule()} sets the `value` of {self.name!r}, which is for reading: write "
+            "self.assign(variable, value) in a rule, variable.assign(value) elsewhere."
+        )
+
     @property
     def sink(self) -> Variable:
         """The cell that takes what is written to this one."""
@@ -377,7 +389,8 @@ class Variable:
                 "convert the value first."
             )
         if own.shape(value) != self._shape:
-            raise ValueError(f"Variable {self.name!r} has shape {self._shape} and cannot take {describe(value)}.")
+            shape = tuple(own.shape(value))
+            raise DoesNotFit(f"Variable {self.name!r} has shape {self._shape} and cannot take one of shape {shape}.")
         return own.cast(value, own.dtype_name(current))
 
     def _commit(self, value: Any) -> None:
@@ -410,9 +423,6 @@ class Variable:
         raise RuleMistake(
             f"{line_of_rule()}: `{sign}` does not change {self.name!r}, it would give its name to another value: write "
             f"self.{how.format('variable')} in a rule, variable.{own} elsewhere."
-            if sign != "[...] ="
-            else f"{line_of_rule()} sets elements of {self.name!r}, which not every library can: write "
-            "self.assign(variable, ops.where(condition, value, variable)) in a rule."
         )
 
     __iadd__, __isub__ = _in_place("+="), _in_place("-=")
@@ -421,7 +431,12 @@ class Variable:
     __imatmul__ = _in_place("@=")
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self.refuse_change("[...] =")
+        whole = key is Ellipsis or (isinstance(key, slice) and key == slice(None))
+        instead = "value" if whole else "ops.where(condition, value, variable)"
+        raise RuleMistake(
+            f"{line_of_rule()} sets elements of {self.name!r}, which not every library can: write "
+            f"self.assign(variable, {instead}) in a rule, variable.assign(value) elsewhere."
+        )
 
     def __eq__(self, other: object) -> Any:
         """Of numbers and arrays for each element; of cells whether they are the same one."""
@@ -468,7 +483,10 @@ class Variable:
             # Of a cell that is being made, or copied, or asked for what it is.
             raise AttributeError(name)
         scope = scope_holding(self)
-        if name in dir(type(self.array if scope is None else scope.get(self))):
+        written = method_written_as(name)
+        if written is not None:
+            where = written
+        elif name in dir(type(self.array if scope is None else scope.get(self))):
             where = f"ask the array itself: variable.value.{name}, or what every library has: functions of ops."
         else:
             near = nearest(name, [each for each in dir(type(self)) if each[0] != "_"])
@@ -482,6 +500,11 @@ class Variable:
         return int(self.value)
 
     def __bool__(self) -> bool:
+        if self.size != 1:
+            raise WrongValue(
+                f"{line_of_rule()} asks whether {self.name!r} of shape {self._shape} is true: write "
+                "`if slot is not None` for whether there is one, ops.where(condition, a, b) for a choice by its values."
+            )
         return bool(self.value)
 
     @classmethod

@@ -10,27 +10,19 @@ where several processes hold a parameter together, and steps after the first pay
 from __future__ import annotations
 
 import contextlib
-import inspect
 import math
 import operator
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias, overload
 
 from ...backends import HOST, NUMPY, Array, Backend, Scope, StepScope, UnknownValueError, Variable, backend_of, ops
-from ...backends.mistakes import (
-    RuleMistake,
-    is_of_ufunc,
-    line_of_error,
-    line_of_function,
-    line_of_rule,
-    numpy_function,
-    source_of_error,
-)
-from ...backends.special_arrays import NEEDS_VALUE
-from ...backends.tracked import NeedsArray, NeedsValue, Tracked, raw
+from ...backends.mistakes import RuleMistake, WrongValue, line_of_function, line_of_rule, line_with
+from ...backends.tracked import Tracked, raw
 from .commits import line_of_rebinding, line_of_setting, never_commits
 from .configuration import STRUCTURE, Snapshot, restore, snapshot
+from .explaining import check_signature, explained
 from .fused.recording import why_not_silent
 from .origin import is_of_library
 from .rule import Rule
@@ -74,7 +66,7 @@ def rehearse(rule: Rule, gradients: Gradients, rate: Any) -> None:
     if any(parameters[index].backend.whereabouts(gradients.array(index)) is not None for index in gradients.present):
         # A process that tries, where another refuses the step or has other gradients, would wait for it for ever.
         return
-    _check_signature(type(rule).update_step)
+    check_signature(type(rule).update_step)
     indices = _one_of_each_kind(rule, gradients.present)
     with _undone(rule) as check:
         seen = _Seen(set(), set())
@@ -118,17 +110,6 @@ def _arrays_of(rule: Rule, gradients: Gradients, indices: Sequence[int]) -> list
 def _is_traced(value: Any) -> bool:
     backend = backend_of(value)
     return backend is not None and backend is not HOST and backend.traced(value)
-
-
-def _check_signature(function: Callable[..., Any]) -> None:
-    """Raise RuleMistake if an `update_step` does not take what it will be given."""
-    try:
-        inspect.signature(function).bind(None, None, None, None)
-    except TypeError:
-        raise RuleMistake(
-            f"{line_of_function(function)} takes other arguments than it is given: write "
-            "def update_step(self, gradient, variable, learning_rate)."
-        ) from None
 
 
 class _Outcome(NamedTuple):
@@ -183,7 +164,7 @@ def _tried_out(
     rule: Rule, gradients: Gradients, rate: Any, indices: Sequence[int], gives: _Gives, seen: _Seen
 ) -> list[_Outcome] | None:
     """Run a step for some parameters; None if it cannot be run with what it is given."""
-    parameters = rule.cells.parameters
+    parameters, tried = rule.cells.parameters, None
     with _everything_held(rule):
         try:
             if rule.has_begin_step():
@@ -194,12 +175,16 @@ def _tried_out(
                 for cell, value in scope.writes():
                     if not _is_traced(cell.value):
                         cell.assign(raw(value))
-            return [_tried(rule, index, gradients.prepared(index), rate, gives, seen) for index in indices]
+            found = []
+            for index in indices:
+                tried = parameters[index]
+                found.append(_tried(rule, index, gradients.prepared(index), rate, gives, seen))
+            return found
         except RuleMistake:
             raise
         except Exception as error:
             # Of errors that are no mistakes none: the step itself meets them again.
-            mistake = explained(rule, error)
+            mistake = explained(rule, error, tried)
             if mistake is not None:
                 raise mistake from error
             return None
@@ -324,24 +309,6 @@ def _holds_same(value: Any, contents: Any) -> bool:
     return all(map(operator.is_, value, contents))
 
 
-def explained(rule: Rule, error: Exception) -> RuleMistake | None:
-    """The mistake in a rule that a library has raised an error for, in words that say what to do instead; or None."""
-    backend = rule.cells.parameters[0].backend
-    where = line_of_error(error) or "the rule"
-    if is_of_ufunc(error) or isinstance(error, NeedsArray):
-        name, own = numpy_function(error, ops.__all__)
-        if backend is NUMPY and not own:
-            # Whoever needs it has no other, and no other library.
-            return None
-        called, instead = f"np.{name}" if name else "a function of NumPy's", f"ops.{own}" if own else "functions of ops"
-        return RuleMistake(
-            f"{where} calls {called} on an array, which works on NumPy's arrays only: write {instead}, "
-            "from gradwise.backends import ops."
-        )
-    reason = NEEDS_VALUE if isinstance(error, NeedsValue) else backend.why_not_traceable(error)
-    return None if reason is None else RuleMistake(f"{where}: {source_of_error(error)!r} {reason}")
-
-
 def _tried(rule: Rule, index: int, gradient: Array, rate: Any, gives: _Gives, seen: _Seen) -> _Outcome:
     """Run the rule for one parameter."""
     parameter = rule.cells.parameters[index]
@@ -440,6 +407,12 @@ def _check_same(rule: Rule, indices: Sequence[int], found: Sequence[_Outcome], p
             # A choice may have written it in the branch that is not taken.
             if not _alike(before, value, values.get(name, before)):
                 parameter = rule.cells.parameters[index]
+                drawn = line_with(type(rule).update_step, _RANDOM)
+                if drawn is not None:
+                    raise RuleMistake(
+                        f"{drawn} draws random numbers, which under jit are drawn once, when it is compiled: "
+                        "rules have no random numbers yet. Add noise to the gradients, before the step."
+                    )
                 what = f"{name!r}, which belongs to parameter {parameter.name!r},"
                 raise RuleMistake(
                     f"{line_of_function(type(rule).update_step)} gives "
@@ -450,6 +423,8 @@ def _check_same(rule: Rule, indices: Sequence[int], found: Sequence[_Outcome], p
                 )
 
 
+_RANDOM = re.compile(r"^[^#]*(\brandom\.|\brand(n|int)?\()")
+"""How random numbers are drawn, as libraries call it."""
 _OF_A_CHANGE, _OF_A_VALUE = 2.0**-10, 2.0**-20
 """Which parts of a change, and of a value, two computations of it may be apart: some machines add up in any order."""
 
@@ -512,7 +487,13 @@ class _GuardedList(list[Any]):
                 f"{line_of_rule()} looks for the slot of a parameter in the list self.{self._name}: write "
                 f"self.{self._name}[self.variable_index(variable)]."
             )
-        return super().__getitem__(place)
+        try:
+            return super().__getitem__(place)
+        except IndexError:
+            raise WrongValue(
+                f"{line_of_rule()}: the list self.{self._name} has {len(self)} slots, fewer than there are parameters: "
+                "append one for each in build, and None for a parameter that has none."
+            ) from None
 
     def __setitem__(self, place: Any, value: Any) -> None:
         raise RuleMistake(

@@ -31,6 +31,7 @@ from ...backends import (
 from ...backends.programs.program import Program
 from .building import CellKeeper
 from .exclusions import Chosen
+from .explaining import explained
 from .fused.plan import Fusion
 from .fused.report import ExecutionReport
 from .gradients import Gradients
@@ -38,7 +39,6 @@ from .growing import Growing
 from .insertion import Insertion
 from .origin import outside_library
 from .prepared import Later, Run, at_once
-from .rehearsal import explained
 from .relinking import Relinked
 from .step import StepMaker, count_after
 from .weight_decay import DecaysWeights

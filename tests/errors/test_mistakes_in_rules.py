@@ -18,7 +18,7 @@ from helpers.mistakes import in_rules
 from helpers.mistakes.in_rules import GRADIENT, START, WithSlots
 from helpers.mistakes.in_rules import _with_rule as with_rule
 
-from gradwise.backends import Variable, mistakes, ops
+from gradwise.backends import Variable, elsewhere, mistakes, ops
 from gradwise.backends.mistakes import RuleMistake
 from gradwise.optimizers import SGD, Optimizer
 
@@ -31,7 +31,7 @@ MISTAKES = {
     in_rules.branching_on_the_rate: ("'min(learning_rate, 0.2)' needs a value", *NO_VALUE),
     in_rules.taking_the_larger: ("'max(ops.norm(gradient), 1.0)' needs a value", *NO_VALUE),
     in_rules.asking_for_a_float: ("'float(ops.norm(gradient))' needs a value", *NO_VALUE),
-    in_rules.calling_math: ("'math.sqrt(self.step_of(variable))' needs a value", *NO_VALUE),
+    in_rules.calling_math: ("'math.sqrt(self.step_of(variable))' needs a value", "write ops.sqrt("),
     in_rules.calling_numpy_on_the_rate: ("calls np.sqrt", "write ops.sqrt"),
     in_rules.making_a_number_of_numpys: ("'np.float64(learning_rate)' needs a value", *NO_VALUE),
     in_rules.changing_the_value_of_a_slot: (
@@ -50,9 +50,11 @@ MISTAKES = {
     ),
     in_rules.remembering_in_a_list: ("changes what is in self.history", "no state"),
     in_rules.counting_in_a_global: TWICE,
-    in_rules.drawing_random_numbers: TWICE,
-    in_rules.calling_a_method: ("the gradient has no 'sum' that every library's arrays have", "write ops.sum(x)"),
-    in_rules.calling_a_method_of_torchs: ("the array has no 'clamp'", "write ops.clip(x, lower, upper)"),
+    in_rules.drawing_random_numbers: ("draws random numbers", "once", "to the gradients, before the step"),
+    in_rules.calling_a_method: (
+        "the gradient has no 'sum' that every library's arrays have", "write ops.sum(gradient)",
+    ),
+    in_rules.calling_a_method_of_torchs: ("the array has no 'clamp'", "write ops.clip(direction, lower, upper)"),
     in_rules.changing_a_slot_as_in_torch: (
         "the value of", "has no 'mul_' that every library's arrays have", "functions of ops",
     ),
@@ -82,7 +84,7 @@ MISTAKES = {
     in_rules.calling_numpy_on_a_slot: ("calls np.sqrt on an array", "write ops.sqrt"),
     in_rules.misspelling_a_function: ("ops has no 'sgn'", "did you mean 'sign'?"),
     in_rules.calling_what_others_have: ("ops has no 'rsqrt'", "write 1 / ops.sqrt(x)"),
-    in_rules.asking_the_parameter: ("has no 'T'", "variable.value.T", "functions of ops"),
+    in_rules.asking_the_parameter: ("has no 'T'", "write ops.matrix_transpose(variable)"),
     in_rules.misspelling_an_attribute: ("the gradient has no 'nidm'", "did you mean 'ndim'?"),
     in_rules.forgetting_to_commit: ("never changes the parameter", "self.assign_sub(variable"),
     in_rules.committing_the_slot_alone: ("never changes the parameter", "self.assign_sub(variable"),
@@ -108,8 +110,44 @@ MISTAKES = {
     ),
     in_rules.adding_the_rate: ("adds one number to", "which has shape (3,)", "value * ops.ones_like(variable)"),
     in_rules.subtracting_another_shape: ("subtracts an array of shape (1,) from", "which has shape (3,)"),
+    in_rules.giving_the_arguments_of_torch: (
+        "ops.mean has no argument `dim`. Did you mean `axis`?", "It is ops.mean(x, axis=None, keepdims=False)",
+    ),
+    in_rules.giving_too_much: ("ops.maximum was called with other arguments", "It is ops.maximum(a, b)"),
+    in_rules.naming_an_axis: ("received axis='rows'", "shape (3,)", "its axes are numbers, from 0 to 0"),
+    in_rules.counting_axes_too_far: ("received axis=7", "shape (3,)", "from 0 to 0"),
+    in_rules.calling_an_outer_product: ("ops has no 'outer'", "write ops.expand_dims(rows, -1) * ops.expand_dims("),
+    in_rules.calling_what_nobody_has: ("ops has no 'xyzzy', nor one with a name like it", "help(ops) lists"),
+    in_rules.calling_a_reduction_of_numpy: ("calls np.mean on an array", "NumPy's arrays only", "write ops.mean(x)"),
+    in_rules.calling_a_norm_of_numpy: ("calls np.linalg.norm on an array", "write ops.norm(x)"),
+    in_rules.calling_torch: ("calls torch.mean on an array", "torch's tensors only", "write ops.mean(x)"),
+    in_rules.calling_jax: ("calls jnp.mean on an array", "JAX's arrays only", "write ops.mean(x)"),
+    in_rules.making_an_array_of_numpys: ("computes with an array that np.zeros(...) made", "write ops.zeros_like(x)"),
+    in_rules.starting_from_an_array_of_numpys: ("computes with an array that np.zeros(...) made", "number"),
+    in_rules.asking_for_the_size: ("the gradient has no 'size'", "write math.prod(gradient.shape)"),
+    in_rules.transposing: ("the gradient has no 'T'", "write ops.matrix_transpose(gradient)"),
+    in_rules.calling_a_method_along_an_axis: ("has no 'mean'", "write ops.mean(new, axis=-1, keepdims=True)"),
+    in_rules.asking_for_an_item: ("has no 'item'", "leave .item() out of formulas"),
+    in_rules.looking_up_by_an_attribute: ("has no 'index'", "write self.variable_index(variable)"),
+    in_rules.meeting_another_shape: (
+        "'ops.moving_average(momentum, gradient[:2], self.beta)' has shapes that do not meet", "in the update of",
+        "the value of", "momentum' of shape (3,)", "of shape (2,)", "ops.expand_dims(x, axis)", "keepdims=True",
+    ),
+    in_rules.assigning_another_shape: ("momentum' has shape (3,) and cannot take one of shape (3, 3)",),
+    in_rules.exchanging_what_is_given: (
+        "in another order", "def update_step(self, gradient, variable, learning_rate)",
+    ),
+    in_rules.exchanging_what_is_assigned: ("two arguments exchanged", "write self.assign_sub(variable, value)"),
+    in_rules.assigning_to_what_was_computed: ("assigns to an array that was computed", "a name of its own"),
+    in_rules.setting_the_value: ("sets the `value` of", "write self.assign(variable, value)"),
+    in_rules.setting_all_elements: ("sets elements of", "write self.assign(variable, value)"),
+    in_rules.asking_whether_there_is_a_slot: ("momentum' of shape (3,) is true", "write `if slot is not None`"),
+    in_rules.making_too_few_slots: ("self.momentums has 1 slots", "fewer than", "append one for each", "None"),
+    in_rules.calling_a_power_of_math: ("needs a value", "ops.power(x, y)"),
     in_rules.making_a_slot_in_a_step: ("add_variable_from_reference works inside build(variables) only",),
 }
+NEEDS = {in_rules.calling_torch: pytest.mark.torch, in_rules.calling_jax: pytest.mark.jax}
+"""Which libraries a mistake itself needs."""
 
 
 def line_of(function):
@@ -184,7 +222,9 @@ every_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 
 
 @every_way
-@pytest.mark.parametrize("function", MISTAKES, ids=lambda function: function.__name__)
+@pytest.mark.parametrize("function", [
+    pytest.param(each, marks=NEEDS.get(each, ()), id=each.__name__) for each in MISTAKES
+])  # fmt: skip
 @pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning")
 def test_mistakes(function, way):
     with pytest.raises((RuleMistake, RuntimeError)) as caught:
@@ -453,9 +493,7 @@ def test_names_of_ops():
     for name in ("sgn", "Sqrt", "meen", "maximun", "one_minus_pow"):
         with pytest.raises(AttributeError, match=r"did you mean '\w+'\?"):
             getattr(ops, name)
-    with pytest.raises(AttributeError, match=re.escape("it has abs, absolute, add")):
-        ops.xyzzy  # noqa: B018  # it raises
-    for written in ops._WRITTEN_OTHERWISE.values():
+    for written in map(elsewhere.written_as, [*elsewhere.SAME, *elsewhere._OTHERWISE]):
         for name in re.findall(r"ops\.(\w+)", written):
             assert name in ops.__all__
 

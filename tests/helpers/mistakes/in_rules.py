@@ -260,9 +260,9 @@ def counting_in_a_global(self, gradient, variable, learning_rate):  # here
     self.assign_sub(variable, gradient * (learning_rate / COUNT[0]))
 
 
-def drawing_random_numbers(self, gradient, variable, learning_rate):  # here
+def drawing_random_numbers(self, gradient, variable, learning_rate):
     """Drawing random numbers."""
-    self.assign_sub(variable, gradient * (learning_rate * np.random.random()))
+    self.assign_sub(variable, gradient * (learning_rate * np.random.random()))  # here
 
 
 def calling_a_method(self, gradient, variable, learning_rate):
@@ -385,6 +385,157 @@ def subtracting_another_shape(self, gradient, variable, learning_rate):
 
 def _size(array):
     return ops.sqrt(ops.mean(ops.square(array)))
+def giving_the_arguments_of_torch(self, gradient, variable, learning_rate):
+    """Giving the arguments of torch."""
+    mean = ops.mean(ops.square(gradient), dim=-1, keepdim=True)  # here
+    self.assign_sub(variable, gradient * (learning_rate / mean))
+
+
+def giving_too_much(self, gradient, variable, learning_rate):
+    """Giving too much."""
+    self.assign_sub(variable, ops.maximum(gradient, 0.0, 1.0) * learning_rate)  # here
+
+
+def naming_an_axis(self, gradient, variable, learning_rate):
+    """Naming an axis."""
+    self.assign_sub(variable, gradient / ops.mean(gradient, axis="rows") * learning_rate)  # here
+
+
+def counting_axes_too_far(self, gradient, variable, learning_rate):
+    """Counting axes too far."""
+    self.assign_sub(variable, gradient / ops.mean(gradient, axis=7, keepdims=True) * learning_rate)  # here
+
+
+def calling_an_outer_product(self, gradient, variable, learning_rate):
+    """Calling an outer product."""
+    self.assign_sub(variable, ops.sum(ops.outer(gradient, variable), axis=0) * learning_rate)  # here
+
+
+def calling_what_nobody_has(self, gradient, variable, learning_rate):
+    """Calling what nobody has."""
+    self.assign_sub(variable, ops.xyzzy(gradient) * learning_rate)  # here
+
+
+def calling_a_reduction_of_numpy(self, gradient, variable, learning_rate):
+    """Calling a reduction of numpy."""
+    self.assign_sub(variable, gradient / np.mean(gradient) * learning_rate)  # here
+
+
+def calling_a_norm_of_numpy(self, gradient, variable, learning_rate):
+    """Calling a norm of numpy."""
+    self.assign_sub(variable, gradient / np.linalg.norm(gradient) * learning_rate)  # here
+
+
+def calling_torch(self, gradient, variable, learning_rate):
+    """Calling torch."""
+    import torch
+
+    self.assign_sub(variable, gradient / torch.mean(gradient) * learning_rate)  # here
+
+
+def calling_jax(self, gradient, variable, learning_rate):
+    """Calling jax."""
+    import jax.numpy as jnp
+
+    self.assign_sub(variable, gradient / jnp.mean(gradient) * learning_rate)  # here
+
+
+def making_an_array_of_numpys(self, gradient, variable, learning_rate):
+    """Making an array of numpys."""
+    self.assign_sub(variable, (gradient + np.zeros(variable.shape, np.float32)) * learning_rate)  # here
+
+
+def starting_from_an_array_of_numpys(self, gradient, variable, learning_rate):
+    """Starting from an array of numpys."""
+    total = np.zeros(variable.shape, np.float32)
+    self.assign_sub(variable, ops.maximum(total, gradient) * learning_rate)  # here
+
+
+def asking_for_the_size(self, gradient, variable, learning_rate):
+    """Asking for the size."""
+    self.assign_sub(variable, gradient * (learning_rate / gradient.size))  # here
+
+
+def transposing(self, gradient, variable, learning_rate):
+    """Transposing."""
+    self.assign_sub(variable, gradient.T * learning_rate)  # here
+
+
+def calling_a_method_along_an_axis(self, gradient, variable, learning_rate):
+    """Calling a method along an axis."""
+    new = ops.square(gradient)
+    self.assign_sub(variable, gradient / new.mean(dim=-1, keepdim=True) * learning_rate)  # here
+
+
+def asking_for_an_item(self, gradient, variable, learning_rate):
+    """Asking for an item."""
+    norm = ops.norm(gradient)
+    self.assign_sub(variable, gradient * (learning_rate / norm.item()))  # here
+
+
+def looking_up_by_an_attribute(self, gradient, variable, learning_rate):
+    """Looking up by an attribute."""
+    momentum = self.momentums[variable.index]  # here
+    self.assign_sub(variable, momentum * learning_rate)
+
+
+def meeting_another_shape(self, gradient, variable, learning_rate):
+    """Meeting another shape."""
+    momentum = self.momentums[self.variable_index(variable)]
+    self.assign(momentum, ops.moving_average(momentum, gradient[:2], self.beta))  # here
+    self.assign_sub(variable, momentum * learning_rate)
+
+
+def assigning_another_shape(self, gradient, variable, learning_rate):
+    """Assigning another shape."""
+    momentum = self.momentums[self.variable_index(variable)]
+    self.assign(momentum, ops.expand_dims(momentum, -1) * ops.expand_dims(gradient, 0))  # here
+    self.assign_sub(variable, momentum * learning_rate)
+
+
+def exchanging_what_is_given(self, variable, gradient, learning_rate):  # here
+    """Exchanging what is given."""
+    self.assign_sub(variable, gradient * learning_rate)
+
+
+def exchanging_what_is_assigned(self, gradient, variable, learning_rate):
+    """Exchanging what is assigned."""
+    self.assign_sub(gradient * learning_rate, variable)  # here
+
+
+def assigning_to_what_was_computed(self, gradient, variable, learning_rate):
+    """Assigning to what was computed."""
+    direction = gradient * 2.0
+    self.assign(direction, direction * 0.5)  # here
+    self.assign_sub(variable, direction * learning_rate)
+
+
+def setting_the_value(self, gradient, variable, learning_rate):
+    """Setting the value."""
+    variable.value = variable - gradient * learning_rate  # here
+
+
+def setting_all_elements(self, gradient, variable, learning_rate):
+    """Setting all elements."""
+    variable[:] = variable - gradient * learning_rate  # here
+
+
+def asking_whether_there_is_a_slot(self, gradient, variable, learning_rate):
+    """Asking whether there is a slot."""
+    momentum = self.momentums[self.variable_index(variable)]
+    if momentum:  # here
+        self.assign_sub(variable, momentum * learning_rate)
+
+
+def making_too_few_slots(self, gradient, variable, learning_rate):
+    """Making too few slots."""
+    momentum = self.momentums[self.variable_index(variable) + 1]  # here
+    self.assign_sub(variable, momentum * learning_rate)
+
+
+def calling_a_power_of_math(self, gradient, variable, learning_rate):
+    """Calling a power of math."""
+    self.assign_sub(variable, gradient * (learning_rate * math.pow(self.step_of(variable), -0.5)))  # here
 
 
 def _with_rule(function, base=WithSlots):

@@ -1,0 +1,153 @@
+"""Errors that a rule has met in libraries, in words that say what to do in the rule instead."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ...backends import Variable, describe, ops
+from ...backends.elsewhere import MAKING, written_as
+from ...backends.mistakes import (
+    DoesNotFit,
+    RuleMistake,
+    WrongValue,
+    code_of_error,
+    is_of_ufunc,
+    library_function,
+    line_of_error,
+    line_of_function,
+    source_of_error,
+)
+from ...backends.special_arrays import NEEDS_VALUE
+from ...backends.tracked import MixesArrays, NeedsArray, NeedsValue, ShapesApart
+from ...backends.wording import did_you_mean
+from .rule import Rule
+
+_NOWHERE = "the rule"
+_WHOSE = {"numpy": "NumPy's arrays", "torch": "torch's tensors", "jax": "JAX's arrays"}
+"""What errors call the arrays of a library."""
+_CALL = re.compile(r"^(\w+)\(\) (?:got an unexpected keyword argument '(\w+)'|missing |takes |got multiple )")
+"""What Python says of arguments that do not belong to a function."""
+_ARGUMENTS = (
+    ("axis", "dim", "axes", "dims", "reduction_indices"), ("keepdims", "keepdim", "keep_dims"),
+    ("x", "a", "input", "array", "tensor"), ("lower", "min", "a_min"), ("upper", "max", "a_max"),
+    ("shape", "size", "newshape"), ("a", "x1", "x"), ("b", "x2", "y"),
+)  # fmt: skip
+"""What arguments of functions are called in different libraries."""
+_GIVEN = {
+    "gradient": ("gradient", "grad", "g"),
+    "variable": ("variable", "var", "parameter", "param", "weight", "weights", "p", "w"),
+    "learning_rate": ("learning_rate", "lr", "rate", "alpha"),
+}
+"""What an `update_step` is given, in its order, and what it may be called."""
+
+
+def explained(rule: Rule, error: Exception, parameter: Variable | None = None) -> RuleMistake | None:
+    """The mistake in a rule that a library has raised an error for, in words that say what to do instead; or None.
+
+    Args:
+        rule: the optimizer.
+        error: what was raised.
+        parameter: whose update it was, if that is known.
+    """
+    backend = rule.cells.parameters[0].backend
+    where, source = line_of_error(error) or _NOWHERE, source_of_error(error)
+    whose = "" if parameter is None else f", in the update of {parameter.name!r} of shape {parameter.shape}"
+    if isinstance(error, ShapesApart):
+        return WrongValue(
+            f"{where}: {source!r} has shapes that do not meet{whose}: {error}. ops.expand_dims(x, axis) and "
+            "keepdims=True give an axis of length 1, which meets any; a slot has the shape that build gave it."
+        )
+    if isinstance(error, DoesNotFit):
+        # A constraint of the user's own is no line of a rule.
+        return None if where == _NOWHERE else WrongValue(f"{where}: {error}")
+    called, asked = library_function(error), _asked(error)
+    if isinstance(error, MixesArrays) or (asked is not None and not called):
+        made = next((found for text in code_of_error(error) if (found := MAKING.search(text))), None)
+        if made is not None or (isinstance(error, MixesArrays) and error.library != backend.name):
+            return _mixing(where, getattr(error, "other", None), made)
+    if asked is not None:
+        return _of_library(where, called, asked, backend.name)
+    wrong = _wrong_arguments(where, source, error)
+    if wrong is not None:
+        return wrong
+    if isinstance(error, NeedsValue) and called.startswith("math."):
+        own = written_as(called.rpartition(".")[2]) or "write it with operators and functions of ops."
+        return RuleMistake(
+            f"{where}: {source!r} needs a value that is not there while JAX traces or a step is recorded: {own}"
+        )
+    reason = NEEDS_VALUE if isinstance(error, NeedsValue) else backend.why_not_traceable(error)
+    return None if reason is None else RuleMistake(f"{where}: {source!r} {reason}")
+
+
+def _asked(error: Exception) -> str | None:
+    """The library of a function that has asked for the values of what stands for an array; None if none has."""
+    if isinstance(error, NeedsArray):
+        return error.library
+    if is_of_ufunc(error):
+        return "numpy"
+    # JAX says in words of its own what it could not make of an argument, in some releases without asking for it.
+    return "jax" if "__jax_array__" in str(error) or library_function(error).startswith(("jnp.", "jax.")) else None
+
+
+def _mixing(where: str, other: Any, made: re.Match[str] | None) -> RuleMistake:
+    own = None if made is None else written_as(made.group(1))
+    if made is not None and "random" in made.group(0):
+        own = "rules have no random numbers yet: add noise to the gradients, before the step."
+    array = describe(other) if made is None else f"an array that {made.group(0)}...) made"
+    return RuleMistake(
+        f"{where} computes with {array}, which meets arrays of its own library only: "
+        f"{own or 'write a number, or ops.zeros_like(x) and its like.'} What is kept between steps is a slot, made in "
+        "build by self.add_optimizer_variables or self.add_variable_from_reference."
+    )
+
+
+def _of_library(where: str, called: str, library: str, own_library: str) -> RuleMistake | None:
+    """The mistake of calling another library's function; None if this rule has no other, and no other library."""
+    name = called.rpartition(".")[2]
+    instead = written_as(name)
+    if library == own_library and instead is None:
+        return None
+    function = called or f"a function of another library's ({library})"
+    written = instead or "write functions of ops."
+    return RuleMistake(
+        f"{where} calls {function} on an array, which works on {_WHOSE.get(library, library)} only: {written[:-1]}, "
+        "from gradwise.backends import ops."
+    )
+
+
+def _wrong_arguments(where: str, source: str, error: Exception) -> RuleMistake | None:
+    """The mistake of calling a function of ops with other arguments than it has."""
+    said = _CALL.match(str(error)) if type(error) is TypeError else None
+    if said is None or said.group(1) not in ops.__all__ or f"ops.{said.group(1)}(" not in source:
+        return None
+    name, unknown = said.groups()
+    parameters = inspect.signature(getattr(ops, name)).parameters
+    shown = ", ".join(str(each.replace(annotation=inspect.Parameter.empty)) for each in parameters.values())
+    wrong = f"ops.{name} was called with other arguments than it has."
+    if unknown is not None:
+        wrong = f"ops.{name} has no argument `{unknown}`.{did_you_mean([unknown], parameters, _ARGUMENTS)}"
+    return RuleMistake(f"{where}: {wrong} It is ops.{name}({shown}).")
+
+
+def check_signature(function: Callable[..., Any]) -> None:
+    """Raise RuleMistake if an `update_step` does not take what it will be given, or takes it in another order."""
+    try:
+        inspect.signature(function).bind(None, None, None, None)
+    except TypeError:
+        said = "takes other arguments than it is given"
+    else:
+        if not _in_another_order(list(inspect.signature(function).parameters)[1:4]):
+            return
+        said = "takes its arguments in another order than they are given in"
+    raise RuleMistake(
+        f"{line_of_function(function)} {said}: write def update_step(self, gradient, variable, learning_rate)."
+    )
+
+
+def _in_another_order(names: Sequence[str]) -> bool:
+    """Whether a name is that of what is given in another place."""
+    meant = [next((own for own, called in _GIVEN.items() if name in called), None) for name in names]
+    return any(each not in (None, own) for each, own in zip(meant, _GIVEN, strict=False))
