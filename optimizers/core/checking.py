@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -105,6 +107,7 @@ class _Problem(NamedTuple):
     start: list[Any]
     gradients: list[list[Any]]
     likes: list[Any]
+    is_drawn: bool
 
 
 class CheckedOptimizer(FunctionalOptimizer):
@@ -116,12 +119,13 @@ class CheckedOptimizer(FunctionalOptimizer):
         The ways: in place and as pure functions; by whole arrays and, where they can be recorded, in one pass; on
         NumPy, array-api-strict, torch and JAX, whichever are installed, under `jax.jit` too; with arrays whose elements
         lie in another order; and with parameters of 16 bits. All are compared with whole arrays of NumPy's. Neither the
-        parameters nor the optimizer change.
+        parameters nor the optimizer change. What a rule prints is shown of the first way alone.
 
         Args:
             params: what `init` or `build` takes: a tree of arrays, a list, `model.named_parameters()`. Shapes suffice:
                 where there are no values, and for gradients, numbers are drawn, always the same.
-            gradients: of every step, in a tree of the same structure. Default: they are drawn for each step.
+            gradients: of every step, in a tree of the same structure. Default: they are drawn for each step; in the
+                second one every other parameter's is zero, and a run with zeros alone is made beside.
             steps: how many to make, >= 1. Default 4.
 
         Returns:
@@ -131,12 +135,15 @@ class CheckedOptimizer(FunctionalOptimizer):
         Raises:
             WaysDiffer: if a way is too far from the others, or raises an error: a TypeError that names the first
                 parameter and way, and whose `report` has them all.
+            RuleMistake: a TypeError, if a finite parameter becomes NaN by finite gradients.
         """
         problem = _problem(tree_of_parameters(params), gradients, _STEPS.checked(steps, f"{type(self).__name__}.check"))
         rows: list[Row] = []
         expected: dict[str, list[Any]] = {}
         for way in _shown_progress(list(_ways(problem))):
-            rows.append(self._compared(way, problem, expected))
+            # A rule that prints would do so in each step of each way.
+            with contextlib.redirect_stdout(io.StringIO()) if rows else contextlib.nullcontext():
+                rows.append(self._compared(way, problem, expected))
         report = CheckReport(rows)
         for row in report:
             bound = _BOUND_OF_SMALL * steps if row.dtype in _SMALL else _BOUND
@@ -160,8 +167,10 @@ class CheckedOptimizer(FunctionalOptimizer):
     def _compared(self, way: Way, problem: _Problem, expected: dict[str, list[Any]]) -> Row:
         """Run a way, and compare it with the first of its dtype."""
         first = way.dtype not in expected
+        if not expected and problem.is_drawn:
+            self._run_way(way, _with_zeros(problem), watched=True)
         try:
-            found, recorded, note = self._run_way(way, problem)
+            found, recorded, note = self._run_way(way, problem, watched=first)
         except Exception as error:
             if first:
                 raise
@@ -174,12 +183,20 @@ class CheckedOptimizer(FunctionalOptimizer):
         bits = all(one.tobytes() == other.tobytes() for one, other in zip(found, goal, strict=True))
         return Row(str(way), way.dtype, recorded, far[largest], problem.tree.names[largest], bits, note)
 
-    def _run_way(self, way: Way, problem: _Problem) -> tuple[list[Any], bool, str]:
-        """The parameters after all steps, whether they were recorded, and why not."""
+    def _run_way(self, way: Way, problem: _Problem, watched: bool) -> tuple[list[Any], bool, str]:
+        """The parameters after all steps, whether they were recorded, and why not.
+
+        Args:
+            way: how to run.
+            problem: what.
+            watched: whether to look for NaN after each step; the first of the ways of a dtype are in place.
+        """
         optimizer = self._like_this(problem.tree)
         optimizer.jit_compile = False if way.whole else "auto"
-        run = _in_place if way.kind == "in place" else _as_functions
-        parameters, recorded, note = run(optimizer, way, problem)
+        if way.kind == "in place":
+            parameters, recorded, note = _in_place(optimizer, way, problem, watched)
+        else:
+            parameters, recorded, note = _as_functions(optimizer, way, problem)
         return [trials.read(way.library, each) for each in parameters], recorded, note
 
     def _like_this(self, tree: Tree) -> Any:
@@ -193,18 +210,49 @@ class CheckedOptimizer(FunctionalOptimizer):
         return optimizer
 
 
-def _in_place(optimizer: ImperativeOptimizer, way: Way, problem: _Problem) -> tuple[list[Any], bool, str]:
+def _in_place(
+    optimizer: ImperativeOptimizer, way: Way, problem: _Problem, watched: bool
+) -> tuple[list[Any], bool, str]:
     parameters, names = _arrays(way, problem, problem.start), problem.tree.names
     if any(way.library.why_not_variable(each) is not None for each in parameters):
         parameters = [Variable(each, name) for each, name in zip(parameters, names, strict=True)]
     optimizer.build(dict(zip(names, parameters, strict=True)))
-    for gradients in problem.gradients:
+    for number, gradients in enumerate(problem.gradients, 1):
         optimizer.apply(_arrays(way, problem, gradients), parameters)
+        if watched:
+            _check_numbers(type(optimizer).__name__, way, problem, number, list(map(value_of, parameters)))
     report = optimizer.execution_report()
     reasons = [group.reason for group in report if group.reason is not None]
     recorded = not reasons and all(group.way != "eager" for group in report)
     note = reasons[0] if reasons and not way.whole else ""
     return list(map(value_of, parameters)), recorded, note
+
+
+def _check_numbers(owner: str, way: Way, problem: _Problem, number: int, parameters: Sequence[Any]) -> None:
+    """Raise RuleMistake if a parameter is NaN after a step, where all that was given is finite."""
+    gradients = problem.gradients[number - 1]
+    if not all(map(_is_finite, [*problem.start, *(each for given in problem.gradients[:number] for each in given)])):
+        return
+    for name, array, gradient in zip(problem.tree.names, parameters, gradients, strict=True):
+        values = trials.read(way.library, array)
+        # NaN alone is not equal to itself.
+        if not (values != values).any():
+            continue
+        finite = "are finite" if gradient.any() else "are zero"
+        raise RuleMistake(
+            f"{owner} makes NaN of parameter {name!r} in step {number} on {way} ({way.dtype}), where it was finite and "
+            f"all elements of its gradient {finite}: what it divides by, or takes a root of, may be zero or too small "
+            "for the dtype, as products of tiny numbers are. Add an epsilon to that, last of all."
+        )
+
+
+def _is_finite(values: Any) -> bool:
+    return bool((abs(values) < math.inf).all())
+
+
+def _with_zeros(problem: _Problem) -> _Problem:
+    """The same, with gradients that are zero in the two first steps."""
+    return problem._replace(gradients=[[each * 0.0 for each in given] for given in problem.gradients[:1]] * 2)
 
 
 def _as_functions(optimizer: FunctionalOptimizer, way: Way, problem: _Problem) -> tuple[list[Any], bool, str]:
@@ -240,10 +288,12 @@ def _problem(tree: Tree, gradients: Any, steps: int) -> _Problem:
             values[place] = trials.read(backend, leaf)
     given = None if gradients is None else tree.match(gradients, "gradients")
     drawn = [trials.drawn(shapes, step + 1) for step in range(steps)]
+    for gradients in drawn[1:2]:
+        gradients[::2] = [each * 0.0 for each in gradients[::2]]
     if given is not None:
         own = [trials.read(backend, each) for each in given if (backend := backend_of(each)) is not None]
         drawn = [own] * steps
-    return _Problem(tree, values, drawn, likes)
+    return _Problem(tree, values, drawn, likes, given is None)
 
 
 def _ways(problem: _Problem) -> Iterator[Way]:

@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ...backends import HOST, Variable, backend_of, is_number, ops, register_node
+from ...backends.mistakes import called_by_rule
 from .building import CellKeeper
-from .cells import Cells
 from .configuration import STRUCTURE, frozen
 from .declaring import check_declared, declaring, settable
 from .hyperparameters import Number, hyperparameters, remember_array
 from .own import is_own, remembering
 from .rehearsal import refuse_attribute
+from .reserved import check_attribute, check_class
 from .synonyms import CALLED_HERE
 
 _RATE = "learning_rate"
@@ -31,6 +32,7 @@ class ComparedByValue(CellKeeper):
     _schedule: Callable[..., Any] | None
 
     def __init_subclass__(cls, **keywords: Any) -> None:
+        check_class(cls)
         super().__init_subclass__(**keywords)
         if "__init__" in vars(cls):
             cls.__init__ = declaring(cls.__init__)  # type: ignore[method-assign]  # of the class itself
@@ -57,14 +59,14 @@ class ComparedByValue(CellKeeper):
     def __setattr__(self, name: str, value: Any) -> None:
         if self.__dict__.get("_rehearsing"):
             refuse_attribute(name, value)
+        if called_by_rule():
+            check_attribute(self, name, value)
         if name[0] != "_":
             self._refuse_change(name)
             attributes = vars(self)
             # What `build` makes, a class declares too.
             if name not in attributes and name not in STRUCTURE and not attributes.get("_building"):
                 check_declared(self, name, lambda: settable(type(self), self), CALLED_HERE)
-        if name == "cells" and not isinstance(value, Cells):
-            raise AttributeError(f"{type(self).__name__}: optimizers keep their state in `cells`: choose another name.")
         object.__setattr__(self, name, value)
 
 

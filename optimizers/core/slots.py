@@ -18,9 +18,10 @@ from ...backends import (
     value_of,
     values_of,
 )
-from ...backends.mistakes import line_of_rule
+from ...backends.mistakes import WrongValue, called_by_rule, line_of_rule
 from ...backends.wording import which_instead
 from .cells import NamedCell
+from .reserved import check_slot
 from .rule import Rule
 
 
@@ -30,10 +31,13 @@ class SlotMaker(Rule):
     slot_dtype: Any
     _building: bool
 
-    def _refuse_unless_building(self, name: str) -> None:
+    def _check_made(self, by: str, name: str | Sequence[str], for_rule: bool) -> None:
+        """Raise unless a cell may be made now, under that name."""
+        for each in ([name] if isinstance(name, str) else name) if for_rule else ():
+            check_slot(each)
         if not self._building:
             raise RuntimeError(
-                f"{line_of_rule()}: {name} works inside build(variables) only, once for all parameters: a functional "
+                f"{line_of_rule()}: {by} works inside build(variables) only, once for all parameters: a functional "
                 "state must have all slots before the first step."
             )
 
@@ -58,7 +62,7 @@ class SlotMaker(Rule):
         Raises:
             ValueError: if the initializer has another shape, or `shape` is none.
         """
-        self._refuse_unless_building("add_variable_from_reference")
+        self._check_made("add_variable_from_reference", name, called_by_rule())
         index = self.variable_index(reference_variable)
         lengths = self.cells.parameters[index].shape if shape is None else _checked_shape(shape, name)
         if lengths == self.cells.parameters[index].shape:
@@ -129,7 +133,7 @@ class SlotMaker(Rule):
         Raises:
             ValueError: if the numbers of names and initializers differ.
         """
-        self._refuse_unless_building("add_optimizer_variables")
+        self._check_made("add_optimizer_variables", name, called_by_rule())
         names = [name] if isinstance(name, str) else list(name)
         several = isinstance(initializer, (list, tuple))
         initializers = list(initializer) if several else [initializer] * len(names)
@@ -147,7 +151,7 @@ class SlotMaker(Rule):
             name: its key in functional state.
             variable: the parameter it belongs to. Default: the whole optimizer shares it.
         """
-        self._refuse_unless_building("add_array")
+        self._check_made("add_array", name, called_by_rule())
         position = None if variable is None else self.variable_index(variable)
         owner = variable if variable is not None else next(iter(self.cells.parameters), None)
         if owner is not None:
@@ -168,7 +172,7 @@ class SlotMaker(Rule):
         Raises:
             ValueError: if the initializer is of another library or shape.
         """
-        self._refuse_unless_building("add_variable")
+        self._check_made("add_variable", name, called_by_rule())
         first = self.cells.parameters[0] if self.cells.parameters else None
         fill, own = _constant(initializer), backend_of(initializer)
         # Without parameters it is of the initializer's library.
@@ -195,7 +199,7 @@ class SlotMaker(Rule):
             initial: its value before the first step; an int counts.
             variable: the parameter it belongs to. Default: the whole step shares it.
         """
-        self._refuse_unless_building("add_scalar")
+        self._check_made("add_scalar", name, called_by_rule())
         position = None if variable is None else self.variable_index(variable)
         return self._recorded_one(Variable.scalar(initial, name), name, position)
 
@@ -227,39 +231,42 @@ class SlotMaker(Rule):
     def _recorded(
         self, columns: list[list[Variable]], names: Sequence[str], positions: Sequence[int | None]
     ) -> list[list[Variable]]:
-        """Keep cells, for each name a list of them, in the order of the parameters; a name that is taken gets a number.
+        """Keep cells, for each name a list of them, in the order of the parameters; what the whole step shares may be
+        called like something else that it does, and gets a number.
 
         Args:
             columns: for each name a cell for each position.
             names: of the cells.
             positions: of their parameters; None for what a whole step shares.
+
+        Raises:
+            WrongValue: if a parameter has a slot of the name already.
         """
         if not self.cells.taken:
             for named in self.cells.named:
                 self.cells.taken.setdefault(named.name, set()).add(named.position)
-        called = [self._unused(name, positions) for name in names]
+        called = [self._free(name, positions) for name in names]
         self.cells.named += with_names(
             itertools.chain.from_iterable(zip(*columns, strict=True)),
-            itertools.chain.from_iterable(zip(*called, strict=True)),
+            called * len(positions),
             [position for position in positions for _ in names],
         )
         return columns
 
-    def _unused(self, name: str, positions: Sequence[int | None]) -> list[str]:
-        """For each of some positions the name, or if it is taken there the first number of it that is not."""
+    def _free(self, name: str, positions: Sequence[int | None]) -> str:
+        """The name, if nothing in its places has it; of what the whole step shares otherwise with a number."""
         places = self.cells.taken.setdefault(name, set())
         if places.isdisjoint(positions) and len(set(positions)) == len(positions):
             places.update(positions)
-            return [name] * len(positions)
-        called = []
-        for position in positions:
-            candidate, number = name, 0
-            while position in self.cells.taken.setdefault(candidate, set()):
-                number += 1
-                candidate = f"{name}_{number}"
-            self.cells.taken[candidate].add(position)
-            called.append(candidate)
-        return called
+            return name
+        twice = next(each for place, each in enumerate(positions) if each in places or each in positions[:place])
+        if twice is not None:
+            raise WrongValue(
+                f"{line_of_rule()}: parameter {self.cells.parameters[twice].name!r} has a slot {name!r} already: give "
+                "each slot a name of its own, which is its key in states and checkpoints."
+            )
+        numbered = (f"{name}_{number}" for number in itertools.count(1))
+        return self._free(next(each for each in numbered if None not in self.cells.taken.get(each, ())), positions)
 
 
 def with_names(cells: Iterable[Variable], names: Iterable[str], positions: Iterable[int | None]) -> list[NamedCell]:

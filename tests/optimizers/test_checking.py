@@ -10,6 +10,7 @@ import pytest
 from helpers.user_optimizers import Adafactor
 
 from gradwise.backends import NUMPY, Variable, ops, trials
+from gradwise.backends.mistakes import RuleMistake
 from gradwise.optimizers import SGD, MultiOptimizer, Optimizer
 from gradwise.optimizers.core.checking import WaysDiffer
 
@@ -131,6 +132,72 @@ def test_several_rules_exclusions_and_cells(numpy_alone):
     report = optimizer.check(given, {"kernel": np.zeros((2, 2)), "bias": np.zeros(2)}, steps=1)
     assert all(row.distance < 2 for row in report)
     assert given["kernel"].numpy().tolist() == [[1.0, 1.0], [1.0, 1.0]]
+
+
+class Normalizing(Optimizer):
+    """Which divides by what may be zero, or by what is not."""
+
+    def __init__(self, learning_rate=0.1, epsilon=0.0, **keywords):
+        super().__init__(learning_rate, **keywords)
+        self.epsilon = epsilon
+
+    def update_step(self, gradient, variable, learning_rate):
+        if variable.ndim == 2:
+            gradient = gradient / (ops.norm(gradient) + self.epsilon)
+        self.assign_sub(variable, gradient * learning_rate)
+
+
+def test_no_numbers_of_zero_gradients_are_told_with_the_parameter(numpy_alone):
+    zeros = {"layer": {"kernel": np.zeros((4, 3)), "bias": np.ones(3)}}
+    for gradients in (None, zeros):
+        with pytest.raises(RuleMistake, match=(
+            r"Normalizing makes NaN of parameter 'layer/kernel' in step 1 on numpy, in place, whole arrays \(float32\)"
+            r", where it was finite and all elements of its gradient are zero: .* epsilon"
+        )):  # fmt: skip
+            Normalizing().check(params(), gradients)
+    assert all(row.distance < 8 for row in Normalizing(epsilon=1e-8).check(params(), steps=2))
+
+
+def test_no_numbers_where_nothing_else_was_given_are_nobodys_mistake(numpy_alone):
+    given, gradients = params(), {"layer": {"kernel": np.full((4, 3), np.nan), "bias": np.ones(3)}}
+    assert all(row.distance == 0.0 for row in SGD(0.1).check(given, gradients, steps=1))
+    given["layer"]["bias"][0] = np.nan
+    assert all(row.distance < 8 for row in Normalizing(epsilon=1.0).check(given, steps=2))
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
+def test_no_numbers_in_a_later_step_of_finite_gradients_are_told(numpy_alone):
+    class Rooting(Optimizer):
+        def update_step(self, gradient, variable, learning_rate):
+            self.assign(variable, ops.sqrt(variable - 1.0))
+
+    with pytest.raises(RuleMistake, match=r"'w' in step 2 on numpy.* its gradient are finite"):
+        Rooting().check({"w": np.full(2, 1.25)}, {"w": np.ones(2)})
+
+
+def test_some_drawn_gradients_are_zero(numpy_alone):
+    seen = []
+
+    class Looking(Optimizer):
+        def begin_step(self, gradients, variables, learning_rate):
+            seen.append([str(ops.max(ops.abs(gradient))) for gradient in gradients])
+
+        def update_step(self, gradient, variable, learning_rate):
+            self.assign_sub(variable, gradient * learning_rate)
+
+    Looking().check(params(), steps=2)
+    assert ["0.0", "0.0"] in seen and any((one == "0.0") is not (other == "0.0") for one, other in seen)
+
+
+def test_what_a_rule_prints_is_shown_of_one_way(numpy_alone, capsys):
+    class Printing(Optimizer):
+        def update_step(self, gradient, variable, learning_rate):
+            print("here", variable.name)
+            self.assign_sub(variable, gradient * learning_rate)
+
+    Printing().check(params(), params(), steps=2)
+    # Both parameters in both steps, and once before, when the rule is tried out.
+    assert 4 <= capsys.readouterr().out.count("here") <= 8
 
 
 def test_distances():

@@ -33,7 +33,7 @@ class UnderItsName(Descending):
 class UnderAnother(Descending):
     def __init__(self, rate, beta=0.9, limit=None, **keywords):
         super().__init__(rate, clipnorm=limit, **keywords)
-        self.memory = beta
+        self.kept = beta
 
 
 class Derived(Descending):
@@ -60,9 +60,9 @@ class MoreThanAdam(Adam):
 
 
 class MoreThanThat(MoreThanAdam):
-    def __init__(self, delta=2.0, **keywords):
+    def __init__(self, margin=2.0, **keywords):
         super().__init__(gamma=0.25, **keywords)
-        self.delta = delta
+        self.margin = margin
 
 
 class WithAFunction(Descending):
@@ -115,11 +115,11 @@ MADE = {
     "under its name": (lambda: UnderItsName(0.2, 0.8, clipnorm=1.0), {"beta": 0.8}),
     "its default": (lambda: UnderItsName(), {"beta": 0.9}),
     "with a schedule": (lambda: UnderItsName(DECAY), {"beta": 0.9}),
-    "under another name": (lambda: UnderAnother(0.3, 0.7, 2.0), {"beta": 0.7, "limit": 2.0, "memory": 0.7}),
+    "under another name": (lambda: UnderAnother(0.3, 0.7, 2.0), {"beta": 0.7, "limit": 2.0, "kept": 0.7}),
     "derived": (lambda: Derived(0.2, (0.8, 0.88), 4), {"betas": (0.8, 0.88), "size": 4, "first": 0.8}),
     "hidden": (lambda: Hidden(0.2, 0.3), {"beta": 0.3}),
     "more than Adam": (lambda: MoreThanAdam(0.2, 0.7, gamma=0.3, convention="torch"), {"gamma": 0.3, "beta_1": 0.7}),
-    "more than that": (lambda: MoreThanThat(3.0, beta_2=0.5), {"delta": 3.0, "gamma": 0.25, "beta_2": 0.5}),
+    "more than that": (lambda: MoreThanThat(3.0, beta_2=0.5), {"margin": 3.0, "gamma": 0.25, "beta_2": 0.5}),
     "a function": (lambda: WithAFunction(halved), {"function": halved}),
     "an array": (lambda: WithAFunction(abs, np.arange(3)), {"function": abs}),
     "taken from keywords": (lambda: TakenFromKeywords(momentum=0.3), {"momentum": 0.3}),
@@ -179,7 +179,7 @@ def test_what_text_says():
     for text, optimizer in {
         "<UnderItsName 'under_its_name', learning_rate=0.2, convention='keras', beta=0.8>": UnderItsName(0.2, 0.8),
         "<MoreThanAdam 'more_than_adam', learning_rate=0.2, convention='keras', gamma=0.5>": MoreThanAdam(0.2),
-        "<UnderAnother 'under_another', learning_rate=0.2, convention='keras', memory=0.9>": UnderAnother(0.2),
+        "<UnderAnother 'under_another', learning_rate=0.2, convention='keras', kept=0.9>": UnderAnother(0.2),
         "<Hidden 'hidden', learning_rate=0.1, convention='keras', beta=0.9>": Hidden(),
         "<Adam 'adam', learning_rate=0.2, convention='keras'>": Adam(0.2),
     }.items():
