@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...backends import Variable, describe, ops
+from ...backends import Backend, Variable, describe, ops
 from ...backends.elsewhere import MAKING, written_as
 from ...backends.mistakes import (
     DoesNotFit,
@@ -63,16 +63,24 @@ def explained(rule: Rule, error: Exception, parameter: Variable | None = None) -
     if isinstance(error, DoesNotFit):
         # A constraint of the user's own is no line of a rule.
         return None if where == _NOWHERE else WrongValue(f"{where}: {error}")
+    if isinstance(error, MixesArrays) or _asked(error) is not None:
+        return _of_others(where, error, backend.name)
+    return _wrong_arguments(where, source, error) or _without_value(where, source, error, backend)
+
+
+def _of_others(where: str, error: Exception, own_library: str) -> RuleMistake | None:
+    """The mistake of taking arrays or functions of another library; None if it is none, or this rule has no other."""
     called, asked = library_function(error), _asked(error)
     if isinstance(error, MixesArrays) or (asked is not None and not called):
         made = next((found for text in code_of_error(error) if (found := MAKING.search(text))), None)
-        if made is not None or (isinstance(error, MixesArrays) and error.library != backend.name):
+        if made is not None or (isinstance(error, MixesArrays) and error.library != own_library):
             return _mixing(where, getattr(error, "other", None), made)
-    if asked is not None:
-        return _of_library(where, called, asked, backend.name)
-    wrong = _wrong_arguments(where, source, error)
-    if wrong is not None:
-        return wrong
+    return None if asked is None else _of_library(where, called, asked, own_library)
+
+
+def _without_value(where: str, source: str, error: Exception, backend: Backend) -> RuleMistake | None:
+    """The mistake of asking for a value that is not there; None if it is none."""
+    called = library_function(error)
     if isinstance(error, NeedsValue) and called.startswith("math."):
         own = written_as(called.rpartition(".")[2]) or "write it with operators and functions of ops."
         return RuleMistake(

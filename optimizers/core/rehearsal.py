@@ -371,16 +371,15 @@ def _check_no_attribute(rule: Rule, cell: Any, known: set[str]) -> None:
 def _check_written(rule: Rule, indices: Sequence[int], seen: _Seen) -> None:
     """Raise RuleMistake if slots are read that begin as one number and that are never written."""
     tried = {id(cell): cell for index in indices for cell in rule.cells.grouped[index][1:]}
-    if not any(key in seen.read and key not in seen.written for key in tried):
-        return
     for keeper in rule.all_optimizers():
         cells: dict[str, list[Any]] = {}
         for cell, name, _ in keeper.cells.named:
             if name in keeper.cells.filled and id(cell) in tried:
                 cells.setdefault(name, []).append(cell)
         for name, made in cells.items():
-            read = [cell for cell in made if id(cell) in seen.read and not _is_varied(cell.value)]
-            if read and not any(id(cell) in seen.written for cell in made):
+            if seen.written.isdisjoint(map(id, made)) and any(
+                id(cell) in seen.read and not _is_varied(cell.value) for cell in made
+            ):
                 raise RuleMistake(
                     f"{line_of_function(type(rule).update_step)} reads the slot {name!r} of parameters and never "
                     "writes it, so that it stays as build has made it: write self.assign(slot, value), where "
