@@ -60,7 +60,7 @@ def backend_named(name: str) -> Backend:
     return _generic(importlib.import_module(name)) if library is None else _backend_of_library(library)
 
 
-def _leads_back(backend: Any) -> Any:
+def _leads_back(backend: Backend) -> Any:
     """There is one backend for each library: copies and pickles lead back to it."""
     return backend_named, (backend.name,)
 

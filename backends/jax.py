@@ -332,7 +332,7 @@ class JaxBackend(Backend):
         return self.concrete(array)
 
     def run_program(
-        self, program: Any, dtype: str, inputs: Sequence[Sequence[Array]], scalars: Sequence[float], compiled: bool
+        self, program: Program, dtype: str, inputs: Sequence[Sequence[Array]], scalars: Sequence[float], compiled: bool
     ) -> list[list[Array]]:
         """In one compiled call. The host's scalars are arguments: no rate and no step compiles again."""
         return _run_jitted(  # type: ignore[no-any-return]  # jit hides what the function gives

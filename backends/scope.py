@@ -12,7 +12,9 @@ import functools
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
+
+from .base import Backend
 
 _Kind = TypeVar("_Kind", bound="Scope")
 _Arguments = ParamSpec("_Arguments")
@@ -28,6 +30,18 @@ class _Stack(threading.local):
 _STACK = _Stack()
 
 
+class Cell(Protocol):
+    """What holds an array. Scopes know it by its identity, and ask for its library and what errors call it."""
+
+    @property
+    def backend(self) -> Backend:
+        """The library of its array."""
+
+    @property
+    def name(self) -> str:
+        """What errors call it."""
+
+
 class Scope:
     """Holds values for cells on the current thread, from `with` until its end.
 
@@ -37,28 +51,28 @@ class Scope:
 
     __slots__ = ("_cells", "_values", "written")
 
-    def __init__(self, values: Iterable[tuple[Any, Any]] = ()) -> None:
+    def __init__(self, values: Iterable[tuple[Cell, Any]] = ()) -> None:
         # The cell is kept beside its value: an identity is unique only while the object lives.
-        self._cells: dict[int, Any] = {}
+        self._cells: dict[int, Cell] = {}
         self._values: dict[int, Any] = {}
         self.written: set[int] = set()
         for cell, value in values:
             self.hold(cell, value)
 
-    def hold(self, cell: Any, value: Any) -> None:
+    def hold(self, cell: Cell, value: Any) -> None:
         """Let `cell` hold `value` in this scope, without counting as a write."""
         self._cells[id(cell)] = cell
         self._values[id(cell)] = value
 
-    def holds(self, cell: Any) -> bool:
+    def holds(self, cell: Cell) -> bool:
         """Whether this scope holds the cell."""
         return id(cell) in self._values
 
-    def get(self, cell: Any) -> Any:
+    def get(self, cell: Cell) -> Any:
         """What the cell holds in this scope."""
         return self._values[id(cell)]
 
-    def set(self, cell: Any, value: Any) -> None:
+    def set(self, cell: Cell, value: Any) -> None:
         """Write what the cell holds in this scope."""
         self._values[id(cell)] = value
         self.written.add(id(cell))
@@ -121,7 +135,7 @@ class StepScope(Scope):
 
     __slots__ = ("computed", "level")
 
-    def __init__(self, values: Iterable[tuple[Any, Any]] = (), level: Any = None) -> None:
+    def __init__(self, values: Iterable[tuple[Cell, Any]] = (), level: Any = None) -> None:
         super().__init__(values)
         self.level = level
         self.computed: dict[Any, tuple[Any, Any]] = {}
@@ -139,11 +153,11 @@ class BuildScope(Scope):
 
     __slots__ = ()
 
-    def hold_later(self, cell: Any, make: Callable[[], Any]) -> None:
+    def hold_later(self, cell: Cell, make: Callable[[], Any]) -> None:
         """Let `cell` hold what `make` will give."""
         self.hold(cell, _Later(make))
 
-    def get(self, cell: Any) -> Any:
+    def get(self, cell: Cell) -> Any:
         """What the cell holds in this scope, made now at the latest."""
         value = super().get(cell)
         if not isinstance(value, _Later):
@@ -155,7 +169,7 @@ class BuildScope(Scope):
         return made
 
 
-def scope_holding(cell: Any) -> Scope | None:
+def scope_holding(cell: Cell) -> Scope | None:
     """The innermost scope of this thread that holds the cell, or None."""
     key = id(cell)
     for scope in reversed(_STACK.scopes):
@@ -193,7 +207,7 @@ def any_scope() -> bool:
     return bool(_STACK.scopes)
 
 
-def is_written(cell: Any) -> bool:
+def is_written(cell: Cell) -> bool:
     """Whether the cell was written in a scope of this thread that still runs."""
     key = id(cell)
     return any(key in scope.written for scope in _STACK.scopes)

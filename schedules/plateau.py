@@ -6,7 +6,7 @@ import math
 import re
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from ..backends import backend_of
 from ..backends.pages import show_as_page
@@ -21,6 +21,13 @@ _LOWER_IS_BETTER = {
     "perplexity", "poisson", "rmse",
 }  # fmt: skip
 _STATE = ("best", "wait", "cooldown_counter")
+
+
+class HasRate(Protocol):
+    """Whatever has a learning rate: an optimizer of gradwise or of a framework."""
+
+    learning_rate: Any
+    """Reads as a number, and can be set to one."""
 
 
 class ReduceLROnPlateau:
@@ -67,8 +74,8 @@ class ReduceLROnPlateau:
     """
 
     def __init__(
-        self, optimizer: Any, monitor: str = "val_loss", factor: float = 0.1, patience: int = 10, mode: str = "auto",
-        min_delta: float = 1e-4, cooldown: int = 0, min_lr: float = 0.0, verbose: int = 0,
+        self, optimizer: HasRate, monitor: str = "val_loss", factor: float = 0.1, patience: int = 10,
+        mode: str = "auto", min_delta: float = 1e-4, cooldown: int = 0, min_lr: float = 0.0, verbose: int = 0,
     ) -> None:  # fmt: skip
         self.optimizer = optimizer
         self.monitor = arguments.text("monitor", monitor, "val_loss")

@@ -37,7 +37,7 @@ _SCATTER = -7046029254386353131
     "int64(int64[::1], int64[:, ::1], int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[:, ::1])",
     otherwise=lambda *_: _NOT_COMPILED,
 )
-def _laid_out(lengths: Any, starts: Any, row_lengths: Any, table: Any, room: Any, rows: Any, more: Any) -> int:
+def _laid_out(lengths: Any, starts: Any, row_lengths: Any, places: Any, room: Any, rows: Any, more: Any) -> int:
     """Say where the arrays of each row lie that a gradient names; how many there are, or that one is outside.
 
     Args:
@@ -45,17 +45,17 @@ def _laid_out(lengths: Any, starts: Any, row_lengths: Any, table: Any, room: Any
         starts: where the parameter, its slots, the gradient's rows and its coordinates start; those along the first
             axis come first.
         row_lengths: of one row of each of these but the coordinates, in bytes.
-        table: room to look rows up in, at least twice as much as there are; its size is a power of two.
+        places: room to look rows up in, at least twice as much as there are; its size is a power of two.
         room: for half as many rows of the gradient as it has. What it has again stands for itself there, so that others
             can be added to it.
         rows: is filled: for each row that is named, where it lies in each array, the gradient's last.
         more: is filled: for each row that the gradient has again, where it stands for itself, and where it lies.
     """
-    last, mask, named, again = rows.shape[1] - 1, table.size - 1, 0, 0
+    last, mask, named, again = rows.shape[1] - 1, places.size - 1, 0, 0
     length, used, until = row_lengths[last], room.ctypes.data, room.ctypes.data + 8 * room.size
     coordinates = carray(pointer(starts[0, last + 1]), (lengths.size, rows.shape[0]), dtype=numpy.int64)
-    for slot in range(table.size):
-        table[slot] = -1
+    for slot in range(places.size):
+        places[slot] = -1
     for own in range(rows.shape[0]):
         place = 0
         for axis in range(lengths.size):
@@ -66,9 +66,9 @@ def _laid_out(lengths: Any, starts: Any, row_lengths: Any, table: Any, room: Any
         start = starts[0, 0] + place * row_lengths[0]
         given = starts[0, last] + own * length
         slot = ((place * _SCATTER) >> 24) & mask
-        while table[slot] >= 0 and rows[table[slot], 0] != start:
+        while places[slot] >= 0 and rows[places[slot], 0] != start:
             slot = (slot + 1) & mask
-        row = table[slot]
+        row = places[slot]
         if row >= 0:
             first = rows[row, last]
             if first < room.ctypes.data or first >= until:
@@ -81,7 +81,7 @@ def _laid_out(lengths: Any, starts: Any, row_lengths: Any, table: Any, room: Any
             more[again, 0], more[again, 1] = first, given
             again += 1
         else:
-            table[slot] = named
+            places[slot] = named
             for column in range(last):
                 first = starts[0, column] + place * row_lengths[column]
                 rows[named, column] = first

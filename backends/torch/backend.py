@@ -18,6 +18,7 @@ from ..base import Backend
 from ..dtypes import FLOATING, Array
 from ..kernels.compiler import has_numba
 from ..programs.interpreter import interpret
+from ..programs.program import Program
 from ..reductions import sum_of_squares
 from ..rows import Rows
 from ..scope import Mode
@@ -471,7 +472,7 @@ class TorchBackend(Backend):
         return plain and array.device.type != "cpu" and not _is_functorch_wrapped(array)
 
     def run_program(
-        self, program: Any, dtype: str, inputs: Sequence[Sequence[Array]], scalars: Sequence[float], compiled: bool
+        self, program: Program, dtype: str, inputs: Sequence[Sequence[Array]], scalars: Sequence[float], compiled: bool
     ) -> list[list[Array]]:
         """By `torch._foreach_*` functions, a launch for each operation, not for each parameter; or by the compiler."""
         wide = [[tensor.detach().to(_DTYPES[dtype]) for tensor in tensors] for tensors in inputs]

@@ -85,7 +85,7 @@ def held_in_scope(variable: keras.Variable) -> bool:
     return not in_stateless_scope() or get_stateless_scope().get_current_value(variable) is not None
 
 
-def model_starting_to_train(optimizer: Any) -> Any:
+def model_starting_to_train(optimizer: keras.optimizers.Optimizer) -> Any:
     """The model whose training loop on JAX is collecting the values of its optimizer, from a property of that.
 
     None if none is. Keras's loop does not say which model it is, and has no other way to ask for all values.

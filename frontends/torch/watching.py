@@ -40,7 +40,7 @@ def unless_watched(step: Callable[..., Any], watched: Callable[..., Any]) -> Cal
     before, after = common
 
     @functools.wraps(step)
-    def perhaps_watched(optimizer: Any, *arguments: Any, **keywords: Any) -> Any:
+    def perhaps_watched(optimizer: torch.optim.Optimizer, *arguments: Any, **keywords: Any) -> Any:
         if torch.compiler.is_compiling() or profiler._is_profiler_enabled or before or after:
             return watched(optimizer, *arguments, **keywords)
         own = optimizer.__dict__

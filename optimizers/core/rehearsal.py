@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, overload
 
 from ...backends import HOST, NUMPY, Array, Backend, Scope, StepScope, UnknownValueError, Variable, backend_of, ops
 from ...backends.mistakes import RuleMistake, WrongValue, line_of_function, line_of_rule, line_with
+from ...backends.scope import Cell
 from ...backends.tracked import Tracked, raw
 from .commits import line_of_rebinding, line_of_setting, never_commits
 from .configuration import STRUCTURE, Snapshot, restore, snapshot
@@ -201,14 +202,14 @@ class _Held(Scope):
         for cell, value in zip(cells, values, strict=True):
             self.hold(cell, gives(value, _called(cell)))
 
-    def get(self, cell: Any) -> Any:
+    def get(self, cell: Cell) -> Any:
         """As `Scope`."""
         # Around its branches a choice reads all cells.
         if sys._getframe(2).f_code.co_filename != ops.__file__:
             self._seen.read.add(id(cell))
         return super().get(cell)
 
-    def set(self, cell: Any, value: Any) -> None:
+    def set(self, cell: Cell, value: Any) -> None:
         """As `Scope`."""
         self._seen.written.add(id(cell))
         if type(value) is Tracked and backend_of(value.held) is not HOST:
@@ -217,7 +218,7 @@ class _Held(Scope):
         super().set(cell, value)
 
 
-def _called(cell: Any) -> str:
+def _called(cell: Cell) -> str:
     return f"value of {cell.name!r}"
 
 
@@ -355,7 +356,7 @@ def _copy_of(value: Any) -> Any:
     return backend.copy(value)
 
 
-def _check_no_attribute(rule: Rule, cell: Any, known: set[str]) -> None:
+def _check_no_attribute(rule: Rule, cell: Cell, known: set[str]) -> None:
     """Raise RuleMistake if a rule has given a cell an attribute that it did not have, and take it away."""
     more = [name for name in vars(cell) if name not in known]
     if not more:

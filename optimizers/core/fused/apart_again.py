@@ -9,7 +9,7 @@ wrong. Nothing here changes once it is made, so any number of threads may take o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from ....backends import HOST, Backend, Order
 from ..cells import NamedCell
@@ -25,6 +25,26 @@ _KEPT, _KEPT_ALIKE = 16, 4
 """How many structures of trees are remembered, and ways for trees of one structure."""
 _LARGEST = 2**62
 """A number from which on a general step is asked what comes next."""
+
+
+class State(Protocol):
+    """What this reads of an `OptimizerState`, which is made by what stands above this."""
+
+    @property
+    def learning_rate(self) -> Any:
+        """The rate, or None if it is a schedule's."""
+
+    @property
+    def slots(self) -> dict[str, Any]:
+        """Trees, by the slot's name."""
+
+    @property
+    def scalars(self) -> dict[str, Any]:
+        """What a whole step shares, by name."""
+
+    @property
+    def iterations(self) -> Any:
+        """How many steps there were."""
 
 
 class Again:
@@ -132,7 +152,7 @@ class Again:
         return bool(self._passed)
 
     def step(
-        self, optimizer: Rule, own: dict[str, Any], leaves: list[Any], structure: Any, grads: Any, state: Any,
+        self, optimizer: Rule, own: dict[str, Any], leaves: list[Any], structure: Any, grads: Any, state: State,
         learning_rate: Any,
     ) -> tuple[Any, tuple[Any, ...]] | None:  # fmt: skip
         """The new parameters, and the parts of the new state; None if it is another step.
@@ -166,7 +186,7 @@ class Again:
             self._part_from(values, [*leaves, *gradients])
         return self.results(structure, values, state, after, None if state.learning_rate is None else after[-1])
 
-    def flat(self, leaves: list[Any], structure: Any, state: Any, base: Any) -> tuple[list[Any], list[Any]] | None:
+    def flat(self, leaves: list[Any], structure: Any, state: State, base: Any) -> tuple[list[Any], list[Any]] | None:
         """The arrays, and the numbers, of the parameters and a state; None if they are of another kind.
 
         Args:
@@ -281,7 +301,7 @@ class Again:
         return list(map(self._as_state, given, numbers, after))
 
     def results(
-        self, structure: Any, values: list[Any], state: Any, after: list[Any], rate: Any
+        self, structure: Any, values: list[Any], state: State, after: list[Any], rate: Any
     ) -> tuple[Any, tuple[Any, ...]]:
         """All trees, from their leaves."""
         if self._own_places:

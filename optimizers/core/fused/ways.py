@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ....backends import ITEM_SIZES, SIXTEEN_BIT, Backend, Variable
 from ....backends.programs.blocks import BlockRunner
@@ -13,6 +13,10 @@ from ....backends.programs.program import Program
 from ....backends.programs.scalars import scalar_evaluator
 from ....backends.programs.still import leaves_still
 from ..rule import Rule
+
+if TYPE_CHECKING:  # Numba is imported when there is a first table.
+    from ....backends.kernels.source import Kernels
+    from ....backends.kernels.table import Table
 
 
 class Pass:
@@ -39,7 +43,7 @@ class Pass:
         return BlockRunner(self.program, self.dtype, self.stored)
 
     @functools.cached_property
-    def kernels(self) -> Any:
+    def kernels(self) -> Kernels:
         """For memory that is shared, with Numba."""
         from ....backends.kernels.source import Kernels
 
@@ -59,7 +63,7 @@ class InTable(NamedTuple):
         addresses: from `addresses_of`.
     """
 
-    table: Any
+    table: Table
     addresses: Any
 
     def __len__(self) -> int:
@@ -67,7 +71,7 @@ class InTable(NamedTuple):
 
     def read(self, reading: Pass, scalars: Sequence[Sequence[float]]) -> list[list[float]]:
         """The sums of each parameter."""
-        return self.table.read(reading.kernels, self.addresses, scalars)  # type: ignore[no-any-return]  # as said
+        return self.table.read(reading.kernels, self.addresses, scalars)
 
     def writing(self, writing: Pass, scalars: Sequence[Sequence[float]]) -> list[functools.partial[Any]]:
         """What writes, as calls."""
@@ -234,7 +238,7 @@ class Way:
         sizes = [ITEM_SIZES[dtype] for dtype in self.stored]
         return sum(each.program.traffic(sizes) for each in (*self._reading, *self._writing))
 
-    def run(self, table: Any, addresses: Any, rows: list[Any]) -> None:
+    def run(self, table: Table, addresses: Any, rows: list[Any]) -> None:
         """Run it over memory.
 
         Args:
@@ -287,14 +291,14 @@ def read_as(stored: str, computed: str) -> str:
     return stored if stored in ITEM_SIZES else computed
 
 
-def table_of(sizes: Sequence[int], gradients: str, backend: Backend) -> Any:
+def table_of(sizes: Sequence[int], gradients: str, backend: Backend) -> Table:
     """The work of compiled kernels on parameters of these sizes, whose gradients are of a dtype."""
     from ....backends.kernels.table import Table
 
     return Table(sizes, gradients, backend.threads)
 
 
-def squares_of(table: Any, addresses: Any) -> list[float]:
+def squares_of(table: Table, addresses: Any) -> list[float]:
     """The sum of squares of each parameter's gradient, in float32 or float64 and in row-major order.
 
     Args:
