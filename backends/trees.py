@@ -11,7 +11,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 from .detect import backend_of
 
@@ -86,7 +86,7 @@ class Tree:
         """A tree taken apart, unless it is so already."""
         return tree if isinstance(tree, Tree) else cls(tree)
 
-    def with_leaves(self, leaves: Sequence[Any]) -> Tree:
+    def with_leaves(self, leaves: Sequence[Any]) -> Self:
         """A tree of this structure with other leaves, taken apart."""
         other = copy.copy(self)
         other.leaves = list(leaves)

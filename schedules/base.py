@@ -96,6 +96,10 @@ class LearningRateSchedule:
             f"Learning rate schedule '{type(self).__name__}' must override `get_config()` in order to be serializable."
         )
 
+    def _held(self, *names: str) -> dict[str, Any]:
+        """The attributes that hold the constructor's arguments."""
+        return {name: getattr(self, name) for name in names}
+
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> LearningRateSchedule:
         """A schedule from what `get_config()` gave, which is left unchanged."""

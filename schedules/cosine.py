@@ -77,14 +77,7 @@ class CosineDecay(LearningRateSchedule):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {
-            "initial_learning_rate": self.initial_learning_rate,
-            "decay_steps": self.decay_steps,
-            "alpha": self.alpha,
-            "name": self.name,
-            "warmup_target": self.warmup_target,
-            "warmup_steps": self.warmup_steps,
-        }
+        return self._held("initial_learning_rate", "decay_steps", "alpha", "name", "warmup_target", "warmup_steps")
 
 
 @registered
@@ -155,11 +148,4 @@ class CosineDecayRestarts(LearningRateSchedule):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {
-            "initial_learning_rate": self.initial_learning_rate,
-            "first_decay_steps": self.first_decay_steps,
-            "t_mul": self.t_mul,
-            "m_mul": self.m_mul,
-            "alpha": self.alpha,
-            "name": self.name,
-        }
+        return self._held("initial_learning_rate", "first_decay_steps", "t_mul", "m_mul", "alpha", "name")

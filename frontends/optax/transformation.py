@@ -194,7 +194,7 @@ def run(
         ways.append((leaves.leaves, leaves.leaves))
     for shown, beside in ways:
         try:
-            deltas, state = core.delta(leaves.holding(shown), leaves.build(gradients), state, rate, **extra_args)
+            deltas, state = core.delta(leaves.with_leaves(shown), leaves.build(gradients), state, rate, **extra_args)
         except UnknownValueError:
             continue
         found = []

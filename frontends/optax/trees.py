@@ -6,7 +6,6 @@ may stand among the parameters as long as they have no gradient: functions, text
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -72,12 +71,6 @@ class Leaves(Tree):
         """The arrays of a slot, or None, whether its tree has the parameters' boxes or not."""
         parts = self._parameters(parts_of(slot, self._whole_bare, "a slot"))
         return [next(iter(jax.tree.leaves(part)), None) for part in parts]
-
-    def holding(self, leaves: Sequence[Any]) -> Leaves:
-        """The same structure with other leaves."""
-        other = copy.copy(self)
-        other.leaves = list(leaves)
-        return other
 
     def flags(self, prefix: Any) -> dict[str, bool]:
         """The bools of a prefix of this tree, for each parameter."""

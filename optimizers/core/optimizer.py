@@ -96,9 +96,9 @@ class Optimizer(
     What an optimizer keeps is its `cells`: parameters, slots, numbers and counts; see `core/cells.py`.
 
     NaN and infinity in a gradient are not searched for: they go through the formula to the same element of the
-    parameter and of its slots, and to no other. NaN makes the element NaN; an infinity makes it infinite in SGD (NaN
-    where its weight is 0), is a step like any other in Lion, which takes its sign, and makes it NaN in all others,
-    where it is divided by its own size. `clipvalue` limits an infinity.
+    parameter and of its slots, and to no other. NaN makes the element NaN; an infinity makes it infinite in a rule
+    that is linear in the gradient (NaN where its weight is 0), is a step like any other in a rule that takes signs, and
+    makes it NaN in a rule that divides it by its own size. `clipvalue` limits an infinity.
     Clipping by norms spreads: with `clipnorm` an infinite norm leaves NaN where the gradient was infinite and 0 in the
     rest of that gradient, and a NaN norm makes all of that gradient NaN. With a global norm the same holds of all
     gradients together; in conventions "keras" and "keras2" an infinite norm, too, makes every gradient NaN.
