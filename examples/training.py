@@ -21,15 +21,11 @@ EPSILON = float(numpy.finfo(numpy.float32).eps)
 
 LEARNING_RATES = {
     "SGD": 0.2,
-    "RMSprop": 0.001,
     "Adagrad": 0.05,
     "Adadelta": 1.0,
-    "Adam": 0.001,
-    "AdamW": 0.001,
     "Adamax": 0.004,
-    "Nadam": 0.001,
 }
-"""Rates at which each algorithm trains this network well; an algorithm that is not here uses its own default."""
+"""Rates at which an algorithm trains this network better than at its own default, which all others use."""
 
 
 @dataclass
@@ -143,7 +139,7 @@ def train(
         backends: names out of `networks.LIBRARIES`, or "all".
         data: what to learn.
         optimizer: a name that `optimizers.get` knows.
-        learning_rate: None is the rate of `LEARNING_RATES`.
+        learning_rate: None is the rate of `LEARNING_RATES`, or else the algorithm's own.
         epochs: how often to go through the data.
         batch_size: images in a batch; what is left over at the end of an epoch waits for the next shuffle, so that all
             batches have one shape and JAX compiles once.

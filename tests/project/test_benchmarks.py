@@ -47,7 +47,8 @@ def test_every_algorithm_has_its_peers():
     fused = {name for name, row in settings.TABLE.items() if contenders.torch_reference(row) == "torch-fused"}
     assert fused == set(targets.FUSED_IN_TORCH) == {"adam", "adamw", "sgd", "adagrad"}
     for row in settings.TABLE.values():
-        if all_facts()[row.name].torch:
+        if facts := all_facts()[row.name].torch:
+            assert row.torch_name == facts.name
             assert {"torch-foreach", "torch-loop"} <= set(contenders.chosen(["numpy", *TORCH], row))
 
 

@@ -14,12 +14,16 @@ import numpy
 import pytest
 from typer.testing import CliRunner
 
+from gradwise import optimizers
+from gradwise.optimizers.registry import ALGORITHMS
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "examples"))
 idx, networks, training, report, train_digits = (
     importlib.import_module(name) for name in ("idx", "networks", "training", "report", "train_digits")
 )
 
+NAMES = [kind.__name__ for kind in ALGORITHMS]
 BACKENDS = [
     "numpy",
     pytest.param("torch", marks=pytest.mark.torch),
@@ -101,16 +105,17 @@ def test_every_epoch_is_recorded(all_backends):
 
 @pytest.mark.torch
 @pytest.mark.jax
-@pytest.mark.parametrize("optimizer", [name for name in training.LEARNING_RATES if name != "Adam"])
+@pytest.mark.parametrize("optimizer", [name for name in NAMES if name != "Adam"])
 def test_every_algorithm_agrees_after_the_first_epoch(digits, optimizer):
     results = training.train(["all"], digits, optimizer, epochs=1)
     assert results.epochs[0].loss_difference <= 1e-5
 
 
-@pytest.mark.parametrize("optimizer", training.LEARNING_RATES)
+@pytest.mark.parametrize("optimizer", NAMES)
 def test_every_algorithm_trains_well_with_its_default_rate(digits, optimizer):
     results = training.train(["numpy"], digits, optimizer.lower())
-    assert (results.optimizer, results.learning_rate) == (optimizer, training.LEARNING_RATES[optimizer])
+    own = training.LEARNING_RATES.get(optimizer, getattr(optimizers, optimizer)().learning_rate)
+    assert (results.optimizer, results.learning_rate) == (optimizer, own)
     assert results.epochs[-1].accuracies["numpy"] > 0.95
     assert results.epochs[-1].loss_difference is results.epochs[-1].weight_distance is None
 
