@@ -10,9 +10,9 @@ _LIBRARY = f"{__name__.partition('.')[0]}."
 _OPTIMIZERS = f"{__name__.rpartition('.core.')[0]}."
 
 
-def is_of_library(function: object) -> bool:
-    """Whether a function, or whatever stands in its place, is written in gradwise, front ends included."""
-    return str(getattr(function, "__module__", "")).startswith(_LIBRARY)
+def is_of_library(thing: object) -> bool:
+    """Whether a class or a function, or what stands in its place, is written in gradwise, front ends included."""
+    return str(getattr(thing, "__module__", "")).startswith(_LIBRARY)
 
 
 def outside_library(kind: type) -> list[type]:

@@ -14,8 +14,8 @@ from ...backends.mistakes import RuleMistake, line_of_function, line_of_rule
 from .configuration import STRUCTURE
 from .declaring import is_declaring
 from .hyperparameters import Hyperparameter
+from .origin import is_of_library
 
-_OURS = f"{__name__.partition('.')[0]}."
 _ANOTHER = "choose another name"
 _METHODS = (types.FunctionType, classmethod, staticmethod)
 _WRITTEN_BY_USERS = frozenset(("build", "update_step", "begin_step", "get_config", "from_config"))
@@ -48,7 +48,7 @@ def check_class(kind: type[Any]) -> None:
         RuleMistake: if it is of another sort than what has that name: no method, no property, or a method of other
             arguments.
     """
-    if _is_ours(kind):
+    if is_of_library(kind):
         return
     for name, own in vars(kind).items():
         base = None if name[:2] == "__" or name in _WRITTEN_BY_USERS else _inherited(kind, name)
@@ -69,7 +69,7 @@ def check_attribute(thing: Any, name: str, value: Any) -> None:
         AttributeError: then.
     """
     kind, making = type(thing), is_declaring(thing) or vars(thing).get("_building", False)
-    if making and name in _MEANS_ELSE and not _is_ours(kind):
+    if making and name in _MEANS_ELSE and not is_of_library(kind):
         raise AttributeError(f"{line_of_rule()}: `{name}` of {kind.__name__} {_MEANS_ELSE[name]}.")
     base = _inherited(kind, name)
     if name in STRUCTURE and name not in _SET_BY_USERS:
@@ -77,7 +77,7 @@ def check_attribute(thing: Any, name: str, value: Any) -> None:
     elif isinstance(base, property):
         taken = making and base.fset is None
     elif name[0] == "_" and base is None:
-        taken = any(name in vars(each).get("__annotations__", ()) for each in kind.__mro__ if _is_ours(each))
+        taken = any(name in vars(each).get("__annotations__", ()) for each in kind.__mro__ if is_of_library(each))
     else:
         taken = isinstance(base, _METHODS) and (making or not callable(value))
     if taken:
@@ -97,13 +97,9 @@ def check_slot(name: str) -> None:
         raise RuleMistake(f"{line_of_rule()} makes a slot {name!r}, but {_SLOTS[name]}: {_ANOTHER}.")
 
 
-def _is_ours(kind: type) -> bool:
-    return kind.__module__.startswith(_OURS)
-
-
 def _inherited(kind: type, name: str) -> Any:
     """What this library's classes among a class and its parents have under a name; None if nothing."""
-    return next((vars(each)[name] for each in kind.__mro__ if _is_ours(each) and name in vars(each)), None)
+    return next((vars(each)[name] for each in kind.__mro__ if is_of_library(each) and name in vars(each)), None)
 
 
 def _called(name: str, base: Any) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from gradwise import optimizers
 from gradwise.optimizers import SGD, Adam, AdamW, MultiOptimizer
 from gradwise.optimizers.core.fused.attributes import of_optimizers_alone
 from gradwise.optimizers.core.origin import is_of_library, outside_library, outside_optimizers
@@ -42,3 +44,10 @@ def test_what_is_inside_counts_as_well():
     changed = Adam()
     changed.update_step = lambda *arguments: None
     assert not of_optimizers_alone(changed)
+
+
+def test_nobody_asks_elsewhere():
+    """A third answer would have no name."""
+    files = list(Path(optimizers.__file__).parent.rglob("*.py"))
+    asking = [file.name for file in files if ".__module__.startswith(" in file.read_text(encoding="utf-8")]
+    assert len(files) > 60 and asking == ["origin.py"]
