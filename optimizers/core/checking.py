@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from ...backends import Backend, Tree, Variable, backend_of, shown, trials, value_of
 from ...backends.mistakes import RuleMistake
 from .functional import FunctionalOptimizer
+from .fused.report import NotRecorded
 from .given import of_shapes, tree_of_parameters
 from .hyperparameters import Count
 from .imperative import ImperativeOptimizer
@@ -21,6 +22,8 @@ _BOUND, _BOUND_OF_SMALL = 64.0, 2.0
 """How many eps two ways may be apart: in the dtype that is computed in, and for each step in one that is rounded to."""
 
 
+_FEW = 3
+"""So many names are listed in a row of the report."""
 _STEPS = Count(1)
 _STEPS.name = "steps"
 
@@ -221,11 +224,24 @@ def _in_place(
         optimizer.apply(_arrays(way, problem, gradients), parameters)
         if watched:
             _check_numbers(type(optimizer).__name__, way, problem, number, list(map(value_of, parameters)))
-    report = optimizer.execution_report()
-    reasons = [group.reason for group in report if group.reason is not None]
-    recorded = not reasons and all(group.way != "eager" for group in report)
-    note = reasons[0] if reasons and not way.whole else ""
+    recorded = all(group.reason is None and group.way != "eager" for group in optimizer.execution_report())
+    note = "" if recorded or way.whole else _why_not_recorded(optimizer, parameters, names)
     return list(map(value_of, parameters)), recorded, note
+
+
+def _why_not_recorded(optimizer: ImperativeOptimizer, parameters: Sequence[Any], names: Sequence[str]) -> str:
+    """Why parameters were not updated in one pass, with their names where others were."""
+    programs = list(map(optimizer.program_of, parameters))
+    found: dict[str, list[str]] = {}
+    for name, program in zip(names, programs, strict=True):
+        if isinstance(program, NotRecorded):
+            found.setdefault(program.reason, []).append(name)
+    alone = len(found) == 1 and not any(programs)
+    return "; ".join(reason if alone else f"{_listed(which)}: {reason}" for reason, which in found.items())
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= _FEW else f"{names[0]} and {len(names) - 1} others"
 
 
 def _check_numbers(owner: str, way: Way, problem: _Problem, number: int, parameters: Sequence[Any]) -> None:

@@ -22,7 +22,8 @@ from ...backends.mistakes import (
 )
 from ...backends.special_arrays import NEEDS_VALUE
 from ...backends.tracked import MixesArrays, NeedsArray, NeedsValue, ShapesApart
-from ...backends.wording import did_you_mean
+from ...backends.wording import did_you_mean, meant
+from .origin import outside_library
 from .rule import Rule
 
 _NOWHERE = "the rule"
@@ -153,6 +154,31 @@ def check_signature(function: Callable[..., Any]) -> None:
     raise RuleMistake(
         f"{line_of_function(function)} {said}: write def update_step(self, gradient, variable, learning_rate)."
     )
+
+
+def named_otherwise(kind: type) -> str:
+    """What to say of a class without an `update_step` that has a method which was meant to be one; or nothing."""
+    own = [name for each in outside_library(kind) for name, value in vars(each).items() if inspect.isfunction(value)]
+    found = meant("update_step", own) or [name for name in own if _is_rule(getattr(kind, name))]
+    return f"; its `{found[0]}` is probably meant: rename it" if found else ""
+
+
+def check_no_step(kind: type) -> None:
+    """Raise RuleMistake for a class that calls the rule of a parameter `step`, which is the step of all of them."""
+    function = vars(kind).get("step")
+    if function is not None and _is_rule(function):
+        raise RuleMistake(
+            f"{line_of_function(function)} is the rule for one parameter, and `step` is a whole step of an optimizer: "
+            "call it update_step(self, gradient, variable, learning_rate)."
+        )
+
+
+def _is_rule(function: Any) -> bool:
+    """Whether a method takes what an `update_step` does, by the names of its arguments."""
+    if not inspect.isfunction(function):
+        return False
+    names = list(inspect.signature(function).parameters)[1:4]
+    return len(names) > 1 and all(name in called for name, called in zip(names, _GIVEN.values(), strict=False))
 
 
 def _in_another_order(names: Sequence[str]) -> bool:

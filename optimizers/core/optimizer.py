@@ -25,6 +25,7 @@ from .checking import CheckedOptimizer
 from .conventions import CONVENTIONS, facts_of
 from .equality import ComparedByValue
 from .exclusions import Chosen
+from .explaining import check_no_step
 from .following import FollowsConvention
 from .hyperparameters import (
     LEARNING_RATE,
@@ -180,6 +181,7 @@ class Optimizer(
         if "lr" in keywords:
             given = signature.bind_partial(*arguments, **keywords).arguments
             if "learning_rate" in given:
+                check_rate(given["learning_rate"], cls.__name__)
                 raise ValueError(f"{cls.__name__}: give `learning_rate` or its older name `lr`, not both.")
         return super().__new__(cls)
 
@@ -244,6 +246,7 @@ class Optimizer(
             raise self._forgotten(name)
 
     def __init_subclass__(cls, **keywords: Any) -> None:
+        check_no_step(cls)
         super().__init_subclass__(**keywords)
         # Algorithms pass the common arguments on; help() and editors should still show them all.
         cls.own_tables = tables_of(cls)

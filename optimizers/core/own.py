@@ -99,9 +99,10 @@ def completed(keeper: Rule, config: dict[str, Any], checked: bool) -> dict[str, 
     Raises:
         TypeError: if it shall and cannot.
     """
-    config = {**config, **{name: unbuilt(value) for name, value in own_values(keeper).items()}}
+    own = {name: unbuilt(value) for name, value in own_values(keeper).items()}
     if not checked:
-        return config
+        return {**config, **own}
+    config = {**config, **_each_once(keeper, own)}
     reason = ""
     for _ in range(2):
         try:
@@ -121,6 +122,16 @@ def completed(keeper: Rule, config: dict[str, Any], checked: bool) -> dict[str, 
     raise TypeError(
         f"{type(keeper).__name__} has no configuration that it could be made from again, because {reason}: {_REMEDY}."
     )
+
+
+def _each_once(keeper: Rule, own: dict[str, Any]) -> dict[str, Any]:
+    """What a user's class adds, without attributes that hold what an argument of another name was.
+
+    They follow from the argument; where they do not, the first equal optimizer that is tried shows it.
+    """
+    made_with, held = keeper._made_with, configuration(keeper)
+    renamed = [frozen(own[name]) for name in made_with if name in own and name not in held]
+    return {name: value for name, value in own.items() if name in made_with or frozen(value) not in renamed}
 
 
 def _differences(keeper: Configured, other: Configured) -> list[str]:

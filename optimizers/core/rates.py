@@ -10,7 +10,7 @@ from .mistaken import instead_of_rate, shown_in_place_of_rate
 
 _PARAMETERS = (
     "an optimizer takes its rate first, and parameters in apply, build or init; for torch's order import it from "
-    "gradwise.frontends.torch"
+    "gradwise.frontends.torch, whose wrap(rule, parameters) takes a rule of your own"
 )
 
 

@@ -31,9 +31,9 @@ from ...backends import (
 from ...backends.programs.program import Program
 from .building import CellKeeper
 from .exclusions import Chosen
-from .explaining import explained
+from .explaining import explained, named_otherwise
 from .fused.plan import Fusion
-from .fused.report import ExecutionReport
+from .fused.report import ExecutionReport, NotRecorded
 from .gradients import Gradients
 from .growing import Growing
 from .insertion import Insertion
@@ -92,7 +92,10 @@ class UpdateRule(StepMaker, DecaysWeights, Relinked, Growing):
             variable: the parameter; commit the step with `assign_sub(variable, delta)`.
             learning_rate: a Python float, or a traced scalar.
         """
-        raise NotImplementedError(f"{type(self).__name__} must define update_step(gradient, variable, learning_rate).")
+        raise NotImplementedError(
+            f"{type(self).__name__} must define update_step(self, gradient, variable, learning_rate)"
+            f"{named_otherwise(type(self))}."
+        )
 
     # ---------------------------------------------------------------- slots of the base
 
@@ -227,10 +230,10 @@ class UpdateRule(StepMaker, DecaysWeights, Relinked, Growing):
         """How each group of parameters was updated in the last imperative step, and why not in one pass if not."""
         return self.fusion.report(self)
 
-    def program_of(self, variable: Any) -> Program | None:
+    def program_of(self, variable: Any) -> Program | NotRecorded:
         """The program that a parameter's update was recorded as: it can be printed, compared, hashed and counted.
 
-        None before the first imperative step, and for updates by whole arrays; `execution_report` says why.
+        Before the first imperative step, and for updates by whole arrays, what is given is false, and prints why.
 
         Args:
             variable: a parameter that the optimizer was built for.

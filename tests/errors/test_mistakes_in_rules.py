@@ -436,6 +436,38 @@ def test_no_build():
         in_place("numpy")(with_rule(lambda self, *_: self.variances_of_rows, WithSlots))
 
 
+@pytest.mark.parametrize("written", ["update_steps", "update", "Update_step", "rule"])
+def test_a_rule_under_another_name(written):
+    def move(self, gradient, variable, learning_rate):
+        self.assign_sub(variable, gradient * learning_rate)
+
+    kind = type("Mine", (WithSlots,), {written: move})
+    for use in (in_place("numpy"), in_place("numpy", jit_compile=False)):
+        with pytest.raises(NotImplementedError, match=rf"; its `{written}` is probably meant: rename it"):
+            use(kind)
+
+
+def test_a_rule_that_is_called_step():
+    def step(self, gradient, variable, learning_rate):
+        self.assign_sub(variable, gradient * learning_rate)
+
+    with pytest.raises(RuleMistake, match=r"\(step\) is the rule for one parameter, .* update_step\("):
+        type("Mine", (WithSlots,), {"step": step})
+
+    def logged(self, params, grads, state, **keywords):
+        return super(kind, self).step(params, grads, state, **keywords)
+
+    kind = type("Mine", (SGD,), {"step": logged})
+    params = {"w": START}
+    optimizer = kind(0.5)
+    assert optimizer.step(params, {"w": GRADIENT}, optimizer.init(params))[0]["w"].tolist() == [0.5, -1.5, 1.5]
+
+
+def test_parameters_come_first_in_torch_only():
+    with pytest.raises(ValueError, match=r"Mine: .*gradwise.frontends.torch, whose wrap\(rule, parameters\)"):
+        with_rule(momentum)([START.copy()], lr=0.1)
+
+
 def test_mistakes_in_begin_step():
     class Planned(WithSlots):
         def begin_step(self, gradients, variables, learning_rate):

@@ -568,14 +568,15 @@ def test_some_parameters_fused_and_others_not():
 def test_a_program_can_be_printed_and_counted():
     optimizer, weights = RMSprop(0.1), [np.ones(3), np.ones(2)]
     optimizer.build(weights)
-    assert optimizer.program_of(weights[0]) is None
+    assert not optimizer.program_of(weights[0]) and "apply()" in str(optimizer.program_of(weights[0]))
     optimizer.apply([np.ones(3), np.ones(2)], weights)
     program, other = map(optimizer.program_of, weights)
     assert "write a0 <- " in str(program) and program.traffic(8) == 40 and program.work == 12
     assert program == other and hash(program) == hash(other)
     optimizer.jit_compile = False
     optimizer.apply([np.ones(3), np.ones(2)], weights)
-    assert optimizer.program_of(weights[0]) is None
+    assert not optimizer.program_of(weights[0])
+    assert str(optimizer.program_of(weights[0])) == f"not recorded: {optimizer.execution_report()[0].reason}"
     with pytest.raises(ValueError, match="Unknown variable"):
         optimizer.program_of(np.ones(3))
 

@@ -209,3 +209,15 @@ def test_distances():
     assert trials.distance(infinite, one, np.zeros(2), "float32") == math.inf
     assert trials.distance(np.zeros(0), np.zeros(0), np.zeros(0), "float32") == 0.0
     assert ops.sum(trials.drawn([(3,)], 0)[0]) == ops.sum(trials.drawn([(3,)], 0)[0])
+
+
+def test_what_is_not_recorded_is_told_with_its_parameters(numpy_alone):
+    class Rows(Optimizer):
+        def update_step(self, gradient, variable, learning_rate):
+            if variable.ndim > 1:
+                gradient = gradient - ops.mean(gradient, axis=-1, keepdims=True)
+            self.assign_sub(variable, gradient * learning_rate)
+
+    report = Rows(0.1).check({"kernel": np.ones((3, 2), np.float32), "bias": np.ones(2, np.float32)}, steps=1)
+    notes = {row.note for row in report if row.way == "numpy, in place"}
+    assert len(notes) == 1 and notes.pop().startswith("kernel: it cannot be recorded: the reduction mean")

@@ -31,7 +31,7 @@ from .general import GeneralStep, Member, joint_alone, overlapping
 from .lane import Lane
 from .lanes import Lanes, lane_of
 from .recording import kinds_of, record_begin, record_updates
-from .report import ExecutionReport, report_of
+from .report import ExecutionReport, NotRecorded, report_of
 from .scalars import rows_for, step_values
 from .ways import Way
 
@@ -288,10 +288,14 @@ class Fusion:
         """
         return self._begin_program(rule, present)[0] if rule.has_begin_step() else None
 
-    def program_of(self, index: int) -> Program | None:
-        """The program that a parameter's last update was run as."""
-        way = self._entries[index].way if index in self._ways and self._ways[index] is None else None
-        return None if way is None else way.program
+    def program_of(self, index: int) -> Program | NotRecorded:
+        """The program that a parameter's last update was run as, or why there is none."""
+        if index not in self._ways:
+            return NotRecorded("it had no gradient in the last imperative step, of apply(), if one was made")
+        reason, way = self._ways[index], self._entries[index].way
+        if reason is None and way is not None:
+            return way.program
+        return NotRecorded(reason or "its update is run by whole arrays")
 
     # ---------------------------------------------------------------- recording
 

@@ -34,6 +34,25 @@ class Group(NamedTuple):
         return f"{self.way}: {self.parameters} parameters, {self.elements} elements{traffic}{reason}"
 
 
+class NotRecorded:
+    """What stands in the place of a program where there is none: false, and as text the reason.
+
+    Args:
+        reason: why there is none.
+    """
+
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return f"not recorded: {self.reason}"
+
+
 class ExecutionReport(list[Group]):
     """How each group of parameters was updated in the last imperative step. It prints as a line for each.
 
