@@ -15,7 +15,7 @@ from ...optimizers.core.optimizer import Optimizer
 from ...optimizers.core.prepared import Alone, Beside, Prepared
 from ..pairing import Numbers, Pairing
 from . import on_tensors
-from .entries import Entries
+from .entries import Entries, State
 from .groups import Groups
 from .linking import Linker
 from .number_tensors import NumberTensors, merged
@@ -47,7 +47,7 @@ class Engine:
     """
 
     def __init__(
-        self, groups: Groups, state: Any, positions: Sequence[int], before: Sequence[Mapping[str, Any]]
+        self, groups: Groups, state: State, positions: Sequence[int], before: Sequence[Mapping[str, Any]]
     ) -> None:
         self._row, self._state = groups.row, state
         self.positions = Positions(groups.parameters, positions)
@@ -95,7 +95,7 @@ class Engine:
     # ---------------------------------------------------------------- other state, further parameters
 
     def relink(
-        self, groups: Groups, state: Any, begun: Sequence[int], before: Sequence[Mapping[str, Any]]
+        self, groups: Groups, state: State, begun: Sequence[int], before: Sequence[Mapping[str, Any]]
     ) -> bool:
         """Go on with other tensors as the state of the same parameters; whether this could be done.
 
@@ -140,7 +140,7 @@ class Engine:
     def _dtypes(self) -> list[str]:
         return [cell.dtype_name for cells in self._rule.cells.grouped for cell in cells]
 
-    def grow(self, groups: Groups, state: Any, present: Sequence[int], entries: object) -> bool:
+    def grow(self, groups: Groups, state: State, present: Sequence[int], entries: object) -> bool:
         """Let further parameters of the groups take part; whether this could be done, and all else is what it was.
 
         Args:
@@ -180,7 +180,7 @@ class Engine:
 
     # ---------------------------------------------------------------- whether it still holds
 
-    def holds(self, groups: Groups, state: Any, present: Sequence[int], entries: object) -> bool:
+    def holds(self, groups: Groups, state: State, present: Sequence[int], entries: object) -> bool:
         """Whether parameters, state and needed slots are what they were; if so, changed hyperparameters are taken over.
 
         Args:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import torch
 
 Keys = frozenset[str]
+State = MutableMapping[torch.Tensor, Any]
+"""The `state` of a torch optimizer: what it keeps for each parameter."""
 
 
 class Entries:
@@ -38,7 +40,7 @@ class Entries:
         self.alone = all([type(entry) is dict and entry.keys() == keys for entry, keys in both])
         self._readers = [] if self.alone else _readers(self._held_keys)
 
-    def look(self, state: Any, known: object) -> None:
+    def look(self, state: State, known: object) -> None:
         """Look them up in the state again if it has got other dictionaries.
 
         Args:

@@ -11,6 +11,7 @@ import torch
 from ...backends import FLOATING, Variable, backend_of, describe
 from ...optimizers import Optimizer
 from ..pairing import Column, Numbers, columns_of
+from .entries import State
 from .groups import Groups
 from .number_tensors import NumberTensors, are_plain, floats, new_number_tensors
 
@@ -100,7 +101,7 @@ class Linker:
     """
 
     def __init__(
-        self, groups: Groups, state: Any, positions: Sequence[int], before: Sequence[Mapping[str, Any]],
+        self, groups: Groups, state: State, positions: Sequence[int], before: Sequence[Mapping[str, Any]],
         known: Optimizer | None = None,
     ) -> None:  # fmt: skip
         self._known = known

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 
 from ...backends import backend_of, describe
+from .entries import State
 from .keys import RULE
 from .linking import may_be_number, real_view, step_dtype
 from .number_tensors import are_plain, floats, new_number_tensors
@@ -252,7 +253,7 @@ def _slot_dtype(parameter: torch.Tensor, key: str, row: TorchRow) -> torch.dtype
     return getattr(torch, row.slot_dtype(key, str(dtype).removeprefix("torch.")))  # type: ignore[no-any-return]  # by its name
 
 
-def fit_numbers(state: Any, groups: Groups, rows: Rows) -> None:
+def fit_numbers(state: State, groups: Groups, rows: Rows) -> None:
     """Make all numbers tensors, as those that older versions saved are not.
 
     Args:

@@ -13,6 +13,7 @@ from ...backends.kernels.lists import comparable, same_objects
 from ...optimizers.core.fused.joint import Joint
 from .asking import asks_for_state
 from .engine import Engine
+from .entries import State
 from .groups import Groups, check_agreement
 from .number_tensors import joined
 from .values import Values, alike
@@ -42,7 +43,7 @@ class Repeat:
         LookupError: if there is no such step.
     """
 
-    def __init__(self, groups: Sequence[dict[str, Any]], state: Any, ready: Sequence[Ready]) -> None:
+    def __init__(self, groups: Sequence[dict[str, Any]], state: State, ready: Sequence[Ready]) -> None:
         self._engines = engines = [engine for _, engine, _, _ in ready]
         if not comparable():
             raise LookupError("lists cannot be compared")
@@ -90,7 +91,7 @@ class Repeat:
         parameters = itertools.chain.from_iterable(map(_parameters_of, groups))
         return [*groups, *parameters, *self._state.values(), *contents]
 
-    def fits(self, groups: Sequence[dict[str, Any]], state: Any) -> bool:
+    def fits(self, groups: Sequence[dict[str, Any]], state: State) -> bool:
         """Whether groups, parameters and what the state holds are the same objects as before."""
         if state is not self._state:
             return False

@@ -268,7 +268,7 @@ def test_a_gradient_that_does_not_fit_changes_nothing():
     optimizer.step()
     kept = table.detach().clone(), optimizer.state[table]["sum"].clone()
     table.grad.resize_as_(torch.sparse_coo_tensor([[1]], torch.ones(1, 2), (5, 2)))
-    with pytest.raises(ValueError, match=r"shape \(5, 2\), its parameter has shape \(4, 2\)"):
+    with pytest.raises(ValueError, match=r"shape \(5, 2\), and must have that of its parameter, \(4, 2\)"):
         optimizer.step()
     assert kept[0].equal(table) and kept[1].equal(optimizer.state[table]["sum"])
 
