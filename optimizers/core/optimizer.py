@@ -94,7 +94,7 @@ class Optimizer(
         ValueError: if an argument is unknown, out of its range, or has no meaning in the convention; the value at which
             it changes nothing is allowed everywhere.
 
-    What an optimizer keeps is its `cells`: parameters, slots, numbers and counts; see `core/cells.py`.
+    What an optimizer keeps is its `cells`: parameters, slots, numbers and counts.
 
     NaN and infinity in a gradient are not searched for: they go through the formula to the same element of the
     parameter and of its slots, and to no other. NaN makes the element NaN; an infinity makes it infinite in a rule
