@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ...backends import Backend, Tree, Variable, backend_of, shown, trials, value_of
-from ...backends.mistakes import RuleMistake
+from ...backends.mistakes import RuleMistake, line_of_error
 from .functional import FunctionalOptimizer
 from .fused.report import NotRecorded
 from .given import of_shapes, tree_of_parameters
@@ -177,7 +177,9 @@ class CheckedOptimizer(FunctionalOptimizer):
         except Exception as error:
             if first:
                 raise
-            said = f"{type(error).__name__}: {shown(error, str)}"
+            said, where = shown(error, str), line_of_error(error)
+            place = "" if where is None or where in said else f" in {where}"
+            said = f"{type(error).__name__}{place}: {said}"
             return Row(str(way), way.dtype, False, math.inf, "", False, said)
         goal = expected.setdefault(way.dtype, found)
         start = [trials.rounded(values, way.dtype) for values in problem.start]
