@@ -52,8 +52,8 @@ SCHEDULES = st.sampled_from([schedules.ExponentialDecay(0.1, 10, 0.5), schedules
 def allowed(hyperparameter):
     """Values that are in range, its ends among them."""
     if isinstance(hyperparameter, Number):
-        low, high = hyperparameter._low, min(hyperparameter._high, 1.7e308)
-        values = st.floats(low, high).filter(hyperparameter.contains)
+        low, high = map(float, hyperparameter.interval[1:-1].split(","))
+        values = st.floats(low, min(high, 1.7e308)).filter(hyperparameter.contains)
     elif isinstance(hyperparameter, Count):
         values = st.integers(hyperparameter.minimum, 10**30)
     elif isinstance(hyperparameter, Flag):
