@@ -80,9 +80,11 @@ def _call_of(name: str) -> tuple[str, str | None]:
     """What a method is called for in the line of the rule that is running, and with which arguments."""
     frame: Any = frame_of_rule()
     line = "" if frame is None else linecache.getline(frame.f_code.co_filename, frame.f_lineno)
-    found = re.search(rf"(?:([A-Za-z_]\w*)|\S)\.{name}\b(\()?", line)
-    if found is None:
+    places = list(re.finditer(rf"(?:([A-Za-z_]\w*)|\S)\.{name}\b(\()?", line))
+    if len(places) != 1:
+        # Which of several it was is not known here.
         return "x", None
+    found = places[0]
     array = found.group(1) or "x"
     if line[: found.start()].endswith((".", ")")):
         array = "x"
