@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .detect import shown
-from .wording import Synonyms, meant, which_instead
+from .wording import Synonyms, synonyms_of, which_instead
 
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _ANY_NUMBER = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -41,7 +41,7 @@ def instead(
         elsewhere: for names that are none, and belong elsewhere, what to do, such as "call build".
     """
     known = list(known)
-    found = [name for name in unknown if name in (elsewhere or {}) and not meant(name, known, synonyms)]
+    found = [name for name in unknown if name in (elsewhere or {}) and not synonyms_of(name, known, synonyms)]
     rest = [name for name in unknown if name not in found]
     told = "".join(f" For `{name}` {elsewhere[name]}." for name in found) if elsewhere else ""
     return f"{which_instead(rest, known, 'Its arguments', synonyms) if rest else ''}{told}"
@@ -90,6 +90,15 @@ def bound(
             raise TypeError(not_recognized(owner, unknown, known, synonyms, elsewhere)) from None
         in_order = [name for name in known if signature.parameters[name].kind in _BY_POSITION]
         by_name = "" if len(in_order) == len(known) else "; all others are given by name"
+        if len(arguments) > len(in_order):
+            beyond = ", ".join(map(shown, arguments[len(in_order) :]))
+            raise TypeError(
+                f"{owner}() takes at most {len(in_order)} positional arguments, received {len(arguments)}: "
+                f"{f'give {beyond} by name' if by_name else f'leave {beyond} out'}; in their order they are "
+                f"{', '.join(in_order)}."
+            ) from None
+        if not arguments:
+            raise TypeError(f"{owner}() {error}: give it, as the first by position, or by name.") from None
         raise TypeError(
             f"{owner}() {error}: received {len(arguments)} by position; its arguments are, in their order, "
             f"{', '.join(in_order)}{by_name}."

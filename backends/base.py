@@ -262,8 +262,9 @@ class Arrays:
     def why_not_variable(self, array: Array) -> str | None:
         """Why the imperative path cannot change this array in place, or None if it can."""
         return (
-            f"{self.name} arrays cannot change in place: wrap it in gradwise.backends.Variable, or make pure steps, "
-            "params, state = optimizer.step(params, grads, state)"
+            f"{self.name} arrays cannot change in place: make state = optimizer.init(params) once, then in every "
+            "step params, state = optimizer.step(params, grads, state); or, not under jit, wrap it in "
+            "gradwise.backends.Variable"
         )
 
     def all_variable(self, arrays: Sequence[Array]) -> bool:

@@ -150,7 +150,8 @@ class NumpyBackend(Backend):
         if not isinstance(array, numpy.ndarray):
             return "it is a NumPy scalar: use a 0-d array"
         if not array.flags.writeable:
-            return "it is read-only: pass a writable copy"
+            order = "apply takes gradients first, then parameters"
+            return f"it is read-only: give the array that the step shall change ({order})"
         if elements_overlap(array.shape, array.strides, array.itemsize):
             return "its elements share memory: pass a copy"
         return None if _is_masked(array) else self.why_no_operand(array)

@@ -144,8 +144,11 @@ def parts_of(tree: Any, definition: Any, what: str) -> list[Any]:
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
         # The libraries print whole subtrees, arrays included, after the words that say what differs.
         reason = re.split(r"; (?:dict|list|tuple|custom|namedtuple)|, got \(|\n", str(error))[0][:300].rstrip(".")
-        if type(tree) is tuple and len(tree) == 2:
-            reason += ", received a tuple of 2; of what jax.value_and_grad gives the gradients are the second"
+        missing = re.search(r"missing key\(s\): \[(.*?)\]", reason)
+        if missing:
+            reason = f"it lacks {missing[1]}, so give {what} with all keys of the parameters"
+        elif what == "gradients" and type(tree) is tuple and len(tree) == 2:
+            reason = "received a tuple of 2; after value, grads = jax.value_and_grad(loss)(params) give grads"
         raise ValueError(f"The tree of {what} does not have the structure of the parameters: {reason}.") from None
 
 

@@ -7,6 +7,7 @@ and what modules have.
 from __future__ import annotations
 
 import importlib.util
+import operator
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -116,7 +117,9 @@ def no_such_name(module: str, name: str, known: Iterable[str], elsewhere: Mappin
     if name.startswith("__"):
         return AttributeError(f"module {module!r} has no attribute {name!r}")
     if elsewhere and name in elsewhere:
-        said = f"{module} has no `{name}`: {elsewhere[name]}."
+        nearly = [each for each in known if _one_letter_apart(name, each)]
+        own = f", or {module}.{nearly[0]} if that was meant" if nearly else ""
+        said = f"{module} has no `{name}`: {elsewhere[name]}{own}."
     else:
         said = f"There is no {module}.{name}.{which_instead([name], known, 'Its names')}"
     importing = sys._getframe(2).f_code.co_name == "_handle_fromlist"
@@ -153,6 +156,10 @@ def listed(known: Iterable[str], near: str = "", quoted: bool = True) -> str:
     if len(texts) <= _MOST:
         return ", ".join(texts) or "none"
     return f"{', '.join(texts[:_MOST])} and {len(texts) - _MOST} more"
+
+
+def _one_letter_apart(name: str, other: str) -> bool:
+    return len(name) == len(other) and sum(map(operator.ne, name, other)) == 1
 
 
 def _likeness(name: str, other: str) -> float:

@@ -34,6 +34,9 @@ _Array = npt.NDArray[Any]
 
 _DTYPES = ("float16", "float32", "float64")
 _SCHEMES = ("2-point", "3-point")
+_NO_TEST = "there is no test: gtol stops at a small gradient"
+_OF_OTHER_METHODS = dict.fromkeys(("ftol", "fatol", "xtol", "xatol", "xrtol"), _NO_TEST)
+"""Options of SciPy's own methods that no step knows, though they are called nearly like one of these."""
 _OPTIONS = ("gtol", "maxiter", "return_best", "return_all", "disp", "finite_diff_scheme", "eps")
 _SUCCESS, _MAXITER, _INFINITE, _NAN, _STOPPED = 0, 1, 2, 3, 99
 _MESSAGES = {
@@ -99,7 +102,7 @@ def minimize_method(core_optimizer: Any) -> Callable[..., OptimizeResult]:
     """
     optimizer = get(core_optimizer)
     if optimizer is None:
-        raise ValueError("Expected an optimizer, its name or its configuration, received None.")
+        raise ValueError("Expected an optimizer, its name or its configuration, received None: give Adam(1e-3).")
     if optimizer.maximize:
         raise ValueError(
             f"Optimizer {optimizer.name!r} climbs (maximize=True): minimize -fun with maximize=False instead."
@@ -190,9 +193,11 @@ class _Method:
         # SciPy's words and categories. Level 4 is who called `minimize`.
         name = type(self._optimizer).__name__
         if hess is not None:
-            warnings.warn(f"Method {name} does not use Hessian information (hess).", RuntimeWarning, stacklevel=4)
+            text = f"Method {name} does not use Hessian information (hess). It is ignored: leave it out."
+            warnings.warn(text, RuntimeWarning, stacklevel=4)
         if hessp is not None:
-            text = f"Method {name} does not use Hessian-vector product information (hessp)."
+            unused = "Hessian-vector product information (hessp)"
+            text = f"Method {name} does not use {unused}. It is ignored: leave it out."
             warnings.warn(text, RuntimeWarning, stacklevel=4)
         if np.any(constraints):
             text = f"Method {name} cannot handle constraints. They are ignored: give bounds, or add a penalty to fun."
@@ -200,7 +205,7 @@ class _Method:
         if unknown_options:
             names = ", ".join(unknown_options)
             how = "minimize_method(gradwise.optimizers.NAME(ARGUMENT=...))"
-            remedies = arguments_of_core(type(self._optimizer), how)
+            remedies = {**arguments_of_core(type(self._optimizer), how), **_OF_OTHER_METHODS}
             said = instead(list(unknown_options), _OPTIONS, (), remedies)
             warnings.warn(f"Unknown solver options: {names}.{said}", OptimizeWarning, stacklevel=4)
 
@@ -254,7 +259,10 @@ def _sides(bounds: Iterable[Any], count: int) -> tuple[_Array, _Array]:
     except (TypeError, ValueError):
         raise ValueError("`bounds` must be a `Bounds` or a sequence of (min, max) pairs of numbers or None.") from None
     if len(pairs) != count:
-        raise ValueError("The number of bounds is not compatible with the length of `x0`.")
+        raise ValueError(
+            f"The number of bounds is not compatible with the length of `x0`: received {len(pairs)} for {count}, "
+            "give one pair for each."
+        )
     lower, upper = np.reshape(pairs, (count, 2)).T
     return np.where(np.isnan(lower), -np.inf, lower), np.where(np.isnan(upper), np.inf, upper)
 
@@ -287,7 +295,10 @@ class _Function:
         self.gradients += 1
         gradient = given if type(given) is np.ndarray and given.ndim else np.atleast_1d(np.asarray(given))
         if gradient.shape != x.shape:
-            raise ValueError(f"The gradient has shape {gradient.shape}, but `x0` has shape {x.shape}.")
+            raise ValueError(
+                f"The gradient has shape {gradient.shape}, but `x0` has shape {x.shape}: jac must give one "
+                "number for each."
+            )
         # Users may fill the same array in each call. To copy takes less time than to ask for the same dtype.
         return _Point(x, value, gradient.copy() if gradient.dtype is x.dtype else gradient.astype(x.dtype))
 
@@ -305,7 +316,10 @@ def _checked_value(value: Any) -> Any:
             value = np.asarray(value).item()
         float(value)
     except (TypeError, ValueError):
-        raise ValueError("The user-provided objective function must return a scalar value.") from None
+        raise ValueError(
+            f"The user-provided objective function must return a scalar value, received {describe(value)}: return one "
+            "number, such as its sum."
+        ) from None
     return value
 
 

@@ -28,6 +28,8 @@ __all__ = ["PerformanceWarning", "__version__", "backends", "optimizers", "sched
 _ROOMS = ("frontends", "vectors")
 """What is imported by its own name, because it needs what may not be installed."""
 _FRONT_ENDS = ("keras", "optax", "scipy", "torch")
+_AS = {"keras": " as optimizers", "optax": " as goptax", "torch": " as optim"}
+"""As what front ends are imported, so that they do not hide the library of the same name."""
 
 
 def __getattr__(name: str) -> Any:
@@ -35,6 +37,6 @@ def __getattr__(name: str) -> Any:
     kind = getattr(optimizers, name, None) if name in optimizers.__all__ else None
     if isinstance(kind, type):
         return kind
-    elsewhere = {each: f"write `from gradwise.frontends import {each}`" for each in _FRONT_ENDS}
+    elsewhere = {each: f"write `from gradwise.frontends import {each}{_AS.get(each, '')}`" for each in _FRONT_ENDS}
     elsewhere |= {each: f"import it by its own name, such as `from gradwise import {each}`" for each in _ROOMS}
     raise no_such_name(__name__, name, [*__all__, *optimizers.__all__, *_ROOMS], elsewhere)

@@ -57,10 +57,10 @@ def get(identifier: Any) -> Any:
     if isinstance(identifier, str):
         return _class_named(identifier, {})()
     if isinstance(identifier, type):
-        given, remedy = f"the class {identifier.__name__}", f" Call it, {identifier.__name__}(...)."
+        given, remedy = f"the class {identifier.__name__}", f"call it, {identifier.__name__}(...)"
     else:
-        given, remedy = shown(identifier), ""
-    raise ValueError(f"Expected an optimizer, its name or its configuration, received {given}.{remedy} {_KNOWN}.")
+        given, remedy = shown(identifier), "give one, such as Adam(1e-3), or a name, such as 'adam'"
+    raise ValueError(f"Expected an optimizer, its name or its configuration, received {given}: {remedy}.")
 
 
 def serialize(optimizer: Optimizer) -> dict[str, Any]:
@@ -133,8 +133,6 @@ def _class_named(name: str, custom_objects: dict[str, Any]) -> type[Optimizer]:
     try:
         return _BY_NAME[name.lower()]
     except KeyError:
-        own = "; pass your own class in custom_objects"
-        raise ValueError(f"Unknown optimizer {shown(name)}.{did_you_mean([name], _BY_NAME)} {_KNOWN}{own}.") from None
-
-
-_KNOWN = f"Known are {', '.join(_BY_NAME)}"
+        instead = did_you_mean([name], _BY_NAME)
+        instead = instead or f" Known are {', '.join(_BY_NAME)}; pass your own class in custom_objects."
+        raise ValueError(f"Unknown optimizer {shown(name)}.{instead}") from None

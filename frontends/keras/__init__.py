@@ -49,7 +49,7 @@ if not TYPE_CHECKING:  # For which no name would be unknown.
         """No more names, but which was meant."""
         theirs = [each for each in dir(keras.optimizers) if each[0] != "_"]
         elsewhere = {each: f"gradwise has no such algorithm; take keras.optimizers.{each} itself" for each in theirs}
-        elsewhere |= classes_of_core(__all__, "wrap(gradwise.optimizers.NAME(...))")
+        elsewhere |= classes_of_core(__all__, "gradwise.frontends.keras.wrap(gradwise.optimizers.NAME(...))")
         raise no_such_name(__name__, name, __all__, elsewhere)
 
 

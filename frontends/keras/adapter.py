@@ -100,10 +100,13 @@ class KerasAdapter(keras.optimizers.Optimizer):
         own = [getattr(cls, name, None) is not getattr(KerasAdapter, name, None) for name in _PARTS_OF_A_STEP]
         ignored = list(itertools.compress(_PARTS_OF_A_STEP, own))
         if ignored and cls.apply is KerasAdapter.apply:
+            instead = ["override update_step(gradient, variable, learning_rate) or apply(grads, trainable_variables)"]
+            rates = [name for name in ignored if "learning_rate" in name]
+            by_rate = ["for another rate pass a callable of the step as learning_rate"]
+            remedies = [*(instead if len(rates) < len(ignored) else []), *(by_rate if rates else [])]
             raise TypeError(
-                f"{cls.__name__} overrides {', '.join(ignored)}, of which a step of gradwise makes no use: override "
-                "update_step(gradient, variable, learning_rate) or apply(grads, trainable_variables). For another "
-                "rate, pass a callable of the step as learning_rate."
+                f"{cls.__name__} overrides {', '.join(ignored)}, of which a step of gradwise makes no use: "
+                f"{'; '.join(remedies)}."
             )
         if "row" in vars(cls):
             cls.__signature__ = cls.row.signature  # read by inspect.signature

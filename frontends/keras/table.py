@@ -23,6 +23,10 @@ COMMON = (
 """The arguments that all of Keras's optimizers have, beside the rate and the name."""
 
 _OLDER = ("lr", "decay")
+_OF_CORE = "gradwise.frontends.keras.wrap(gradwise.optimizers."
+_SEVERAL = (
+    f"{_OF_CORE}MultiOptimizer({{'bias$': {{'learning_rate': 0.01}}}}, default=gradwise.optimizers.Adam(0.001)))"
+)
 _PARAMETERS = "give the optimizer to the model instead, model.compile(optimizer=...)"
 
 
@@ -58,7 +62,7 @@ class KerasRow:
         switches = [field for field in self.fields if isinstance(self.signature.parameters[field].default, bool)]
         older = vars(self.core).get("older_order", ())
         check_order(name, list(self.signature.parameters), older, arguments, switches, stacklevel=4)
-        remedy = f'take wrap(gradwise.optimizers.{name}(..., convention="keras2"))'
+        remedy = f'take {_OF_CORE}{name}(..., convention="keras2"))'
         hint_at_convention(name, keywords, remedy, stacklevel=4)
         if "lr" in keywords and "learning_rate" in given.arguments:
             raise ValueError(f"{self.core.__name__}: give `learning_rate` or its older name `lr`, not both.")
@@ -76,12 +80,12 @@ class KerasRow:
         unknown = {name: value for name, value in rest.items() if name not in (*_OLDER, *self.fixed)}
         if unknown:
             known = [*named_in(self.signature), *_OLDER, *self.fixed]
-            remedies = {**arguments_of_core(self.core, "wrap(gradwise.optimizers.NAME(ARGUMENT=...))"), **NO_ARGUMENTS}
+            remedies = {**arguments_of_core(self.core, f"{_OF_CORE}NAME(ARGUMENT=...))"), **NO_ARGUMENTS}
             raise ValueError(not_recognized(self.core.__name__, unknown, known, SYNONYMS, remedies))
         return found
 
     def make(self, values: Mapping[str, Any]) -> Optimizer:
         """An unbuilt core optimizer."""
-        check_rate(values["learning_rate"], self.core.__name__, _PARAMETERS)
+        check_rate(values["learning_rate"], self.core.__name__, _PARAMETERS, _SEVERAL)
         named = {name: value for name, value in values.items() if name != "learning_rate"}
         return self.core(rate_of(values["learning_rate"]), convention="keras", **named)

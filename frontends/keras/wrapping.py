@@ -76,6 +76,6 @@ def wrap(optimizer: Optimizer, name: str | None = None) -> keras.optimizers.Opti
         >>> gkeras.wrap(optimizers.Adam(0.01, convention="torch")).core.convention
         'torch'
     """
-    check_optimizer(optimizer, "wrap")
+    check_optimizer(optimizer, "wrap", lambda given: isinstance(given, keras.optimizers.Optimizer))
     check_fresh(optimizer, "wrap")
     return CoreOptimizer(optimizer, name)

@@ -37,7 +37,7 @@ else:
     def __getattr__(name: str) -> object:
         """No more names, but which was meant."""
         theirs = [each for each in dir(optax) if each[0] != "_" and each not in ROWS]
-        elsewhere = {each: f"take optax.{each} itself; to_optimizer takes any transformation" for each in theirs}
+        elsewhere = {each: f"take optax.{each} itself" for each in theirs}
         elsewhere |= classes_of_core(__all__, "from_optimizer(gradwise.optimizers.NAME(...))")
         raise no_such_name(__name__, name, __all__, elsewhere)
 

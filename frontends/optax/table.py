@@ -326,14 +326,14 @@ class RowBehaviour(Behaviour):
         if not isinstance(states, tuple) or len(states) != len(pieces):
             raise ValueError(
                 f"The state of {self.row.name} is a tuple of {len(pieces)} states, received {describe(states)}: "
-                "make it with init(params), and give update(grads, state, params)."
+                "write update(grads, state, params), in this order, with the state from init(params)."
             )
         inner = [state.inner_state if isinstance(state, optax.MaskedState) else state for state in states]
         for piece, state in zip(pieces, inner, strict=True):
             if getattr(state, "_fields", None) != piece.kind._fields:
                 raise ValueError(
                     f"The state of {self.row.name} has a {piece.kind.__name__} where {describe(state)} was received: "
-                    "make it with init(params) and the same options."
+                    "another transformation made it, or other options; make it with the init(params) of this one."
                 )
         return list(zip(pieces, inner, strict=True))
 

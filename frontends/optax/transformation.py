@@ -15,7 +15,7 @@ import optax  # type: ignore[import-untyped]  # it shows mypy no types
 
 from ...backends import HOST, SIXTEEN_BIT, UnknownValueError, backend_of, is_number, number_of_python, ops
 from ...optimizers.core.configuration import frozen
-from ...optimizers.core.mistaken import check_fresh, check_optimizer
+from ...optimizers.core.mistaken import check_fresh, check_optimizer, is_transformation
 from ...optimizers.core.optimizer import Optimizer
 from ...optimizers.core.state import OptimizerState
 from .optimizer import TransformationOptimizer
@@ -298,6 +298,6 @@ def from_optimizer(optimizer: Optimizer) -> Transformation:
         average reads them. The rate is the transformation's, as in optax, and not part of the state:
         `optax.inject_hyperparams` makes it so.
     """
-    check_optimizer(optimizer, "from_optimizer")
+    check_optimizer(optimizer, "from_optimizer", is_transformation)
     check_fresh(optimizer, "from_optimizer")
     return Transformation(_core_behaviour_of(optimizer))

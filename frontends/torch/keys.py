@@ -36,23 +36,28 @@ class KeysInGroups:
     if not TYPE_CHECKING:  # For which all attributes would exist.
 
         def __getattr__(self, name: str) -> Any:
-            raise AttributeError(f"{type(self).__name__} has no attribute `{name}`{_instead(self, name) or '.'}")
+            instead = _instead(self, name, "read") or "."
+            raise AttributeError(f"{type(self).__name__} has no attribute `{name}`{instead}")
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _NAMES and not (name in vars(self) or hasattr(type(self), name) or is_declaring(self)):
-            instead = _instead(self, name)
+            instead = _instead(self, name, "set")
             if instead:
                 raise AttributeError(f"{type(self).__name__} has no attribute `{name}` to set{instead}")
         super().__setattr__(name, value)
 
 
-def _instead(owner: KeysInGroups, name: str) -> str:
+def _instead(owner: KeysInGroups, name: str, how: str) -> str:
     """What to do in place of an attribute, at the end of a sentence; nothing where that is not known."""
     if name in _OF_THE_CORE:
         return f": {_OF_THE_CORE[name]}."
     defaults = vars(owner).get("defaults", {})
     keys = [name] if name in defaults else synonyms_of(name, defaults, SYNONYMS)
-    return f'. Groups have it: for group in optimizer.param_groups: group["{keys[0]}"] = value' if keys else ""
+    if not keys:
+        return ""
+    if how == "read":
+        return f'. Groups have it: read optimizer.param_groups[0]["{keys[0]}"].'
+    return f'. Groups have it: for group in optimizer.param_groups: group["{keys[0]}"] = value'
 
 
 def check_keys(group: Mapping[Any, Any], known: Iterable[str], owner: str) -> None:

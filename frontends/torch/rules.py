@@ -79,8 +79,8 @@ class OneRule:
         rate = given.get("lr") if isinstance(given, dict) else None
         if schedule is not None and rate is not None and rate != self.defaults["lr"]:
             raise ValueError(
-                f"A parameter group has the rate lr={rate!r}, and the rate of {self.template.name!r} is a schedule, "
-                f"{_called(schedule)}, which would do nothing there: wrap an optimizer for each, or leave lr out."
+                f"The lr={rate!r} of a parameter group would replace {_called(schedule)}, the schedule of "
+                f"{self.template.name!r}: leave lr out, or wrap an optimizer of its own for the group."
             )
         return [group]
 

@@ -14,6 +14,7 @@ from ...backends.wording import of_class
 from ...optimizers import Optimizer
 from ...optimizers.core.hyperparameters import LEARNING_RATE, Flag, Number
 from ...optimizers.core.hyperparameters import hyperparameters as hyperparameters_of
+from ...optimizers.core.mistaken import instead_of_text
 
 Names = Mapping[str, "str | tuple[str, ...]"]
 
@@ -227,7 +228,7 @@ def _instead_of_rate(name: str, value: Any) -> str:
     if isinstance(value, (Mapping, list, tuple)):
         return ": groups may have rates of their own, [{'params': ..., 'lr': ...}, ...]"
     if isinstance(value, str):
-        return ": it is text, which float(...) makes a number of"
+        return f": {instead_of_text(value)}"
     schedule = ": give a number, and the optimizer to a scheduler of torch.optim.lr_scheduler"
     return schedule if callable(value) else ""
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ... import optimizers as core
+from ...optimizers.core.functional import REQUIRED
 from ...optimizers.core.mistaken import check_fresh, check_optimizer
 from ...optimizers.core.overview import Plan
 from .adapter import TorchAdapter
@@ -78,7 +79,7 @@ class Wrapped(TorchAdapter):
         return {**super().__getstate__(), "_rules": self._rules}
 
 
-def wrap(optimizer: core.Optimizer, params: Any) -> Wrapped:
+def wrap(optimizer: core.Optimizer, params: Any = REQUIRED) -> Wrapped:
     """Any core optimizer, your own included, as a torch.optim.Optimizer.
 
     The optimizer's number-like attributes are the groups' keys ("lr" for `learning_rate`), so that groups and
@@ -115,6 +116,8 @@ def wrap(optimizer: core.Optimizer, params: Any) -> Wrapped:
         >>> [(group["rule"], group["lr"]) for group in optimizer.param_groups]
         [('sgd', 0.1), ('adam_w', 0.001)]
     """
-    check_optimizer(optimizer, "wrap")
+    check_optimizer(optimizer, "wrap", lambda given: isinstance(given, torch.optim.Optimizer))
     check_fresh(optimizer, "wrap")
+    if params is REQUIRED:
+        raise TypeError("wrap takes the parameters, too: write wrap(optimizer, model.named_parameters()).")
     return Wrapped(params, rules_of(optimizer))

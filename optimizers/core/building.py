@@ -290,10 +290,13 @@ class CellKeeper(SlotMaker):
                 raise ValueError(f"Optimizer {self.name!r} is not built: call build(variables) first.") from None
             names = listed([cell.name for cell in self.cells.parameters], getattr(variable, "name", ""))
             count = number_of(len(self.cells.parameters), "variables")
+            remedy = "make a new optimizer for a new model"
+            shape = tuple(getattr(variable, "shape", ()))
+            if any(tuple(cell.shape) == shape for cell in self.cells.parameters):
+                remedy += "; if it is the same in other arrays, as after x = x * 0.5, call optimizer.relink(variables)"
             raise ValueError(
-                f"Unknown variable: {called} is not one that optimizer {self.name!r} was built for ({count}: {names}). "
-                "Variables are told apart as objects: change them in place (x *= 0.5, not x = x * 0.5), make a new "
-                "optimizer for a new model, or call optimizer.relink(variables) if these are the same in other arrays."
+                f"Unknown variable: {called} was not there when optimizer {self.name!r} was built ({count}: {names}): "
+                f"{remedy}."
             ) from None
 
     def _get_variable_index(self, variable: Any) -> int:

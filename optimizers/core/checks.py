@@ -59,7 +59,9 @@ def check_parameter(array: Any, name: str) -> Backend:
         raise ValueError(f"Parameter {name!r} is a {type(array).__name__}: {reason}.")
     dtype = array.dtype_name if isinstance(array, Variable) else backend.dtype_name(array)
     if dtype not in FLOATING:
-        remedy = "split it into real and imaginary parts of" if "complex" in dtype else "cast it to"
+        remedy = "split it into real and imaginary parts of"
+        if "complex" not in dtype:
+            remedy = "leave it out if it is no parameter, or cast it to"
         raise ValueError(
             f"Parameter {name!r} has dtype {dtype}, which cannot be optimized: {remedy} {', '.join(FLOATING[:-1])} or "
             f"{FLOATING[-1]}."
@@ -171,8 +173,8 @@ def check_some_gradient(gradients: Sequence[Any], names: Sequence[str]) -> None:
     if names and all(gradient is None for gradient in gradients):
         shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
         raise ValueError(
-            f"No gradients provided for any variable: all {len(names)} are None ({shown}). Compute them before the "
-            "step, as loss.backward() does in torch, and see that the loss depends on these variables."
+            f"No gradients provided for any variable: all {len(names)} are None ({shown}). Give an array for at "
+            "least one; in torch loss.backward() makes them, of all that the loss depends on."
         )
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from ...backends import Variable, describe, shown
-from ...backends.wording import listed
-from .naming import known_by
+from ...backends.wording import listed, of_class
+from .configuration import Configured
+from .naming import check_pattern, known_by, known_paths
 
 Pattern: TypeAlias = str | tuple[str, ...] | Callable[[str, Variable], Any]
 """Which parameters: a regular expression, their paths, or a function of path and parameter."""
@@ -27,19 +28,21 @@ def pairs_of(rules: Any, owner: str) -> list[tuple[Pattern, Any]]:
     """
     pairs = list(rules.items()) if isinstance(rules, Mapping) else list(rules) if isinstance(rules, Iterable) else None
     if pairs is None or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
+        given, remedy = describe(rules), ""
+        if isinstance(rules, Configured):
+            given, remedy = of_class(type(rules)), ": give the one for all other parameters as default="
+        elif isinstance(rules, (list, tuple)):
+            given, remedy = f"a {type(rules).__name__}", ": give each optimizer the pattern of its parameters"
         raise TypeError(
-            f"{owner}: `rules` must be a dictionary from patterns to optimizers, such as {{'bias$': SGD(0.1)}}, or "
-            f"pairs of these, received {describe(rules)}."
+            f"{owner}: `rules` must be a dictionary from patterns to optimizers, such as {{'bias$': SGD(0.1)}}, "
+            f"received {given}{remedy}."
         )
     return [(_pattern(pattern, owner), rule) for pattern, rule in pairs]
 
 
 def _pattern(pattern: Any, owner: str) -> Pattern:
     if isinstance(pattern, str):
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ValueError(f"{owner}: the pattern {shown(pattern)} is no regular expression: {error}.") from None
+        check_pattern(pattern, f"{owner}: the pattern {shown(pattern)}")
         return pattern
     if isinstance(pattern, (list, tuple)) and all(isinstance(path, str) for path in pattern):
         return tuple(pattern)
@@ -75,7 +78,7 @@ def owners_of(
     for pattern, name in claims:
         claimed = _claimed(pattern, names, parameters)
         if not (claimed or partly):
-            raise ValueError(f"{owner}: {_shown(pattern)} claims no parameter; {known_by(names)}.")
+            raise ValueError(f"{owner}: {_shown(pattern)} chooses no parameter; the parameters are {listed(names)}.")
         for position in claimed:
             before = by[position]
             if before is not None:
@@ -104,12 +107,12 @@ def check_claims(claims: Sequence[tuple[Pattern, str]], names: Sequence[str], ow
     there = set(names)
     for pattern, _ in claims:
         if isinstance(pattern, str) and not any(map(re.compile(pattern).search, names)):
-            raise ValueError(f"{owner}: {_shown(pattern)} claims no parameter; {known_by(names, pattern)}.")
+            raise ValueError(f"{owner}: {_shown(pattern)} is found in none of the names; {known_by(names, pattern)}")
         missing = [path for path in pattern if path not in there] if isinstance(pattern, tuple) else []
         if missing:
             raise ValueError(
                 f"{owner}: its rules name the parameter {listed(missing)}, which does not exist; "
-                f"{known_by(names, missing[0])}."
+                f"{known_paths(names, missing[0])}"
             )
 
 

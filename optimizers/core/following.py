@@ -55,7 +55,8 @@ class FollowsConvention(Rule):
         if convention not in having and not same:
             where = f"it is always {nothing!r}"
             if having:
-                where = f"it exists in {', '.join(map(repr, having))}; leave it out, or add convention={having[0]!r}"
+                add = f"add convention={having[0]!r} for its formula"
+                where = f"it exists in {', '.join(map(repr, having))}; leave it out, or {add}"
             raise ValueError(
                 f"{kind.__name__}: `{name}` does not exist in convention {convention!r}, received {value!r}; {where}."
             )

@@ -129,10 +129,15 @@ class FunctionalOptimizer(TemplateKeeper):
             if made is not None:
                 return made
         if params is REQUIRED or grads is REQUIRED or state is REQUIRED:
+            kind = type(self).__name__
+            if params is grads is state is REQUIRED:
+                raise TypeError(
+                    f"{kind}.step() without arguments is torch's: call optimizer.apply(grads, variables), or take an "
+                    "optimizer of gradwise.frontends.torch, whose step() finds the gradients itself."
+                )
             raise TypeError(
-                f"{type(self).__name__}.step needs three arguments: params, state = optimizer.step(params, grads, "
-                "state), where the first state is optimizer.init(params). To change arrays in place call "
-                "optimizer.apply(grads, variables); gradwise.frontends.torch has step() and zero_grad() as torch does."
+                f"{kind}.step needs three arguments: params, state = optimizer.step(params, grads, state), where the "
+                "first state is optimizer.init(params)."
             )
         return self._stepped(Tree.of(no_state(params)), grads, state, learning_rate)
 

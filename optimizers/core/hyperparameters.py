@@ -64,8 +64,8 @@ class Hyperparameter:
         instance._check_convention_has(self, value)
         if self.name in vars(instance).get("_off_when_built", ()) and not self.is_off(value):
             raise RuntimeError(
-                f"{type(instance).__name__}: `{self.name}` was off when the optimizer was built, and its slots were "
-                "made without it: set it before the optimizer is built."
+                f"{type(instance).__name__}: `{self.name}` cannot be switched on after build or the first step: make a "
+                f"new optimizer with {self.name}={shown(value)}."
             )
         instance.__dict__[self.name] = value
         remember_array(instance, self.name, given)

@@ -15,6 +15,7 @@ from ...backends import (
     Scope,
     Variable,
     compiler_graph,
+    describe,
     leaves_scopes,
     value_of,
 )
@@ -48,7 +49,11 @@ class ImperativeOptimizer(UpdateRule):
         """
         pairs = as_list(grads_and_vars, "pairs of a gradient and its variable")
         if not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
-            raise TypeError("Expected pairs of a gradient and its variable, such as zip(gradients, variables) gives.")
+            other = next(pair for pair in pairs if not (isinstance(pair, (tuple, list)) and len(pair) == 2))
+            raise TypeError(
+                f"Expected pairs of a gradient and its variable, received {describe(other)} in the place of one: give "
+                "zip(gradients, variables), or [(gradient, variable)]."
+            )
         return self.apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
 
     def apply(self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None = None) -> int | None:
@@ -269,7 +274,10 @@ class ImperativeOptimizer(UpdateRule):
             of_cells = names is None and self.built and trainable_variables is None
             known = [cell.name for cell in self.cells.parameters] if of_cells else names
             if known is None:
-                raise TypeError("Gradients by name need parameters by name: give a dictionary of arrays, too.")
+                raise TypeError(
+                    "Gradients were given by name, and parameters without: give the parameters as a dictionary with "
+                    "the same names, or the gradients as a list."
+                )
             gradients = by_name(grads, known)
         else:
             gradients = as_list(grads, "gradients")

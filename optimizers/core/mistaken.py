@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ...backends import Variable, backend_of, describe
@@ -46,12 +46,13 @@ def instead_of_array(value: Any) -> str:
     return ": leave what is no parameter out"
 
 
-def check_optimizer(value: Any, taker: str) -> None:
+def check_optimizer(value: Any, taker: str, made: Callable[[Any], bool]) -> None:
     """Refuse what is no optimizer of the core.
 
     Args:
         value: what was given.
         taker: what errors call the one that takes it.
+        made: whether something is already what the taker makes.
 
     Raises:
         TypeError: with what to give instead.
@@ -61,13 +62,15 @@ def check_optimizer(value: Any, taker: str) -> None:
     remedy = "give one, such as gradwise.optimizers.Adam(1e-3)"
     if isinstance(value, type):
         remedy = f"call it, {value.__name__}(...)" if issubclass(value, Configured) else remedy
-    elif hasattr(value, "param_groups") or hasattr(value, "apply_gradients"):
-        remedy = f"that one needs no wrapping; {remedy}"
+    elif made(value):
+        remedy = f"use it as it is, without {taker}"
     elif is_transformation(value):
-        remedy = "gradwise.frontends.optax.to_optimizer makes an optimizer of a transformation"
+        remedy = "give gradwise.frontends.optax.to_optimizer(transformation)"
     elif isinstance(value, Iterator) or is_model(value):
         remedy = "the optimizer comes first, then the parameters"
     given = called(value) if isinstance(value, (type, str, int, float, type(None))) else of_class(type(value))
+    home = type(value).__module__.partition(".")[0]
+    given += f" of {home}" if made(value) and home not in given else ""
     raise TypeError(f"{taker} takes an optimizer of gradwise.optimizers, received {given}: {remedy}.")
 
 
@@ -92,26 +95,36 @@ def is_transformation(value: Any) -> bool:
     return callable(getattr(value, "init", None)) and callable(getattr(value, "update", None))
 
 
-def instead_of_rate(value: Any, parameters: str) -> str | None:
+def instead_of_rate(value: Any, parameters: str, several: str) -> str | None:
     """What to do about something in the place of a rate; None if it may be a rate.
 
     Args:
         value: what was given; whether a number is a rate is not asked here.
         parameters: what to do with parameters, or a model, that were given.
+        several: what to do for several rates.
     """
     if isinstance(value, type):
         return f"call it to make one, {value.__name__}(...)"
     if is_model(value) or isinstance(value, Iterator) or _are_parameters(value):
         return parameters
     if is_transformation(value):
-        return "gradwise.frontends.optax.to_optimizer makes an optimizer of a transformation"
+        return "give a number, or take gradwise.frontends.optax.to_optimizer(transformation) as the optimizer"
     if isinstance(value, Configured):
-        return "an optimizer is made from a rate, such as optimizer.learning_rate"
+        return "give its rate alone, optimizer.learning_rate"
     if isinstance(value, (Mapping, list, tuple)):
-        return _instead_of_rates(value)
+        return _instead_of_rates(value, several)
     if isinstance(value, str):
-        return "it is text, which float(...) makes a number of"
+        return instead_of_text(value)
     return "" if value is None else None
+
+
+def instead_of_text(value: str) -> str:
+    """What to do about text in the place of a number."""
+    try:
+        float(value)
+    except ValueError:
+        return "it is text: give a number"
+    return f"it is text: give the number, float({value!r})"
 
 
 def _are_parameters(value: Any) -> bool:
@@ -122,11 +135,12 @@ def _are_parameters(value: Any) -> bool:
     return arrays and any(getattr(each, "shape", ()) for each in value)
 
 
-def _instead_of_rates(values: Mapping[Any, Any] | list[Any] | tuple[Any, ...]) -> str | None:
+def _instead_of_rates(values: Mapping[Any, Any] | list[Any] | tuple[Any, ...], several: str) -> str | None:
     """What to do about several rates; None for a schedule as a dictionary."""
     if isinstance(values, Mapping) and (not values or {"class_name", "config"} & values.keys()):
         return None
-    return "for several rates take MultiOptimizer({'bias$': {'learning_rate': 0.01}}, default=Adam(0.001))"
+    why = "" if isinstance(values, Mapping) else "it does not say which parameters each is for; "
+    return f"{why}for several rates take {several}"
 
 
 def shown_in_place_of_rate(value: Any) -> str:

@@ -63,7 +63,8 @@ class MultiOptimizer(Optimizer):
         owner = type(self).__name__
         if self.weight_decay is not None:
             raise ValueError(
-                f"{owner}: `weight_decay` belongs to the rules, received {self.weight_decay!r}: give it to these."
+                f"{owner}: `weight_decay` belongs to the rules, received {self.weight_decay!r}: give it to these, "
+                f"such as AdamW(1e-3, weight_decay={self.weight_decay!r})."
             )
         given = pairs_of(rules, owner)
         self.optimizers: dict[str, Any] = {}
@@ -214,8 +215,8 @@ def _made(given: Any, default: Any, owner: str) -> Optimizer:
         return _checked(given, owner)
     if default is None:
         raise ValueError(
-            f"{owner}: the hyperparameters {given!r} alone are no rule: give a `default`, whose others they go with, "
-            "or an optimizer."
+            f"{owner}: the hyperparameters {given!r} alone are no rule: give a `default` to take all others from, "
+            f"such as {owner}({{...}}, default=Adam(1e-3))."
         )
     made = copy.copy(_checked(default, owner))
     known = settable(type(made), made)
@@ -247,7 +248,7 @@ def _checked(given: Any, owner: str) -> Optimizer:
         )
     if given.built:
         raise ValueError(
-            f"{owner}: {given.name!r} was built already: give one that has no state, as optimizer.unbuilt_copy() is."
+            f"{owner}: {given.name!r} was built already, and has state: give its unbuilt_copy(), which has none."
         )
     for name, what in _OF_ALL.items():
         value = getattr(given, name)

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ...backends import Variable, backend_of, describe
-from ...backends.wording import listed, which_instead
+from ...backends import Variable, backend_of, describe, shown
+from ...backends.trees import ALONE
+from ...backends.wording import did_you_mean, listed, meant, which_instead
 from .checks import as_list
 
 _UNNAMED = re.compile(r"variable_\d+")
@@ -67,12 +68,61 @@ def by_name(gradients: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
     return [gradients.get(name) for name in names]
 
 
+def check_pattern(pattern: str, called: str) -> None:
+    """Raise ValueError for what is no regular expression, with one that is.
+
+    Args:
+        pattern: the text.
+        called: what the error calls it, such as "the pattern '*bias'".
+    """
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        # Many know `*bias` from names of files.
+        searched = pattern.strip("*")
+        if searched != pattern and searched and _is_pattern(searched):
+            remedy = f"it is searched anywhere in a name, so write {shown(searched)}"
+        else:
+            remedy = f"to find it as it stands write {shown(re.escape(pattern))}"
+        before = f"nothing stands before its {pattern[0]}" if pattern[0] in "*+?" else str(error)
+        raise ValueError(f"{called} is no regular expression ({before}): {remedy}.") from None
+
+
+def _is_pattern(text: str) -> bool:
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    return True
+
+
 def known_by(names: Sequence[str], near: str = "") -> str:
-    """The names that there are, as the end of an error's sentence, and how parameters get names of their own."""
-    remedy = ""
-    if names and all(map(_UNNAMED.fullmatch, names)):
-        remedy = "; to have names of your own give them as model.named_parameters(), or as a dictionary of arrays"
-    return f"the parameters are {listed(names, near)}{remedy}"
+    """The names that there are, as the end of a sentence about a pattern that is found in none, and what to do.
+
+    Args:
+        names: of the parameters.
+        near: the pattern.
+    """
+    if list(names) == [ALONE]:
+        return "the only parameter is a single array, which has no parts to choose from: leave the pattern out."
+    there = f"the parameters are {listed(names, near)}"
+    if all(map(_UNNAMED.fullmatch, names)):
+        return (
+            f"{there}: to give them names of your own pass a dictionary, such as {{'kernel': kernel, 'bias': bias}}, "
+            "or in torch model.named_parameters()."
+        )
+    parts = dict.fromkeys([*names, *(part for name in names for part in re.split(r"[/.]", name))])
+    likely = meant(near, [part for part in parts if part and _is_pattern(part) and _found(part, names)])
+    return f"{there}. Did you mean {shown(likely[0])}?" if likely else f"{there}: mend the pattern, or leave it out."
+
+
+def known_paths(names: Sequence[str], missing: str) -> str:
+    """The same of a path that does not exist."""
+    return f"the parameters are {listed(names, missing)}.{did_you_mean([missing], names)}"
+
+
+def _found(pattern: str, names: Iterable[str]) -> bool:
+    return any(map(re.compile(pattern).search, names))
 
 
 def check_chosen(
@@ -90,25 +140,27 @@ def check_chosen(
     if not names:
         return
     for pattern in patterns:
-        if not any(re.search(pattern, name) for name in names):
+        if not _found(pattern, names):
             raise ValueError(
                 f"exclude_from_weight_decay of {owner}: the pattern {pattern!r} in var_names is found in none of the "
-                f"names; {known_by(names, pattern)}."
+                f"names; {known_by(names, pattern)}"
             )
     if excluded and known is None:
         raise ValueError(
-            f"exclude_from_weight_decay of {owner}: var_list knows parameters as objects, which pure steps replace: "
-            f"give patterns of their paths in var_names; {known_by(names)}."
+            f"exclude_from_weight_decay of {owner}: var_list has arrays, and with init and step parameters have new "
+            f"ones in every step: choose by name, such as var_names=[{names[0]!r}]; the parameters are {listed(names)}."
         )
     there = set(map(id, known or ()))
     for parameter in excluded:
         if id(parameter) not in there:
             # Keras's have paths.
+            names = [getattr(each, "path", name) for each, name in zip(known or (), names, strict=False)]
             name = parameter.name if isinstance(parameter, Variable) else getattr(parameter, "path", None)
             called = describe(parameter) if name is None else repr(name)
             raise ValueError(
-                f"exclude_from_weight_decay of {owner}: var_list has {called}, which is none of its parameters "
-                f"({listed(names)}): give the very objects that build and apply are given."
+                f"exclude_from_weight_decay of {owner}: var_list has {called}, which is another object than each of "
+                f"its parameters ({listed(names)}), such as a copy or another model's: give the very objects "
+                "that build and apply are given."
             )
 
 

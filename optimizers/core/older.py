@@ -27,9 +27,11 @@ def hint_at_convention(owner: str, keywords: Mapping[str, Any], remedy: str, sta
     given += ["`epsilon=None`"] if "epsilon" in keywords and keywords["epsilon"] is None else []
     if len(given) > 1 and "convention" not in keywords:
         names = " and ".join([", ".join(given[:-1]), given[-1]])
+        keep = ["write `learning_rate`"] if "lr" in keywords else []
+        keep += ["leave `epsilon=None` out"] if "`epsilon=None`" in given else []
         warnings.warn(
             f"{owner} received {names} as in Keras 2, and follows the formula of Keras 3: for the "
-            f"older one {remedy}.", stacklevel=stacklevel + 1,
+            f"older one {remedy}; to keep this one {' and '.join(keep)}.", stacklevel=stacklevel + 1,
         )  # fmt: skip
 
 
@@ -66,5 +68,6 @@ def check_order(
         if theirs:
             raise ValueError(text)
         if there != "epsilon" and is_number(value) and not isinstance(value, bool) and value != 0:
+            text = text.replace(f"is `{here}` here and was", f"is taken for `{here}`, and was", 1)
             warnings.warn(text, stacklevel=stacklevel + 1)
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import re
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -49,7 +50,7 @@ from .rates import called_with_step, check_rate
 from .rehearsal import refuse_rate
 from .saving import SavedOptimizer
 from .stateless import StatelessOptimizer
-from .synonyms import CALLED_HERE, NO_ARGUMENTS, SYNONYMS
+from .synonyms import ASKED_BY, CALLED_HERE, NO_ARGUMENTS, SYNONYMS
 
 _LATER = ("convention", "slot_dtype", "jit_compile", "maximize", "decay")
 """Configuration that Keras does not know; it stands behind what Keras knows."""
@@ -239,6 +240,9 @@ class Optimizer(
         def __getattr__(self, name: str) -> Any:
             """Say of an attribute that optimizers have elsewhere what to do here."""
             if name in CALLED_HERE and not hasattr(type(self), name):
+                library = str(sys._getframe(1).f_globals.get("__name__")).partition(".")[0]
+                if library in ASKED_BY:
+                    raise AttributeError(f"{type(self).__name__} is {ASKED_BY[library]}.")
                 raise AttributeError(f"{type(self).__name__} has no attribute `{name}`: {CALLED_HERE[name]}.")
             if hasattr(type(self), name) and "cells" in vars(self):
                 # With the words of what stands in the class.
@@ -410,7 +414,7 @@ class Optimizer(
         if unknown:
             raise ValueError(
                 f"{cls.__name__} does not take {', '.join(unknown)} of this configuration, which is that of another "
-                "class: optimizers.serialize and optimizers.deserialize keep the class."
+                "class: write optimizers.deserialize(optimizers.serialize(optimizer)), which knows the class."
             )
         return cls(**config)
 

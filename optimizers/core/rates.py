@@ -9,20 +9,22 @@ from typing import Any
 from .mistaken import instead_of_rate, shown_in_place_of_rate
 
 _PARAMETERS = (
-    "an optimizer takes its rate first, and parameters in apply, build or init; for torch's order import it from "
-    "gradwise.frontends.torch, whose wrap(rule, parameters) takes a rule of your own"
+    "give the rate, such as 1e-3, and the parameters to optimizer.apply(grads, variables); gradwise.frontends.torch "
+    "has optimizers that take parameters first, and wrap(rule, parameters) for a rule of your own"
 )
+_SEVERAL = "MultiOptimizer({'bias$': {'learning_rate': 0.01}}, default=Adam(0.001))"
 
 
-def check_rate(value: Any, owner: str, parameters: str = _PARAMETERS) -> None:
+def check_rate(value: Any, owner: str, parameters: str = _PARAMETERS, several: str = _SEVERAL) -> None:
     """Raise ValueError for what is no rate and would be taken for one, or is often given in place of one.
 
     Args:
         value: what was given; whether a number is a rate is not asked here.
         owner: what errors call the optimizer.
         parameters: what to do with parameters, or a model, that were given.
+        several: what to do for several rates.
     """
-    remedy = instead_of_rate(value, parameters)
+    remedy = instead_of_rate(value, parameters, several)
     if remedy is not None:
         raise ValueError(
             f"{owner}: `learning_rate` must be a number in [0, inf), a schedule or a callable of the step, received "
@@ -44,8 +46,8 @@ def called_with_step(function: Callable[..., Any], owner: str) -> Callable[[Any]
             signature.bind()
         except TypeError:
             raise ValueError(
-                f"{owner}: `learning_rate` must be a callable of the step, or of nothing, received one of {signature}: "
-                "fix all arguments but one, as functools.partial does."
+                f"{owner}: `learning_rate` must be a callable of the step, or of nothing, received one of the "
+                f"arguments {signature}: write lambda step: function(...), with values for the others."
             ) from None
 
         def without_step(step: Any) -> Any:

@@ -32,7 +32,8 @@ class SavedOptimizer(UpdateRule):
         if len(weights) != len(cells):
             raise ValueError(
                 f"Received {len(weights)} weights; optimizer {self.name!r} has {len(cells)} variables, "
-                f"{listed([cell.name for cell in cells])}: they are of another optimizer, or of other options."
+                f"{listed([cell.name for cell in cells])}: make the optimizer with "
+                "the class and the options of the one that they are of."
             )
         arrays = [self._fitting_weight(cell, value_of(weight)) for cell, weight in zip(cells, weights, strict=True)]
         with Undisturbed() as guard:

@@ -84,8 +84,8 @@ def _values_of(template: CellKeeper, tree: Tree, state: OptimizerState) -> list[
     if slot_names != set(state.slots) or scalar_names != set(state.scalars):
         raise ValueError(
             f"The state has {_kept(state.slots, state.scalars)}; {template.name!r} needs "
-            f"{_kept(slot_names, scalar_names)}: it belongs to another optimizer or to "
-            "other options; make it with init(params)."
+            f"{_kept(slot_names, scalar_names)}: it was made by another optimizer, or "
+            "with other options: make it with the init(params) of this one."
         )
     leaves = {
         name: tree.match(slot, f"the state's slot {name!r}", bare=name in template._bare_names)

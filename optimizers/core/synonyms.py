@@ -40,8 +40,7 @@ CONVENTION_SYNONYMS: Final = (
 )
 """The same of conventions."""
 
-_AS_IN_TORCH = "; the optimizers of gradwise.frontends.torch have it, and its wrap(optimizer, params) makes one of any"
-_WARM_UP = "take a schedule as the rate: schedules.warmup(1e-3, steps=100), or schedules.CosineDecay with warmup_steps"
+_WARM_UP = "take a schedule as the rate, such as gradwise.schedules.warmup(1e-3, steps=100)"
 _PARAMETERS = (
     "call build, apply or init, which take them; or take the optimizers of gradwise.frontends.torch, which take them "
     "first"
@@ -57,14 +56,14 @@ NO_ARGUMENTS: Final = {
 """What is often given to an optimizer, and belongs elsewhere, with what to do: "For `warmup` take ..."."""
 
 CALLED_HERE: Final = {
-    "zero_grad": f"it keeps no gradients: give them to apply(grads, variables){_AS_IN_TORCH}",
+    "zero_grad": "it keeps no gradients: leave the call out, and give them to apply(grads, variables)",
     "param_groups": (
-        "set its attributes, such as optimizer.learning_rate, which are the same for all parameters; for groups take "
-        f"optimizers.MultiOptimizer{_AS_IN_TORCH}"
+        "set its attributes, such as optimizer.learning_rate = 0.01; for groups of parameters with values of their own "
+        "take optimizers.MultiOptimizer"
     ),
-    "add_param_group": f"take optimizers.MultiOptimizer for groups of parameters{_AS_IN_TORCH}",
-    "state_dict": f"call save_own_variables(store), or pickle the optimizer{_AS_IN_TORCH}",
-    "load_state_dict": f"call load_own_variables(store) or set_weights(weights){_AS_IN_TORCH}",
+    "add_param_group": "take optimizers.MultiOptimizer for groups of parameters",
+    "state_dict": "pickle.dumps(optimizer) keeps its settings and its state",
+    "load_state_dict": "pickle.loads(text) gives one with its state; set_weights(weights) sets the state alone",
     "state": "it keeps its `variables`; of pure steps the state is what init(params) returns",
     "get_weights": "it is [variable.numpy() for variable in optimizer.variables]",
     "get_slot": "slots are among its `variables`; of pure steps they are state.slots",
@@ -80,3 +79,13 @@ CALLED_HERE: Final = {
     "learning_rate_schedule": "set `learning_rate` to the schedule",
 }
 """Attributes that optimizers have elsewhere, or that cannot be set, with what to do here."""
+
+ASKED_BY: Final = {
+    "torch": (
+        "no optimizer of torch, which GradScaler, schedulers and its other tools take: give them "
+        "gradwise.frontends.torch.wrap(optimizer, model.parameters())"
+    ),
+    "optax": "no transformation of optax: give gradwise.frontends.optax.from_optimizer(optimizer)",
+    "scipy": "no method of scipy.optimize.minimize: give gradwise.frontends.scipy.minimize_method(optimizer)",
+}
+"""What an optimizer is not for a library that looks for such an attribute, and what to give it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import operator
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from .checks import as_list
 from .conventions import facts_of
 from .exclusions import Chosen, Exclusions
 from .hyperparameters import in_use
-from .naming import check_chosen, check_var_list
+from .naming import check_chosen, check_pattern, check_var_list
 
 
 class DecaysWeights(CellKeeper):
@@ -49,13 +48,7 @@ class DecaysWeights(CellKeeper):
         for expression in names:
             if not isinstance(expression, str):
                 raise TypeError(f"var_names must be a list of strings, received {describe(expression)} in it.")
-            try:
-                re.compile(expression)
-            except re.error as error:
-                raise ValueError(
-                    f"var_names holds {shown(expression)}, which is no regular expression: {error}. re.escape makes "
-                    "one of plain text."
-                ) from None
+            check_pattern(expression, f"{shown(expression)} in var_names")
         check_var_list(excluded)
         self._refuse_change("exclusions from weight decay")
         cells = self.cells.parameters

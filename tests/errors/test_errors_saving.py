@@ -19,21 +19,28 @@ KNOWN = [algorithm.__name__.lower() for algorithm in ALGORITHMS]
 # ---------------------------------------------------------------- names
 
 
-@pytest.mark.parametrize("name", ["adamm", "", "adam_w", "lamb", "optimizer", "gradwise.optimizers.Adam", "os.system"])
-def test_unknown_names(name):
-    with refused(ValueError, repr(name), *KNOWN):
+MEANT = {
+    "adamm": ["`adam`?"], "": KNOWN, "adam_w": ["`adamw`?"], "lamb": KNOWN, "optimizer": ["`multioptimizer`?"],
+    "gradwise.optimizers.Adam": ["`adam`?"], "os.system": KNOWN,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "meant"), MEANT.items())
+def test_unknown_names(name, meant):
+    with refused(ValueError, repr(name), *meant):
         optimizers.get(name)
     for config in ({"class_name": name, "config": {}}, {"class_name": name}):
-        with refused(ValueError, repr(name), *KNOWN, keeps=[config]):
+        with refused(ValueError, repr(name), *meant, keeps=[config]):
             optimizers.deserialize(config)
-        with refused(ValueError, repr(name), *KNOWN, keeps=[config]):
+        with refused(ValueError, repr(name), *meant, keeps=[config]):
             optimizers.get(config)
 
 
 @pytest.mark.parametrize("identifier", [3, Adam, object(), ["adam"], b"adam", np.array("adam")], ids=label)
 def test_what_names_no_optimizer(identifier):
     shown = f"the class {identifier.__name__}" if isinstance(identifier, type) else repr(identifier)
-    with refused(ValueError, "optimizer", shown, *KNOWN):
+    remedy = "call it, " if isinstance(identifier, type) else "such as Adam(1e-3), or a name, such as 'adam'"
+    with refused(ValueError, "optimizer", shown, remedy):
         optimizers.get(identifier)
 
 

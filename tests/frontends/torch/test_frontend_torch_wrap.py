@@ -284,5 +284,6 @@ def test_rules_of_several_are_looked_for_in_all_groups():
     after = trained(model, wrapped.step)
     assert not any(map(equal, before, after))
     wrong = optimizers.MultiOptimizer({"gamma": optimizers.SGD(0.1)}, optimizers.AdamW(0.25))
-    with pytest.raises(ValueError, match=r"the pattern 'gamma' claims no parameter; the parameters are '0\.bias'"):
+    words = r"the pattern 'gamma' is found in none of the names; the parameters are '0\.bias'"
+    with pytest.raises(ValueError, match=words):
         trained(model, wrap(wrong, [{"params": kernels}, {"params": others}]).step)
