@@ -79,6 +79,15 @@ def _of_others(where: str, error: Exception, own_library: str) -> RuleMistake | 
     return None if asked is None else _of_library(where, called, asked, own_library)
 
 
+_CONVERSION = "leave the conversion out, and compute with what is in it"
+_CALLS = {
+    "max(": "write ops.maximum(a, b)",
+    "min(": "write ops.minimum(a, b)",
+    **dict.fromkeys(("float(", "np.float64(", "np.float32("), _CONVERSION),
+}
+"""What Python's calls that ask for a value are in a rule."""
+
+
 def _without_value(where: str, source: str, error: Exception, backend: Backend) -> RuleMistake | None:
     """The mistake of asking for a value that is not there; None if it is none."""
     called = library_function(error)
@@ -88,6 +97,11 @@ def _without_value(where: str, source: str, error: Exception, backend: Backend) 
             f"{where}: {source!r} needs a value that is not there while JAX traces or a step is recorded: {own}"
         )
     reason = NEEDS_VALUE if isinstance(error, NeedsValue) else backend.why_not_traceable(error)
+    instead = next((remedy for begin, remedy in _CALLS.items() if source.startswith(begin)), None)
+    if reason is not None and instead is not None:
+        return RuleMistake(
+            f"{where}: {source!r} needs a value that is not there while JAX traces or a step is recorded: {instead}."
+        )
     return None if reason is None else RuleMistake(f"{where}: {source!r} {reason}")
 
 
