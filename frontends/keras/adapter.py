@@ -469,9 +469,9 @@ class KerasAdapter(keras.optimizers.Optimizer):
             held.assign(LEARNING_RATE.checked(plain(value), type(self).__name__))
         else:
             raise TypeError(
-                f"{type(self).__name__} was created with a schedule or a callable as its `learning_rate`, hence "
+                "This optimizer was created with a `LearningRateSchedule` or a callable as its `learning_rate`, hence "
                 "its learning rate is not settable to a number: set it to another schedule or callable, or make the "
-                "optimizer with a number."
+                f"{type(self).__name__} with a number."
             )
 
     @property

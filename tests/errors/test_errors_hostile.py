@@ -33,7 +33,8 @@ from gradwise.optimizers.core.hyperparameters import Number
 def test_options_that_are_switched_on_after_build(make, name, off, value):
     optimizer, weights = make(0.1, **{name: off}), np.ones(2)
     optimizer.apply([np.ones(2)], [weights])
-    with refused(RuntimeError, make.__name__, f"`{name}`", "before the optimizer is built", keeps=(optimizer, weights)):
+    words = f"`{name}` cannot be switched on after build", "make a new optimizer"
+    with refused(RuntimeError, make.__name__, *words, keeps=(optimizer, weights)):
         setattr(optimizer, name, value)
     assert optimizer.apply([np.ones(2)]) == 2
     on = make(0.1, **{name: value})
@@ -70,7 +71,7 @@ def test_options_of_a_rule_of_ones_own():
     optimizer.damping = 0.5
     optimizer.damping = 0.0
     optimizer.build([np.ones(2)])
-    with refused(RuntimeError, "Damped", "`damping`", "built", keeps=[optimizer]):
+    with refused(RuntimeError, "Damped", "`damping`", "after build", keeps=[optimizer]):
         optimizer.damping = 0.5
 
 

@@ -10,6 +10,8 @@ import pytest
 from gradwise import optimizers
 from gradwise.backends import any_scope
 from gradwise.backends.scope import Scope
+from gradwise.optimizers.core import templates
+from gradwise.optimizers.core.fused import recording
 
 
 class _Interrupted:
@@ -68,6 +70,9 @@ def test_no_scope_outlives_an_interrupted_call(monkeypatch, way, name, one_pass)
         optimizer = getattr(optimizers, name)(0.1, jit_compile=one_pass)
         call = way(optimizer, parameters, gradients)
         with monkeypatch.context() as patch:
+            # What was recorded for other tests needs no scope any more.
+            patch.setattr(recording, "_RECORDED", {})
+            patch.setattr(templates, "_RECORDED", {})
             interrupted = _Interrupted(patch, number)
             with contextlib.suppress(KeyboardInterrupt):
                 call()

@@ -558,7 +558,7 @@ def test_what_does_not_fit_is_refused_in_the_usual_words(again):
             optimizer.step(params, bad, state)
     with pytest.raises(ValueError, match="count"):
         optimizer.step(params, grads, state._replace(iterations=np.array(-1)))
-    with pytest.raises(ValueError, match="belongs to another"):
+    with pytest.raises(ValueError, match="made by another optimizer"):
         optimizer.step(params, grads, state._replace(slots={"momentum": state.slots["momentum"]}))
     with pytest.raises(TypeError, match="OptimizerState"):
         optimizer.step(params, grads, tuple(state))
