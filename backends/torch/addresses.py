@@ -11,7 +11,8 @@ import ctypes
 import functools
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ import torch
 
 from ..kernels.compiled import compiled
 from ..kernels.layouts import ELEMENTS, ITEM, KIND, LENGTHS, layouts, lies_so
-from ..kernels.lists import all_of_kinds, items_of, kind_of, readable, tried_out, word_at, word_of
+from ..kernels.lists import Answer, all_of_kinds, items_of, kind_of, readable, tried_out, word_at, word_of
 from ..kernels.placeholders import Part, asked, carray, pointer, room
 from ..strides import Order
 
@@ -158,6 +159,20 @@ def _number_of(dtype: Any) -> int:
     return number.value
 
 
+def _undisturbed(trial: Callable[[], Answer]) -> Callable[[], Answer]:
+    """A trial in a thread of its own: no mode or transformation of torch's reaches it that its caller is in.
+
+    Inside of `torch.func.grad` each new tensor is wrapped, for example, and in inference mode none is like others.
+    """
+
+    @functools.wraps(trial)
+    def apart() -> Answer:
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(trial).result()
+
+    return apart
+
+
 class Words(NamedTuple):
     """Where tensors themselves say what else each would have to be asked, in words of 8 bytes.
 
@@ -173,13 +188,19 @@ class Words(NamedTuple):
     strange: int
 
 
+def _zeros(*shape: int) -> torch.Tensor:
+    """Whatever the dtype and the device are that new tensors have unless something else is said."""
+    return torch.zeros(shape, dtype=torch.float32, device="cpu")
+
+
 @tried_out
+@_undisturbed
 def words() -> Words | None:
     """Which words these are; None if they are not what Python is told of the same tensors."""
-    plain, numbers = torch.zeros(3), torch.zeros(3, dtype=torch.complex64).conj()
+    plain, numbers = _zeros(3), torch.zeros(3, dtype=torch.complex64, device="cpu").conj()
     some = [
         plain, torch.nn.Parameter(plain), plain[1:], torch._neg_view(plain), plain.to_sparse(), numbers, numbers.imag,
-        torch.zeros(3, device="meta"), torch._efficientzerotensor((3,)),
+        plain.to("meta"), torch._efficientzerotensor((3,), device="cpu"),
     ]  # fmt: skip
     keys = [torch._C._dispatch_keys(tensor).raw_repr() for tensor in some]
     implementations = numpy.array(list(map(_implementation, some)), dtype=numpy.int64)
@@ -298,17 +319,19 @@ class RowQuestions:
 
 
 @tried_out
+@_undisturbed
 def works() -> bool:
     """Whether torch answers as is expected."""
     if _functions() is None or not readable():
         return False
-    base = torch.zeros(4, 6)
-    plain = [base, base[1:], base.t(), torch.nn.Parameter(torch.zeros(3)), torch.zeros(()), torch.zeros(0, 3)]
+    base = _zeros(4, 6)
+    plain = [base, base[1:], base.t(), torch.nn.Parameter(_zeros(3)), _zeros(), _zeros(0, 3)]
     orders = [None, None, (1, 6), None, None, None]
     found = Questions([tuple(tensor.shape) for tensor in plain], orders, [torch.float32] * 2)(plain, plain, True)
-    short = torch.zeros(4, 6)
+    short = _zeros(4, 6)
     short.untyped_storage().resize_(92)
-    others = [base.t(), base[:, ::2], base.double(), base.int(), base[1:], short, torch._efficientzerotensor((4, 6))]
+    nothing = torch._efficientzerotensor((4, 6), dtype=base.dtype, device=base.device)
+    others = [base.t(), base[:, ::2], base.double(), base.int(), base[1:], short, nothing]
     return (
         found is not None
         and found.tolist() == [[tensor.data_ptr()] * 2 for tensor in plain]

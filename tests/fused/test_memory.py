@@ -175,6 +175,40 @@ def test_a_torch_without_what_the_trial_needs_is_looked_at_tensor_by_tensor(miss
         addresses._functions.cache_clear()
 
 
+def _in_a_mode(name, call):
+    import torch
+    from torch._subclasses import FakeTensorMode
+
+    if name in ("grad", "vmap", "functionalize"):
+        found = []
+        transform = getattr(torch.func, name)
+        transform(lambda given: (found.append(call()), given.sum())[1])(torch.ones(2, 3))
+        return found[0]
+    contexts = {"inference": torch.inference_mode, "fake": FakeTensorMode, "meta": lambda: torch.device("meta")}
+    if name in contexts:
+        with contexts[name]():
+            return call()
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        return call()
+    finally:
+        torch.set_default_dtype(default)
+
+
+@pytest.mark.torch
+@pytest.mark.fast
+@pytest.mark.parametrize("mode", ["grad", "vmap", "functionalize", "inference", "fake", "meta", "float64"])
+def test_what_is_tried_out_does_not_depend_on_where_that_happens(mode):
+    from gradwise.backends.torch import addresses
+
+    words = addresses.words()
+    trials = (addresses.works, addresses.words)
+    for trial in trials:
+        trial.cache_clear()
+    assert _in_a_mode(mode, lambda: (addresses.works(), addresses.words())) == (True, words)
+
+
 @pytest.mark.torch
 @pytest.mark.fast
 def test_a_torch_whose_tensors_say_otherwise_is_asked(monkeypatch):
