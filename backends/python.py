@@ -29,10 +29,11 @@ def _rounding(function: Callable[[float], int]) -> Callable[[float], float]:
 
 
 class _Functions:
-    sqrt = staticmethod(_total(math.sqrt, lambda x: math.nan))
-    exp = staticmethod(_total(math.exp, lambda x: math.inf))
+    # Integers that no float can hold raise too.
+    sqrt = staticmethod(_total(math.sqrt, lambda x: math.inf if x > 0 else math.nan))
+    exp = staticmethod(_total(math.exp, lambda x: math.inf if x > 0 else 0.0))
     log = staticmethod(_total(math.log, lambda x: -math.inf if x == 0 else math.nan))
-    expm1 = staticmethod(_total(math.expm1, lambda x: math.inf))
+    expm1 = staticmethod(_total(math.expm1, lambda x: math.inf if x > 0 else -1.0))
     log1p = staticmethod(_total(math.log1p, lambda x: -math.inf if x == -1 else math.nan))
     cos = staticmethod(_total(math.cos, lambda x: math.nan))
     floor = staticmethod(_rounding(math.floor))

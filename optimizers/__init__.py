@@ -25,7 +25,8 @@ sys.modules[f"{__name__}.schedules"] = schedules
 __all__ = ["MultiOptimizer", "Optimizer", "OptimizerState", "schedules"]
 __all__ += registry.__all__
 
-__doc__ += "\n".join(["\nAlgorithms:", *map(registry.summary_of, (*registry.ALGORITHMS, MultiOptimizer))])
+# Where Python leaves docstrings out (-OO) there is none to add to.
+__doc__ = "\n".join([__doc__ or "", "Algorithms:", *map(registry.summary_of, (*registry.ALGORITHMS, MultiOptimizer))])
 
 for _algorithm in registry.ALGORITHMS:
     # A file's name is one that people type for the class.

@@ -20,9 +20,11 @@ _FUNCTIONS = {
     "maximum": HOST.maximum, "minimum": HOST.minimum, "float": float,
 }  # fmt: skip
 _DIRECT = {
-    "sqrt": (math.sqrt, ">= 0"), "expm1": (math.expm1, "<= 1"), "exp": (math.exp, "<= 1"), "log": (math.log, "> 0"),
+    "sqrt": (math.sqrt, "0 <= {} <= 1e300"), "log": (math.log, "0 < {}"),
+    "expm1": (math.expm1, "-1e300 <= {} <= 1"), "exp": (math.exp, "-1e300 <= {} <= 1"),
 }  # fmt: skip
-"""Functions that are C's own for some numbers, for which these raise nothing: a call less for each."""
+"""Functions that are C's own for some numbers, for which these raise nothing: a call less for each. Integers that no
+float can hold are none of these."""
 _FUNCTIONS |= {f"c_{name}": function for name, (function, _) in _DIRECT.items()}
 _EVALUATORS: dict[Any, tuple[_Evaluator, _Evaluator]] = {}
 
@@ -70,7 +72,7 @@ def _expression(name: str, arguments: list[str]) -> str:
     if name == "select":
         return f"{arguments[1]} if {arguments[0]} else {arguments[2]}"
     called = f"{name}({', '.join(arguments)})"
-    return f"c_{called} if {arguments[0]} {_DIRECT[name][1]} else {called}" if name in _DIRECT else called
+    return f"c_{called} if {_DIRECT[name][1].format(arguments[0])} else {called}" if name in _DIRECT else called
 
 
 def _compile_scalars(program: Program, lasting: tuple[bool, ...], convert: str) -> tuple[_Evaluator, _Evaluator]:

@@ -5,6 +5,7 @@ which conventions set.
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any, NamedTuple
 
 from ...backends import HOST, backend_of, describe, number_of_python, ops, shown, value_of
@@ -92,8 +93,8 @@ class Number(Hyperparameter):
     """A real number in an interval, kept as a Python float.
 
     NumPy scalars, integers, Python's other real numbers (Fraction, Decimal) and 0-d arrays the host can read are
-    converted. Tracers, tensors being differentiated and
-    device scalars pass unchecked, so that hyperparameters can be differentiated and mapped over.
+    converted. Tracers, tensors being differentiated and device scalars pass unchecked, so that hyperparameters can be
+    differentiated and mapped over.
 
     Args:
         interval: such as "[0, 1)"; "inf" for an open end.
@@ -104,8 +105,11 @@ class Number(Hyperparameter):
         super().__init__(optional=optional, neutral=neutral)
         self.interval = interval
         low, high = interval[1:-1].split(",")
-        # The least and the greatest number in it: one look at each tells also of NaN and of what is infinite.
-        self._least = math.nextafter(float(low), math.inf) if interval[0] == "(" else float(low)
+        # The least and the greatest number in it: one look at each tells also of NaN and of what is infinite. Above 0
+        # it is a normal number, which is greater than 0 also where the processor is told to flush others.
+        self._least = float(low)
+        if interval[0] == "(":
+            self._least = sys.float_info.min if self._least == 0.0 else math.nextafter(self._least, math.inf)
         self._greatest = math.nextafter(float(high), -math.inf) if interval[-1] == ")" else float(high)
 
     def checked(self, value: Any, owner: str) -> Any:

@@ -187,8 +187,9 @@ class StepMaker(CellKeeper):
             if is_to_be_tried(self):
                 rehearse(self, gradients, rate)
             self.fusion.rehearsed = True
-        reason = self.fusion.begin(self, gradients, rate)
-        fused, run = self.fusion.prepare(self, gradients, rate, reason)
+        # What began a step goes on with it, also if `begin_step` changes what the next one is.
+        fusion = self.fusion
+        fused, run = fusion.prepare(self, gradients, rate, fusion.begin(self, gradients, rate))
         alone = [
             index
             for index in range(len(self.cells.parameters))

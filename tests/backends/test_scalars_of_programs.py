@@ -25,3 +25,17 @@ def test_functions_of_one_number(name):
     expected = [float(getattr(HOST.namespace, name)(number)) for number in NUMBERS]
     found = [evaluate({"x": number})[0] for number in NUMBERS]
     assert [struct.pack("d", each) for each in found] == [struct.pack("d", each) for each in expected]
+
+
+@pytest.mark.parametrize(
+    ("name", "above", "below"),
+    [
+        ("sqrt", math.inf, math.nan), ("exp", math.inf, 0.0), ("expm1", math.inf, -1.0),
+        ("log", math.log(2**1024), math.nan),
+    ],
+)  # fmt: skip
+def test_integers_that_no_float_holds(name, above, below):
+    evaluate = scalar_evaluator(Program(0, (), (), (1,), ("x",), (), ((name, (0,)),)))
+    for number, expected in ((2**1024, above), (-(2**1024), below)):
+        for found in (evaluate({"x": number})[0], getattr(HOST.namespace, name)(number)):
+            assert found == expected or (math.isnan(found) and math.isnan(expected))

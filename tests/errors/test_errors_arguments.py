@@ -316,3 +316,18 @@ def test_averages_that_are_not_kept():
     weights = np.ones(2)
     with unchanged(optimizer, weights):
         optimizer.finalize_variable_values([weights])
+
+
+@pytest.mark.torch
+def test_zero_stays_out_where_the_processor_flushes_what_is_nearly_zero():
+    import torch
+
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor cannot be told to flush subnormal numbers")
+    try:
+        for name in ("clipnorm", "global_clipnorm", "clipvalue", "loss_scale_factor"):
+            for value in (0.0, -0.0):
+                with refused(ValueError, "SGD", f"`{name}`", "(0, inf)"):
+                    SGD(0.1, **{name: value})
+    finally:
+        torch.set_flush_denormal(False)

@@ -123,6 +123,14 @@ def test_import_brings_in_no_framework(place, tmp_path):
     assert FRAMEWORKS.isdisjoint(modules)
 
 
+def test_steps_where_docstrings_are_left_out(place, tmp_path):
+    code = (
+        "import numpy; from gradwise import optimizers; weights = numpy.zeros(2); "
+        "optimizers.SGD(0.5, jit_compile=False).apply([numpy.ones(2)], [weights]); print(weights)"
+    )
+    assert run(["-OO", "-c", code], cwd=tmp_path, PYTHONPATH=str(place)) == "[-0.5 -0.5]\n"
+
+
 def test_command_line_names_the_versions(place, tmp_path):
     lines = run(["-m", "gradwise"], cwd=tmp_path, PYTHONPATH=str(place)).splitlines()
     assert lines[0].startswith("gradwise ")
