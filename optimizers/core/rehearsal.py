@@ -118,12 +118,12 @@ class _Outcome(NamedTuple):
 
     Attributes:
         changed: whether it wrote to it.
-        values: of the parameter, its slots and the numbers of the step that it wrote to: what errors call each, what it
-            was before and what it is.
+        values: of the parameter, its slots and the numbers of the step that it wrote to, under the identities of their
+            cells, because several may have one name: what errors call each, what it was before and what it is.
     """
 
     changed: bool
-    values: list[tuple[str, Any, Any]]
+    values: dict[int, tuple[str, Any, Any]]
 
 
 class _Seen(NamedTuple):
@@ -341,10 +341,10 @@ def _tried(rule: Rule, index: int, gradient: Array, rate: Any, gives: _Gives, se
                 f"{where} changes the array of {what} in place, as `*=` and `out=` do: on other libraries that would "
                 "change nothing. Make a new value, and commit it by self.assign, self.assign_add or self.assign_sub."
             )
-    written = [
-        (parameter.name if cell is parameter.sink else cell.name, before[id(cell)], raw(value))
+    written = {
+        id(cell): (parameter.name if cell is parameter.sink else cell.name, before[id(cell)], raw(value))
         for cell, value in scope.writes()
-    ]
+    }
     return _Outcome(id(parameter.sink) in scope.written, written)
 
 
@@ -402,21 +402,22 @@ def _check_same(rule: Rule, indices: Sequence[int], found: Sequence[_Outcome], p
         RuleMistake: then.
     """
     for index, one, other in zip(indices, found, plain, strict=True):
-        values = {name: value for name, _, value in other.values}
-        for name, before, value in one.values:
+        parameter = rule.cells.parameters[index]
+        for key, (name, before, value) in one.values.items():
             # A choice may have written it in the branch that is not taken.
-            if not _alike(before, value, values.get(name, before)):
-                parameter = rule.cells.parameters[index]
+            again = other.values[key][2] if key in other.values else before
+            if not _alike(before, value, again):
                 drawn = line_with(type(rule).update_step, _RANDOM)
                 if drawn is not None:
                     raise RuleMistake(
                         f"{drawn} draws random numbers, which under jit are drawn once, when it is compiled: "
                         "rules have no random numbers yet. Add noise to the gradients, before the step."
                     )
-                what = f"{name!r}, which belongs to parameter {parameter.name!r},"
+                what = f"parameter {name!r}"
+                if key != id(parameter.sink):
+                    what = f"{name!r}, which belongs to parameter {parameter.name!r},"
                 raise RuleMistake(
-                    f"{line_of_function(type(rule).update_step)} gives "
-                    f"{f'parameter {name!r}' if name == parameter.name else what} another value the second time, from "
+                    f"{line_of_function(type(rule).update_step)} gives {what} another value the second time, from "
                     "the same arrays and numbers: it may not depend on which library these are of (isinstance), on a "
                     "second name of an array that is changed in place, on random numbers, or on what was counted "
                     "elsewhere. Counts are state: self.add_scalar in build."
