@@ -44,6 +44,11 @@ _HOOKS = (
 """Where torch keeps the hooks of an instance."""
 
 
+_CAPTURE_CHECK = "_accelerator_graph_capture_health_check"
+if not hasattr(torch.optim.Optimizer, _CAPTURE_CHECK):
+    # Older releases know CUDA only.
+    _CAPTURE_CHECK = "_cuda_graph_capture_health_check"
+
 _NoneType = type(None)
 
 # A name, because torch.compile warns of functions that are cached.
@@ -223,7 +228,7 @@ class TorchAdapter(KeysInGroups, torch.optim.Optimizer):
         if "capturable" in self.defaults:
             for group in self.param_groups:
                 if group["params"] and group["params"][0].is_cuda:
-                    self._accelerator_graph_capture_health_check()
+                    getattr(self, _CAPTURE_CHECK)()
                     break
         for groups in self._parts():
             gradients: list[Any] = [parameter.grad for parameter in groups.parameters]

@@ -33,19 +33,22 @@ def unless_watched(step: Callable[..., Any], watched: Callable[..., Any]) -> Cal
         `watched`, if this release of torch keeps its hooks elsewhere.
     """
     module = sys.modules[torch.optim.Optimizer.__module__]
-    common = [getattr(module, name, None) for name in _COMMON]
     profiler: Any = torch.autograd.profiler
-    if None in common or not hasattr(profiler, "_is_profiler_enabled"):
+    # One tells of profilers in any thread, the other of those from before that one.
+    profiled: Any = getattr(torch.autograd, "_profiler_enabled", None)
+    known = profiled is not None and hasattr(profiler, "_is_profiler_enabled")
+    if not known or not all(hasattr(module, name) for name in _COMMON):
         return watched
-    before, after = common
+    before, after = _COMMON
 
     @functools.wraps(step)
-    def perhaps_watched(optimizer: torch.optim.Optimizer, *arguments: Any, **keywords: Any) -> Any:
-        if torch.compiler.is_compiling() or profiler._is_profiler_enabled or before or after:
+    def perhaps_watched(optimizer: Any, *arguments: Any, **keywords: Any) -> Any:
+        # A closure is the user's code, which may begin to watch.
+        if arguments or keywords or torch.compiler.is_compiling() or profiler._is_profiler_enabled or profiled():
             return watched(optimizer, *arguments, **keywords)
-        own = optimizer.__dict__
-        if own.get(_OWN[0], True) or own.get(_OWN[1], True):
-            return watched(optimizer, *arguments, **keywords)
-        return step(optimizer, *arguments, **keywords)
+        own, common = optimizer.__dict__, module.__dict__
+        if own.get(_OWN[0], True) or own.get(_OWN[1], True) or common.get(before, True) or common.get(after, True):
+            return watched(optimizer)
+        return step(optimizer)
 
     return perhaps_watched
