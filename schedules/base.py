@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
+import functools
 from collections.abc import Callable, Hashable
 from typing import Any
 
 from ..backends import HOST, NUMPY, Array, backend_of, describe, ops, value_of
-from ..backends.arguments import bound
+from ..backends.arguments import bound, signature_of_init
 from ..backends.pages import show_as_page
 
 _LARGEST_INDEX = 2**31 - 1
@@ -49,19 +49,9 @@ class LearningRateSchedule:
         0.1
     """
 
-    def __new__(cls, *arguments: Any, **keywords: Any) -> Any:
-        """Refuse arguments that do not exist, and say which were meant."""
-        # What copies and unpickles gives none.
-        if arguments or keywords:
-            bound(cls.__name__, inspect.signature(cls), arguments, keywords, _SYNONYMS)
-        return super().__new__(cls)
-
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        parameters = inspect.signature(cls.__init__).parameters.values()
-        own = list(parameters)[1:] if cls.__init__ is not object.__init__ else []
         show_as_page(cls)
-        cls.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]  # read by inspect.signature
 
     def __call__(self, step: Any) -> Array:
         """The learning rate at a step.
@@ -120,7 +110,27 @@ class LearningRateSchedule:
 
 
 show_as_page(LearningRateSchedule)
-LearningRateSchedule.__signature__ = inspect.Signature()  # type: ignore[attr-defined]  # as in its subclasses
+
+
+def tell_arguments(kind: type[LearningRateSchedule]) -> None:
+    """Let a class say of arguments which its constructor does not take which were meant, once that has refused them.
+
+    Args:
+        kind: a class with a constructor of its own.
+    """
+    init: Callable[..., None] = kind.__init__
+
+    @functools.wraps(init)
+    def made(self: Any, *arguments: Any, **keywords: Any) -> None:
+        try:
+            init(self, *arguments, **keywords)
+        except TypeError as error:
+            if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+                # It was not even entered.
+                bound(kind.__name__, signature_of_init(kind), arguments, keywords, _SYNONYMS)
+            raise
+
+    kind.__init__ = made  # type: ignore[method-assign]  # of the class itself
 
 
 def _by_value(value: Any) -> Hashable:

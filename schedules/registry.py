@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from ..backends import shown
 from ..backends.wording import did_you_mean
-from .base import LearningRateSchedule
+from .base import LearningRateSchedule, tell_arguments
 
 MODULE = "gradwise.schedules"
 
@@ -17,7 +17,8 @@ _Class = TypeVar("_Class", bound=type[LearningRateSchedule])
 
 
 def registered(schedule_class: _Class) -> _Class:
-    """Class decorator: `serialize` and `deserialize` know the class by its name."""
+    """Class decorator: `serialize` and `deserialize` know the class by its name, and its arguments are told."""
+    tell_arguments(schedule_class)
     _SCHEDULES[schedule_class.__name__] = schedule_class
     return schedule_class
 

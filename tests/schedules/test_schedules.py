@@ -1,6 +1,7 @@
 """Learning-rate schedules: values, steps of every library, tracing, composition, serialization, rejected input."""
 
 import copy
+import dataclasses
 import functools
 import inspect
 import json
@@ -682,3 +683,85 @@ def test_schedules_import_no_framework():
     )
     process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert process.stdout.strip() == "[]"
+
+
+class Shrinking(schedules.LearningRateSchedule):
+    def __init__(self, start):
+        self.start = start
+
+    def rate(self, step):
+        return self.start / (step + 1)
+
+
+def filled(init):
+    """A constructor of which whoever configures a program knows the arguments."""
+
+    @functools.wraps(init)
+    def made(self, *arguments, start=4.0, kept=None):
+        init(self, *(arguments or (start,)))
+        self.kept = kept
+
+    return made
+
+
+class ByDataclass(Shrinking):
+    start: float
+
+
+class FilledLater(Shrinking):
+    pass
+
+
+class FilledInside(Shrinking):
+    @filled
+    def __init__(self, start):
+        self.start = start
+
+
+class ByNew(Shrinking):
+    def __new__(cls, start, more):
+        made = super().__new__(cls)
+        made.more = more
+        return made
+
+    def __init__(self, start, more):
+        self.start = start
+
+
+FilledLater.__init__ = filled(Shrinking.__init__)
+dataclasses.dataclass(eq=False)(ByDataclass)
+
+
+@pytest.mark.parametrize("made", [
+    lambda: ByDataclass(4.0), lambda: ByDataclass(start=4.0), lambda: FilledLater(), lambda: FilledLater(4.0, kept=1),
+    lambda: FilledInside(), lambda: FilledInside(start=4.0, kept=1), lambda: ByNew(4.0, more=2),
+])  # fmt: skip
+def test_a_constructor_is_whose_class_it_is(made):
+    """What only makes messages better does not look before the constructor itself does."""
+    schedule = made()
+    assert schedule(1) == 2.0 and copy.deepcopy(schedule)(3) == 1.0
+    assert list(inspect.signature(type(schedule)).parameters)[:1] == ["start"]
+
+
+@pytest.mark.parametrize(("construct", "said"), [
+    (lambda: schedules.CosineDecay(0.1, decay_step=3), "Argument(s) not recognized by CosineDecay: decay_step=3. Did "),
+    (lambda: schedules.LearningRateSchedule(3), "LearningRateSchedule() takes no arguments"),
+    (lambda: Shrinking(3, 4), "positional argument"),
+    (lambda: FilledLater(3, 4), "positional argument"),
+    (lambda: FilledInside(strat=3), "strat"),
+])  # fmt: skip
+def test_arguments_that_do_not_exist(construct, said):
+    with pytest.raises(TypeError) as refused:
+        construct()
+    assert said in str(refused.value) and "they are ." not in str(refused.value)
+
+
+def test_a_constructors_own_error_stays():
+    class Refusing(schedules.CosineDecay):
+        def __init__(self, start):
+            super().__init__(start, "many")
+
+    with pytest.raises(ValueError, match="`decay_steps` must be a finite number"):
+        Refusing(1.0)
+    with pytest.raises(TypeError, match=r"^CosineDecay\(\) missing a required argument: 'decay_steps'"):
+        schedules.CosineDecay(0.1)
