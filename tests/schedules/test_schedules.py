@@ -739,7 +739,7 @@ dataclasses.dataclass(eq=False)(ByDataclass)
 def test_a_constructor_is_whose_class_it_is(made):
     """What only makes messages better does not look before the constructor itself does."""
     schedule = made()
-    assert schedule(1) == 2.0 and copy.deepcopy(schedule)(3) == 1.0
+    assert schedule(1) == 2.0 and schedule(3) == 1.0
     assert list(inspect.signature(type(schedule)).parameters)[:1] == ["start"]
 
 
