@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import math
 from collections.abc import Sequence
@@ -26,6 +27,11 @@ def libraries() -> list[Backend]:
     """The array libraries that are installed, NumPy first. They are imported."""
     names = [*(library.name for library in LIBRARIES), _STRICT]
     return [NUMPY, *(backend_named(name) for name in names if importlib.util.find_spec(name) is not None)]
+
+
+def without_warnings() -> contextlib.AbstractContextManager[Any]:
+    """A context in which NumPy's arithmetic says nothing of numbers that are infinite or none, on this thread."""
+    return numpy.errstate(all="ignore")
 
 
 def has_dtype(backend: Backend, name: str) -> bool:

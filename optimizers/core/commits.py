@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
 import textwrap
 import types
@@ -90,8 +91,10 @@ def _only_reads(node: ast.Name, parents: dict[ast.AST, ast.AST], kind: type) -> 
 def _resolved(called: ast.expr, kind: Any) -> Any:
     """The function that a rule calls by a name, or as a method of its own; None if that is not known."""
     if isinstance(called, ast.Name):
-        inside = inspect.getclosurevars(inspect.unwrap(kind.update_step))
-        return {**inside.globals, **inside.nonlocals}.get(called.id)
+        # A name may have no value yet.
+        with contextlib.suppress(ValueError):
+            inside = inspect.getclosurevars(inspect.unwrap(kind.update_step))
+            return {**inside.globals, **inside.nonlocals}.get(called.id)
     if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) and called.value.id == "self":
         return getattr(kind, called.attr, None)
     return None
@@ -99,9 +102,14 @@ def _resolved(called: ast.expr, kind: Any) -> Any:
 
 def _is_reader(function: Any, kind: type) -> bool:
     """Whether a function that is known, and all that it calls, assign nothing."""
-    return isinstance(function, types.FunctionType) and not any(
-        name.startswith("assign") or name in ("update_step", "getattr") for name in _names(function, kind, [])
-    )
+    if not isinstance(function, types.FunctionType):
+        return False
+    try:
+        names = list(_names(function, kind, []))
+    except ValueError:
+        # What it calls is not all there yet.
+        return False
+    return not any(name.startswith("assign") or name in ("update_step", "getattr") for name in names)
 
 
 def _names(function: types.FunctionType, kind: type, seen: list[types.FunctionType]) -> Iterator[str]:

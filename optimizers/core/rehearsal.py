@@ -17,7 +17,19 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias, overload
 
-from ...backends import HOST, NUMPY, Array, Backend, Scope, StepScope, UnknownValueError, Variable, backend_of, ops
+from ...backends import (
+    HOST,
+    NUMPY,
+    Array,
+    Backend,
+    Scope,
+    StepScope,
+    UnknownValueError,
+    Variable,
+    backend_of,
+    ops,
+    trials,
+)
 from ...backends.mistakes import RuleMistake, WrongValue, line_of_function, line_of_rule, line_with
 from ...backends.scope import Cell
 from ...backends.tracked import Tracked, raw
@@ -53,7 +65,7 @@ def is_to_be_tried(rule: Rule) -> bool:
 
 
 def rehearse(rule: Rule, gradients: Gradients, rate: Any) -> None:
-    """Try out a rule, and raise what it does wrong.
+    """Try out a rule, and raise what it does wrong. It is for safety alone: whatever else fails in it fails no step.
 
     Args:
         rule: an optimizer that is built; it does not change.
@@ -63,6 +75,16 @@ def rehearse(rule: Rule, gradients: Gradients, rate: Any) -> None:
     Raises:
         RuleMistake: for a mistake in the rule.
     """
+    try:
+        with trials.without_warnings():
+            _rehearse(rule, gradients, rate)
+    except RuleMistake:
+        raise
+    except Exception:
+        return
+
+
+def _rehearse(rule: Rule, gradients: Gradients, rate: Any) -> None:
     parameters = rule.cells.parameters
     if any(parameters[index].backend.whereabouts(gradients.array(index)) is not None for index in gradients.present):
         # A process that tries, where another refuses the step or has other gradients, would wait for it for ever.

@@ -40,8 +40,22 @@ class CountedUnderTheNameOfTheParameter(WithSlots):
         self.assign_sub(variable, gradient * learning_rate)
 
 
+def _with_a_function_that_is_not_there_yet():
+    class Waiting(WithSlots):
+        """Calls a function that its module defines later, which is not yet."""
+
+        def update_step(self, gradient, variable, learning_rate):
+            if self.count:
+                later(variable)
+
+    if WithSlots.__doc__ is None:
+        later = print
+    return Waiting
+
+
 STEP = START - 0.5 * GRADIENT
 RIGHT = {
+    "a function that is not there yet": (_with_a_function_that_is_not_there_yet(), START),
     "two inside with slots of one name": (TwoInside, STEP),
     "a number that has the parameter's name": (CountedUnderTheNameOfTheParameter, STEP),
 }
