@@ -176,7 +176,7 @@ def apply(name: str, *operands: Any) -> Symbol:
     for operand in map(value_of, operands):
         if isinstance(operand, Symbol):
             if operand.scalars is not scalars:
-                raise Unrecordable(f"a value of another recording in {line_of_rule()}")
+                raise _unlike(scalars, operand.scalars)
             symbols.append(operand)
         elif is_number(operand):
             symbols.append(scalars.constant(operand))
@@ -196,10 +196,20 @@ def apply(name: str, *operands: Any) -> Symbol:
 _Listed: TypeAlias = tuple[dict[int, int], tuple[str, ...], tuple[float, ...], tuple[tuple[str, tuple[int, ...]], ...]]
 
 
-class RecordedScalars:
-    """The scalars of a recording: inputs, constants, and what follows from them."""
+def _unlike(one: RecordedScalars, other: RecordedScalars) -> Unrecordable:
+    """Why symbols of two recordings do not meet."""
+    return Unrecordable(f"{one.foreign or other.foreign or 'a value of another recording'} in {line_of_rule()}")
 
-    def __init__(self) -> None:
+
+class RecordedScalars:
+    """The scalars of a recording: inputs, constants, and what follows from them.
+
+    Args:
+        foreign: of what is recorded beside a recording, what that calls its symbols where it meets them.
+    """
+
+    def __init__(self, foreign: str | None = None) -> None:
+        self.foreign = foreign
         self._nodes: list[Any] = []
         self._known: dict[Any, Symbol] = {}
         self._listed: _Listed | None = None
@@ -293,7 +303,13 @@ class Recorder:
         return self._known[key]
 
     def program(self, outputs: Sequence[tuple[int, Symbol]]) -> Program:
-        """What was recorded, with what is written at the end."""
+        """What was recorded, with what is written at the end.
+
+        Raises:
+            Unrecordable: if that is an array of another parameter.
+        """
+        if any(symbol.recorder is not self for _, symbol in outputs):
+            raise Unrecordable("an array of another parameter written in place of one's own")
         place, names, constants, operations = self.scalars.listed()
         return Program(
             self._inputs,
@@ -344,6 +360,8 @@ class SymbolBackend(Backend):
         if array.is_scalar:
             return value
         symbol = value if isinstance(value, Symbol) else array.scalars.constant(value)
+        if symbol.scalars is not array.scalars:
+            raise _unlike(array.scalars, symbol.scalars)
         return array.recorder.record("fill", [symbol])
 
     def concrete(self, array: Array) -> bool:

@@ -266,7 +266,9 @@ def _everything_held(rule: Rule) -> Iterator[None]:
 
 def _cells_with_values(rule: Rule) -> list[Any]:
     """The cells of a rule that hold something now."""
-    cells = [cell for cells in rule.cells.grouped for cell in cells] + rule.cells.step_scalars() + rule.cells.shared
+    cells = [cell for cells in rule.cells.grouped for cell in cells] + rule.cells.step_scalars()
+    # Among a parameter's arrays may be some that are not of a dtype that is computed in.
+    cells += [named.cell for named in rule.named_cells()]
     found = []
     for cell in dict.fromkeys(cells):
         # A parameter may have no value where only its change is asked for.

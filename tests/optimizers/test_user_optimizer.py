@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from helpers.backend_table import array as to
@@ -252,6 +254,97 @@ class OfOthers(Optimizer):
     def update_step(self, gradient, variable, learning_rate):
         visits = self.visits[self.variable_index(variable)]
         self.assign_sub(variable, gradient * (learning_rate * (visits + self.all)))
+
+
+def by(factor):
+    """A rule whose updates are this much larger: a function of it, and of the number of the parameter."""
+    return lambda self, own: self.assign_sub(self.params[own], self.gradient * (self.rate * factor(self, own)))
+
+
+def writes_number(self, own):
+    self.assign_sub(self.params[own], self.gradient * (self.rate * self.visits[own]))
+    self.assign(self.visits[-1], self.visits[-1] + 1.0)
+
+
+def writes_shared(self, own):
+    self.assign_sub(self.params[own], self.gradient * (self.rate * self.all))
+    if own == 0:
+        self.assign(self.all, self.all + 1.0)
+
+
+def writes_slot(self, own):
+    self.assign_sub(self.params[own], self.gradient * (self.rate * self.slots[own]))
+    if own == 0:
+        self.assign(self.slots[-1], self.slots[-1] + 1.0)
+
+
+UPDATES = {
+    "reads one": by(lambda self, own: self.visits[0]),
+    "reads the own of all": by(lambda self, own: [cell + 1.0 for cell in self.visits][own]),
+    "chooses by one": by(lambda self, own: ops.where(self.visits[0] > 3.0, 1.0, 2.0)),
+    "adds one": lambda self, own: self.assign_sub(self.params[own], self.gradient * self.rate + self.visits[0]),
+    "step_of another": by(lambda self, own: self.step_of(self.params[0])),
+    "reads the last slot": by(lambda self, own: self.slots[-1]),
+    "reads the last slot's norm": by(lambda self, own: ops.norm(self.slots[-1])),
+    "reads the first parameter's norm": by(lambda self, own: ops.norm(self.params[0])),
+    "takes the first parameter": lambda self, own: self.assign(self.params[own], self.params[0] - self.gradient),
+    "reads the norm of an array of all": by(lambda self, own: ops.norm(self.array)),
+    "reads an array's norm": by(lambda self, own: ops.norm(self.counted[own])),
+    "writes the last number": writes_number,
+    "writes the number of all": writes_shared,
+    "writes the last slot": writes_slot,
+}
+
+
+class WithOthers(OfOthers):
+    """What an update does with what is another parameter's, which changes in each step."""
+
+    conventions: ClassVar = {"torch": {}}
+
+    def build(self, variables):
+        super().build(variables)
+        self.params = list(variables)
+        self.slots = self.add_optimizer_variables(variables, "slot", "ones")
+        self.counted = [self.add_array(np.ones(2, dtype=np.int64), "counted", variable) for variable in variables]
+        self.array = self.add_variable((2,), "ones", name="array")
+
+    def begin_step(self, gradients, variables, learning_rate):
+        super().begin_step(gradients, variables, learning_rate)
+        for cell in (self.array, *self.counted) if "array" in self.what else ():
+            self.assign(cell, cell.value * 2)
+
+    def update_step(self, gradient, variable, learning_rate):
+        own = self.variable_index(variable)
+        self.assign(self.slots[own], self.slots[own] * 2.0)
+        UPDATES[self.what](_Now(self, gradient, learning_rate), own)
+
+
+class _Now:
+    """A rule, and what its update is given."""
+
+    def __init__(self, rule, gradient, rate):
+        self.rule, self.gradient, self.rate = rule, gradient, rate
+
+    def __getattr__(self, name):
+        return getattr(self.rule, name)
+
+
+@pytest.mark.filterwarnings("ignore:Gradients do not exist for variables")
+@pytest.mark.parametrize("what", UPDATES)
+def test_updates_with_what_is_of_other_parameters(what):
+    found = []
+    for jit_compile in ("auto", False):
+        arrays = [np.ones(2), np.ones(2), np.ones(2)]
+        optimizer = WithOthers(what, convention="torch", jit_compile=jit_compile)
+        optimizer.build(arrays)
+        for present in ([0, 1, 2], [0, 1, 2], [1, 2], [0, 1]):
+            grads = [np.ones_like(each) if place in present else None for place, each in enumerate(arrays)]
+            optimizer.apply(grads, arrays)
+        cells = [*arrays, *(cell.value for cell in optimizer.variables)]
+        found.append([np.asarray(each).tolist() for each in cells])
+        # What nothing comes of is no reason to refuse.
+        assert bool(optimizer.program_of(arrays[1])) == (jit_compile == "auto" and what == "reads the own of all")
+    assert found[0] == found[1]
 
 
 @pytest.mark.filterwarnings("ignore:Gradients do not exist for variables")

@@ -292,8 +292,10 @@ class Fusion:
         """The program that a parameter's last update was run as, or why there is none."""
         if index not in self._ways:
             return NotRecorded("it had no gradient in the last imperative step, of apply(), if one was made")
-        reason, way = self._ways[index], self._entries[index].way
-        if reason is None and way is not None:
+        reason = self._ways[index]
+        # Where a reason holds for all nothing is known of any.
+        way = None if reason is not None else self._entries[index].way
+        if way is not None:
             return way.program
         return NotRecorded(reason or "its update is run by whole arrays")
 

@@ -29,6 +29,7 @@ from ....backends.programs.scalars import same_with
 from ..configuration import STRUCTURE, has_cells, restore, snapshot
 from ..rule import Rule
 from .attributes import Fingerprint, FreeNumber, classes_of, numbers_of, of_optimizers_alone, settings_of
+from .others import Others
 from .scalars import DIVISOR, FACTOR, number_names, of_parameter, scope_of_symbols
 
 _Recorded = TypeVar("_Recorded")
@@ -120,9 +121,12 @@ def _record_some(rule: Rule, some: dict[Any, int], scaled: bool, clipped: bool) 
     program."""
     with _Session(rule) as session:
         found = {
-            kind: session.recorded(functools.partial(record, rule, index, scaled, clipped))
+            kind: session.recorded(functools.partial(record, rule, session.others, index, scaled, clipped))
             for kind, index in sorted(some.items(), key=_second)
         }
+    if session.others.order is not None:
+        # One pass would run ahead of the updates that read or write what is another parameter's.
+        return session.free, dict.fromkeys(some, (None, session.others.order))
     return session.free, {kind: session.judged(*each) for kind, each in found.items()}
 
 
@@ -159,7 +163,9 @@ def record_begin(
 ) -> tuple[BeginProgram | None, str | None, bool]:
     """The program of `begin_step` for some parameters, or why there is none; and whether it has numbers as scalars."""
     with _Session(rule) as session:
-        program, reason = session.recorded(functools.partial(_record_begin, rule, present, scaled, clipped))
+        program, reason = session.recorded(
+            functools.partial(_record_begin, rule, session.others, present, scaled, clipped)
+        )
     return *session.judged(program, reason), session.free
 
 
@@ -192,6 +198,7 @@ class _Session:
     def __init__(self, rule: Rule) -> None:
         self._rule = rule
         self.numbers = numbers_of(rule)
+        self.others = Others(rule)
         self.free = True
         self._changed = False
         self._known: list[Any] = []
@@ -291,43 +298,39 @@ def _as_scalars(numbers: Sequence[FreeNumber], scalars: RecordedScalars) -> Iter
             number.write(value)
 
 
-def record(rule: Rule, index: int, scaled: bool, clipped: bool, numbers: Sequence[FreeNumber]) -> Program:
+def record(
+    rule: Rule, others: Others, index: int, scaled: bool, clipped: bool, numbers: Sequence[FreeNumber]
+) -> Program:
     """Run one parameter's whole update on symbols."""
     scalars = RecordedScalars()
     scope, rate = scope_of_symbols(rule, scalars)
     recorder, gradient = _add_parameter(rule, index, scope, scalars)
-    with _as_scalars(numbers, scalars), scope:
+    with _as_scalars(numbers, scalars), others, scope:
         divisor = scalars.named(DIVISOR) if scaled else None
         factor = scalars.named(FACTOR) if clipped else None
         rule.update_parameter(index, rule.prepared_gradient(index, gradient, divisor, factor), rate)
     cells = rule.cells.grouped[index]
     written = {id(cell) for cell, _ in scope.writes()}
     if written - {id(cell.sink) for cell in cells}:
+        others.order = "an update writes a number, which others may read"
         raise Unrecordable("a write to what the whole step shares")
     return recorder.program(_outputs(cells, scope, written))
 
 
 def _record_begin(
-    rule: Rule, present: Sequence[int], scaled: bool, clipped: bool, numbers: Sequence[FreeNumber]
+    rule: Rule, others: Others, present: Sequence[int], scaled: bool, clipped: bool, numbers: Sequence[FreeNumber]
 ) -> BeginProgram:
     scalars = RecordedScalars()
     scope, rate = scope_of_symbols(rule, scalars)
     recorded = {index: _add_parameter(rule, index, scope, scalars, among_others=True) for index in present}
-    # What it reads of other parameters may be another number in the next step with these, and what it writes to them
-    # has to stay here.
-    others = RecordedScalars().named("of a parameter without a gradient")
-    for index in set(range(len(rule.cells.numbers))).difference(present):
-        for cell in rule.cells.numbers[index]:
-            scope.hold(cell, others)
     factors = {index: scalars.named(of_parameter(index, FACTOR)) if clipped else None for index in present}
     divisor = scalars.named(DIVISOR) if scaled else None
-    with _as_scalars(numbers, scalars), scope:
+    with _as_scalars(numbers, scalars), others, scope:
         gradients = _Lazy(
             present, lambda index: rule.prepared_gradient(index, recorded[index][1], divisor, factors[index])
         )
         rule.begin_step(gradients, [rule.cells.parameters[index] for index in present], rate)
     results, cells = _numbers_written(rule, present, scope, scalars)
-    _refuse_other_arrays(rule, present, scope)
     written = {id(cell) for cell, _ in scope.writes()}
     programs = tuple(
         recorded[index][0].program(_outputs(rule.cells.grouped[index], scope, written)) for index in present
@@ -350,22 +353,15 @@ def _numbers_written(
         if cell.backend is not HOST:
             continue
         if id(cell) not in places:
-            raise Unrecordable("a write to the learning rate, the steps, or a number of a parameter without a gradient")
+            raise Unrecordable("a write to the learning rate or the steps")
         value = value if isinstance(value, Symbol) else scalars.constant(value)
         if value.scalars is not scalars:
-            raise Unrecordable("a number of a parameter without a gradient")
+            raise Unrecordable(f"{value.scalars.foreign} written in place of a number")
         if not value.is_scalar:
             raise Unrecordable("an array written in place of a number")
         results.append(value)
         cells.append(places[id(cell)])
     return results, cells
-
-
-def _refuse_other_arrays(rule: Rule, present: Sequence[int], scope: Scope) -> None:
-    """Raise if `begin_step` wrote to an array that is of no parameter with a gradient."""
-    owned = {id(cell) for index in present for cell in rule.cells.grouped[index]}
-    if any(id(cell) not in owned and cell.backend is not HOST for cell, _ in scope.writes()):
-        raise Unrecordable("a write to an array that the whole step shares")
 
 
 def _add_parameter(

@@ -40,15 +40,15 @@ def of_parameter(index: int, name: str) -> str:
 
 
 def scope_of_symbols(rule: Rule, scalars: RecordedScalars) -> tuple[Scope, Symbol]:
-    """A scope in which what the whole step shares is a symbol; and the symbol of the rate."""
+    """A scope in which the numbers that the whole step shares are symbols; and the symbol of the rate."""
     scope = Scope()
     rate = scalars.named("rate")
     # What a rule reads as its learning_rate is the rate before `decay`.
     scope.hold(rule.cells.rate, scalars.named("base_rate"))
     scope.hold(rule.cells.iterations, scalars.named("count"))
-    names = iter(shared_names(rule))
-    for cell in rule.cells.shared:
-        scope.hold(cell, scalars.named(next(names)) if cell.backend is HOST else cell.value)
+    numbers = [cell for cell in rule.cells.shared if cell.backend is HOST]
+    for cell, name in zip(numbers, shared_names(rule), strict=True):
+        scope.hold(cell, scalars.named(name))
     return scope, rate
 
 
