@@ -26,7 +26,6 @@ from ...backends.wording import did_you_mean, meant
 from .origin import outside_library
 from .rule import Rule
 
-_NOWHERE = "the rule"
 _WHOSE = {"numpy": "NumPy's arrays", "torch": "torch's tensors", "jax": "JAX's arrays"}
 """What errors call the arrays of a library."""
 _CALL = re.compile(r"^(\w+)\(\) (?:got an unexpected keyword argument '(\w+)'|missing |takes |got multiple )")
@@ -48,13 +47,17 @@ _GIVEN = {
 def explained(rule: Rule, error: Exception, parameter: Variable | None = None) -> RuleMistake | None:
     """The mistake in a rule that a library has raised an error for, in words that say what to do instead; or None.
 
+    What comes through no line of a rule is no mistake of it.
+
     Args:
         rule: the optimizer.
         error: what was raised.
         parameter: whose update it was, if that is known.
     """
     backend = rule.cells.parameters[0].backend
-    where, source = line_of_error(error) or _NOWHERE, source_of_error(error)
+    where, source = line_of_error(error), source_of_error(error)
+    if where is None:
+        return None
     whose = "" if parameter is None else f", in the update of {parameter.name!r} of shape {parameter.shape}"
     if isinstance(error, ShapesApart):
         return WrongValue(
@@ -62,8 +65,7 @@ def explained(rule: Rule, error: Exception, parameter: Variable | None = None) -
             "keepdims=True give an axis of length 1, which meets any; a slot has the shape that build gave it."
         )
     if isinstance(error, DoesNotFit):
-        # A constraint of the user's own is no line of a rule.
-        return None if where == _NOWHERE else WrongValue(f"{where}: {error}")
+        return WrongValue(f"{where}: {error}")
     if isinstance(error, MixesArrays) or _asked(error) is not None:
         return _of_others(where, error, backend.name)
     return _wrong_arguments(where, source, error) or _without_value(where, source, error, backend)

@@ -377,7 +377,9 @@ def _copy_of(value: Any) -> Any:
     backend = backend_of(value)
     if backend is None or backend is HOST or _is_traced(value) or backend.why_no_values(value) is not None:
         return value
-    return backend.copy(value)
+    copy = backend.copy(value)
+    # Inside a transformation a library traces whatever is computed, also from arrays of outside.
+    return value if _is_traced(copy) else copy
 
 
 def _check_no_attribute(rule: Rule, cell: Cell, known: set[str]) -> None:

@@ -9,12 +9,25 @@ import pytest
 from helpers.mistakes.in_rules import GRADIENT, START, WithSlots
 from helpers.mistakes.in_rules import _with_rule as with_rule
 
+from gradwise.backends import ops
 from gradwise.optimizers.core import rehearsal
 from gradwise.optimizers.core.explaining import check_signature
 
 
 def descent(self, gradient, variable, learning_rate):
     self.assign_sub(variable, gradient * learning_rate)
+
+
+class OfRows(WithSlots):
+    """A mean square for each row."""
+
+    def build(self, variables):
+        self.rows = [self.add_variable_from_reference(each, "row", shape=each.shape[:-1]) for each in variables]
+
+    def update_step(self, gradient, variable, learning_rate):
+        row = self.rows[self.variable_index(variable)]
+        self.assign(row, ops.moving_average(row, ops.mean(ops.square(gradient), axis=-1), self.beta))
+        self.assign_sub(variable, gradient * learning_rate / (ops.sqrt(ops.expand_dims(row, -1)) + 0.5))
 
 
 @pytest.mark.jax
@@ -77,3 +90,29 @@ def test_rules_that_do_not_tell_their_arguments():
     optimizer, weights = type("Mine", (WithSlots,), {"update_step": WithoutSignature()})(), START.copy()
     optimizer.apply([GRADIENT], [weights])
     assert weights.tolist() == (START - 0.5 * GRADIENT).tolist()
+
+
+@pytest.mark.jax
+@pytest.mark.parametrize("transformed", ["jit", "jit of grad"])
+def test_transformations_over_some_of_what_a_step_takes(transformed):
+    """What they do not go over is an array of outside, which the library traces as soon as it is computed with."""
+    import jax
+    import jax.numpy as jnp
+
+    params, grads = {"w": jnp.ones((2, 3))}, {"w": jnp.full((2, 3), 0.5)}
+    state = OfRows().init(params)
+
+    def stepped(params=params, grads=grads, state=state, rate=0.5):
+        return OfRows().step(params, grads, state, learning_rate=rate)[0]["w"].sum()
+
+    own = (lambda function: function) if transformed == "jit" else jax.grad
+    for function, argument in (
+        (lambda rate: stepped(rate=rate), 0.25),
+        (lambda grads: stepped(grads=grads), grads),
+        (lambda params: stepped(params=params), params),
+        (lambda scale: stepped(grads={"w": scale * params["w"]}), 0.5),
+        (lambda scale: stepped(params={"w": scale * params["w"]}, state=OfRows().init(params)), 0.5),
+    ):
+        found, expected = jax.jit(own(function))(argument), own(function)(argument)
+        for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-6)
