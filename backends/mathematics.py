@@ -80,6 +80,9 @@ class _Reader:
         return self._read(token)
 
     def _read(self, token: str) -> str:
+        if not token:
+            # The end, where something should follow.
+            return ""
         if token == "{":
             return self._until("}")
         if token in "_^":
@@ -100,10 +103,9 @@ class _Reader:
 
     def _words(self) -> str:
         """A group of words, as it is."""
-        end = self._formula.index("}", self._at)
-        words = self._formula[self._at : end].lstrip(" {")
-        self._at = end + 1
-        return words
+        words, _, rest = self._formula[self._at :].partition("}")
+        self._at = len(self._formula) - len(rest)
+        return words.lstrip(" {")
 
     def _fraction(self) -> str:
         above, below = self._argument(), self._argument()
@@ -117,9 +119,9 @@ class _Reader:
 def _raised(text: str, signs: dict[str, str], mark: str) -> str:
     """An index or a power: in small signs where there are such."""
     text = text.strip()
-    if all(letter in signs for letter in text):
+    if text and all(letter in signs for letter in text):
         return "".join(signs[letter] for letter in text)
-    return f"{mark}{text}" if text.isalnum() or len(text) == 1 else f"{mark}({text})"
+    return f"{mark}{text}" if text.isalnum() or len(text) < 2 else f"{mark}({text})"
 
 
 def _grouped(text: str) -> str:
@@ -130,6 +132,6 @@ def _grouped(text: str) -> str:
 
 def _bare(text: str, instead: str = "") -> str:
     """A text without what stands in parentheses."""
-    while (shorter := re.sub(r"\((?:[^()]|\0)+\)", "\0", text)) != text:
+    while (shorter := re.sub(r"\([^()]+\)", "\0", text)) != text:
         text = shorter
     return text.replace("\0", instead)

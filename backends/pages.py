@@ -21,16 +21,23 @@ class Page:
     Args:
         text: as it stands in the file.
         finish: makes the page of a class from the text.
+        formulas: whether it has any; those of users' classes stay as they are, whatever a `$` stands for there.
     """
 
-    def __init__(self, text: str, finish: Callable[[type, str], str] | None = None) -> None:
-        self.text, self._finish = inspect.cleandoc(text), finish
+    def __init__(
+        self, text: str, finish: Callable[[type, str], str] | None = None, formulas: bool = True
+    ) -> None:
+        self.text, self._finish, self._formulas = inspect.cleandoc(text), finish, formulas
         self._page: str | None = None
 
     def __get__(self, instance: Any, owner: type) -> str:
         if self._page is None:
-            text = readable(self.text)
-            self._page = text if self._finish is None else self._finish(owner, text)
+            try:
+                text = readable(self.text) if self._formulas else self.text
+                self._page = text if self._finish is None else self._finish(owner, text)
+            except Exception:
+                # Who reads a text, as decorators of classes do, asks for no error.
+                self._page = self.text
         return self._page
 
     @property
@@ -39,19 +46,21 @@ class Page:
         return readable(self.text.partition("\n")[0])
 
 
-def show_as_page(kind: type, finish: Callable[[type, str], str] | None = None) -> None:
+def show_as_page(kind: type, finish: Callable[[type, str], str] | None = None, formulas: bool = True) -> None:
     """Make a page of a class's docstring, if it has one.
 
     Args:
         kind: the class.
-        finish: as of `Page`.
+        finish, formulas: as of `Page`.
     """
     text = vars(kind).get("__doc__")
     if isinstance(text, str):
-        kind.__doc__ = Page(text, finish)  # type: ignore[assignment]  # of which reading gives a string
+        kind.__doc__ = Page(text, finish, formulas)  # type: ignore[assignment]  # of which reading gives a string
 
 
-def with_arguments(text: str, names: Iterable[str], told: Mapping[str, str], title: str) -> str:
+def with_arguments(
+    text: str, names: Iterable[str], told: Mapping[str, str], title: str, edited: bool = True
+) -> str:
     """A page on which arguments that it does not tell of itself follow its own, with a line each.
 
     Args:
@@ -59,11 +68,14 @@ def with_arguments(text: str, names: Iterable[str], told: Mapping[str, str], tit
         names: of all arguments, in their order; of what takes any number with its stars.
         told: what is said of them.
         title: over the lines.
+        edited: whether lines are left out that refer to another page for what then follows here.
     """
     after = _AFTER_ARGUMENTS.search(text)
     place = len(text) if after is None else after.start()
-    before = _SEE.sub(lambda found: "    " if found[0][-1] == " " else "", text[:place])
-    before = re.sub(r"^Args:\n(?!    )\n?", "", before, flags=re.MULTILINE)
+    before = text[:place]
+    if edited:
+        before = _SEE.sub(lambda found: "    " if found[0][-1] == " " else "", before)
+        before = re.sub(r"^Args:\n(?!    )\n?", "", before, flags=re.MULTILINE)
     own = first_sentences(before)
     lines = [f"    {name}: {told[bare]}" for name in names if (bare := name.strip("*")) in told and bare not in own]
     parts = [before.rstrip(), "\n".join([f"{title}:", *lines]) if lines else "", text[place:]]

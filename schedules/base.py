@@ -49,10 +49,6 @@ class LearningRateSchedule:
         0.1
     """
 
-    def __init_subclass__(cls, **keywords: Any) -> None:
-        super().__init_subclass__(**keywords)
-        show_as_page(cls)
-
     def __call__(self, step: Any) -> Array:
         """The learning rate at a step.
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from ..backends import shown
+from ..backends.pages import show_as_page
 from ..backends.wording import did_you_mean
 from .base import LearningRateSchedule, tell_arguments
 
@@ -17,7 +18,10 @@ _Class = TypeVar("_Class", bound=type[LearningRateSchedule])
 
 
 def registered(schedule_class: _Class) -> _Class:
-    """Class decorator: `serialize` and `deserialize` know the class by its name, and its arguments are told."""
+    """Class decorator, for gradwise's own: `serialize` and `deserialize` know the class by its name; it has a page, and
+    says which arguments were meant.
+    """
+    show_as_page(schedule_class)
     tell_arguments(schedule_class)
     _SCHEDULES[schedule_class.__name__] = schedule_class
     return schedule_class

@@ -254,7 +254,7 @@ class Optimizer(
         super().__init_subclass__(**keywords)
         # Algorithms pass the common arguments on; help() and editors should still show them all.
         cls.own_tables = tables_of(cls)
-        show_as_page(cls, _with_common)
+        show_as_page(cls, _with_common, formulas=is_of_library(cls))
         cls.__signature__ = merged_signature(cls)  # type: ignore[attr-defined]  # read by inspect.signature
 
     # ---------------------------------------------------------------- learning rate
@@ -454,7 +454,7 @@ def _with_common(cls: type, text: str) -> str:
         if issubclass(parent, Optimizer) and isinstance(vars(parent).get("__doc__"), Page):
             title = f"Arguments of {parent.__name__ if parent is not Optimizer else 'all optimizers'}"
             told = first_sentences(str(parent.__doc__))
-            text = with_arguments(text, names, told, title)
+            text = with_arguments(text, names, told, title, edited=is_of_library(cls))
             names = [name for name in names if name.strip("*") not in told]
     return f"{text}\n\n{summaries(cls, _STEPS, 'Methods of all optimizers')}"
 

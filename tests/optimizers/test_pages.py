@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import pydoc
+import random
 import re
 
 import pytest
 
 from gradwise import optimizers, schedules
 from gradwise.backends.mathematics import readable
+from gradwise.backends.pages import Page
 from gradwise.optimizers.registry import ALGORITHMS
 
 COMMON = "Arguments of all optimizers:"
@@ -32,6 +34,54 @@ FORMULAS = {
 @pytest.mark.parametrize("formula", FORMULAS)
 def test_formulas(formula):
     assert readable(formula) == FORMULAS[formula]
+
+
+HALF_WRITTEN = [
+    r"Saves as $name_$step.", r"a $\text{unclosed$ x", r"$x^$", r"$\frac$", r"$\frac a$", r"$\hat$", r"$\sqrt$", "$}$",
+    "${{$", "$\\$", "$_$", "$" + "{" * 5000 + "x$", "$" + "^" * 5000 + "$",
+    "$((" + "(a)" * 40 + r"\frac{((" + "(a)" * 40 + "}2$",
+]  # fmt: skip
+TOKENS = [
+    "\\frac", "\\text", "\\hat", "\\sqrt", "\\left", "\\nosuch", "\\", "{", "}", "_", "^", "$", "$$", "(", ")",
+    "a", "2", " ", "\n",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HALF_WRITTEN, ids=range(len(HALF_WRITTEN)))
+def test_what_is_no_formula_can_be_read(text):
+    class Described(optimizers.SGD):
+        pass
+
+    Described.__doc__ = Page(text)
+    assert isinstance(Described.__doc__, str)
+
+
+def test_no_text_breaks_the_reader():
+    drawn = random.Random(1)
+    for _ in range(3000):
+        assert isinstance(readable("$" + "".join(drawn.choices(TOKENS, k=drawn.randrange(1, 12))) + "$"), str)
+
+
+WORDS = """Costs $5 and $6 per step, {'bias$': 1, 'kernel_norm$': 2}, and \\frac12 of $\\theta_t$.
+
+Args:
+    beta: see below.
+    **keywords: see `Optimizer`.
+
+Notes:
+    file: see $HOME/$name_$step.
+"""
+
+
+@pytest.mark.parametrize("base", [optimizers.Optimizer, optimizers.Adam, schedules.LearningRateSchedule])
+def test_users_words_stay_as_they_are(base):
+    kind = type("Mine", (base,), {"__doc__": WORDS, "__module__": "mine"})
+    told = [line for line in inspect.getdoc(kind).splitlines() if line]
+    assert [line for line in WORDS.splitlines() if line and line not in told] == []
+    if base is schedules.LearningRateSchedule:
+        assert kind.__doc__ is WORDS
+    else:
+        assert kind.__doc__.startswith(WORDS.rstrip()) and COMMON in kind.__doc__
 
 
 def printed(thing):
@@ -88,7 +138,7 @@ def test_a_users_own_class():
         pass
 
     text = inspect.getdoc(Signs)
-    assert "θ ← θ - η sign g" in text and "keywords" not in text
+    assert r"$\theta \leftarrow \theta - \eta \operatorname{sign} g$" in text and "keywords: see `Optimizer`." in text
     assert text.index("beta: of the mean") < text.index(COMMON) < text.index("clipnorm: ") < text.index("Raises:")
     assert "Raises:\n    ValueError: see `Optimizer`.\n\nMethods of all optimizers:\n    apply: One step" in text
     assert inspect.getdoc(Quiet) == text and list(inspect.signature(Quiet).parameters)[:2] == ["learning_rate", "beta"]
