@@ -66,7 +66,8 @@ class TorchAdapter(KeysInGroups, torch.optim.Optimizer):
     """Runs core optimizers, one for each parameter group, on the tensors in `state`. The base of all classes here.
 
     `p.grad` is never written. Slots of float16 and bfloat16 parameters are float32. Group keys are read in every step,
-    and checked when they have changed.
+    and checked when they have changed. Until the next step, what is taken out of `param_groups` by hand is kept;
+    what is taken out of `state`, until the next step of its group.
 
     Args:
         *arguments, **keywords: the parameters, as in torch.optim, and those of the class's row.
@@ -223,14 +224,16 @@ class TorchAdapter(KeysInGroups, torch.optim.Optimizer):
         ]
 
     def _gradients(self) -> list[tuple[Groups, list[torch.Tensor], Sequence[int]]]:
-        """Of the groups of each core that have gradients these, and their positions."""
+        """Of the groups of each core that have gradients these, and their positions. What was removed is forgotten."""
         found = []
         if "capturable" in self.defaults:
             for group in self.param_groups:
                 if group["params"] and group["params"][0].is_cuda:
                     getattr(self, _CAPTURE_CHECK)()
                     break
-        for groups in self._parts():
+        parts = self._parts()
+        self._forget_removed(parts)
+        for groups in parts:
             gradients: list[Any] = [parameter.grad for parameter in groups.parameters]
             present: Sequence[int] = range(len(gradients))
             if _NoneType in set(map(type, gradients)):
@@ -239,6 +242,26 @@ class TorchAdapter(KeysInGroups, torch.optim.Optimizer):
             if present:
                 found.append((groups, gradients, present))
         return found
+
+    def _forget_removed(self, parts: Sequence[Groups]) -> None:
+        """Let go of what belongs to groups and parameters that are no more, which may be most of a device's memory."""
+        engines: dict[int, Engine] = self.__dict__.get("_engines", {})
+        parameters = {groups.index: groups.parameters for groups in parts}
+        gone = [
+            index for index, engine in engines.items()
+            if index not in parameters or not engine.positions.are_of(parameters[index])
+        ]  # fmt: skip
+        for index in gone:
+            del engines[index]
+        used = self.__dict__.get("_used_with", {})
+        for index in [index for index in used if index >= len(self.param_groups)]:
+            del used[index]
+        if gone:
+            self._forget_short_ways()
+
+    def _forget_short_ways(self) -> None:
+        for name in ("_repeat", "_tried"):
+            self.__dict__.pop(name, None)
 
     @leaves_scopes
     def _update(self) -> None:
@@ -333,13 +356,15 @@ class TorchAdapter(KeysInGroups, torch.optim.Optimizer):
         """The rate that a group had in the beginning."""
         return self.defaults["lr"]
 
-    def _known_entries(self) -> list[Any]:
-        """The dictionaries in the state, in the list of the last step if they are the same."""
-        # Looked at once, and not by each group: there may be hundreds.
-        entries, known = self.state.values(), self.__dict__.get("_entries")
-        if known is None or len(entries) != len(known) or not all(map(operator.is_, entries, known)):
-            self._entries = known = list(entries)
-        return known
+    def _known_entries(self) -> object:
+        """Something that stands for the dictionaries in the state: that of the last step if they are the same."""
+        # Looked at once, and not by each group: there may be hundreds. It keeps none of them, as engines keep it.
+        entries = self.state.values()
+        known, token = self.__dict__.get("_entries", ([], None))
+        if token is None or len(entries) != len(known) or not all(map(operator.is_, entries, known)):
+            token = object()
+            self._entries = list(entries), token
+        return token
 
     def _prepared(
         self, groups: Groups, engine: Engine, gradients: list[torch.Tensor], present: Sequence[int], rate: Any
@@ -404,14 +429,14 @@ class TorchAdapter(KeysInGroups, torch.optim.Optimizer):
     def _keep(self, groups: Groups, engine: Engine) -> None:
         """Keep the engine of groups, which was made or changed."""
         self.__dict__.setdefault("_engines", {})[groups.index] = engine
-        for name in ("_repeat", "_tried"):
-            self.__dict__.pop(name, None)
+        self._forget_short_ways()
         for index in groups.indices:
             self._remember_values(index)
 
     def _remember_values(self, index: int) -> None:
         """Keep a group's values as those with which its state was used last."""
-        self.__dict__.setdefault("_used_with", {})[index] = dict(self.param_groups[index])
+        values = {key: value for key, value in self.param_groups[index].items() if key != "params"}
+        self.__dict__.setdefault("_used_with", {})[index] = values
 
     def _check_sparse(self, groups: Groups) -> None:
         """Raise for groups that take no sparse gradients."""
