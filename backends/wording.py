@@ -112,18 +112,22 @@ def no_such_name(module: str, name: str, known: Iterable[str], elsewhere: Mappin
         elsewhere: for names that are found elsewhere, or are nowhere, what to do.
 
     Returns:
-        An AttributeError; inside of `from module import name` an ImportError: of the other Python would not tell.
+        An AttributeError. Inside of `from module import name`, where Python would not tell of it, an ImportError if
+        there is something to tell: others ask so for the module alone, with a name that nothing has.
     """
+    known = list(known)
     if name.startswith("__"):
         return AttributeError(f"module {module!r} has no attribute {name!r}")
-    if elsewhere and name in elsewhere:
+    remedy = (elsewhere or {}).get(name)
+    if remedy is not None:
         nearly = [each for each in known if _one_letter_apart(name, each)]
         own = f", or {module}.{nearly[0]} if that was meant" if nearly else ""
-        said = f"{module} has no `{name}`: {elsewhere[name]}{own}."
+        said = f"{module} has no `{name}`: {remedy}{own}."
     else:
         said = f"There is no {module}.{name}.{which_instead([name], known, 'Its names')}"
-    importing = sys._getframe(2).f_code.co_name == "_handle_fromlist"
-    if importing and importlib.util.find_spec(f"{module}.{name}") is None:
+    asker = sys._getframe(1).f_back
+    importing = asker is not None and asker.f_code.co_name == "_handle_fromlist" and name.isidentifier()
+    if importing and (remedy or meant(name, known)) and importlib.util.find_spec(f"{module}.{name}") is None:
         return ImportError(said, name=module)
     return AttributeError(said)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 from helpers import mistakes
+
+from gradwise import optimizers
 
 MARKS = {"numpy": [], "torch": [pytest.mark.torch], "jax": [pytest.mark.jax], "scipy": []}
 """Keras's page is compared on each of its backends, in `frontends/keras/each_backend/`."""
@@ -41,3 +45,26 @@ def test_nothing_is_silent_and_all_is_one_sentence_or_two(page):
 
 def test_there_are_more_than_38():
     assert sum(len(mistakes.titles(page)) for page in mistakes.MODULES) > 38
+
+
+MODULES = ["gradwise", "gradwise.optimizers", "gradwise.schedules", "gradwise.frontends.scipy"]
+
+
+@pytest.mark.parametrize("name", ["dummy", "", "__name", "not a name"])
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_is_imported_whatever_else_is_asked_of_it(module, name):
+    """Many give `__import__` a name that nothing has, to be given the module that they name."""
+    pytest.importorskip("scipy")
+    assert __import__(module, fromlist=[name]) is importlib.import_module(module)
+
+
+def test_imports_that_are_misspelt():
+    with pytest.raises(ImportError, match="Did you mean `Adamax`"):
+        from gradwise.optimizers import AdamX  # noqa: F401
+    with pytest.raises(ImportError, match=r"write `from gradwise.frontends import torch as optim`"):
+        from gradwise import torch  # noqa: F401
+    with pytest.raises(ImportError, match="cannot import name 'Xyzzy'"):
+        from gradwise.optimizers import Xyzzy  # noqa: F401
+    from gradwise.optimizers import adam
+
+    assert adam.Adam is optimizers.Adam
