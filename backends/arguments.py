@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .detect import shown
-from .wording import Synonyms, synonyms_of, which_instead
+from .wording import NO_SYNONYMS, Synonyms, synonyms_of, which_instead
 
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _ANY_NUMBER = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -30,14 +30,17 @@ def takes_any(signature: inspect.Signature) -> bool:
 
 
 def instead(
-    unknown: Sequence[str], known: Iterable[str], synonyms: Synonyms = (), elsewhere: Mapping[str, str] | None = None
+    unknown: Sequence[str],
+    known: Iterable[str],
+    synonyms: Synonyms = NO_SYNONYMS,
+    elsewhere: Mapping[str, str] | None = None,
 ) -> str:
     """What is said behind the error about arguments that do not exist: which were meant, or what to do.
 
     Args:
         unknown: the arguments.
         known: those that there are.
-        synonyms: what these are called elsewhere.
+        synonyms: what is meant by names that are used elsewhere.
         elsewhere: for names that are none, and belong elsewhere, what to do, such as "call build".
     """
     known = list(known)
@@ -51,7 +54,7 @@ def not_recognized(
     owner: str,
     unknown: Mapping[str, Any],
     known: Iterable[str],
-    synonyms: Synonyms = (),
+    synonyms: Synonyms = NO_SYNONYMS,
     elsewhere: Mapping[str, str] | None = None,
 ) -> str:
     """The sentences of the error about arguments that do not exist, with their values; as for `instead`."""
@@ -64,7 +67,7 @@ def bound(
     signature: inspect.Signature,
     arguments: Sequence[Any],
     keywords: Mapping[str, Any],
-    synonyms: Synonyms = (),
+    synonyms: Synonyms = NO_SYNONYMS,
     elsewhere: Mapping[str, str] | None = None,
 ) -> inspect.BoundArguments:
     """Arguments by name.

@@ -20,8 +20,24 @@ _PART, _FEW_LETTERS = 0.75, 3
 _MOST = 10
 """Of so many names all are listed."""
 
-Synonyms = Sequence[Sequence[str]]
-"""For each meaning the names that it has anywhere."""
+Synonyms = Mapping[str, Sequence[tuple[str, ...]]]
+"""For each name that is used elsewhere what may be meant by it: the first of these that is there is, if it is whole."""
+
+
+def same(*meanings: Sequence[str]) -> dict[str, list[tuple[str, ...]]]:
+    """Synonyms from names that all mean the same: each stands for each of the others.
+
+    Args:
+        *meanings: for each meaning the names that it has anywhere.
+    """
+    found: dict[str, list[tuple[str, ...]]] = {}
+    for names in meanings:
+        for name in names:
+            found.setdefault(name, []).extend((other,) for other in names if other != name)
+    return found
+
+
+NO_SYNONYMS: Synonyms = {}
 
 
 def nearest_first(name: str, known: Iterable[str]) -> list[str]:
@@ -34,38 +50,39 @@ def nearest_first(name: str, known: Iterable[str]) -> list[str]:
     return sorted(dict.fromkeys(known), key=lambda other: -_likeness(name, other))
 
 
-def meant(name: str, known: Iterable[str], synonyms: Synonyms = (), alike: float = _ALIKE) -> list[str]:
+def meant(name: str, known: Iterable[str], synonyms: Synonyms = NO_SYNONYMS, alike: float = _ALIKE) -> list[str]:
     """The names that were probably meant by one that does not exist: its synonyms, else the one that is most alike.
+
+    A name that means something elsewhere is no misspelling: where that is not there, none was meant.
 
     Args:
         name: the name.
         known: the names that there are.
-        synonyms: what else these are called; a name may have several meanings, as `betas` has.
+        synonyms: what is meant by names that are used elsewhere.
         alike: from which likeness on, of at most 1, a name was probably meant.
 
     Returns:
-        Names in the order of `known`, or an empty list.
+        Names, or an empty list.
     """
     known = list(dict.fromkeys(known))
-    found = synonyms_of(name, known, synonyms)
-    if found:
-        return found
+    if name in synonyms:
+        return synonyms_of(name, known, synonyms)
     likely = nearest_first(name, known)[:1]
     if likely and _likeness(name, likely[0]) >= alike:
         return likely
     # A synonym that was misspelt.
-    longer = [each for meaning in synonyms for each in meaning if len(each) > _FEW_LETTERS]
+    longer = [each for each in synonyms if len(each) > _FEW_LETTERS]
     likely = nearest_first(name, longer)[:1]
     return synonyms_of(likely[0], known, synonyms) if likely and _likeness(name, likely[0]) >= alike else []
 
 
 def synonyms_of(name: str, known: Iterable[str], synonyms: Synonyms) -> list[str]:
     """Those of some known names that mean what a name does."""
-    meanings = {each for meaning in synonyms if name in meaning for each in meaning}
-    return [each for each in known if each in meanings and each != name]
+    known = set(known)
+    return next((list(names) for names in synonyms.get(name, ()) if known.issuperset(names)), [])
 
 
-def did_you_mean(names: Sequence[str], known: Iterable[str], synonyms: Synonyms = ()) -> str:
+def did_you_mean(names: Sequence[str], known: Iterable[str], synonyms: Synonyms = NO_SYNONYMS) -> str:
     """The question whether other names were meant by some that do not exist, with a space before it; or nothing.
 
     Args:
@@ -82,7 +99,7 @@ def did_you_mean(names: Sequence[str], known: Iterable[str], synonyms: Synonyms 
     return f" Did you mean {', '.join(f'{others} for `{name}`' for name, others in found)}?"
 
 
-def which_instead(names: Sequence[str], known: Iterable[str], what: str, synonyms: Synonyms = ()) -> str:
+def which_instead(names: Sequence[str], known: Iterable[str], what: str, synonyms: Synonyms = NO_SYNONYMS) -> str:
     """What is said behind an error about names that do not exist: which were meant; if that is not known, which exist.
 
     Args:

@@ -206,7 +206,7 @@ class _Method:
             names = ", ".join(unknown_options)
             how = "minimize_method(gradwise.optimizers.NAME(ARGUMENT=...))"
             remedies = {**arguments_of_core(type(self._optimizer), how), **_OF_OTHER_METHODS}
-            said = instead(list(unknown_options), _OPTIONS, (), remedies)
+            said = instead(list(unknown_options), _OPTIONS, elsewhere=remedies)
             warnings.warn(f"Unknown solver options: {names}.{said}", OptimizeWarning, stacklevel=4)
 
 

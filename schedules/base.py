@@ -9,18 +9,19 @@ from typing import Any
 from ..backends import HOST, NUMPY, Array, backend_of, describe, ops, value_of
 from ..backends.arguments import bound, signature_of_init
 from ..backends.pages import show_as_page
+from ..backends.wording import Synonyms, same
 
 _LARGEST_INDEX = 2**31 - 1
-_SYNONYMS = (
-    ("initial_learning_rate", "learning_rate", "lr", "base_lr", "init_value", "peak_value"),
-    ("decay_steps", "T_max", "total_steps", "transition_steps", "step_size", "max_decay_steps"),
+_SYNONYMS: Synonyms = same(
+    ("initial_learning_rate", "learning_rate", "lr", "base_lr", "init_value"),
+    ("decay_steps", "T_max", "transition_steps", "step_size", "max_decay_steps"),
     ("decay_rate", "gamma"),
-    ("end_learning_rate", "end_value", "min_lr"),
-    ("alpha", "eta_min", "min_lr"),
+    ("end_learning_rate", "end_value", "eta_min", "min_lr"),
     ("first_decay_steps", "T_0"),
     ("t_mul", "T_mult"),
+    ("warmup_target", "peak_value"),
 )
-"""For each meaning the names that arguments of schedules have in Keras, torch and optax."""
+"""What arguments of schedules are called in Keras, torch and optax."""
 
 
 class LearningRateSchedule:
@@ -123,7 +124,8 @@ def tell_arguments(kind: type[LearningRateSchedule]) -> None:
         except TypeError as error:
             if error.__traceback__ is not None and error.__traceback__.tb_next is None:
                 # It was not even entered.
-                bound(kind.__name__, signature_of_init(kind), arguments, keywords, _SYNONYMS)
+                elsewhere = vars(kind).get("_elsewhere")
+                bound(kind.__name__, signature_of_init(kind), arguments, keywords, _SYNONYMS, elsewhere)
             raise
 
     kind.__init__ = made  # type: ignore[method-assign]  # of the class itself

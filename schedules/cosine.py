@@ -14,6 +14,10 @@ from .registry import registered
 _HOST_SLACK = 1e-10
 _TRACED_SLACK = 2.0**-20
 
+_FLOOR = "give `alpha`, which is a fraction: the lowest rate divided by the one that the decay begins at"
+_OF_THE_FLOOR = dict.fromkeys(("eta_min", "min_lr", "end_value", "end_learning_rate"), _FLOOR)
+"""What the lowest rate itself is called elsewhere, with what to do."""
+
 
 def _half_cosine(progress: Any, floor: Any, height: Any = 1.0) -> Array:
     """From floor + (1 - floor) * height at progress 0 along half a cosine to the floor at progress 1."""
@@ -46,6 +50,8 @@ class CosineDecay(LearningRateSchedule):
 
     Reference: Loshchilov and Hutter, SGDR, arXiv:1608.03983; warm-up: Goyal et al., arXiv:1706.02677.
     """
+
+    _elsewhere = _OF_THE_FLOOR
 
     def __init__(
         self, initial_learning_rate: Any, decay_steps: Any, alpha: Any = 0.0, name: str | None = "CosineDecay",
@@ -106,6 +112,8 @@ class CosineDecayRestarts(LearningRateSchedule):
 
     Reference: Loshchilov and Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, arXiv:1608.03983.
     """
+
+    _elsewhere = _OF_THE_FLOOR
 
     def __init__(
         self, initial_learning_rate: Any, first_decay_steps: Any, t_mul: Any = 2.0, m_mul: Any = 1.0, alpha: Any = 0.0,

@@ -10,8 +10,6 @@ from ...optimizers.core.declaring import is_declaring
 from ...optimizers.core.naming import unnamed
 from ...optimizers.core.synonyms import SYNONYMS
 
-_NAMES = frozenset(name for meaning in SYNONYMS for name in meaning)
-
 RULE = "rule"
 """The key of a group's rule, where each group has one of several."""
 
@@ -40,7 +38,7 @@ class KeysInGroups:
             raise AttributeError(f"{type(self).__name__} has no attribute `{name}`{instead}")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in _NAMES and not (name in vars(self) or hasattr(type(self), name) or is_declaring(self)):
+        if name in SYNONYMS and not (name in vars(self) or hasattr(type(self), name) or is_declaring(self)):
             instead = _instead(self, name, "set")
             if instead:
                 raise AttributeError(f"{type(self).__name__} has no attribute `{name}` to set{instead}")

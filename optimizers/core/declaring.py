@@ -13,6 +13,7 @@ from typing import Any
 from ...backends.wording import did_you_mean, which_instead
 from .configuration import STRUCTURE
 from .hyperparameters import hyperparameters
+from .origin import is_of_library
 from .synonyms import NO_ARGUMENTS, SYNONYMS
 
 _DECLARING = "_declaring"
@@ -55,7 +56,7 @@ def check_declared(
         name: of the attribute.
         known: gives the names of the attributes that its users set.
         elsewhere: for attributes that cannot be set, or that such objects have elsewhere, what to do.
-        where: a sentence that says where others are set.
+        where: a sentence that says where classes that users write set others.
 
     Raises:
         AttributeError: with the attribute that was probably meant.
@@ -71,7 +72,7 @@ def check_declared(
         if name in NO_ARGUMENTS:
             raise AttributeError(f"{kind.__name__} has no attribute `{name}` to set: {NO_ARGUMENTS[name]}.")
         instead = which_instead([name], names, "There", SYNONYMS)
-        own = "" if did_you_mean([name], names, SYNONYMS) else f" {where}"
+        own = "" if is_of_library(kind) or did_you_mean([name], names, SYNONYMS) else f" {where}"
         raise AttributeError(f"{kind.__name__} has no attribute `{name}` to set.{instead}{own}")
 
 

@@ -22,7 +22,7 @@ from ...backends.mistakes import (
 )
 from ...backends.special_arrays import NEEDS_VALUE
 from ...backends.tracked import MixesArrays, NeedsArray, NeedsValue, ShapesApart
-from ...backends.wording import did_you_mean, meant
+from ...backends.wording import did_you_mean, meant, same
 from .origin import outside_library
 from .rule import Rule
 
@@ -30,7 +30,7 @@ _WHOSE = {"numpy": "NumPy's arrays", "torch": "torch's tensors", "jax": "JAX's a
 """What errors call the arrays of a library."""
 _CALL = re.compile(r"^(\w+)\(\) (?:got an unexpected keyword argument '(\w+)'|missing |takes |got multiple )")
 """What Python says of arguments that do not belong to a function."""
-_ARGUMENTS = (
+_ARGUMENTS = same(
     ("axis", "dim", "axes", "dims", "reduction_indices"), ("keepdims", "keepdim", "keep_dims"),
     ("x", "a", "input", "array", "tensor"), ("lower", "min", "a_min"), ("upper", "max", "a_max"),
     ("shape", "size", "newshape"), ("a", "x1", "x"), ("b", "x2", "y"),

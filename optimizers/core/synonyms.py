@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-SYNONYMS: Final = (
+from ...backends.wording import Synonyms, same
+
+_SAME: Final = same(
     ("learning_rate", "lr", "eta", "step_size", "stepsize", "base_lr"),
-    ("beta_1", "betas", "b1", "beta1"),
-    ("beta_2", "betas", "b2", "beta2"),
+    ("beta_1", "b1", "beta1"),
+    ("beta_2", "b2", "beta2"),
     ("epsilon", "eps"),
     ("weight_decay", "wd", "l2", "weight_decay_rate"),
-    ("rho", "alpha", "decay_rate", "smoothing", "beta_2"),
-    ("decay", "lr_decay", "learning_rate_decay"),
+    ("rho", "alpha", "decay_rate"),
+    ("lr_decay", "learning_rate_decay"),
     ("schedule_decay", "momentum_decay"),
-    ("momentum", "mu", "beta_1", "b1", "betas"),
+    ("momentum", "mu"),
     ("initial_accumulator_value", "initial_accumulator"),
     ("eps_in_sqrt", "epsilon_in_sqrt"),
     ("eps_root", "epsilon_root"),
@@ -25,14 +27,25 @@ SYNONYMS: Final = (
     ("ema_momentum", "ema_decay"),
     ("loss_scale_factor", "loss_scale"),
     ("slot_dtype", "mu_dtype", "accumulator_dtype", "state_dtype"),
-    ("jit_compile", "foreach", "fused", "capturable"),
     ("params", "parameters", "variables", "trainable_variables", "var_list"),
-    ("bias_correction_mu", "bias_correction"),
-    ("bias_correction_nu", "bias_correction"),
 )
-"""For each meaning its names. Where a name is unknown, what means the same there is what its user looks for."""
+_FIRST, _SECOND = [("betas",)], [("betas",), ("rho",), ("alpha",)]
+# What stands for several stands for all or none of them; these do not stand for it everywhere.
+_DIRECTED: Final[Synonyms] = {
+    "betas": [("beta_1", "beta_2"), ("b1", "b2")],
+    **{name: [*_SAME[name], *_FIRST] for name in ("beta_1", "b1", "beta1")},
+    **{name: [*_SAME[name], *_SECOND] for name in ("beta_2", "b2", "beta2")},
+    "bias_correction": [("bias_correction_mu", "bias_correction_nu")],
+    **{name: [("jit_compile",)] for name in ("foreach", "fused", "capturable")},
+}
 
-CONVENTION_SYNONYMS: Final = (
+SYNONYMS: Final[Synonyms] = {**_SAME, **_DIRECTED}
+"""By what is meant by a name elsewhere: where it is unknown, that is what its user looks for.
+
+A name that means different things in different places, as `alpha` does, has only what it can mean where that is there.
+"""
+
+CONVENTION_SYNONYMS: Final = same(
     ("keras", "keras3", "tensorflow", "tf"),
     ("keras2", "keras 2", "tf.keras"),
     ("torch", "pytorch", "torch.optim"),
