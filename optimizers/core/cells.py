@@ -28,7 +28,7 @@ class Cells:
         index: the position of each parameter by the identity of its cell, and of what `build` was given for it.
         named: what was made, in that order.
         taken: for each name of a cell the positions of the parameters that have one; found again where it is empty.
-        filled: the names of slots that begin as one number in all elements.
+        from_zero: the names of slots that begin as zeros.
         grouped: for each parameter its own cell and those of its slots.
         numbers: for each parameter its numbers on the host.
         shared: what a whole step shares.
@@ -52,7 +52,7 @@ class Cells:
         self.index: dict[int, int] = {}
         self.named: list[NamedCell] = []
         self.taken: dict[str, set[int | None]] = {}
-        self.filled: set[str] = set()
+        self.from_zero: set[str] = set()
         self.grouped: list[list[Variable]] = []
         self.numbers: list[list[Variable]] = []
         self.shared: list[Variable] = []

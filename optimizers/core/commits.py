@@ -1,4 +1,7 @@
-"""What the source of a rule shows: whether it can change its parameter, and the line that only seems to."""
+"""What the source of a rule shows: whether it can change its parameter and its slots, and the line that only seems to.
+
+What it does not show is taken for the best.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,91 @@ def never_commits(kind: type[Any]) -> bool:
         for node in ast.walk(definition)
         if isinstance(node, ast.Name) and node.id == name
     )
+
+
+def never_writes(kind: type[Any], attribute: str) -> bool:
+    """Whether the source of a class shows that none of its methods changes a slot of a list: all of them only read it.
+
+    Args:
+        kind: the class of a rule.
+        attribute: the list's name in `self`.
+    """
+    functions = [
+        function
+        for owner in kind.__mro__
+        for each in vars(owner).values()
+        for function in (each, *(getattr(each, name, None) for name in ("__func__", "fget", "func")))
+        if isinstance(function, types.FunctionType)
+    ]
+    return all(
+        _only_reads_slots(each, attribute, kind) for each in functions if _may_name(inspect.unwrap(each), attribute)
+    )
+
+
+def _may_name(function: Any, attribute: str) -> bool:
+    """Whether a function asks for an attribute of that name, or for any."""
+    code = function.__code__
+    names = list(_in_code(code))
+    return attribute in names or (is_of_a_rule(code.co_filename) and not {"getattr", "vars"}.isdisjoint(names))
+
+
+_ONE_BY_ONE = frozenset(("zip", "enumerate", "list", "tuple", "reversed"))
+"""What gives the same slots again."""
+
+
+def _only_reads_slots(function: Any, attribute: str, kind: type) -> bool:
+    """Whether a function that names a list of slots only reads these, whatever names it gives them."""
+    definition = _definition(function)
+    if definition is None:
+        return False
+    parents = {child: parent for parent in ast.walk(definition) for child in ast.iter_child_nodes(parent)}
+    waiting: list[ast.AST] = [
+        node for node in ast.walk(definition) if isinstance(node, ast.Attribute) and node.attr == attribute
+    ]
+    if not waiting:
+        return False
+    called: set[str] = set()
+    while waiting:
+        node = waiting.pop()
+        if isinstance(getattr(node, "ctx", None), ast.Store):
+            continue
+        given = _names_given(node, parents)
+        if given is None and not _is_read(node, parents, kind):
+            return False
+        more = set(given or ()) - called
+        called |= more
+        waiting += [each for each in ast.walk(definition) if isinstance(each, ast.Name) and each.id in more]
+    return True
+
+
+def _names_given(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> list[str] | None:
+    """The names that slots are given where they stand; None if they are given none, or not names alone."""
+    parent = parents[node]
+    while isinstance(parent, (ast.Subscript, ast.Tuple, ast.List, ast.Starred, ast.IfExp, ast.keyword)) or (
+        isinstance(parent, ast.Call) and getattr(parent.func, "id", "") in _ONE_BY_ONE
+    ):
+        node, parent = parent, parents[parent]
+    if isinstance(parent, ast.Assign):
+        targets: list[ast.expr] = parent.targets
+    elif isinstance(parent, (ast.For, ast.comprehension, ast.NamedExpr, ast.AnnAssign)):
+        targets = [parent.target]
+    else:
+        return None
+    parts = [part for target in targets for part in ast.walk(target) if isinstance(part, ast.expr)]
+    plain = all(isinstance(part, (ast.Name, ast.Tuple, ast.List, ast.Starred)) for part in parts)
+    return [part.id for part in parts if isinstance(part, ast.Name)] if plain else None
+
+
+def _is_read(node: ast.AST, parents: dict[ast.AST, ast.AST], kind: type) -> bool:
+    """Whether slots, or one of them, are only read where they stand, or given as a value to what changes another cell.
+    """
+    parent = parents[node]
+    while isinstance(parent, ast.Subscript) and parent.value is node:
+        node, parent = parent, parents[parent]
+    called = parent.func if isinstance(parent, ast.Call) else None
+    if isinstance(parent, ast.Call) and isinstance(called, ast.Attribute) and called.attr.startswith("assign"):
+        return node in parent.args[1:]
+    return _is_only_read(parent, parents, kind)
 
 
 def line_of_rebinding(kind: type[Any]) -> tuple[str, str]:
@@ -77,7 +165,11 @@ def _only_reads(node: ast.Name, parents: dict[ast.AST, ast.AST], kind: type) -> 
     """Whether what stands around a parameter's name can only read it, or gives the name to something else."""
     if isinstance(node.ctx, ast.Store):
         return True
-    parent = parents[node]
+    return _is_only_read(parents[node], parents, kind)
+
+
+def _is_only_read(parent: ast.AST, parents: dict[ast.AST, ast.AST], kind: type) -> bool:
+    """The same of what stands there."""
     if isinstance(parent, ast.keyword):
         parent = parents[parent]
     if isinstance(parent, ast.Attribute):

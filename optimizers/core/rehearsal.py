@@ -33,7 +33,7 @@ from ...backends import (
 from ...backends.mistakes import RuleMistake, WrongValue, line_of_function, line_of_rule, line_with
 from ...backends.scope import Cell
 from ...backends.tracked import Tracked, raw
-from .commits import line_of_rebinding, line_of_setting, never_commits
+from .commits import line_of_rebinding, line_of_setting, never_commits, never_writes
 from .configuration import STRUCTURE, Snapshot, restore, snapshot
 from .explaining import check_signature, explained
 from .fused.recording import why_not_silent
@@ -396,17 +396,22 @@ def _check_no_attribute(rule: Rule, cell: Cell, known: set[str]) -> None:
 
 
 def _check_written(rule: Rule, indices: Sequence[int], seen: _Seen) -> None:
-    """Raise RuleMistake if slots are read that begin as one number and that are never written."""
-    tried = {id(cell): cell for index in indices for cell in rule.cells.grouped[index][1:]}
+    """Raise RuleMistake if slots are read that begin as zeros, as all remembering does, and that nobody ever writes.
+
+    Here is seen that nothing wrote them in this run, which may depend on numbers; the source shows that nothing can.
+    """
+    tried = {id(cell) for index in indices for cell in rule.cells.grouped[index][1:]}
     for keeper in rule.all_optimizers():
         cells: dict[str, list[Any]] = {}
         for cell, name, _ in keeper.cells.named:
-            if name in keeper.cells.filled and id(cell) in tried:
+            if name in keeper.cells.from_zero and id(cell) in tried:
                 cells.setdefault(name, []).append(cell)
         for name, made in cells.items():
-            if seen.written.isdisjoint(map(id, made)) and any(
-                id(cell) in seen.read and not _is_varied(cell.value) for cell in made
-            ):
+            read = [cell for cell in made if id(cell) in seen.read and not _has_values(cell.value)]
+            if not read or not seen.written.isdisjoint(map(id, made)):
+                continue
+            attribute = _list_with(keeper, read[0])
+            if attribute is not None and never_writes(type(keeper), attribute):
                 raise RuleMistake(
                     f"{line_of_function(type(rule).update_step)} reads the slot {name!r} of parameters and never "
                     "writes it, so that it stays as build has made it: write self.assign(slot, value), where "
@@ -415,10 +420,17 @@ def _check_written(rule: Rule, indices: Sequence[int], seen: _Seen) -> None:
                 )
 
 
-def _is_varied(value: Any) -> bool:
-    """Whether an array is known to have several values, as somebody must have written them."""
+def _list_with(keeper: Rule, cell: Any) -> str | None:
+    """The attribute that is a list with a slot in it; None if there is none, or several."""
+    held = vars(keeper).items()
+    lists = [name for name, value in held if isinstance(value, list) and any(each is cell for each in value)]
+    return lists[0] if len(lists) == 1 else None
+
+
+def _has_values(value: Any) -> bool:
+    """Whether an array is known to have elements that are not zero, as somebody must have written them."""
     held = _read(value)
-    return held is not None and math.prod(held.shape) > 1 and bool(ops.min(held) != ops.max(held))
+    return held is not None and bool(held.any())
 
 
 def _check_same(rule: Rule, indices: Sequence[int], found: Sequence[_Outcome], plain: Sequence[_Outcome]) -> None:

@@ -86,7 +86,8 @@ class SlotMaker(Rule):
             )
         # An array of no shape is a number that is being traced.
         value = initial if fill is None else fill
-        self.cells.filled.add(name)
+        if fill == 0.0:
+            self.cells.from_zero.add(name)
         return Variable.full_beside(parameter, parameter.value, shape, value, dtype, called)
 
     def _slots(self, indices: Sequence[int], names: Sequence[str], initializers: Sequence[Any]) -> list[list[Variable]]:
@@ -109,7 +110,8 @@ class SlotMaker(Rule):
         dtypes = [dtype_for[kind] for kind in kinds]
         called = [f"{parameter.name.replace('/', '_')}_{name}" for parameter in parameters]
         if fill is not None:
-            self.cells.filled.add(name)
+            if fill == 0.0:
+                self.cells.from_zero.add(name)
             return Variable.all_full_like(parameters, references, fill, dtypes, called)
         initial = value_of(initializer)
         return [

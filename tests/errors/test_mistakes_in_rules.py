@@ -102,6 +102,7 @@ MISTAKES = {
     in_rules.rebinding_a_slot: (
         "reads the slot 'momentum'", "never writes it", "self.assign(slot, value)", "initializer=array",
     ),
+    in_rules.forgetting_to_commit_a_slot: ("reads the slot 'momentum'", "never writes it", "self.assign(slot, value)"),
     in_rules.reading_the_rate_of_the_optimizer: (
         "reads self.learning_rate", "not always the rate of the step", "write learning_rate",
     ),

@@ -40,6 +40,56 @@ class CountedUnderTheNameOfTheParameter(WithSlots):
         self.assign_sub(variable, gradient * learning_rate)
 
 
+class WithoutMemory(WithSlots):
+    """A slot that is written where a hyperparameter is not zero, which it is."""
+
+    def __init__(self, **keywords):
+        super().__init__(beta=0.0, **keywords)
+
+    def update_step(self, gradient, variable, learning_rate):
+        momentum = self.momentums[self.variable_index(variable)]
+        if self.beta > 0:
+            self.assign(momentum, momentum * self.beta + gradient)
+        self.assign_sub(variable, (gradient + momentum * self.beta) * learning_rate)
+
+
+class Masked(WithSlots):
+    """Slots that a method of the class writes, between steps."""
+
+    def set_mask(self, index, mask):
+        self.momentums[index].assign(mask)
+
+    def update_step(self, gradient, variable, learning_rate):
+        mask = self.momentums[self.variable_index(variable)]
+        self.assign_sub(variable, gradient * (1.0 - mask) * learning_rate)
+
+
+class WrittenByAFunction(WithSlots):
+    """Slots that somebody else writes, who is given them, in some steps."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        for each, slot in zip([variable], self.momentums, strict=False):
+            if self.count:
+                _remember(self, slot, gradient)
+            self.assign_sub(each, (slot + gradient) * learning_rate)
+
+
+def _remember(keeper, slot, gradient):
+    keeper.assign(slot, gradient)
+
+
+class Scaled(WithSlots):
+    """Slots that begin as one number, other than zero, and stay."""
+
+    def build(self, variables):
+        self.scales = self.add_optimizer_variables(variables, "scale", initializer=0.5)
+
+    def update_step(self, gradient, variable, learning_rate):
+        scale = self.scales[self.variable_index(variable)]
+        scale = scale * 2.0
+        self.assign_sub(variable, gradient * scale * learning_rate)
+
+
 def _with_a_function_that_is_not_there_yet():
     class Waiting(WithSlots):
         """Calls a function that its module defines later, which is not yet."""
@@ -55,6 +105,10 @@ def _with_a_function_that_is_not_there_yet():
 
 STEP = START - 0.5 * GRADIENT
 RIGHT = {
+    "a slot that is off": (WithoutMemory, STEP),
+    "a slot that a method writes": (Masked, STEP),
+    "a slot that a function writes": (WrittenByAFunction, STEP),
+    "a slot that stays one number": (Scaled, STEP),
     "a function that is not there yet": (_with_a_function_that_is_not_there_yet(), START),
     "two inside with slots of one name": (TwoInside, STEP),
     "a number that has the parameter's name": (CountedUnderTheNameOfTheParameter, STEP),

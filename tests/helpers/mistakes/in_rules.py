@@ -358,6 +358,13 @@ def rebinding_a_slot(self, gradient, variable, learning_rate):  # here
     self.assign_sub(variable, momentum * learning_rate)
 
 
+def forgetting_to_commit_a_slot(self, gradient, variable, learning_rate):  # here
+    """Forgetting to commit a slot."""
+    momentum = self.momentums[self.variable_index(variable)]
+    new = momentum * self.beta + gradient
+    self.assign_sub(variable, new * learning_rate)
+
+
 def reading_the_rate_of_the_optimizer(self, gradient, variable, learning_rate):
     """Reading the rate of the optimizer."""
     self.assign_sub(variable, gradient * self.learning_rate)  # here
