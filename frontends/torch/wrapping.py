@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,9 +23,13 @@ from .table import TorchRow
 class Wrapped(TorchAdapter):
     """A core optimizer as a torch optimizer; made by `wrap`."""
 
+    _chosen_exist: bool | None = None
+    """Whether all that was chosen has been there once: groups may be taken out again. None before it was looked for."""
+
     def __init__(self, params: Any, rules: Rules) -> None:
         self._rules = rules
         self._begin(params, rules.defaults)
+        self._look_for_chosen()
 
     def _row_of(self, group: Mapping[str, Any]) -> TorchRow:
         return self._rules.row_of(group)
@@ -43,6 +47,8 @@ class Wrapped(TorchAdapter):
         for group in self._rules.divided(param_group, count):
             super()._add(group)
             self._see(self.param_groups[-1])
+        if self._chosen_exist is False:
+            self._look_for_chosen()
 
     def _see(self, group: Mapping[str, Any]) -> None:
         """Find out what is kept for the parameters of a further group."""
@@ -53,15 +59,19 @@ class Wrapped(TorchAdapter):
             if trainable(parameter)
         })
 
+    def _look_for_chosen(self) -> None:
+        """Find out whether all that was chosen is there. What is not may come before the first step, which asks."""
+        self._chosen_exist = False
+        with contextlib.suppress(ValueError):
+            self._check_chosen()
+
     def _check_chosen(self) -> None:
-        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
-        starts = itertools.accumulate((len(group["params"]) for group in self.param_groups), initial=0)
-        names = [
-            name_at(group, first, place)
-            for group, first in zip(self.param_groups, starts, strict=False)
-            for place in range(len(group["params"]))
-        ]
-        self._rules.template.check_chosen(names, parameters)
+        if self._chosen_exist:
+            return
+        parts = self._parts()
+        names = [name for part in parts for name in part.names_at(range(len(part.parameters)))]
+        self._rules.template.check_chosen(names, [parameter for part in parts for parameter in part.parameters])
+        self._chosen_exist = bool(names)
 
     def plan(self) -> Plan:
         """What will happen to each parameter: its rule, rate, decay, slots and their bytes; `print` gives a table."""
@@ -76,7 +86,7 @@ class Wrapped(TorchAdapter):
         return Plan(row._replace(optimizer=names[int(row.optimizer)]) for row in built.plan_as_built())
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_rules": self._rules}
+        return {**super().__getstate__(), "_rules": self._rules, "_chosen_exist": self._chosen_exist}
 
 
 def wrap(optimizer: core.Optimizer, params: Any = REQUIRED) -> Wrapped:

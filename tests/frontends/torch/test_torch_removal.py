@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import pickle
 import weakref
 
 import pytest
 from helpers.selection import crossing
 from helpers.torch_frontend_table import give
 
-from gradwise.optimizers import SGD, Adam, MultiOptimizer
+from gradwise.optimizers import SGD, Adam, AdamW, MultiOptimizer
 
 pytestmark = pytest.mark.torch
 
@@ -92,3 +94,67 @@ def test_what_was_removed_is_kept_by_nobody(how, remove, idle):
     train(optimizer, 1, idle)
     gc.collect()
     assert [each() for each in kept] == [None] * len(kept)
+
+
+def excluding(**chosen):
+    optimizer = AdamW(0.1)
+    optimizer.exclude_from_weight_decay(**chosen)
+    return optimizer
+
+
+CHOOSING = {
+    "by name": lambda last: excluding(var_names=["^variable_1$"]),
+    "themselves": lambda last: excluding(var_list=[last]),
+    "a rule's pattern": lambda last: MultiOptimizer({"^variable_1$": SGD(0.1)}, AdamW(0.1)),
+    "a rule's path": lambda last: MultiOptimizer({("variable_1",): SGD(0.1)}, AdamW(0.1)),
+}
+AFTERWARDS = {
+    "it goes on": lambda optimizer: optimizer,
+    "a deep copy": copy.deepcopy,
+    "a copy": copy.copy,
+    "a pickle": lambda optimizer: pickle.loads(pickle.dumps(optimizer)),
+    "a copy of a copy": lambda optimizer: copy.deepcopy(pickle.loads(pickle.dumps(optimizer))),
+}
+
+
+def two_groups(choosing, later=False):
+    """An optimizer of which something was chosen that is in its last group."""
+    import torch
+
+    first, second = (torch.ones(size, requires_grad=True) for size in (2, 3))
+    groups = [{"params": [first]}, {"params": [second]}]
+    optimizer = optim().wrap(CHOOSING[choosing](second), groups[:1] if later else groups)
+    if later:
+        optimizer.add_param_group(groups[1])
+    return optimizer
+
+
+@crossing(
+    ("choosing", "afterwards", "steps", "later"), list(CHOOSING), list(AFTERWARDS), [0, 1, 4], [False, True]
+)
+def test_training_goes_on_without_the_group_that_something_was_chosen_in(choosing, afterwards, steps, later):
+    optimizer = two_groups(choosing, later)
+    train(optimizer, steps)
+    optimizer.param_groups.pop()
+    optimizer = AFTERWARDS[afterwards](optimizer)
+    train(optimizer, 2)
+    state = optimizer.state[optimizer.param_groups[0]["params"][0]]
+    assert float(state["step"]) == steps + 2
+
+
+@pytest.mark.parametrize("chosen", ["^variable_1$", "^variable_2$"])
+@pytest.mark.parametrize("afterwards", ["it goes on", "a deep copy"])
+def test_what_is_chosen_may_come_later_and_must_be_there_in_the_first_step(chosen, afterwards):
+    import torch
+
+    optimizer = optim().wrap(excluding(var_names=[chosen]), [torch.ones(2, requires_grad=True)])
+    optimizer.add_param_group({"params": [torch.ones(2, requires_grad=True)]})
+    optimizer = AFTERWARDS[afterwards](optimizer)
+    if chosen == "^variable_1$":
+        train(optimizer, 1)
+        return
+    for _ in range(2):
+        with pytest.raises(ValueError, match="found in none of the names"):
+            train(optimizer, 1)
+    optimizer.add_param_group({"params": [torch.ones(2, requires_grad=True)]})
+    train(optimizer, 1)
