@@ -61,6 +61,10 @@ class Groups:
         """The same with other values."""
         return Groups(groups, self.index, self.rows, self._first, self._together)
 
+    def made_by(self, together: Together) -> Groups:
+        """The same, with an optimizer that is one of several even where there is one group."""
+        return Groups(self.groups, self.index, self.rows, self._first, together)
+
     @property
     def indices(self) -> range:
         """Those of the groups in their optimizer."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ import torch
 from ... import optimizers as core
 from ...optimizers.core.functional import REQUIRED
 from ...optimizers.core.mistaken import check_fresh, check_optimizer
-from ...optimizers.core.overview import Plan
+from ...optimizers.core.overview import Plan, PlanRow
 from .adapter import TorchAdapter
 from .groups import Groups
 from .keys import RULE, name_at
@@ -75,15 +75,19 @@ class Wrapped(TorchAdapter):
 
     def plan(self) -> Plan:
         """What will happen to each parameter: its rule, rate, decay, slots and their bytes; `print` gives a table."""
-        groups = Groups(self.param_groups, 0, self._rows, 0, self._rules.together)
+        return Plan(row for part in self._parts() for row in self._plan_of(part.made_by(self._rules.together)))
+
+    def _plan_of(self, groups: Groups) -> Iterable[PlanRow]:
         places = [place for place, parameter in enumerate(groups.parameters) if trainable(parameter)]
+        if not places:
+            return ()
         built: Any = groups.maker()(places)
         built.build([
             (name, torch.empty_like(real_view(groups.parameters[place].detach()), device="meta"))
             for place, name in zip(places, groups.names_at(places), strict=True)
         ])
-        names = [group.get(RULE, self._rules.template.name) for group in self.param_groups]
-        return Plan(row._replace(optimizer=names[int(row.optimizer)]) for row in built.plan_as_built())
+        names = [group.get(RULE, self._rules.template.name) for group in groups.groups]
+        return (row._replace(optimizer=names[int(row.optimizer)]) for row in built.plan_as_built())
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_rules": self._rules, "_chosen_exist": self._chosen_exist}

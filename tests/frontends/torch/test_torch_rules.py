@@ -236,6 +236,31 @@ def test_the_plan_tells_what_happens_to_each_parameter():
     assert {row.optimizer for row in alone.plan()} == {"adam"} and len(alone.plan()) == 4
 
 
+def test_the_plan_of_groups_that_differ_in_what_concerns_the_whole_model():
+    """Without anything in common each group is an optimizer of its own."""
+    params = list(given().values())
+    groups = [{"params": each} for each in (params[:1], params[1:3], params[3:], [])]
+    wrapped = wrap(AdamW(0.1), groups)
+    wrapped.param_groups[1]["gradient_accumulation_steps"] = 2
+    wrapped.param_groups[2]["lr"] = 0.5
+    for each in params:
+        each.grad = each.detach().clone()
+    wrapped.step()
+    slots = ("momentum", "velocity")
+    assert [(row.parameter, row.optimizer, row.learning_rate, row.slots) for row in wrapped.plan()] == [
+        ("variable_0", "adam_w", 0.1, slots),
+        ("variable_1", "adam_w", 0.1, ("gradient_accumulator", *slots)),
+        ("variable_2", "adam_w", 0.1, ("gradient_accumulator", *slots)),
+        ("variable_3", "adam_w", 0.5, slots),
+    ]  # fmt: skip
+
+
+def test_the_plan_of_groups_that_clip_together():
+    params = list(given().values())
+    wrapped = wrap(AdamW(0.1, global_clipnorm=1.0), [{"params": params[:1]}, {"params": params[1:], "lr": 0.5}])
+    assert [(row.optimizer, row.learning_rate) for row in wrapped.plan()] == [("adam_w", 0.1), *3 * [("adam_w", 0.5)]]
+
+
 def test_further_groups_are_claimed_as_the_first_were():
     import torch
 
