@@ -10,14 +10,17 @@ import contextlib
 import inspect
 import textwrap
 import types
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeAlias
 
 from ...backends import ops
 from ...backends.mistakes import is_of_a_rule, line_of_function, place_of
 
 _READ_ONLY = frozenset(("variable_index", "_get_variable_index", "step_of", "len", "isinstance", "print", "repr"))
-"""What may be called with a parameter and does not change it."""
+"""What may be called with a parameter or a slot and does not change it."""
+_ONE_BY_ONE = frozenset(("zip", "enumerate", "list", "tuple", "reversed"))
+"""What gives the same cells again."""
+_Parents: TypeAlias = dict[ast.AST, ast.AST]
 
 
 def never_commits(kind: type[Any]) -> bool:
@@ -27,15 +30,10 @@ def never_commits(kind: type[Any]) -> bool:
         kind: the class of a rule.
     """
     definition = _definition(kind.update_step)
-    name = None if definition is None else _parameter(definition)
+    name = None if definition is None else _parameter(definition, kind)
     if definition is None or name is None:
         return False
-    parents = {child: parent for parent in ast.walk(definition) for child in ast.iter_child_nodes(parent)}
-    return all(
-        _only_reads(node, parents, kind)
-        for node in ast.walk(definition)
-        if isinstance(node, ast.Name) and node.id == name
-    )
+    return _are_only_read(definition, _named(definition, [name]), kind)
 
 
 def never_writes(kind: type[Any], attribute: str) -> bool:
@@ -46,15 +44,13 @@ def never_writes(kind: type[Any], attribute: str) -> bool:
         attribute: the list's name in `self`.
     """
     functions = [
-        function
+        inspect.unwrap(function)
         for owner in kind.__mro__
         for each in vars(owner).values()
         for function in (each, *(getattr(each, name, None) for name in ("__func__", "fget", "func")))
         if isinstance(function, types.FunctionType)
     ]
-    return all(
-        _only_reads_slots(each, attribute, kind) for each in functions if _may_name(inspect.unwrap(each), attribute)
-    )
+    return all(_only_reads_slots(each, attribute, kind) for each in functions if _may_name(each, attribute))
 
 
 def _may_name(function: Any, attribute: str) -> bool:
@@ -64,46 +60,57 @@ def _may_name(function: Any, attribute: str) -> bool:
     return attribute in names or (is_of_a_rule(code.co_filename) and not {"getattr", "vars"}.isdisjoint(names))
 
 
-_ONE_BY_ONE = frozenset(("zip", "enumerate", "list", "tuple", "reversed"))
-"""What gives the same slots again."""
-
-
 def _only_reads_slots(function: Any, attribute: str, kind: type) -> bool:
-    """Whether a function that names a list of slots only reads these, whatever names it gives them."""
+    """Whether a function that names a list of slots only reads these."""
     definition = _definition(function)
-    if definition is None:
-        return False
+    nodes = [] if definition is None else list(ast.walk(definition))
+    lists = [node for node in nodes if isinstance(node, ast.Attribute) and node.attr == attribute]
+    return definition is not None and bool(lists) and _are_only_read(definition, lists, kind)
+
+
+def _named(definition: ast.FunctionDef, names: Iterable[str]) -> list[ast.AST]:
+    return [node for node in ast.walk(definition) if isinstance(node, ast.Name) and node.id in names]
+
+
+def _are_only_read(definition: ast.FunctionDef, nodes: Iterable[ast.AST], kind: type) -> bool:
+    """Whether cells are only read where they stand in a function, whatever names it gives them."""
     parents = {child: parent for parent in ast.walk(definition) for child in ast.iter_child_nodes(parent)}
-    waiting: list[ast.AST] = [
-        node for node in ast.walk(definition) if isinstance(node, ast.Attribute) and node.attr == attribute
-    ]
-    if not waiting:
-        return False
-    called: set[str] = set()
+    waiting, known = list(nodes), set[str]()
     while waiting:
         node = waiting.pop()
         if isinstance(getattr(node, "ctx", None), ast.Store):
+            # A name is given to something else, or a list is made.
             continue
-        given = _names_given(node, parents)
-        if given is None and not _is_read(node, parents, kind):
+        node, around = _handed_on(node, parents, kind)
+        names = _names_given(around)
+        if names is None and not _is_read(node, around):
             return False
-        more = set(given or ()) - called
-        called |= more
-        waiting += [each for each in ast.walk(definition) if isinstance(each, ast.Name) and each.id in more]
+        waiting += _named(definition, set(names or ()) - known)
+        known |= set(names or ())
     return True
 
 
-def _names_given(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> list[str] | None:
-    """The names that slots are given where they stand; None if they are given none, or not names alone."""
+def _handed_on(node: ast.AST, parents: _Parents, kind: type) -> tuple[ast.AST, ast.AST]:
+    """What is, or may give, the cells that stand somewhere, and what that stands in."""
     parent = parents[node]
     while isinstance(parent, (ast.Subscript, ast.Tuple, ast.List, ast.Starred, ast.IfExp, ast.keyword)) or (
-        isinstance(parent, ast.Call) and getattr(parent.func, "id", "") in _ONE_BY_ONE
+        isinstance(parent, ast.Call)
+        and (_called(parent) in _ONE_BY_ONE or _is_reader(_resolved(parent.func, kind), kind))
     ):
         node, parent = parent, parents[parent]
-    if isinstance(parent, ast.Assign):
-        targets: list[ast.expr] = parent.targets
-    elif isinstance(parent, (ast.For, ast.comprehension, ast.NamedExpr, ast.AnnAssign)):
-        targets = [parent.target]
+    return node, parent
+
+
+def _called(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def _names_given(around: ast.AST) -> list[str] | None:
+    """The names that are given to what stands in that; None if none are, or not names alone."""
+    if isinstance(around, ast.Assign):
+        targets: list[ast.expr] = around.targets
+    elif isinstance(around, (ast.For, ast.comprehension, ast.NamedExpr, ast.AnnAssign)):
+        targets = [around.target]
     else:
         return None
     parts = [part for target in targets for part in ast.walk(target) if isinstance(part, ast.expr)]
@@ -111,22 +118,22 @@ def _names_given(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> list[str] | 
     return [part.id for part in parts if isinstance(part, ast.Name)] if plain else None
 
 
-def _is_read(node: ast.AST, parents: dict[ast.AST, ast.AST], kind: type) -> bool:
-    """Whether slots, or one of them, are only read where they stand, or given as a value to what changes another cell.
-    """
-    parent = parents[node]
-    while isinstance(parent, ast.Subscript) and parent.value is node:
-        node, parent = parent, parents[parent]
-    called = parent.func if isinstance(parent, ast.Call) else None
-    if isinstance(parent, ast.Call) and isinstance(called, ast.Attribute) and called.attr.startswith("assign"):
-        return node in parent.args[1:]
-    return _is_only_read(parent, parents, kind)
+def _is_read(node: ast.AST, around: ast.AST) -> bool:
+    """Whether what a cell stands in only reads it."""
+    if isinstance(around, ast.Attribute):
+        return not around.attr.startswith("assign")
+    if isinstance(around, ast.Call):
+        called = _called(around)
+        # What another cell takes is a value.
+        taken = called.startswith("assign") and node in around.args[1:]
+        return taken or called in _READ_ONLY or called in ops.__all__
+    return isinstance(around, (ast.BinOp, ast.UnaryOp, ast.Compare, ast.FormattedValue, ast.Expr))
 
 
 def line_of_rebinding(kind: type[Any]) -> tuple[str, str]:
     """The first line of `update_step` that gives its parameter's name to another value, and that name; or nothing."""
     definition = _definition(kind.update_step)
-    name = None if definition is None else _parameter(definition)
+    name = None if definition is None else _parameter(definition, kind)
     for node in () if definition is None else ast.walk(definition):
         if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store):
             return _line(kind.update_step, node), node.id
@@ -151,33 +158,15 @@ def _definition(function: Any) -> ast.FunctionDef | None:
     return definition if isinstance(definition, ast.FunctionDef) else None
 
 
-def _parameter(definition: ast.FunctionDef) -> str | None:
+def _parameter(definition: ast.FunctionDef, kind: type) -> str | None:
     """What an `update_step` calls its parameter."""
-    return definition.args.args[2].arg if len(definition.args.args) > 2 else None
+    place = 1 if isinstance(inspect.getattr_static(kind, "update_step"), staticmethod) else 2
+    return definition.args.args[place].arg if len(definition.args.args) > place else None
 
 
 def _line(function: Any, node: ast.Name | ast.Attribute) -> str:
     code = inspect.unwrap(function).__code__
     return place_of(code.co_filename, code.co_firstlineno + node.lineno - 1, code.co_name)
-
-
-def _only_reads(node: ast.Name, parents: dict[ast.AST, ast.AST], kind: type) -> bool:
-    """Whether what stands around a parameter's name can only read it, or gives the name to something else."""
-    if isinstance(node.ctx, ast.Store):
-        return True
-    return _is_only_read(parents[node], parents, kind)
-
-
-def _is_only_read(parent: ast.AST, parents: dict[ast.AST, ast.AST], kind: type) -> bool:
-    """The same of what stands there."""
-    if isinstance(parent, ast.keyword):
-        parent = parents[parent]
-    if isinstance(parent, ast.Attribute):
-        return not parent.attr.startswith("assign")
-    if isinstance(parent, ast.Call):
-        called = parent.func.attr if isinstance(parent.func, ast.Attribute) else getattr(parent.func, "id", "")
-        return called in _READ_ONLY or called in ops.__all__ or _is_reader(_resolved(parent.func, kind), kind)
-    return isinstance(parent, (ast.BinOp, ast.UnaryOp, ast.Compare, ast.Subscript, ast.FormattedValue))
 
 
 def _resolved(called: ast.expr, kind: Any) -> Any:

@@ -158,18 +158,18 @@ def _wrong_arguments(where: str, source: str, error: Exception) -> RuleMistake |
 
 
 def check_signature(function: Callable[..., Any]) -> None:
-    """Raise RuleMistake if an `update_step` does not take what it will be given, or takes it in another order."""
+    """Raise RuleMistake if the `update_step` of an optimizer does not take what it is given, or in another order."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
         # It does not tell.
         return
     try:
-        signature.bind(None, None, None, None)
+        signature.bind(None, None, None)
     except TypeError:
         said = "takes other arguments than it is given"
     else:
-        if not _in_another_order(list(signature.parameters)[1:4]):
+        if not _in_another_order(list(signature.parameters)[:3]):
             return
         said = "takes its arguments in another order than they are given in"
     raise RuleMistake(

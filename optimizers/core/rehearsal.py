@@ -89,7 +89,7 @@ def _rehearse(rule: Rule, gradients: Gradients, rate: Any) -> None:
     if any(parameters[index].backend.whereabouts(gradients.array(index)) is not None for index in gradients.present):
         # A process that tries, where another refuses the step or has other gradients, would wait for it for ever.
         return
-    check_signature(type(rule).update_step)
+    check_signature(rule.update_step)
     indices = _one_of_each_kind(rule, gradients.present)
     with _undone(rule) as check:
         seen = _Seen(set(), set())
@@ -113,16 +113,15 @@ def _rehearse(rule: Rule, gradients: Gradients, rate: Any) -> None:
 
 def _check_commits(kind: type[Rule]) -> None:
     """Raise RuleMistake if an `update_step`, which did not change its parameter, cannot do so at all."""
+    if not never_commits(kind):
+        return
     remedy = "commit the step, as by self.assign_sub(variable, learning_rate * direction)"
     line, name = line_of_rebinding(kind)
     if line:
         raise RuleMistake(
             f"{line} gives the name `{name}` to another value, which leaves the parameter as it is: {remedy}."
         )
-    if never_commits(kind):
-        raise RuleMistake(
-            f"{line_of_function(kind.update_step)} never changes the parameter that it is given: {remedy}."
-        )
+    raise RuleMistake(f"{line_of_function(kind.update_step)} never changes the parameter that it is given: {remedy}.")
 
 
 def _arrays_of(rule: Rule, gradients: Gradients, indices: Sequence[int]) -> list[Any]:

@@ -90,6 +90,47 @@ class Scaled(WithSlots):
         self.assign_sub(variable, gradient * scale * learning_rate)
 
 
+class FrozenByName(WithSlots):
+    """The parameter is frozen, and has another name where it is not."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        if variable.name != "nobody's":
+            return
+        variable, gradient = self.projected(variable, gradient)
+        self.assign_sub(variable, gradient * learning_rate)
+
+    def projected(self, variable, gradient):
+        return variable, gradient * 2.0
+
+
+class FrozenUnderAStoredName(WithSlots):
+    """The same, where another name is stored and then written by its own method."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        target = self.itself(variable)
+        if self.count:
+            target.assign_sub(gradient * learning_rate)
+
+    def itself(self, variable):
+        return variable
+
+
+class Static(WithSlots):
+    """`update_step` without self."""
+
+    @staticmethod
+    def update_step(gradient, variable, learning_rate):
+        variable.assign_sub(gradient * learning_rate)
+
+
+class OfTheClass(WithSlots):
+    """`update_step` of the class."""
+
+    @classmethod
+    def update_step(cls, gradient, variable, learning_rate):
+        variable.assign_sub(gradient * learning_rate)
+
+
 def _with_a_function_that_is_not_there_yet():
     class Waiting(WithSlots):
         """Calls a function that its module defines later, which is not yet."""
@@ -105,6 +146,10 @@ def _with_a_function_that_is_not_there_yet():
 
 STEP = START - 0.5 * GRADIENT
 RIGHT = {
+    "frozen by its name": (FrozenByName, START),
+    "frozen under a stored name": (FrozenUnderAStoredName, START),
+    "static": (Static, STEP),
+    "of the class": (OfTheClass, STEP),
     "a slot that is off": (WithoutMemory, STEP),
     "a slot that a method writes": (Masked, STEP),
     "a slot that a function writes": (WrittenByAFunction, STEP),
