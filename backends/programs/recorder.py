@@ -145,6 +145,31 @@ class ArraySymbol(Symbol):
     __slots__ = ()
 
 
+class FreeSymbol(Symbol):
+    """A number that becomes an input of each recording in which it is used, of several that are made in turn.
+
+    Args:
+        name: of the input.
+        now: gives the scalars of the recording that is being made.
+    """
+
+    __slots__ = ("_name", "_now")
+
+    def __init__(self, name: str, now: Callable[[], RecordedScalars]) -> None:
+        self._name, self._now = name, now
+        self.recorder, self.dtype_name, self.dtype, self.shape = None, "float64", "float64", ()
+
+    @property
+    def scalars(self) -> RecordedScalars:  # type: ignore[override]  # found when it is asked for
+        """Of the recording."""
+        return self._now()
+
+    @property
+    def number(self) -> int:  # type: ignore[override]
+        """Among the scalars."""
+        return self._now().named(self._name).number
+
+
 def _install(method: str, name: str, reflected: bool) -> None:
     def forward(self: Symbol, other: Any) -> Any:
         return apply(name, self, other)
@@ -392,3 +417,4 @@ class SymbolBackend(Backend):
 SYMBOLS = SymbolBackend()
 register_type(Symbol, SYMBOLS)
 register_type(ArraySymbol, SYMBOLS)
+register_type(FreeSymbol, SYMBOLS)

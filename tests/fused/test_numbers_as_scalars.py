@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.every_convention import EVERY, called
+from helpers.python_calls import counted_calls
 from helpers.torch_frontend_table import NAMES
 
-from gradwise.optimizers import Adam, Optimizer
+from gradwise.optimizers import Adam, MultiOptimizer, Optimizer
 from gradwise.optimizers.core.fused import recording
 from gradwise.optimizers.core.fused.attributes import numbers_of
 from gradwise.optimizers.core.hyperparameters import hyperparameters
@@ -79,9 +80,32 @@ def test_parameters_that_differ_in_shape_have_one_recording(kind, convention, re
     optimizer = kind(0.1, convention=convention)
     parameters = stepped(optimizer, lambda *_: None, steps=1)
     assert len(recorded) <= 4 * (1 + optimizer.has_begin_step())
-    for index, parameter in enumerate(parameters):
-        numbers = numbers_of(optimizer)
-        assert recording.record(optimizer, index, False, False, numbers) == optimizer.program_of(parameter)
+    for parameter in parameters:
+        recording._RECORDED.clear()
+        alone = kind(0.1, convention=convention)
+        alone.apply([np.ones_like(parameter)], [parameter])
+        assert optimizer.program_of(parameter)
+        assert optimizer.program_of(parameter) == alone.program_of(parameter)
+
+
+def test_what_is_recorded_of_several_rules_grows_with_their_number(recorded):
+    def made(count):
+        """How many functions of Python's the recording of so many rules calls."""
+        recording._RECORDED.clear()
+        rules = [(f"variable_{index}$", Adam(0.1, beta_1=0.5 + index / 100)) for index in range(count)]
+        optimizer = MultiOptimizer([(f"^{pattern}", rule) for pattern, rule in rules])
+        parameters = [np.ones(2) for _ in rules]
+        optimizer.build(parameters)
+        calls = counted_calls(lambda: optimizer.apply(parameters, parameters), lambda event, code: event == "call")
+        return calls, {len(optimizer.program_of(each).scalar_inputs) for each in parameters}
+
+    made(2)
+    few, inputs = made(4)
+    more, _ = made(12)
+    many, of_many = made(20)
+    assert many - more <= 1.05 * (more - few)
+    # A program has the numbers of its own rule for inputs, and no others.
+    assert inputs == of_many
 
 
 def test_what_is_switched_on_or_off_is_recorded_anew(recorded):

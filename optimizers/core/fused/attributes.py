@@ -145,10 +145,11 @@ class Seen:
     __slots__ = ("_classes", "_constraints", "_keepers", "free", "values")
 
     def __init__(self, rule: Configured, free: bool) -> None:
-        numbers = numbers_of(rule)
+        numbers: dict[int, list[FreeNumber]] = {}
+        for each in numbers_of(rule):
+            numbers.setdefault(id(each.keeper), []).append(each)
         self._keepers = [
-            _Attributes(keeper, [each for each in numbers if each.keeper is keeper], keeper is rule)
-            for keeper in rule.all_optimizers()
+            _Attributes(keeper, numbers.get(id(keeper), ()), keeper is rule) for keeper in rule.all_optimizers()
         ]
         self.free = free
         self._classes = _of_classes(rule)

@@ -14,25 +14,27 @@ may do something else for each parameter; it is recorded for all of them, once w
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
 
 from ....backends import HOST, Array, Scope, Variable, compute_dtype
 from ....backends.mistakes import line_of_error, line_of_function
 from ....backends.programs.passes import scalars_alone
 from ....backends.programs.program import Program, Unrecordable
-from ....backends.programs.recorder import RecordedScalars, Recorder, Symbol
+from ....backends.programs.recorder import FreeSymbol, RecordedScalars, Recorder, Symbol
 from ....backends.programs.scalars import same_with
 from ..configuration import STRUCTURE, has_cells, restore, snapshot
 from ..rule import Rule
-from .attributes import Fingerprint, FreeNumber, classes_of, numbers_of, of_optimizers_alone, settings_of
+from .attributes import Fingerprint, classes_of, numbers_of, of_optimizers_alone, settings_of
 from .others import Others
 from .scalars import DIVISOR, FACTOR, number_names, of_parameter, scope_of_symbols
 
 _Recorded = TypeVar("_Recorded")
+_Make: TypeAlias = Callable[[RecordedScalars], _Recorded]
+_Found: TypeAlias = tuple[_Recorded | None, str | None]
+"""What was recorded and None, or None and why nothing was."""
 
 _second = operator.itemgetter(1)
 _dtype_name_of, _shape_of = operator.attrgetter("dtype_name"), operator.attrgetter("shape")
@@ -120,14 +122,14 @@ def _record_some(rule: Rule, some: dict[Any, int], scaled: bool, clipped: bool) 
     """Whether the optimizer's numbers are scalars in all programs; and for each kind, of which a position is given, the
     program."""
     with _Session(rule) as session:
-        found = {
-            kind: session.recorded(functools.partial(record, rule, session.others, index, scaled, clipped))
-            for kind, index in sorted(some.items(), key=_second)
-        }
+        ordered = sorted(some.items(), key=_second)
+        found = session.recorded(
+            [functools.partial(record, rule, session.others, index, scaled, clipped) for _, index in ordered]
+        )
     if session.others.order is not None:
         # One pass would run ahead of the updates that read or write what is another parameter's.
         return session.free, dict.fromkeys(some, (None, session.others.order))
-    return session.free, {kind: session.judged(*each) for kind, each in found.items()}
+    return session.free, {kind: session.judged(*each) for (kind, _), each in zip(ordered, found, strict=True)}
 
 
 _RECORDED: dict[Any, tuple[list[list[Any]], dict[Any, _Update]]] = {}
@@ -163,10 +165,9 @@ def record_begin(
 ) -> tuple[BeginProgram | None, str | None, bool]:
     """The program of `begin_step` for some parameters, or why there is none; and whether it has numbers as scalars."""
     with _Session(rule) as session:
-        program, reason = session.recorded(
-            functools.partial(_record_begin, rule, session.others, present, scaled, clipped)
-        )
-    return *session.judged(program, reason), session.free
+        make = functools.partial(_record_begin, rule, session.others, present, scaled, clipped)
+        (found,) = session.recorded([make])
+    return *session.judged(*found), session.free
 
 
 def kinds_of(rule: Rule, positions: Sequence[int]) -> list[Any]:
@@ -197,11 +198,12 @@ class _Session:
 
     def __init__(self, rule: Rule) -> None:
         self._rule = rule
-        self.numbers = numbers_of(rule)
+        self._numbers = numbers_of(rule)
+        self._scalars = RecordedScalars()
+        self._symbols = [FreeSymbol(number.name, lambda: self._scalars) for number in self._numbers]
         self.others = Others(rule)
         self.free = True
         self._changed = False
-        self._known: list[Any] = []
 
     def __enter__(self) -> _Session:
         self._before = snapshot(self._rule)
@@ -214,50 +216,90 @@ class _Session:
 
     def judged(self, made: _Recorded | None, reason: str | None) -> tuple[_Recorded | None, str | None]:
         """What was recorded, once it is known whether the attributes are as they were."""
-        return (None, "the rule changes an attribute of its optimizer") if self._changed and made else (made, reason)
+        return (None, _CHANGES) if self._changed and made else (made, reason)
 
-    def recorded(self, make: Callable[[list[FreeNumber]], _Recorded]) -> tuple[_Recorded | None, str | None]:
-        """What is recorded, with numbers as scalars or as constants; or why nothing is."""
-        made, reason = self._tried(make, self.numbers)
-        if made is not None and made in self._known:
-            return made, None
-        plain, why_not = self._tried(make, []) if self.numbers else (made, reason)
-        if made is None and plain is None and reason == why_not:
-            return None, reason
-        if self.numbers and not self._same(made, plain, make):
-            self.free = False
-            made, reason = plain, why_not
-        if made is None:
-            return None, reason
-        again, reason = self._tried(make, [] if made is plain else self.numbers)
-        if reason is None and again != made:
-            return None, "the rule is not the same twice (a random number, a counter)"
-        if reason is None and self.free:
-            self._known.append(made)
-        return (made, None) if reason is None else (None, reason)
+    def recorded(self, makes: Sequence[_Make[_Recorded]]) -> list[_Found[_Recorded]]:
+        """What each gives, with numbers as scalars or as constants; or why nothing is recorded.
 
-    def _same(self, made: Any, plain: Any, make: Callable[[list[FreeNumber]], Any]) -> bool:
+        All are recorded in one way before they are in the next: numbers are exchanged once, and not for each.
+        """
+        found = self._tried(makes, self._symbols)
+        firsts: dict[Any, int] = {}
+        for place, (made, _) in enumerate(found):
+            firsts.setdefault(place if made is None else made, place)
+        known: set[Any] = set()
+        results: dict[int, _Found[_Recorded]] = {}
+        # Of those that give the same the first is looked at; the others where that is not as it should be.
+        for places in (list(firsts.values()), range(len(found))):
+            left = [place for place in places if place not in results and found[place][0] not in known]
+            looked_at = self._looked_at([makes[place] for place in left], [found[place] for place in left])
+            results.update(zip(left, looked_at, strict=True))
+            known |= {made for made, _ in looked_at if made is not None and self.free}
+        return [results.get(place, each) for place, each in enumerate(found)]
+
+    def _looked_at(
+        self, makes: Sequence[_Make[_Recorded]], found: Sequence[_Found[_Recorded]]
+    ) -> list[_Found[_Recorded]]:
+        """What was recorded with numbers as scalars, if it is the same in other ways; or as constants; or why not."""
+        plain = self._tried(makes, []) if self._numbers else list(found)
+        same = self._same(makes, found, plain) if self._numbers else [True] * len(found)
+        results = [one if alike else other for alike, one, other in zip(same, found, plain, strict=True)]
+        for one, other, alike in zip(found, plain, same, strict=True):
+            # What cannot be recorded for the same reason in both ways says nothing of numbers.
+            if not alike and (one[0] is not None or one != other):
+                self.free = False
+        for symbols, free in ((self._symbols, True), ([], False)):
+            places = [place for place, alike in enumerate(same) if alike is free and results[place][0] is not None]
+            again = self._tried([makes[place] for place in places], symbols)
+            for place, once_more in zip(places, again, strict=True):
+                results[place] = _twice(results[place], once_more)
+        return results
+
+    def _same(
+        self, makes: Sequence[_Make[_Recorded]], found: Sequence[_Found[_Recorded]], plain: Sequence[_Found[_Recorded]]
+    ) -> list[bool]:
         """Whether what has numbers as scalars does the same as what has them as constants, with other numbers too.
 
         With some numbers a rule that does not look at their values only, but at their types, might by chance do so.
         """
-        before = [number.read() for number in self.numbers]
-        if made is None or plain is None or not _agree(made, plain, self.numbers):
-            return False
+        before = [number.read() for number in self._numbers]
+        values = self._values()
+        same = [_agree(one, other, values) for (one, _), (other, _) in zip(found, plain, strict=True)]
+        places = [place for place, alike in enumerate(same) if alike]
         try:
-            for number, value in zip(self.numbers, before, strict=True):
+            for number, value in zip(self._numbers, before, strict=True):
                 number.write(value * _ANOTHER)
-            other, _ = self._tried(make, [])
-            return other is not None and _agree(made, other, self.numbers)
+            values = self._values()
+            others = self._tried([makes[place] for place in places], [])
+            for place, (other, _) in zip(places, others, strict=True):
+                same[place] = _agree(found[place][0], other, values)
         finally:
-            for number, value in zip(self.numbers, before, strict=True):
+            for number, value in zip(self._numbers, before, strict=True):
                 number.write(value)
+        return same
 
-    def _tried(
-        self, make: Callable[[list[FreeNumber]], _Recorded], numbers: list[FreeNumber]
-    ) -> tuple[_Recorded | None, str | None]:
+    def _values(self) -> dict[str, Any]:
+        return {number.name: number.read() for number in self._numbers}
+
+    def _tried(self, makes: Sequence[_Make[_Recorded]], symbols: Sequence[FreeSymbol]) -> list[_Found[_Recorded]]:
+        """What each records with numbers as they are, or with symbols in their places; or why nothing."""
+        exchanged = list(zip(self._numbers, symbols, strict=False))
+        before = [number.read() for number, _ in exchanged]
         try:
-            return make(numbers), None
+            for number, symbol in exchanged:
+                number.write(symbol)
+            found = [self._tried_one(make) for make in makes]
+            if any(number.read() is not symbol for number, symbol in exchanged):
+                found = [(None, reason or _CHANGES) for _, reason in found]
+        finally:
+            for (number, _), value in zip(exchanged, before, strict=True):
+                number.write(value)
+        return found
+
+    def _tried_one(self, make: _Make[_Recorded]) -> _Found[_Recorded]:
+        self._scalars = RecordedScalars()
+        try:
+            return make(self._scalars), None
         except Unrecordable as reason:
             return None, f"it cannot be recorded: {reason}"
         except Exception as error:
@@ -266,9 +308,20 @@ class _Session:
             return None, f"recording it raised {type(error).__name__}{where}: {error}"
 
 
-def _agree(made: Any, plain: Any, numbers: list[FreeNumber]) -> bool:
-    """Whether programs with numbers as scalars do, with these as they are now, what programs with constants do."""
-    values = {number.name: number.read() for number in numbers}
+def _twice(found: _Found[_Recorded], again: _Found[_Recorded]) -> _Found[_Recorded]:
+    """What was recorded, if it is the same once more."""
+    if again[0] == found[0]:
+        return found
+    return None, again[1] or "the rule is not the same twice (a random number, a counter)"
+
+
+_CHANGES = "the rule changes an attribute of its optimizer"
+
+
+def _agree(made: Any, plain: Any, values: dict[str, Any]) -> bool:
+    """Whether there are programs with numbers as scalars, which do with these values what those with constants do."""
+    if made is None or plain is None:
+        return False
     if isinstance(made, Program):
         return same_with(made, plain, values)
     return (
@@ -278,34 +331,13 @@ def _agree(made: Any, plain: Any, numbers: list[FreeNumber]) -> bool:
     )
 
 
-@contextlib.contextmanager
-def _as_scalars(numbers: Sequence[FreeNumber], scalars: RecordedScalars) -> Iterator[None]:
-    """Let attributes be scalars of a recording.
-
-    Raises:
-        Unrecordable: if the rule has given one of them another value.
-    """
-    symbols = [scalars.named(number.name) for number in numbers]
-    before = [number.read() for number in numbers]
-    for number, symbol in zip(numbers, symbols, strict=True):
-        number.write(symbol)
-    try:
-        yield
-        if any(number.read() is not symbol for number, symbol in zip(numbers, symbols, strict=True)):
-            raise Unrecordable("the rule changes an attribute of its optimizer")
-    finally:
-        for number, value in zip(numbers, before, strict=True):
-            number.write(value)
-
-
 def record(
-    rule: Rule, others: Others, index: int, scaled: bool, clipped: bool, numbers: Sequence[FreeNumber]
+    rule: Rule, others: Others, index: int, scaled: bool, clipped: bool, scalars: RecordedScalars
 ) -> Program:
     """Run one parameter's whole update on symbols."""
-    scalars = RecordedScalars()
     scope, rate = scope_of_symbols(rule, scalars)
     recorder, gradient = _add_parameter(rule, index, scope, scalars)
-    with _as_scalars(numbers, scalars), others, scope:
+    with others, scope:
         divisor = scalars.named(DIVISOR) if scaled else None
         factor = scalars.named(FACTOR) if clipped else None
         rule.update_parameter(index, rule.prepared_gradient(index, gradient, divisor, factor), rate)
@@ -318,14 +350,13 @@ def record(
 
 
 def _record_begin(
-    rule: Rule, others: Others, present: Sequence[int], scaled: bool, clipped: bool, numbers: Sequence[FreeNumber]
+    rule: Rule, others: Others, present: Sequence[int], scaled: bool, clipped: bool, scalars: RecordedScalars
 ) -> BeginProgram:
-    scalars = RecordedScalars()
     scope, rate = scope_of_symbols(rule, scalars)
     recorded = {index: _add_parameter(rule, index, scope, scalars, among_others=True) for index in present}
     factors = {index: scalars.named(of_parameter(index, FACTOR)) if clipped else None for index in present}
     divisor = scalars.named(DIVISOR) if scaled else None
-    with _as_scalars(numbers, scalars), others, scope:
+    with others, scope:
         gradients = _Lazy(
             present, lambda index: rule.prepared_gradient(index, recorded[index][1], divisor, factors[index])
         )
