@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from .wording import meant
+from .wording import SaidWhenRead, meant
 
 _PACKAGE = Path(__file__).parents[1]
 _INSTALLED = frozenset(("site-packages", "dist-packages"))
@@ -32,7 +32,7 @@ class RuleMistake(TypeError):
     """A rule does something that would mean another thing on another way of running it, or nothing at all."""
 
 
-class MissingAttribute(RuleMistake, AttributeError):
+class MissingAttribute(SaidWhenRead, RuleMistake):
     """A rule asks for something that does not exist."""
 
 

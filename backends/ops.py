@@ -489,9 +489,14 @@ def __getattr__(name: str) -> Any:
     """Say which function was meant by a name that does not exist."""
     if name[:2] == "__" or name == "_ipython_display_":
         raise AttributeError(name)
-    written, near = written_as(name), nearest(name, __all__)
-    meant = written or (f"did you mean {near!r}?" if near is not None else "")
-    raise MissingAttribute(
-        f"{line_of_rule()}: gradwise.backends.ops has no {name!r}"
-        + (f": {meant}" if meant else ", nor one with a name like it: help(ops) lists what it has, beside operators.")
-    )
+    line, written = line_of_rule(), written_as(name)
+
+    def said() -> str:
+        near = None if written else nearest(name, __all__)
+        meant = written or (f"did you mean {near!r}?" if near is not None else "")
+        if not meant:
+            meant = "help(ops) lists what it has, beside operators."
+            return f"{line}: gradwise.backends.ops has no {name!r}, nor one with a name like it: {meant}"
+        return f"{line}: gradwise.backends.ops has no {name!r}: {meant}"
+
+    raise MissingAttribute(said)

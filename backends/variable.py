@@ -89,6 +89,19 @@ def constraints_now() -> object:
     return _EXCHANGED[0]
 
 
+def _instead_of(name: str, held: type) -> str:
+    """What to do about something that a cell has not.
+
+    Args:
+        name: what it was asked for.
+        held: the class of what it holds.
+    """
+    if name in dir(held):
+        return f"ask the array itself: variable.value.{name}, or what every library has: functions of ops."
+    near = nearest(name, [each for each in dir(Variable) if each[0] != "_"])
+    return "use functions of ops." if near is None else f"did you mean {near!r}?"
+
+
 class Variable:
     """A named cell that holds an array, reads like one, and is written by `assign`.
 
@@ -483,15 +496,11 @@ class Variable:
             # Of a cell that is being made, or copied, or asked for what it is.
             raise AttributeError(name)
         scope = scope_holding(self)
-        written = method_written_as(name)
-        if written is not None:
-            where = written
-        elif name in dir(type(self.array if scope is None else scope.get(self))):
-            where = f"ask the array itself: variable.value.{name}, or what every library has: functions of ops."
-        else:
-            near = nearest(name, [each for each in dir(type(self)) if each[0] != "_"])
-            where = "use functions of ops." if near is None else f"did you mean {near!r}?"
-        raise MissingAttribute(f"{line_of_rule()}: variable {self.name!r} has no {name!r}: {where}")
+        held = type(self.array if scope is None else scope.get(self))
+        line, written = line_of_rule(), method_written_as(name)
+        raise MissingAttribute(
+            lambda: f"{line}: variable {self.name!r} has no {name!r}: {written or _instead_of(name, held)}"
+        )
 
     def __float__(self) -> float:
         return float(self.value)

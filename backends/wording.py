@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib.util
 import operator
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from .detect import describe, shown
 
@@ -136,17 +137,54 @@ def no_such_name(module: str, name: str, known: Iterable[str], elsewhere: Mappin
     if name.startswith("__"):
         return AttributeError(f"module {module!r} has no attribute {name!r}")
     remedy = (elsewhere or {}).get(name)
-    if remedy is not None:
+
+    def said() -> str:
+        if remedy is None:
+            return f"There is no {module}.{name}.{which_instead([name], known, 'Its names')}"
         nearly = [each for each in known if _one_letter_apart(name, each)]
         own = f", or {module}.{nearly[0]} if that was meant" if nearly else ""
-        said = f"{module} has no `{name}`: {remedy}{own}."
-    else:
-        said = f"There is no {module}.{name}.{which_instead([name], known, 'Its names')}"
+        return f"{module} has no `{name}`: {remedy}{own}."
+
     asker = sys._getframe(1).f_back
     importing = asker is not None and asker.f_code.co_name == "_handle_fromlist" and name.isidentifier()
     if importing and (remedy or meant(name, known)) and importlib.util.find_spec(f"{module}.{name}") is None:
-        return ImportError(said, name=module)
-    return AttributeError(said)
+        return ImportError(said(), name=module)
+    return SaidWhenRead(said)
+
+
+class SaidWhenRead(AttributeError):
+    """An AttributeError of which the text is made when it is read: `hasattr` and `getattr` with a default read none.
+
+    Args:
+        said: the text, or a function of nothing that gives it.
+    """
+
+    def __init__(self, said: str | Callable[[], str]) -> None:
+        super().__init__(said)
+
+    @property
+    def args(self) -> tuple[Any, ...]:  # type: ignore[override]  # of which others only read
+        """The text."""
+        held: tuple[Any, ...] = BaseException.args.__get__(self)  # type: ignore[attr-defined]  # as above
+        if held and callable(held[0]):
+            held = (held[0](),)
+            BaseException.args.__set__(self, held)  # type: ignore[attr-defined]  # as above
+        return held
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.args[0]!r})"
+
+    def __reduce__(self) -> Any:
+        kind = AttributeError if type(self) is SaidWhenRead else type(self)
+        return kind, self.args, self.__dict__
+
+
+# As which tracebacks show it, and users know it.
+SaidWhenRead.__name__ = SaidWhenRead.__qualname__ = AttributeError.__name__
+SaidWhenRead.__module__ = AttributeError.__module__
 
 
 def called(value: object) -> str:

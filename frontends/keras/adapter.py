@@ -14,15 +14,14 @@ import keras
 from ...backends import HOST, compiler_graph, compute_dtype, describe, leaves_scopes
 from ...backends.arguments import names_with_stars
 from ...backends.pages import first_sentences, show_as_page, with_arguments
-from ...backends.wording import which_instead
+from ...backends.wording import SaidWhenRead
 from ...optimizers import Optimizer
 from ...optimizers.core.cells import NamedCell
 from ...optimizers.core.checks import as_list
-from ...optimizers.core.declaring import check_declared, declaring
+from ...optimizers.core.declaring import check_declared, declaring, has_no
 from ...optimizers.core.hyperparameters import LEARNING_RATE
 from ...optimizers.core.memory import MemoryReport
 from ...optimizers.core.naming import check_chosen, check_var_list
-from ...optimizers.core.synonyms import SYNONYMS
 from .internals import in_order, in_stateless_scope, model_starting_to_train, outside_of_compiler
 from .linking import Link
 from .schedules import as_keras, plain, rate_of
@@ -123,7 +122,7 @@ class KerasAdapter(keras.optimizers.Optimizer):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name[0] != "_":
-            check_declared(self, name, self._settable, self._elsewhere(), self._where)
+            check_declared(self, name, self._settable, self._elsewhere, self._where)
         super().__setattr__(name, value)
 
     if not TYPE_CHECKING:  # For which all attributes would exist.
@@ -135,8 +134,7 @@ class KerasAdapter(keras.optimizers.Optimizer):
                 raise AttributeError(f"{kind!r} object has no attribute {name!r}")
             if name in _OF_TORCH:
                 raise AttributeError(f"{kind} has no attribute `{name}`: {_OF_TORCH[name]}.")
-            instead = which_instead([name], self._settable(), "It has", SYNONYMS)
-            raise AttributeError(f"{kind} has no attribute `{name}`.{instead}")
+            raise SaidWhenRead(lambda: has_no(name, kind, self._settable()))
 
     def _elsewhere(self) -> Mapping[str, str]:
         """For attributes that cannot be set what to do."""

@@ -21,15 +21,14 @@ from ...backends import (
     handle_of,
 )
 from ...backends.mistakes import MissingAttribute, line_of_function, line_of_rule, nearest
-from ...backends.wording import listed, number_of, which_instead
+from ...backends.wording import SaidWhenRead, listed, number_of
 from .cells import Cells, NamedCell
 from .checks import check_one_backend, check_parameter
 from .configuration import STRUCTURE, has_cells, restore, shallow, snapshot, unbuilt
-from .declaring import settable
+from .declaring import has_no, settable
 from .exclusions import Chosen
 from .naming import named, unnamed
 from .slots import SlotMaker
-from .synonyms import SYNONYMS
 
 _NOT_COPIED = frozenset(("_templates", "fusion", "_handle", "_hashed", "_tree", "_bare_names", "_remembered"))
 """Attributes that hold for one object and not for its copy."""
@@ -87,18 +86,24 @@ class CellKeeper(SlotMaker):
             )
         if not (self._building or any_scope()):
             # Whoever asks is no rule.
-            instead = which_instead([name], settable(kind, self), "It has", SYNONYMS)
-            return AttributeError(f"{kind.__name__} has no attribute `{name}`.{instead}")
-        near = nearest(name, [each for each in (*vars(self), *dir(kind)) if each[0] != "_"])
-        remedy = f"did you mean {near!r}?"
-        if kind.build is CellKeeper.build:
-            remedy = (
+            return SaidWhenRead(lambda: has_no(name, kind.__name__, settable(kind, self)))
+        # Of both other things are true once the error has gone through whoever called the rule.
+        line, there = line_of_rule(), list(vars(self))
+        return MissingAttribute(
+            lambda: f"{line}: {kind.__name__} has no attribute {name!r}: {kind._instead_of_missing(name, there)}"
+        )
+
+    @classmethod
+    def _instead_of_missing(cls, name: str, there: Sequence[str]) -> str:
+        """What a rule is told of an attribute that it asks for and has not made, beside those that are there."""
+        build = cls.build
+        if build is CellKeeper.build:
+            return (
                 "it has no build. A rule makes its slots there: def build(self, variables): super().build(variables); "
                 f"self.{name} = self.add_optimizer_variables(variables, {name!r})."
             )
-        elif near is None:
-            remedy = f"its build ({line_of_function(kind.build)}) has not made it."
-        return MissingAttribute(f"{line_of_rule()}: {kind.__name__} has no attribute {name!r}: {remedy}")
+        near = nearest(name, [each for each in (*there, *dir(cls)) if each[0] != "_"])
+        return f"its build ({line_of_function(build)}) has not made it." if near is None else f"did you mean {near!r}?"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """A copy in memory, where identities are kept: it knows the copies of its parameters and no others."""

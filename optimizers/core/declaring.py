@@ -47,7 +47,11 @@ def is_declaring(thing: object) -> bool:
 
 
 def check_declared(
-    thing: object, name: str, known: Callable[[], Iterable[str]], elsewhere: Mapping[str, str], where: str = _WHERE
+    thing: object,
+    name: str,
+    known: Callable[[], Iterable[str]],
+    elsewhere: Callable[[], Mapping[str, str]],
+    where: str = _WHERE,
 ) -> None:
     """Refuse to give an object an attribute that neither its class nor the object itself has.
 
@@ -55,7 +59,7 @@ def check_declared(
         thing: the object.
         name: of the attribute.
         known: gives the names of the attributes that its users set.
-        elsewhere: for attributes that cannot be set, or that such objects have elsewhere, what to do.
+        elsewhere: gives, for attributes that cannot be set, or that such objects have elsewhere, what to do.
         where: a sentence that says where classes that users write set others.
 
     Raises:
@@ -65,8 +69,11 @@ def check_declared(
         return
     kind = type(thing)
     there = hasattr(kind, name)
-    if name in elsewhere and not (there and getattr(getattr(kind, name), "fset", thing) is not None):
-        raise AttributeError(f"`{name}` of {kind.__name__} cannot be set: {elsewhere[name]}.")
+    if there and getattr(getattr(kind, name), "fset", thing) is not None:
+        return
+    remedy = elsewhere().get(name)
+    if remedy is not None:
+        raise AttributeError(f"`{name}` of {kind.__name__} cannot be set: {remedy}.")
     if not there:
         names = list(known())
         if name in NO_ARGUMENTS:
@@ -74,6 +81,17 @@ def check_declared(
         instead = which_instead([name], names, "There", SYNONYMS)
         own = "" if is_of_library(kind) or did_you_mean([name], names, SYNONYMS) else f" {where}"
         raise AttributeError(f"{kind.__name__} has no attribute `{name}` to set.{instead}{own}")
+
+
+def has_no(name: str, owner: str, known: Iterable[str]) -> str:
+    """The sentence about an attribute that is asked for and does not exist.
+
+    Args:
+        name: of the attribute.
+        owner: what has it not.
+        known: the attributes that users set.
+    """
+    return f"{owner} has no attribute `{name}`.{which_instead([name], known, 'Its attributes', SYNONYMS)}"
 
 
 def settable(kind: type, thing: object) -> list[str]:
@@ -84,9 +102,9 @@ def settable(kind: type, thing: object) -> list[str]:
         thing: an optimizer, or what stands for one.
     """
     attributes = [name for name in vars(thing) if name[0] != "_" and name not in STRUCTURE]
-    every = hyperparameters(kind)
+    every, common = hyperparameters(kind), hyperparameters(_oldest(kind))
     # Those of the algorithm before those that all have.
-    own = [name for name in every if name not in hyperparameters(_oldest(kind))]
+    own = [name for name in every if name not in common]
     return list(dict.fromkeys(["learning_rate", *own, *every, *attributes]))
 
 

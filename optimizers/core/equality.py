@@ -66,7 +66,7 @@ class ComparedByValue(CellKeeper):
             attributes = vars(self)
             # What `build` makes, a class declares too.
             if name not in attributes and name not in STRUCTURE and not attributes.get("_building"):
-                check_declared(self, name, lambda: settable(type(self), self), CALLED_HERE)
+                check_declared(self, name, lambda: settable(type(self), self), lambda: CALLED_HERE)
         object.__setattr__(self, name, value)
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
+from helpers.python_calls import counted_calls
 
+from gradwise import optimizers
 from gradwise.frontends import keras as gkeras
 
 
@@ -46,3 +50,15 @@ def test_messages(mistake):
     with pytest.raises((TypeError, ValueError, AttributeError)) as caught:
         function()
     assert all(piece in str(caught.value) for piece in pieces), str(caught.value)
+
+
+def test_who_asks_or_sets_does_not_wait_for_words():
+    def calls(function, name=None):
+        return counted_calls(function, lambda event, code: event == "call" and code.co_name in (name or code.co_name,))
+
+    for optimizer in (gkeras.wrap(optimizers.Adam()), gkeras.Adam()):
+        assert calls(lambda optimizer=optimizer: hasattr(optimizer, "xyzzy")) < 20
+        set_rate = partial(setattr, optimizer, "learning_rate", 0.1)
+        assert calls(set_rate, "settable") == calls(set_rate, "_elsewhere") == 0
+        with pytest.raises(AttributeError, match=r"has no attribute `xyzzy`\. Its attributes are learning_rate, "):
+            optimizer.xyzzy  # noqa: B018
