@@ -31,7 +31,7 @@ class Configured:
     _arrays: dict[str, Any]
     _pristine: dict[str, Any] | None
     _made_with: dict[str, Any] = {}  # It never changes.
-    """What the constructor of a user's class was given, by the names of its arguments."""
+    """The plain values that the constructor of a user's class was given, by the names of its arguments."""
 
     def nested_optimizers(self: _Kind) -> Iterator[tuple[str, _Kind]]:
         """Optimizers that this one keeps as attributes, or in lists or dicts that are attributes."""

@@ -370,7 +370,8 @@ class Optimizer(
         """The arguments that make this optimizer again, as plain values.
 
         Of a user's own class also the arguments of its constructor, and its public attributes that hold a number, text,
-        a flag or None; arguments that are functions, arrays or optimizers stand there as they are.
+        a flag or None; functions, arrays and optimizers that it keeps under their arguments' names stand there as they
+        are.
 
         Raises:
             TypeError: if the learning rate is a plain function, which cannot be written down; or if an optimizer made

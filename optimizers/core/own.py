@@ -1,7 +1,8 @@
 """What a user's own class adds to the configuration of an optimizer: arguments of its constructor, and attributes.
 
 Nobody has to write `get_config` for them. Attributes that `__init__` sets to numbers, text, flags or None are found by
-looking, and arguments by what the constructor was given. A configuration is made again before it is given away: what
+looking, and arguments by what the constructor was given: plain values alone, because a model that was given would live
+as long as the optimizer, and a function may not be pickled. A configuration is made again before it is given away: what
 does not lead to an equal optimizer is an error that says what to write.
 """
 
@@ -12,8 +13,9 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ...backends import HOST, backend_of, describe, is_number, shown
+from ...backends import HOST, NUMPY, backend_of, describe, is_number, shown
 from ...backends.arguments import named_in
+from ...schedules.base import LearningRateSchedule
 from .configuration import STRUCTURE, Configured, configuration, frozen, unbuilt
 from .hyperparameters import hyperparameters
 from .origin import outside_library
@@ -51,8 +53,29 @@ def _bound(
     except TypeError:
         # The constructor itself says what is wrong.
         return {}
+    passed = set(given.arguments)
     given.apply_defaults()
-    return {name: given.arguments[name] for name in named_in(signature)[1:]}
+    values = {name: given.arguments[name] for name in named_in(signature)[1:]}
+    return {
+        name: value if _is_plain(value) else NotKept
+        for name, value in values.items()
+        if name in passed or _is_plain(value)
+    }
+
+
+class NotKept:
+    """Stands for what a constructor was given and nobody remembers."""
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is a number, text, a flag, None, an optimizer, a schedule, or a container of such."""
+    if value is None or isinstance(value, (bool, int, float, str, bytes, Configured, LearningRateSchedule)):
+        return True
+    if type(value) in (list, tuple, set, frozenset):
+        return all(map(_is_plain, value))
+    if type(value) is dict:
+        return all(_is_plain(key) and _is_plain(item) for key, item in value.items())
+    return backend_of(value) is NUMPY and not NUMPY.shape(value)
 
 
 def plain_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,6 +97,7 @@ def own_values(keeper: Configured) -> dict[str, Any]:
     given = {
         name: held[name] if name in held else getattr(keeper, name) if hasattr(kind, name) else value
         for name, value in keeper._made_with.items()
+        if value is not NotKept or name in held or hasattr(kind, name)
     }
     return {name: value for name, value in {**given, **plain_attributes(held)}.items() if name not in known}
 
@@ -108,7 +132,10 @@ def completed(keeper: Rule, config: dict[str, Any], checked: bool) -> dict[str, 
         try:
             made = type(keeper).from_config(config)
         except Exception as error:
+            lost = [name for name, value in keeper._made_with.items() if value is NotKept and name not in config]
             reason = f"it raises {type(error).__name__}: {shown(error, str)}"
+            if lost:
+                reason = f"of its arguments {', '.join(map(repr, lost))} nothing is kept, which are no plain values"
             break
         different = _differences(keeper, made)
         if not different:
@@ -118,7 +145,8 @@ def completed(keeper: Rule, config: dict[str, Any], checked: bool) -> dict[str, 
         held = configuration(keeper)
         # Of what was made of an argument, the argument; and what was set later.
         public = [name for name in different if name[0] != "_" and name in held]
-        config |= {name: unbuilt(keeper._made_with.get(name, held[name])) for name in public}
+        given = {name: value for name, value in keeper._made_with.items() if value is not NotKept}
+        config |= {name: unbuilt(given.get(name, held[name])) for name in public}
     raise TypeError(
         f"{type(keeper).__name__} has no configuration that it could be made from again, because {reason}: {_REMEDY}."
     )

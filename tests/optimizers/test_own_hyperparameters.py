@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gc
 import math
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -201,13 +203,28 @@ class Positional(Descending):
         self._sizes = sizes
 
 
+class Model(list):
+    """What is large, and knows its own parts."""
+
+
 def hidden_and_changed():
     optimizer = Derived()
     optimizer._first = 3.0
     return optimizer
 
 
+class Uses(Descending):
+    """What it is given, it uses and does not keep."""
+
+    def __init__(self, model, learning_rate=0.1, beta=0.5, scale=halved, **keywords):
+        super().__init__(learning_rate, **keywords)
+        self.size = float(scale(len(model)))
+
+
 CANNOT = {
+    "an argument that is not kept": (
+        lambda: Uses(Model(), scale=lambda x: x * 2), "of its arguments 'model', 'scale' nothing is kept, .* values",
+    ),
     "something of its own": (Random, r"self\._seed would not be what it is"),
     "any number of arguments": (lambda: Positional(3, 4), r"self\._sizes would not be what it is"),
     "a private attribute set later": (hidden_and_changed, r"self\._first would not be what it is"),
@@ -219,6 +236,19 @@ def test_what_has_no_configuration_says_so(name):
     make, reason = CANNOT[name]
     with pytest.raises(TypeError, match=f"has no configuration that it could be made from again, because {reason}: k"):
         make().get_config()
+
+
+def test_what_a_constructor_only_uses_is_not_kept():
+    model, scale = Model([1]), lambda x: x * 2
+    watched = [weakref.ref(each) for each in (model, scale)]
+    optimizer = Uses(model, 0.2, 0.25, scale)
+    del model, scale
+    gc.collect()
+    assert [each() for each in watched] == [None, None]
+    for made in (pickle.loads(pickle.dumps(optimizer)), copy.deepcopy(optimizer), optimizer.unbuilt_copy()):
+        assert made == optimizer and own_values(made) == {"beta": 0.25, "size": 2.0}
+    # A default is there again.
+    assert Uses.from_config(Uses([1]).get_config()) == Uses([1])
 
 
 def test_a_constructor_that_fails_says_so():
