@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
+from ...backends import Variable
 from ...optimizers import MultiOptimizer, Optimizer
 from ...optimizers.core.grouped import GroupedOptimizer, of_all
 from ...optimizers.core.naming import unnamed
@@ -110,6 +111,8 @@ class ManyRules:
         self.rows = {name: WrappedRow(optimizer, calls) for name, optimizer in made.items()}
         for row in self.rows.values():
             row.whole = self._whole
+        # In which they were written, the default last.
+        self._order = list(dict.fromkeys([*(name for _, name in self.template.claims), *self.rows]))
         first = next(iter(self.rows.values()))
         common = set.intersection(*(set(row.defaults) for row in self.rows.values()))
         self.defaults = {key: value for key, value in first.defaults.items() if key in common}
@@ -127,7 +130,7 @@ class ManyRules:
         if name not in self.rows:
             raise ValueError(
                 f"{self.template.__class__.__name__}: a parameter group has {RULE}={name!r}; its rules are "
-                f"{', '.join(map(repr, self._order()))}."
+                f"{', '.join(map(repr, self._order))}."
             )
         return self.rows[name]
 
@@ -141,19 +144,14 @@ class ManyRules:
         given = group["params"]
         # And what is no collection of parameters in some order.
         if isinstance(given, set) or not (isinstance(given, torch.Tensor) or hasattr(given, "__iter__")):
-            return [{**group, RULE: self._order()[0]}]
+            return [{**group, RULE: self._order[0]}]
         params = [given] if isinstance(given, torch.Tensor) else list(given)
-        of_each: dict[str, list[Any]] = {name: [] for name in self._order()}
+        of_each: dict[str, list[Any]] = {name: [] for name in self._order}
         for parameter, owner in zip(params, self._owners(params, count), strict=True):
             of_each[owner].append(parameter)
         return [
             {**self.rows[name].defaults, **group, "params": own, RULE: name} for name, own in of_each.items() if own
         ]
-
-    def _order(self) -> list[str]:
-        """The rules in the order in which they were written, the default last."""
-        claiming = [name for _, name in self.template.claims]
-        return list(dict.fromkeys([*claiming, *self.rows]))
 
     def _owners(self, params: Sequence[Any], count: int) -> list[str]:
         """The rule of each parameter, which patterns find by its name."""
@@ -161,19 +159,13 @@ class ManyRules:
             (str(each[0]), each[1]) if isinstance(each, tuple) and len(each) == 2 else (unnamed(count + place), each)
             for place, each in enumerate(params)
         ]
-        trained = [
-            (name, torch.empty_like(real_view(each.detach()), device="meta"))
-            for name, each in pairs
-            if isinstance(each, torch.Tensor) and trainable(each)
-        ]
-        built = self.template.unbuilt_copy()
-        built.is_part = True
-        built.build(trained)
-        owners = iter(built.owners)
+        trained = [(name, each) for name, each in pairs if isinstance(each, torch.Tensor) and trainable(each)]
+        arrays = [torch.empty_like(real_view(each.detach()), device="meta") for _, each in trained]
+        cells = Variable.all_over(arrays, [name for name, _ in trained])
+        owners = iter(self.template.decided(cells, partly=True))
         # What is never trained goes along with some rule; torch refuses what is no tensor.
         return [
-            next(owners) if isinstance(each, torch.Tensor) and trainable(each) else self._order()[-1]
-            for _, each in pairs
+            next(owners) if isinstance(each, torch.Tensor) and trainable(each) else self._order[-1] for _, each in pairs
         ]
 
     def are_together(self, groups: Sequence[Mapping[str, Any]]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -13,6 +14,13 @@ from .naming import check_pattern, known_by, known_paths
 
 Pattern: TypeAlias = str | tuple[str, ...] | Callable[[str, Variable], Any]
 """Which parameters: a regular expression, their paths, or a function of path and parameter."""
+
+
+# Python itself keeps 512 of them compiled, and all are searched for in every group of parameters.
+@functools.lru_cache(maxsize=65536)
+def _searching(pattern: str) -> Callable[[str], Any]:
+    """The search for a regular expression in a text."""
+    return re.compile(pattern).search
 
 
 def pairs_of(rules: Any, owner: str) -> list[tuple[Pattern, Any]]:
@@ -106,7 +114,7 @@ def check_claims(claims: Sequence[tuple[Pattern, str]], names: Sequence[str], ow
     """
     there = set(names)
     for pattern, _ in claims:
-        if isinstance(pattern, str) and not any(map(re.compile(pattern).search, names)):
+        if isinstance(pattern, str) and not any(map(_searching(pattern), names)):
             raise ValueError(f"{owner}: {_shown(pattern)} is found in none of the names; {known_by(names, pattern)}")
         missing = [path for path in pattern if path not in there] if isinstance(pattern, tuple) else []
         if missing:
@@ -119,7 +127,7 @@ def check_claims(claims: Sequence[tuple[Pattern, str]], names: Sequence[str], ow
 def _claimed(pattern: Pattern, names: Sequence[str], parameters: Sequence[Variable]) -> list[int]:
     """The positions of the parameters that a pattern claims."""
     if isinstance(pattern, str):
-        search = re.compile(pattern).search
+        search = _searching(pattern)
         return [position for position, name in enumerate(names) if search(name)]
     if isinstance(pattern, tuple):
         chosen = set(pattern)

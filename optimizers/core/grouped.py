@@ -49,7 +49,7 @@ class GroupedOptimizer(MultiOptimizer):
         self.optimizers = {str(number): member for number, member in enumerate(members)}
         self._settled = tuple(map(str, owners))
 
-    def _decided(self, variables: Sequence[Any]) -> tuple[str, ...]:
+    def decided(self, variables: Sequence[Any], partly: bool = False) -> tuple[str, ...]:
         return self._settled
 
     def _counts_steps_of_each(self) -> bool:

@@ -84,7 +84,7 @@ class MultiOptimizer(Optimizer):
 
     def build(self, variables: Sequence[Any]) -> None:
         super().build(variables)
-        self.owners = self._decided(variables)
+        self.owners = self.decided(variables, self.is_part)
         places: dict[str, list[int]] = {name: [] for name in self.optimizers}
         for place, owner in enumerate(self.owners):
             places[owner].append(place)
@@ -92,9 +92,17 @@ class MultiOptimizer(Optimizer):
             optimizer.cells.places = places[name]
             optimizer.build([variables[place] for place in places[name]])
 
-    def _decided(self, variables: Sequence[Any]) -> tuple[str, ...]:
-        """For each parameter the name of its rule."""
-        return owners_of(self.claims, self._default, variables, type(self).__name__, partly=self.is_part)
+    def decided(self, variables: Sequence[Any], partly: bool = False) -> tuple[str, ...]:
+        """For each parameter the name of its rule in `optimizers`. Nothing is built.
+
+        Args:
+            variables: the parameters' cells, under their paths.
+            partly: whether there are further parameters, which rules may claim. False.
+
+        Raises:
+            ValueError: if several rules claim a parameter, none does, or a rule claims none.
+        """
+        return owners_of(self.claims, self._default, variables, type(self).__name__, partly)
 
     def has_begin_step(self) -> bool:
         return any(optimizer.has_begin_step() for optimizer in self.optimizers.values())

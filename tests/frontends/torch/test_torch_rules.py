@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 
 import pytest
 from helpers.releases import skip_unless_torch, torch_names_parameters
@@ -281,6 +282,36 @@ def test_further_groups_are_claimed_as_the_first_were():
     wrapped.step()
     torch.testing.assert_close(last["3.weight"].detach(), torch.full((3,), 1 - 0.5 * 0.5 / norm))
     assert all(float(wrapped.state[each]["step"]) == 3 for each in everything.values())
+
+
+class Counted(SGD):
+    """It counts how often one of its kind is built."""
+
+    builds = 0
+
+    def build(self, variables):
+        Counted.builds += 1
+        super().build(variables)
+
+
+def test_a_group_costs_what_its_own_rules_do(monkeypatch):
+    """Rules that claim nothing of it are neither built, nor are their patterns compiled anew."""
+    import torch
+
+    def group(number):
+        return {"params": [(f"layer{number}.weight", torch.nn.Parameter(torch.ones(2)))]}
+
+    skip_unless_torch(torch_names_parameters(), "named parameters")
+    count = 600  # Python keeps 512 expressions.
+    rules = {rf"^layer{number}\.": Counted(0.1, name=f"rule{number}") for number in range(count)}
+    wrapped = wrap(MultiOptimizer(rules), [group(0)])
+    compiled, compile_ = [], re.compile
+    monkeypatch.setattr(re, "compile", lambda pattern, flags=0: compiled.append(pattern) or compile_(pattern, flags))
+    Counted.builds = 0
+    for number in range(1, 5):
+        wrapped.add_param_group(group(number))
+    assert [each["rule"] for each in wrapped.param_groups] == [f"rule{number}" for number in range(5)]
+    assert Counted.builds <= 8 and not set(compiled) & set(rules)
 
 
 MISTAKES = {
