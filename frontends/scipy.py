@@ -19,7 +19,7 @@ from ..backends.arguments import instead
 from ..optimizers import Optimizer, get
 from ..optimizers.core.run import Run
 from .needed import needed
-from .wording import arguments_of_core
+from .wording import ArgumentsOfCore, InCore
 
 with needed("scipy"):
     from scipy.optimize import (  # type: ignore[import-untyped]  # it shows mypy no types
@@ -35,8 +35,11 @@ _Array = npt.NDArray[Any]
 _DTYPES = ("float16", "float32", "float64")
 _SCHEMES = ("2-point", "3-point")
 _NO_TEST = "there is no test: gtol stops at a small gradient"
-_OF_OTHER_METHODS = dict.fromkeys(("ftol", "fatol", "xtol", "xatol", "xrtol"), _NO_TEST)
-"""Options of SciPy's own methods that no step knows, though they are called nearly like one of these."""
+_OF_OTHER_METHODS = {
+    **dict.fromkeys(("ftol", "fatol", "xtol", "xatol", "xrtol"), _NO_TEST),
+    "maximize": "minimize -fun",
+}
+"""Options that no step knows, with what to do; those of SciPy's own methods are called nearly like one of these."""
 _OPTIONS = ("gtol", "maxiter", "return_best", "return_all", "disp", "finite_diff_scheme", "eps")
 _SUCCESS, _MAXITER, _INFINITE, _NAN, _STOPPED = 0, 1, 2, 3, 99
 _MESSAGES = {
@@ -204,8 +207,8 @@ class _Method:
             warnings.warn(text, RuntimeWarning, stacklevel=4)
         if unknown_options:
             names = ", ".join(unknown_options)
-            how = "minimize_method(gradwise.optimizers.NAME(ARGUMENT=...))"
-            remedies = {**arguments_of_core(type(self._optimizer), how), **_OF_OTHER_METHODS}
+            there = InCore(type(self._optimizer), self._optimizer.convention)
+            remedies = ArgumentsOfCore(there, "minimize_method(OPTIMIZER)", _OF_OTHER_METHODS)
             said = instead(list(unknown_options), _OPTIONS, elsewhere=remedies)
             warnings.warn(f"Unknown solver options: {names}.{said}", OptimizeWarning, stacklevel=4)
 

@@ -38,6 +38,7 @@ with needed("keras"):
 from . import classes, schedules
 from .classes import *
 from .identifiers import deserialize, get
+from .table import HOW as _HOW
 from .wrapping import wrap
 
 __all__ = ["LossScaleOptimizer", "Optimizer", "deserialize", "get", "schedules", "serialize", "wrap"]
@@ -49,7 +50,7 @@ if not TYPE_CHECKING:  # For which no name would be unknown.
         """No more names, but which was meant."""
         theirs = [each for each in dir(keras.optimizers) if each[0] != "_"]
         elsewhere = {each: f"gradwise has no such algorithm; take keras.optimizers.{each} itself" for each in theirs}
-        elsewhere |= classes_of_core(__all__, "gradwise.frontends.keras.wrap(gradwise.optimizers.NAME(...))")
+        elsewhere |= classes_of_core(__all__, _HOW)
         raise no_such_name(__name__, name, __all__, elsewhere)
 
 

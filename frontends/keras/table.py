@@ -13,7 +13,7 @@ from ...optimizers import Optimizer
 from ...optimizers.core.older import check_order, hint_at_convention
 from ...optimizers.core.rates import check_rate
 from ...optimizers.core.synonyms import NO_ARGUMENTS, SYNONYMS
-from ..wording import arguments_of_core
+from ..wording import ArgumentsOfCore, InCore
 from .schedules import rate_of
 
 COMMON = (
@@ -23,9 +23,12 @@ COMMON = (
 """The arguments that all of Keras's optimizers have, beside the rate and the name."""
 
 _OLDER = ("lr", "decay")
-_OF_CORE = "gradwise.frontends.keras.wrap(gradwise.optimizers."
-_SEVERAL = (
-    f"{_OF_CORE}MultiOptimizer({{'bias$': {{'learning_rate': 0.01}}}}, default=gradwise.optimizers.Adam(0.001)))"
+HOW = "gradwise.frontends.keras.wrap(OPTIMIZER)"
+"""How an optimizer of the core is taken."""
+
+_SEVERAL = HOW.replace(
+    "OPTIMIZER",
+    "gradwise.optimizers.MultiOptimizer({'bias$': {'learning_rate': 0.01}}, default=gradwise.optimizers.Adam(0.001))",
 )
 _PARAMETERS = "give the optimizer to the model instead, model.compile(optimizer=...)"
 
@@ -60,9 +63,10 @@ class KerasRow:
         name = self.core.__name__
         given = bound(name, self.signature, arguments, keywords, SYNONYMS)
         switches = [field for field in self.fields if isinstance(self.signature.parameters[field].default, bool)]
-        older = vars(self.core).get("older_order", ())
-        check_order(name, list(self.signature.parameters), older, arguments, switches, stacklevel=4)
-        remedy = f'take {_OF_CORE}{name}(..., convention="keras2"))'
+        order = vars(self.core).get("older_order", ())
+        check_order(name, list(self.signature.parameters), order, arguments, switches, stacklevel=4)
+        older = f'gradwise.optimizers.{name}(..., convention="keras2")'
+        remedy = f"take {HOW.replace('OPTIMIZER', older)}"
         hint_at_convention(name, keywords, remedy, stacklevel=4)
         if "lr" in keywords and "learning_rate" in given.arguments:
             raise ValueError(f"{self.core.__name__}: give `learning_rate` or its older name `lr`, not both.")
@@ -80,7 +84,7 @@ class KerasRow:
         unknown = {name: value for name, value in rest.items() if name not in (*_OLDER, *self.fixed)}
         if unknown:
             known = [*named_in(self.signature), *_OLDER, *self.fixed]
-            remedies = {**arguments_of_core(self.core, f"{_OF_CORE}NAME(ARGUMENT=...))"), **NO_ARGUMENTS}
+            remedies = ArgumentsOfCore(InCore(self.core, "keras"), HOW, NO_ARGUMENTS)
             raise ValueError(not_recognized(self.core.__name__, unknown, known, SYNONYMS, remedies))
         return found
 

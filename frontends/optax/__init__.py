@@ -23,6 +23,7 @@ with needed("optax"):
     import optax  # type: ignore[import-untyped]  # it shows mypy no types
 
 from .optimizer import TransformationOptimizer, to_optimizer
+from .table import HOW as _HOW
 from .table import ROWS, function_of
 from .transformation import CoreState, Transformation, from_optimizer
 
@@ -38,7 +39,7 @@ else:
         """No more names, but which was meant."""
         theirs = [each for each in dir(optax) if each[0] != "_" and each not in ROWS]
         elsewhere = {each: f"take optax.{each} itself" for each in theirs}
-        elsewhere |= classes_of_core(__all__, "from_optimizer(gradwise.optimizers.NAME(...))")
+        elsewhere |= classes_of_core(__all__, _HOW)
         raise no_such_name(__name__, name, __all__, elsewhere)
 
 

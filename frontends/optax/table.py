@@ -22,9 +22,12 @@ from ...optimizers.core.hyperparameters import hyperparameters
 from ...optimizers.core.rates import check_rate
 from ...optimizers.core.state import OptimizerState
 from ...optimizers.core.synonyms import SYNONYMS
-from ..wording import arguments_of_core
+from ..wording import ArgumentsOfCore, InCore
 from .transformation import Behaviour, Transformation, number_of, run
 from .trees import Leaves
+
+HOW = "from_optimizer(OPTIMIZER)"
+"""How an optimizer of the core is taken."""
 
 _DTYPES = ("mu_dtype", "accumulator_dtype")
 """What optax calls the dtype of the core's slot "momentum"."""
@@ -83,6 +86,17 @@ class OptaxRow:
         """optax's."""
         signature = inspect.signature(getattr(optax, self.name))
         return signature.replace(return_annotation=Transformation)
+
+
+    @functools.cached_property
+    def in_core(self) -> InCore:
+        """What in the core is the same, with what has other defaults there."""
+        fixed, core = dict(self.fixed), vars(self.algorithm(convention="optax", **self.fixed))
+        for name, parameter in self.signature.parameters.items():
+            ours, default = self.arguments.get(name), parameter.default
+            if ours in core and default is not None and core[ours] != default:
+                fixed[ours] = default
+        return InCore(self.algorithm, "optax", fixed)
 
 
 NOTHING = Piece(optax.identity)
@@ -374,7 +388,7 @@ def function_of(row: OptaxRow) -> Callable[..., Transformation]:
     """optax's function of that name, with its signature and its defaults."""
 
     def make(*positional: Any, **keywords: Any) -> Transformation:
-        remedies = arguments_of_core(row.algorithm, "from_optimizer(gradwise.optimizers.NAME(ARGUMENT=...))")
+        remedies = ArgumentsOfCore(row.in_core, HOW)
         found = bound(row.name, row.signature, positional, keywords, SYNONYMS, remedies)
         found.apply_defaults()
         given = found.arguments

@@ -38,6 +38,7 @@ with needed("torch"):
 
 from . import classes
 from .classes import *
+from .mistaken import HOW as _HOW
 from .wrapping import Wrapped, wrap
 
 __all__ = ["Optimizer", "lr_scheduler", "swa_utils", "wrap"]
@@ -53,7 +54,7 @@ if not TYPE_CHECKING:  # For which no name would be unknown.
     def __getattr__(name: str) -> Any:
         """No more names, but which was meant."""
         elsewhere = {each: f"gradwise has no such algorithm; take torch.optim.{each} itself" for each in dir(optim)}
-        elsewhere |= classes_of_core(__all__, "wrap(gradwise.optimizers.NAME(...), model.named_parameters())")
+        elsewhere |= classes_of_core(__all__, _HOW)
         raise no_such_name(__name__, name, __all__, elsewhere)
 
 

@@ -96,7 +96,7 @@ class TorchAdapter(KeysInGroups, torch.optim.Optimizer):
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         row = self.row
-        remedies = elsewhere(row.core)
+        remedies = elsewhere(row.called, row.core, row.fixed)
         given = bound(type(self).__name__, row.signature(), arguments, keywords, SYNONYMS, remedies).arguments
         params = given.pop("params")
         self._start(params, {**self.row.defaults, **given})

@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 
+from ... import optimizers
 from ...backends import describe
 from ...backends.wording import of_class
 from ...optimizers import Optimizer
 from ...optimizers.core.mistaken import is_model
-from ..wording import arguments_of_core
+from ..wording import ArgumentsOfCore, InCore
 
 _CLIPPING = "call torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm) before optimizer.step()"
 _SCHEDULER = "give the optimizer to a scheduler of torch.optim.lr_scheduler"
@@ -22,9 +23,21 @@ _AROUND = {
 """What is around an optimizer in torch, with what to do."""
 
 
-def elsewhere(core: type[Optimizer]) -> dict[str, str]:
-    """For arguments that a class of torch.optim has not what to do."""
-    return {**arguments_of_core(core, "wrap(gradwise.optimizers.NAME(ARGUMENT=...), parameters)"), **_AROUND}
+HOW = "wrap(OPTIMIZER, model.named_parameters())"
+"""How an optimizer of the core is taken."""
+
+
+def elsewhere(name: str, core: type[Optimizer], fixed: Mapping[str, Any]) -> Mapping[str, str]:
+    """For arguments that a class of torch.optim has not what to do.
+
+    Args:
+        name: of the class. One of this name in the core has its defaults, too.
+        core: the class of the core that it is.
+        fixed: what it tells that one besides.
+    """
+    same = getattr(optimizers, name, None)
+    there = InCore(core, "torch", fixed) if same is None else InCore(same, "torch")
+    return ArgumentsOfCore(there, HOW, _AROUND)
 
 
 def checked_parameters(params: Any, owner: str) -> Any:

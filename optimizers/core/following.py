@@ -5,9 +5,27 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ...backends import is_number
-from .conventions import CONVENTIONS, facts_of
+from .conventions import facts_of
 from .hyperparameters import NOWHERE, Fixed, Hyperparameter
 from .rule import Rule
+
+
+def conventions_having(kind: type[FollowsConvention], hyperparameter: Hyperparameter) -> list[str] | None:
+    """The conventions of a class in which a hyperparameter means something; None if no convention says anything of it.
+
+    Args:
+        kind: the class.
+        hyperparameter: of it.
+    """
+    name = hyperparameter.name
+    if name == "weight_decay":
+        return [each for each in kind.conventions if each in kind.weight_decay_forms]
+    if name == "maximize":
+        return [each for each in kind.conventions if facts_of(each).has_maximize]
+    rows = kind.conventions.items()
+    if hyperparameter.neutral is NOWHERE and not any([name in row for _, row in rows]):
+        return None
+    return [each for each, row in rows if name in row and not isinstance(row[name], Fixed)]
 
 
 class FollowsConvention(Rule):
@@ -64,16 +82,12 @@ class FollowsConvention(Rule):
     def _conventions_with(self, hyperparameter: Hyperparameter) -> tuple[list[str], Any] | None:
         """The conventions in which a hyperparameter means something, and the value that changes nothing in the others;
         None if no convention says anything of it."""
-        kind, name = type(self), hyperparameter.name
-        if name == "weight_decay":
-            return [other for other in kind.conventions if other in kind.weight_decay_forms], None
-        if name == "maximize":
-            return [other for other, facts in CONVENTIONS.items() if facts.has_maximize], False
-        rows = kind.conventions.items()
-        if hyperparameter.neutral is NOWHERE and not any([name in row for _, row in rows]):
+        having = conventions_having(type(self), hyperparameter)
+        if having is None:
             return None
-        having = [other for other, row in rows if name in row and not isinstance(row[name], Fixed)]
-        return having, self._own_value(name)
+        nothing = {"weight_decay": None, "maximize": False}
+        name = hyperparameter.name
+        return having, nothing[name] if name in nothing else self._own_value(name)
 
     def _check_combinations(self) -> None:
         clips = {name: getattr(self, name) for name in ("clipnorm", "clipvalue", "global_clipnorm")}
