@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
+import itertools
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -122,11 +123,13 @@ class TorchAdapter(KeysInGroups, torch.optim.Optimizer):
 
     def _parts(self) -> list[Groups]:
         """The groups that each core optimizer updates: each has one of its own."""
-        first, parts = 0, []
-        for index, group in enumerate(self.param_groups):
-            parts.append(Groups([group], index, [self._row_of(group)], first))
-            first += len(group["params"])
-        return parts
+        counts = [len(group["params"]) for group in self.param_groups]
+        return list(map(self._part, range(len(counts)), itertools.accumulate(counts, initial=0)))
+
+    def _part(self, index: int, first: int) -> Groups:
+        """A group alone. See `Groups`."""
+        group = self.param_groups[index]
+        return Groups([group], index, [self._row_of(group)], first)
 
     def _check_chosen(self) -> None:
         """Raise ValueError if a parameter was chosen that is in none of the groups. Here none can be chosen."""
@@ -169,7 +172,9 @@ class TorchAdapter(KeysInGroups, torch.optim.Optimizer):
         self._remember_values(len(self.param_groups) - 1)
         if self._row_of(group).eager:
             places = [place for place, parameter in enumerate(group["params"]) if trainable(parameter)]
-            self._new_engine(self._parts()[-1], places)
+            others = self.param_groups[:-1]
+            part = self._part(len(others), sum([len(other["params"]) for other in others]))
+            self._new_engine(part, places)
 
     # ---------------------------------------------------------------- steps
 

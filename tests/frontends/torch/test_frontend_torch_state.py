@@ -889,3 +889,15 @@ def test_complex_slots_given_other_memory(name):
                     value.data = value.data * 2
         after.append(parameter.detach().clone())
     torch.testing.assert_close(after[1], after[0])
+
+
+def test_a_further_group_costs_what_it_has_itself(monkeypatch):
+    """State of eager classes is made for it alone: the groups before are not put together again."""
+    import torch
+
+    from gradwise.frontends.torch import adapter
+
+    made, groups = [], adapter.Groups
+    monkeypatch.setattr(adapter, "Groups", lambda *given: made.append(given) or groups(*given))
+    optimizer = ours("Adagrad")([{"params": [torch.ones(2, requires_grad=True)]} for _ in range(30)])
+    assert len(made) == len(optimizer.state) == 30
