@@ -111,8 +111,8 @@ def known_by(names: Sequence[str], near: str = "") -> str:
             f"{there}: to give them names of your own pass a dictionary, such as {{'kernel': kernel, 'bias': bias}}, "
             "or in torch model.named_parameters()."
         )
-    parts = dict.fromkeys([*names, *(part for name in names for part in re.split(r"[/.]", name))])
-    likely = meant(near, [part for part in parts if part and _is_pattern(part) and _found(part, names)])
+    parts = dict.fromkeys([*names, *(part for name in names for part in re.split(r"[/.]", name) if part)])
+    likely = [part for part in meant(near, parts) if _is_pattern(part) and _found(part, names)]
     return f"{there}. Did you mean {shown(likely[0])}?" if likely else f"{there}: mend the pattern, or leave it out."
 
 

@@ -14,6 +14,7 @@ from gradwise import optimizers
 from gradwise.backends import Variable, ops
 from gradwise.backends.wording import SaidWhenRead
 from gradwise.optimizers.core.declaring import settable
+from gradwise.optimizers.core.naming import known_by
 
 ASKED = {
     "an optimizer": (lambda: optimizers.Adam(), "lerning_rate", "Did you mean `learning_rate`?"),
@@ -68,3 +69,14 @@ def test_what_can_be_set_is_known_from_one_look_at_each_class():
     assert looks() <= len(optimizers.Adam.__mro__) + 2
     known = settable(type(optimizer), optimizer)
     assert known[:2] == ["learning_rate", "beta_1"] and known.index("amsgrad") < known.index("weight_decay")
+
+
+def test_words_about_a_pattern_cost_in_proportion_to_the_parameters():
+    def cost(count):
+        names = [f"layer_{place}/block_{place}/kernel" for place in range(count)]
+        said = []
+        found = counted_calls(lambda: said.append(known_by(names, "kernell")), lambda event, code: True)
+        assert said[0].endswith("Did you mean 'kernel'?")
+        return found
+
+    assert cost(80) < 2.2 * cost(40)
