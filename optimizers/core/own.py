@@ -127,28 +127,38 @@ def completed(keeper: Rule, config: dict[str, Any], checked: bool) -> dict[str, 
     if not checked:
         return {**config, **own}
     config = {**config, **_each_once(keeper, own)}
-    reason = ""
-    for _ in range(2):
-        try:
-            made = type(keeper).from_config(config)
-        except Exception as error:
-            lost = [name for name, value in keeper._made_with.items() if value is NotKept and name not in config]
-            reason = f"it raises {type(error).__name__}: {shown(error, str)}"
-            if lost:
-                reason = f"of its arguments {', '.join(map(repr, lost))} nothing is kept, which are no plain values"
-            break
-        different = _differences(keeper, made)
-        if not different:
-            return config
-        names = ", ".join(f"self.{name}" for name in different)
-        reason = f"{names} would not be what {'it is' if len(different) == 1 else 'they are'}"
-        held = configuration(keeper)
-        # Of what was made of an argument, the argument; and what was set later.
-        public = [name for name in different if name[0] != "_" and name in held]
-        given = {name: value for name, value in keeper._made_with.items() if value is not NotKept}
-        config |= {name: unbuilt(given.get(name, held[name])) for name in public}
+    reason, more = _why_not_made_again(keeper, config)
+    if more:
+        config |= more
+        reason, _ = _why_not_made_again(keeper, config)
+    if not reason:
+        return config
     raise TypeError(
         f"{type(keeper).__name__} has no configuration that it could be made from again, because {reason}: {_REMEDY}."
+    )
+
+
+def _why_not_made_again(keeper: Rule, config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Why the optimizer that a configuration makes is not equal, or nothing; and what may be added to make it so."""
+    made_with = keeper._made_with
+    try:
+        made = type(keeper).from_config(config)
+    except Exception as error:
+        lost = [name for name, value in made_with.items() if value is NotKept and name not in config]
+        if lost:
+            return f"of its arguments {', '.join(map(repr, lost))} nothing is kept, which are no plain values", {}
+        return f"it raises {type(error).__name__}: {shown(error, str)}", {}
+    different = _differences(keeper, made)
+    if not different:
+        return "", {}
+    names = ", ".join(f"self.{name}" for name in different)
+    held = configuration(keeper)
+    # Of what was made of an argument, the argument; and what was set later.
+    given = {name: value for name, value in made_with.items() if value is not NotKept}
+    public = [name for name in different if name[0] != "_" and name in held]
+    return (
+        f"{names} would not be what {'it is' if len(different) == 1 else 'they are'}",
+        {name: unbuilt(given.get(name, held[name])) for name in public},
     )
 
 

@@ -419,7 +419,7 @@ def _check_written(rule: Rule, indices: Sequence[int], seen: _Seen) -> None:
                 )
 
 
-def _list_with(keeper: Rule, cell: Any) -> str | None:
+def _list_with(keeper: Rule, cell: Cell) -> str | None:
     """The attribute that is a list with a slot in it; None if there is none, or several."""
     held = vars(keeper).items()
     lists = [name for name, value in held if isinstance(value, list) and any(each is cell for each in value)]
