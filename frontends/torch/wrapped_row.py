@@ -11,7 +11,7 @@ from ...backends import HOST
 from ...optimizers import Optimizer
 from ...optimizers.core.conventions import facts_of
 from ...optimizers.core.grouped import of_all
-from ...optimizers.core.own import plain_attributes
+from ...optimizers.core.own_rules.configurations import plain_attributes
 from .table import TorchRow
 
 _NOT_IN_GROUPS = ("name", "convention", "slot_dtype", "jit_compile", "built", "learning_rate")

@@ -17,9 +17,9 @@ from .building import CellKeeper
 from .configuration import STRUCTURE, frozen
 from .declaring import check_declared, declaring, settable
 from .hyperparameters import Number, hyperparameters, remember_array
-from .own import is_own, remembering
-from .rehearsal import refuse_attribute
-from .reserved import check_attribute, check_class
+from .own_rules.configurations import is_own, remembering
+from .own_rules.guarding import refuse_attribute
+from .own_rules.reserved_names import check_attribute, check_class
 from .synonyms import CALLED_HERE
 
 _RATE = "learning_rate"

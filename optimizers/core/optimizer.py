@@ -22,11 +22,9 @@ from ...backends.arguments import (
 from ...backends.mistakes import RuleMistake, WrongValue, called_by_rule, line_of_rule
 from ...backends.pages import Page, first_sentences, show_as_page, summaries, with_arguments
 from ...schedules import registry as schedule_registry
-from .checking import CheckedOptimizer
 from .conventions import CONVENTIONS, facts_of
 from .equality import ComparedByValue
 from .exclusions import Chosen
-from .explaining import check_no_step
 from .following import FollowsConvention
 from .hyperparameters import (
     LEARNING_RATE,
@@ -45,9 +43,11 @@ from .imperative import ImperativeOptimizer
 from .memory import MeasuredOptimizer
 from .older import check_order, hint_at_convention
 from .origin import is_of_library
-from .own import completed, is_own, made_from, shown_values
+from .own_rules.checking import CheckedOptimizer
+from .own_rules.configurations import completed, is_own, made_from, shown_values
+from .own_rules.explaining import check_no_step
+from .own_rules.guarding import refuse_rate
 from .rates import called_with_step, check_rate
-from .rehearsal import refuse_rate
 from .saving import SavedOptimizer
 from .stateless import StatelessOptimizer
 from .synonyms import ASKED_BY, CALLED_HERE, NO_ARGUMENTS, SYNONYMS

@@ -21,7 +21,7 @@ from ...backends import (
 from ...backends.mistakes import WrongValue, called_by_rule, line_of_rule
 from ...backends.wording import which_instead
 from .cells import NamedCell
-from .reserved import check_slot
+from .own_rules.reserved_names import check_slot
 from .rule import Rule
 
 

@@ -27,8 +27,8 @@ from .fused.scalars import PLAIN, Share, laid_out, layout_of, named_values, pick
 from .fused.ways import Way
 from .gradients import Gradients, WindowSums, share_of_window
 from .hyperparameters import LEARNING_RATE, in_use
+from .own_rules.rehearsal import is_to_be_tried, rehearse
 from .prepared import Later, Run, at_once
-from .rehearsal import is_to_be_tried, rehearse
 from .rule import Rule
 
 _ROOM = 2**16

@@ -31,13 +31,13 @@ from ...backends import (
 from ...backends.programs.program import Program
 from .building import CellKeeper
 from .exclusions import Chosen
-from .explaining import explained, named_otherwise
 from .fused.plan import Fusion
 from .fused.report import ExecutionReport, NotRecorded
 from .gradients import Gradients
 from .growing import Growing
 from .insertion import Insertion
 from .origin import outside_library
+from .own_rules.explaining import explained, named_otherwise
 from .prepared import Later, Run, at_once
 from .relinking import Relinked
 from .step import StepMaker, count_after

@@ -10,8 +10,8 @@ from helpers.mistakes.in_rules import GRADIENT, START, WithSlots
 from helpers.mistakes.in_rules import _with_rule as with_rule
 
 from gradwise.backends import ops
-from gradwise.optimizers.core import rehearsal
-from gradwise.optimizers.core.explaining import check_signature
+from gradwise.optimizers.core.own_rules import rehearsal
+from gradwise.optimizers.core.own_rules.explaining import check_signature
 
 
 def descent(self, gradient, variable, learning_rate):
@@ -49,7 +49,7 @@ def test_infinite_gradients_give_no_warning_of_what_is_compared():
 
 @pytest.mark.parametrize("error", [ValueError, TypeError, RuntimeWarning, RecursionError])
 @pytest.mark.parametrize("name", [
-    "check_signature", "_one_of_each_kind", "_undone", "_tried_out", "_check_same", "_check_written",
+    "check_signature", "_one_of_each_kind", "undone", "tried_out", "check_same", "check_written",
 ])  # fmt: skip
 def test_what_fails_in_that_fails_no_step(name, error, monkeypatch):
     def failing(*arguments):
@@ -66,7 +66,7 @@ def test_interruptions_pass(monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(rehearsal, "_check_same", interrupted)
+    monkeypatch.setattr(rehearsal, "check_same", interrupted)
     optimizer, weights = with_rule(descent)(jit_compile=False), START.copy()
     with pytest.raises(KeyboardInterrupt):
         optimizer.apply([GRADIENT], [weights])

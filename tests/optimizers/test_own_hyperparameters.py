@@ -16,7 +16,7 @@ from gradwise import optimizers, schedules
 from gradwise.optimizers import SGD, Adam, MultiOptimizer, Optimizer
 from gradwise.optimizers.core.fused import recording
 from gradwise.optimizers.core.hyperparameters import Number
-from gradwise.optimizers.core.own import own_values
+from gradwise.optimizers.core.own_rules.configurations import own_values
 
 
 class Descending(Optimizer):

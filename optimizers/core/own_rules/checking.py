@@ -9,13 +9,13 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ...backends import Backend, Tree, Variable, backend_of, shown, trials, value_of
-from ...backends.mistakes import RuleMistake, line_of_error
-from .functional import FunctionalOptimizer
-from .fused.report import NotRecorded
-from .given import of_shapes, tree_of_parameters
-from .hyperparameters import Count
-from .imperative import ImperativeOptimizer
+from ....backends import Backend, Tree, Variable, backend_of, shown, trials, value_of
+from ....backends.mistakes import RuleMistake, line_of_error
+from ..functional import FunctionalOptimizer
+from ..fused.report import NotRecorded
+from ..given import of_shapes, tree_of_parameters
+from ..hyperparameters import Count
+from ..imperative import ImperativeOptimizer
 
 _SMALL = ("float16", "bfloat16")
 _BOUND, _BOUND_OF_SMALL = 64.0, 2.0

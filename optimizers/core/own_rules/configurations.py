@@ -13,13 +13,13 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ...backends import HOST, NUMPY, backend_of, describe, is_number, shown
-from ...backends.arguments import named_in
-from ...schedules.base import LearningRateSchedule
-from .configuration import STRUCTURE, Configured, configuration, frozen, unbuilt
-from .hyperparameters import hyperparameters
-from .origin import outside_library
-from .rule import Rule
+from ....backends import HOST, NUMPY, backend_of, describe, is_number, shown
+from ....backends.arguments import named_in
+from ....schedules.base import LearningRateSchedule
+from ..configuration import STRUCTURE, Configured, configuration, frozen, unbuilt
+from ..hyperparameters import hyperparameters
+from ..origin import outside_library
+from ..rule import Rule
 
 _NOT_WRITTEN = frozenset(("_excluded", "_excluded_names"))
 """Which parameters do not decay belongs to a model, and no configuration has it."""

@@ -13,8 +13,8 @@ import types
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
-from ...backends import ops
-from ...backends.mistakes import is_of_a_rule, line_of_function, place_of
+from ....backends import ops
+from ....backends.mistakes import is_of_a_rule, line_of_function, place_of
 
 _READ_ONLY = frozenset(("variable_index", "_get_variable_index", "step_of", "len", "isinstance", "print", "repr"))
 """What may be called with a parameter or a slot and does not change it."""

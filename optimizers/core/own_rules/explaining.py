@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...backends import Backend, Variable, describe, ops
-from ...backends.elsewhere import MAKING, written_as
-from ...backends.mistakes import (
+from ....backends import Backend, Variable, describe, ops
+from ....backends.elsewhere import MAKING, written_as
+from ....backends.mistakes import (
     DoesNotFit,
     RuleMistake,
     WrongValue,
@@ -20,11 +20,11 @@ from ...backends.mistakes import (
     line_of_function,
     source_of_error,
 )
-from ...backends.special_arrays import NEEDS_VALUE
-from ...backends.tracked import MixesArrays, NeedsArray, NeedsValue, ShapesApart
-from ...backends.wording import did_you_mean, meant, same
-from .origin import outside_library
-from .rule import Rule
+from ....backends.special_arrays import NEEDS_VALUE
+from ....backends.tracked import MixesArrays, NeedsArray, NeedsValue, ShapesApart
+from ....backends.wording import did_you_mean, meant, same
+from ..origin import outside_library
+from ..rule import Rule
 
 _WHOSE = {"numpy": "NumPy's arrays", "torch": "torch's tensors", "jax": "JAX's arrays"}
 """What errors call the arrays of a library."""

@@ -10,11 +10,11 @@ import inspect
 import types
 from typing import Any, Final
 
-from ...backends.mistakes import RuleMistake, line_of_function, line_of_rule
-from .configuration import STRUCTURE
-from .declaring import is_declaring
-from .hyperparameters import Hyperparameter
-from .origin import is_of_library
+from ....backends.mistakes import RuleMistake, line_of_function, line_of_rule
+from ..configuration import STRUCTURE
+from ..declaring import is_declaring
+from ..hyperparameters import Hyperparameter
+from ..origin import is_of_library
 
 _ANOTHER = "choose another name"
 _METHODS = (types.FunctionType, classmethod, staticmethod)

@@ -1,0 +1,113 @@
+"""A user's rule is tried out before its first step, and its mistakes are told with the line that makes them.
+
+What does nothing on one way of running a rule may do something on another. In NumPy and torch `gradient *= 2` changes
+an array of the caller's, in JAX it changes none; `self.count += 1` counts parameters here and compilations there. So a
+rule runs once, for one parameter of each kind, on copies that tell what is done to them; whatever it writes is dropped.
+An error that is none of these mistakes is left to the step itself. Rules of this library are not tried out, nor any
+where several processes hold a parameter together, and steps after the first pay nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ....backends import trials
+from ....backends.mistakes import RuleMistake, line_of_function
+from ..fused.recording import why_not_silent
+from ..origin import is_of_library
+from ..rule import Rule
+from .comparison import check_same
+from .explaining import check_signature
+from .guarding import undone
+from .source import line_of_rebinding, never_commits
+from .trial import Gradients, Seen, as_it_is, cells_with_values, looked_after, tried_out
+from .unwritten import check_written
+from .values import is_traced
+
+
+def is_to_be_tried(rule: Rule) -> bool:
+    """Whether somebody else than this library wrote what an optimizer, or one inside it, does in a step."""
+    if any(["update_step" in vars(keeper) for keeper in rule.all_optimizers()]):
+        # Put in its place by a front end, which has objects of its own to look after.
+        return False
+    functions = [
+        getattr(type(keeper), name) for keeper in rule.all_optimizers() for name in ("update_step", "begin_step")
+    ]
+    return not all([is_of_library(function) for function in functions])
+
+
+def rehearse(rule: Rule, gradients: Gradients, rate: Any) -> None:
+    """Try out a rule, and raise what it does wrong. It is for safety alone: whatever else fails in it fails no step.
+
+    Args:
+        rule: an optimizer that is built; it does not change.
+        gradients: of its first step.
+        rate: of that step.
+
+    Raises:
+        RuleMistake: for a mistake in the rule.
+    """
+    try:
+        with trials.without_warnings():
+            _rehearse(rule, gradients, rate)
+    except RuleMistake:
+        raise
+    except Exception:
+        return
+
+
+def _rehearse(rule: Rule, gradients: Gradients, rate: Any) -> None:
+    parameters = rule.cells.parameters
+    if any(parameters[index].backend.whereabouts(gradients.array(index)) is not None for index in gradients.present):
+        # A process that tries, where another refuses the step or has other gradients, would wait for it for ever.
+        return
+    check_signature(rule.update_step)
+    indices = _one_of_each_kind(rule, gradients.present)
+    with undone(rule) as check:
+        seen = Seen(set(), set())
+        found = tried_out(rule, gradients, rate, indices, looked_after, seen)
+        check()
+        plain = None
+        if found is None or why_not_silent(rule) is None:
+            # What is being traced says nothing of itself: something else stands for it, and is looked after again.
+            again = found is not None and any(map(is_traced, _arrays_of(rule, gradients, indices)))
+            plain = tried_out(rule, gradients, rate, indices, looked_after if again else as_it_is, seen)
+            check()
+            if found is not None and plain is not None:
+                check_same(rule, indices, found, plain)
+        if found is not None:
+            # Of what can be looked into, both branches of a choice were run.
+            check_written(rule, indices, seen)
+        found = found or plain
+    if found and not any(each.changed for each in found):
+        _check_commits(type(rule))
+
+
+def _check_commits(kind: type[Rule]) -> None:
+    """Raise RuleMistake if an `update_step`, which did not change its parameter, cannot do so at all."""
+    if not never_commits(kind):
+        return
+    remedy = "commit the step, as by self.assign_sub(variable, learning_rate * direction)"
+    line, name = line_of_rebinding(kind)
+    if line:
+        raise RuleMistake(
+            f"{line} gives the name `{name}` to another value, which leaves the parameter as it is: {remedy}."
+        )
+    raise RuleMistake(f"{line_of_function(kind.update_step)} never changes the parameter that it is given: {remedy}.")
+
+
+def _arrays_of(rule: Rule, gradients: Gradients, indices: Sequence[int]) -> list[Any]:
+    """The gradients of some parameters, and what cells hold."""
+    return [*map(gradients.array, indices), *(cell.value for cell in cells_with_values(rule))]
+
+
+def _one_of_each_kind(rule: Rule, present: Iterable[int]) -> list[int]:
+    """Of parameters that have in common how many axes, which dtype and which slots they have, the smallest."""
+    smallest: dict[Any, int] = {}
+    for index in present:
+        cells = rule.cells.grouped[index]
+        kind = cells[0].ndim, cells[0].dtype_name, len(cells), len(rule.cells.numbers[index])
+        if kind not in smallest or cells[0].size < rule.cells.parameters[smallest[kind]].size:
+            smallest[kind] = index
+    return list(smallest.values())

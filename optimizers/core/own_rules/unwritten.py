@@ -1,0 +1,45 @@
+"""Slots that a rule reads and that stay as they were made, because nothing writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ....backends.mistakes import RuleMistake, line_of_function
+from ....backends.scope import Cell
+from ..rule import Rule
+from .source import never_writes
+from .trial import Seen
+from .values import has_values
+
+
+def check_written(rule: Rule, indices: Sequence[int], seen: Seen) -> None:
+    """Raise RuleMistake if slots are read that begin as zeros, as all remembering does, and that nobody ever writes.
+
+    Here is seen that nothing wrote them in this run, which may depend on numbers; the source shows that nothing can.
+    """
+    tried = {id(cell) for index in indices for cell in rule.cells.grouped[index][1:]}
+    for keeper in rule.all_optimizers():
+        cells: dict[str, list[Any]] = {}
+        for cell, name, _ in keeper.cells.named:
+            if name in keeper.cells.from_zero and id(cell) in tried:
+                cells.setdefault(name, []).append(cell)
+        for name, made in cells.items():
+            read = [cell for cell in made if id(cell) in seen.read and not has_values(cell.value)]
+            if not read or not seen.written.isdisjoint(map(id, made)):
+                continue
+            attribute = _list_with(keeper, read[0])
+            if attribute is not None and never_writes(type(keeper), attribute):
+                raise RuleMistake(
+                    f"{line_of_function(type(rule).update_step)} reads the slot {name!r} of parameters and never "
+                    "writes it, so that it stays as build has made it: write self.assign(slot, value), where "
+                    "`slot = value` only gives the name to something else. What shall stay begins as an array: "
+                    "initializer=array in build."
+                )
+
+
+def _list_with(keeper: Rule, cell: Cell) -> str | None:
+    """The attribute that is a list with a slot in it; None if there is none, or several."""
+    held = vars(keeper).items()
+    lists = [name for name, value in held if isinstance(value, list) and any(each is cell for each in value)]
+    return lists[0] if len(lists) == 1 else None
