@@ -42,7 +42,7 @@ def unless_watched(step: Callable[..., Any], watched: Callable[..., Any]) -> Cal
     before, after = _COMMON
 
     @functools.wraps(step)
-    def perhaps_watched(optimizer: Any, *arguments: Any, **keywords: Any) -> Any:
+    def perhaps_watched(optimizer: torch.optim.Optimizer, *arguments: Any, **keywords: Any) -> Any:
         # A closure is the user's code, which may begin to watch.
         if arguments or keywords or torch.compiler.is_compiling() or profiler._is_profiler_enabled or profiled():
             return watched(optimizer, *arguments, **keywords)

@@ -193,14 +193,29 @@ def kinds_of(rule: Rule, positions: Sequence[int]) -> list[Any]:
     return kinds
 
 
+class _Turn:
+    """Whose turn it is of several recordings: all that symbols know of these, which would else hold the optimizer.
+
+    Attributes:
+        scalars: of the recording that is being made.
+    """
+
+    def __init__(self) -> None:
+        self.scalars = RecordedScalars()
+
+    def now(self) -> RecordedScalars:
+        """As above."""
+        return self.scalars
+
+
 class _Session:
     """Recordings of one rule, between which its attributes may not change. Whatever the rule did to them is undone."""
 
     def __init__(self, rule: Rule) -> None:
         self._rule = rule
         self._numbers = numbers_of(rule)
-        self._scalars = RecordedScalars()
-        self._symbols = [FreeSymbol(number.name, lambda: self._scalars) for number in self._numbers]
+        self._turn = _Turn()
+        self._symbols = [FreeSymbol(number.name, self._turn.now) for number in self._numbers]
         self.others = Others(rule)
         self.free = True
         self._changed = False
@@ -297,9 +312,9 @@ class _Session:
         return found
 
     def _tried_one(self, make: _Make[_Recorded]) -> _Found[_Recorded]:
-        self._scalars = RecordedScalars()
+        self._turn.scalars = RecordedScalars()
         try:
-            return make(self._scalars), None
+            return make(self._turn.scalars), None
         except Unrecordable as reason:
             return None, f"it cannot be recorded: {reason}"
         except Exception as error:
