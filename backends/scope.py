@@ -87,6 +87,11 @@ class Scope:
         """The cells this scope holds."""
         return list(self._cells.values())
 
+    @property
+    def conceals(self) -> bool:
+        """Whether cells that it holds, and outer scopes may hold too, are none of what runs inside."""
+        return False
+
     def __enter__(self) -> Scope:
         _STACK.scopes.append(self)
         return self
@@ -230,8 +235,14 @@ def _innermost(kind: type[_Kind]) -> _Kind | None:
 
 
 def held_cells() -> list[Any]:
-    """Every cell that some scope of this thread holds, outermost first, each once."""
-    found = {id(cell): cell for scope in _STACK.scopes for cell in scope.cells()}
+    """Every cell that some scope of this thread holds and none inside of it conceals, outermost first, each once."""
+    found: dict[int, Any] = {}
+    for scope in _STACK.scopes:
+        if scope.conceals:
+            for cell in scope.cells():
+                found.pop(id(cell), None)
+        else:
+            found.update((id(cell), cell) for cell in scope.cells())
     return list(found.values())
 
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy
 
+from ..losses import PerformanceWarning
 from .compiled import compiled
 from .placeholders import Part, carray, pointer
 
@@ -102,6 +103,9 @@ def tried_out(trial: Callable[[], Answer]) -> Callable[[], Answer | None]:
     def result() -> Answer | None:
         try:
             return trial()
+        except PerformanceWarning:
+            # One that the user has made an error.
+            raise
         except Exception:
             # Another release may lack what the trial itself is made with.
             return None

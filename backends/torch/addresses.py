@@ -11,8 +11,7 @@ import ctypes
 import functools
 import math
 import operator
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,8 +20,9 @@ import torch
 
 from ..kernels.compiled import compiled
 from ..kernels.layouts import ELEMENTS, ITEM, KIND, LENGTHS, layouts, lies_so
-from ..kernels.lists import Answer, all_of_kinds, items_of, kind_of, readable, tried_out, word_at, word_of
+from ..kernels.lists import all_of_kinds, items_of, kind_of, readable, tried_out, word_at, word_of
 from ..kernels.placeholders import Part, asked, carray, pointer, room
+from ..own_threads import in_own_thread
 from ..strides import Order
 
 _QUESTIONS = ("device_type", "dtype", "dim", "sizes", "strides", "storage_offset", "storage_size", "data_ptr")
@@ -159,20 +159,6 @@ def _number_of(dtype: Any) -> int:
     return number.value
 
 
-def _undisturbed(trial: Callable[[], Answer]) -> Callable[[], Answer]:
-    """A trial in a thread of its own: no mode or transformation of torch's reaches it that its caller is in.
-
-    Inside of `torch.func.grad` each new tensor is wrapped, for example, and in inference mode none is like others.
-    """
-
-    @functools.wraps(trial)
-    def apart() -> Answer:
-        with ThreadPoolExecutor(1) as thread:
-            return thread.submit(trial).result()
-
-    return apart
-
-
 class Words(NamedTuple):
     """Where tensors themselves say what else each would have to be asked, in words of 8 bytes.
 
@@ -194,9 +180,13 @@ def _zeros(*shape: int) -> torch.Tensor:
 
 
 @tried_out
-@_undisturbed
+@in_own_thread
 def words() -> Words | None:
-    """Which words these are; None if they are not what Python is told of the same tensors."""
+    """Which words these are; None if they are not what Python is told of the same tensors.
+
+    In a thread of its own no mode or transformation of torch's reaches it that its caller is in: inside of
+    `torch.func.grad` each new tensor is wrapped, for example, and in inference mode none is like others.
+    """
     plain, numbers = _zeros(3), torch.zeros(3, dtype=torch.complex64, device="cpu").conj()
     some = [
         plain, torch.nn.Parameter(plain), plain[1:], torch._neg_view(plain), plain.to_sparse(), numbers, numbers.imag,
@@ -319,7 +309,7 @@ class RowQuestions:
 
 
 @tried_out
-@_undisturbed
+@in_own_thread
 def works() -> bool:
     """Whether torch answers as is expected."""
     if _functions() is None or not readable():

@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import threading
 import warnings
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import pytest
 import gradwise
 from gradwise.backends import losses
 from gradwise.backends.kernels import cache, safe_folders
+from gradwise.backends.own_threads import in_own_thread
 
 ROOT = Path(__file__).parents[2]
 CHILD = """
@@ -349,6 +351,50 @@ def test_what_cannot_be_compiled_runs_by_blocks(library, threads, without_compil
     assert [group.way for group in fused.execution_report()] == ["blocks"]
     assert [warning.category for warning in caught] == [gradwise.PerformanceWarning]
     assert "LLVM ERROR: out of registers" in str(caught[0].message) and caught[0].filename == __file__
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("library", ["numpy", pytest.param("torch", marks=pytest.mark.torch)])
+def test_where_warnings_are_errors_the_first_step_says_so_and_changes_nothing(library, without_compiling):
+    from gradwise.optimizers import SGD
+
+    optimizer, (parameter, gradient) = SGD(0.5), arrays_of(library, np.ones(3), np.ones(3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(gradwise.PerformanceWarning, match="out of registers"):
+            optimizer.apply([gradient], [parameter])
+        assert parameter.tolist() == [1.0] * 3 and int(optimizer.iterations) == 0
+        for step in (1, 2):
+            optimizer.apply([gradient], [parameter])
+            assert parameter.tolist() == [1.0 - 0.5 * step] * 3
+
+
+@pytest.mark.fast
+def test_a_call_in_a_thread_of_its_own_is_as_if_it_were_the_callers(monkeypatch):
+    import contextvars
+
+    monkeypatch.setattr(losses, "_SAID", set())
+    variable, outer = contextvars.ContextVar("variable"), threading.get_ident()
+    variable.set("the caller's")
+
+    def inner(word):
+        assert threading.get_ident() != outer and np.geterr()["over"] == "call"
+        losses.warn_once(word, word)
+        return variable.get()
+
+    def called(word):
+        losses.warn_once("first", "first")
+        return in_own_thread(inner)(word)
+
+    with warnings.catch_warnings(record=True) as caught, np.errstate(over="call"):
+        warnings.simplefilter("always")
+        assert in_own_thread(called)("second") == "the caller's"
+    assert [(str(each.message), each.filename) for each in caught] == [("first", __file__), ("second", __file__)]
+    with warnings.catch_warnings(), pytest.raises(gradwise.PerformanceWarning, match="third"):
+        warnings.simplefilter("error")
+        in_own_thread(losses.warn_once)("third", "third")
+    with pytest.raises(ZeroDivisionError):
+        in_own_thread(lambda: 1 / 0)()
 
 
 @pytest.mark.fast

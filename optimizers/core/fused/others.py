@@ -60,6 +60,7 @@ class Others(Scope):
             f"a write to {cell.name!r}, which belongs to another parameter or to the whole step, in {line_of_rule()}"
         )
 
-    def cells(self) -> list[Any]:
-        """None: nothing else is to hold them."""
-        return []
+    @property
+    def conceals(self) -> bool:
+        """Branches take what they may write, and these may be written by none."""
+        return True
