@@ -100,15 +100,19 @@ class Tracked:
         held: what it stands for.
         name: what errors call it, if it is somebody's: the gradient, or the value of a cell. Default: it was computed.
         origin: from whose elements it was computed, if its shape is that one's. Default: `name`.
+        lasting: whether somebody else has it whom a change in place might reach. Default: whether it has a name.
     """
 
-    __slots__ = ("held", "name", "origin")
+    __slots__ = ("held", "lasting", "name", "origin")
     __array_ufunc__ = None
 
-    def __init__(self, held: Any, name: str | None = None, origin: str | None = None) -> None:
+    def __init__(
+        self, held: Any, name: str | None = None, origin: str | None = None, lasting: bool | None = None
+    ) -> None:
         self.held = held
         self.name = name
         self.origin = origin or name
+        self.lasting = name is not None if lasting is None else lasting
 
     @property
     def called(self) -> str:
@@ -186,7 +190,14 @@ class Tracked:
     def __invert__(self) -> Tracked:
         return _operated(operator.invert, self)
 
-    __hash__ = object.__hash__
+    def __hash__(self) -> int:
+        if self.shape and _asked_by_rule():
+            raise RuleMistake(
+                f"{line_of_rule()} takes {self.called} for a key, as dictionaries, sets and functools.lru_cache do: "
+                "most libraries' arrays cannot be one, and one that changes in place stays the same key. Compute anew "
+                "in each step, and keep what lasts in a slot."
+            )
+        return object.__hash__(self)
 
     # ---------------------------------------------------------------- what is refused
 
@@ -335,7 +346,7 @@ def _install(method: str, function: Callable[..., Any], reflected: bool, in_plac
         return _operated(function, other, self) if backend_of(other) is not None else NotImplemented
 
     def change(self: Tracked, other: Any) -> Any:
-        if self.name is None:
+        if self.name is None or not self.lasting:
             return function(self, other)
         sign = f"{_SIGNS[method]}="
         raise RuleMistake(

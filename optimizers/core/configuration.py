@@ -13,7 +13,7 @@ from .exclusions import Chosen
 
 STRUCTURE = frozenset((
     "cells", "fusion", "built", "_pristine", "_templates", "_handle", "_hashed", "_tree", "_bare_names", "_building",
-    "_off_when_built", "_arrays", "_remembered", "_declaring", "_rehearsing", "_made_with",
+    "_off_when_built", "_arrays", "_remembered", "_declaring", "_made_with",
 ))  # fmt: skip
 """Attributes that belong to a built instance and not to its configuration."""
 

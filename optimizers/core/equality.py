@@ -18,7 +18,7 @@ from .configuration import STRUCTURE, frozen
 from .declaring import check_declared, declaring, settable
 from .hyperparameters import Number, hyperparameters, remember_array
 from .own_rules.configurations import is_own, remembering
-from .own_rules.guarding import refuse_attribute
+from .own_rules.guarding import is_on_trial, refuse_attribute
 from .own_rules.reserved_names import check_attribute, check_class
 from .synonyms import CALLED_HERE
 
@@ -57,7 +57,7 @@ class ComparedByValue(CellKeeper):
         return number
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if self.__dict__.get("_rehearsing"):
+        if is_on_trial(self):
             refuse_attribute(name, value)
         if called_by_rule():
             check_attribute(self, name, value)

@@ -46,7 +46,7 @@ from .origin import is_of_library
 from .own_rules.checking import CheckedOptimizer
 from .own_rules.configurations import completed, is_own, made_from, shown_values
 from .own_rules.explaining import check_no_step
-from .own_rules.guarding import refuse_rate
+from .own_rules.guarding import is_on_trial, refuse_rate
 from .rates import called_with_step, check_rate
 from .saving import SavedOptimizer
 from .stateless import StatelessOptimizer
@@ -283,7 +283,7 @@ class Optimizer(
         remember_array(self, "learning_rate", value)
 
     def _rate_now(self, asked_by_rule: bool) -> Any:
-        if asked_by_rule and vars(self).get("_rehearsing") == "outer":
+        if asked_by_rule and is_on_trial(self, itself=True):
             refuse_rate()
         return self.base_rate_at(self.cells.iterations.value, self.cells.rate.value)
 
@@ -335,24 +335,24 @@ class Optimizer(
         variable.assign(value)
 
     def assign_add(self, variable: Variable, value: Any) -> None:
-        """Add `value`, an array of its shape, to a parameter or slot."""
+        """Add `value`, an array of its shape or with axes of length 1, to a parameter or slot."""
         _check_cell(variable)
-        if "_rehearsing" in vars(self):
+        if is_on_trial(self):
             self._check_whole(variable, value, "adds")
         variable.assign_add(value)
 
     def assign_sub(self, variable: Variable, value: Any) -> None:
-        """Subtract `value`, an array of its shape, from a parameter or slot."""
+        """Subtract `value`, an array of its shape or with axes of length 1, from a parameter or slot."""
         _check_cell(variable)
-        if "_rehearsing" in vars(self):
+        if is_on_trial(self):
             self._check_whole(variable, value, "subtracts")
         variable.assign_sub(value)
 
     def _check_whole(self, variable: Variable, value: Any, does: str) -> None:
-        """Raise if a rule changes a cell by something of another shape, which would be stretched over its elements."""
+        """Raise if a rule changes a cell by something with other axes, which would be stretched over its elements."""
         value = value_of(value)
         backend = backend_of(value)
-        if backend is None or not variable.shape or backend.shape(value) == variable.shape:
+        if backend is None or not variable.shape or _has_axes_of(backend.shape(value), variable.shape):
             return
         if is_number(value) and id(variable) not in self.cells.index:
             # To count in a slot is fine.
@@ -423,6 +423,11 @@ class Optimizer(
         rate = self.learning_rate_schedule if self._schedule is not None else self.cells.rate.value
         own = shown_values(self) if is_own(type(self)) else ""
         return f"<{type(self).__name__} {self.name!r}, learning_rate={rate!r}, convention={self.convention!r}{own}>"
+
+
+def _has_axes_of(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
+    """Whether a shape has the axes of another, some perhaps of length 1, as reductions with `keepdims` leave them."""
+    return len(shape) == len(whole) and all(length in (1, full) for length, full in zip(shape, whole, strict=True))
 
 
 def _check_cell(variable: Any) -> None:

@@ -111,7 +111,7 @@ MISTAKES = {
         "subtracts one number from", "which has shape (3,)", "a value for each element", "value * ops.ones_like(",
     ),
     in_rules.adding_the_rate: ("adds one number to", "which has shape (3,)", "value * ops.ones_like(variable)"),
-    in_rules.subtracting_another_shape: ("subtracts an array of shape (1,) from", "which has shape (3,)"),
+    in_rules.subtracting_another_shape: ("subtracts an array of shape (2,) from", "which has shape (3,)"),
     in_rules.giving_the_arguments_of_torch: (
         "ops.mean has no argument `dim`. Did you mean `axis`?", "It is ops.mean(x, axis=None, keepdims=False)",
     ),
@@ -135,6 +135,7 @@ MISTAKES = {
         "'ops.moving_average(momentum, gradient[:2], self.beta)' has shapes that do not meet", "in the update of",
         "the value of", "momentum' of shape (3,)", "of shape (2,)", "ops.expand_dims(x, axis)", "keepdims=True",
     ),
+    in_rules.taking_an_array_for_a_key: ("takes the gradient for a key", "lru_cache", "keep what lasts in a slot"),
     in_rules.assigning_another_shape: ("momentum' has shape (3,) and cannot take one of shape (3, 3)",),
     in_rules.exchanging_what_is_given: (
         "in another order", "def update_step(self, gradient, variable, learning_rate)",

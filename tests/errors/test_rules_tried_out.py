@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 from helpers.mistakes.in_rules import GRADIENT, START, WithSlots
 from helpers.mistakes.in_rules import _with_rule as with_rule
 
-from gradwise.backends import ops
+from gradwise.backends import Variable, ops
 from gradwise.optimizers.core.own_rules import rehearsal
 from gradwise.optimizers.core.own_rules.explaining import check_signature
+from gradwise.optimizers.core.own_rules.trial import looked_after
 
 
 def descent(self, gradient, variable, learning_rate):
@@ -71,6 +73,56 @@ def test_interruptions_pass(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         optimizer.apply([GRADIENT], [weights])
     assert weights.tolist() == START.tolist()
+
+
+@pytest.mark.torch
+def test_a_rate_in_an_array_that_can_change_is_not_changed():
+    import torch
+
+    def rule(self, gradient, variable, learning_rate):
+        learning_rate *= 0.5
+        self.assign_sub(variable, gradient * learning_rate)
+
+    rate = torch.tensor(0.5)
+    params, grads = {"w": torch.tensor(START)}, {"w": torch.tensor(GRADIENT)}
+    optimizer = with_rule(rule)()
+    found, _ = optimizer.step(params, grads, optimizer.init(params), learning_rate=rate)
+    assert rate.item() == 0.5 and found["w"].tolist() == (START - 0.25 * GRADIENT).tolist()
+    assert looked_after(rate, "learning rate", True).lasting
+    assert not looked_after(0.5, "learning rate", True).lasting
+
+
+def test_an_optimizer_is_tried_out_on_one_thread_alone():
+    """Meanwhile another may ask it for its rate, set attributes, and assign what is stretched."""
+    begun, done, failed = threading.Event(), threading.Event(), []
+
+    def rule(self, gradient, variable, learning_rate):
+        if threading.current_thread() is not threading.main_thread():
+            return
+        begun.set()
+        assert done.wait(10)
+        self.assign_sub(variable, gradient * learning_rate)
+
+    optimizer, weights = with_rule(rule)(jit_compile=False), START.copy()
+    optimizer.build([weights])
+
+    def others():
+        try:
+            assert begun.wait(10)
+            assert optimizer.learning_rate == 0.5
+            optimizer.beta = 0.5
+            optimizer.assign_sub(Variable(START), 1.0)
+        except Exception as error:
+            failed.append(error)
+        finally:
+            done.set()
+
+    thread = threading.Thread(target=others)
+    thread.start()
+    optimizer.apply([GRADIENT], [weights])
+    thread.join()
+    assert not failed
+    assert weights.tolist() == (START - 0.5 * GRADIENT).tolist()
 
 
 class WithoutSignature:

@@ -5,6 +5,11 @@ That is after one step from `START` with `GRADIENT`, on every way of running it.
 
 from __future__ import annotations
 
+import functools
+
+import numpy as np
+
+from gradwise.backends import ops
 from gradwise.optimizers import SGD
 
 from .mistakes.in_rules import GRADIENT, START, WithSlots
@@ -131,6 +136,46 @@ class OfTheClass(WithSlots):
         variable.assign_sub(gradient * learning_rate)
 
 
+@functools.lru_cache
+def _weight(beta, power=2):
+    return 1.0 - beta**power
+
+
+class WithAKeptFunction(WithSlots):
+    """Calls a function whose results Python keeps, with hyperparameters and shapes."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        same = _weight(self.beta) + len(variable.shape) * 0.0
+        self.assign_sub(variable, gradient * (learning_rate * same / _weight(self.beta)))
+
+
+class ChangingTheRate(WithSlots):
+    """The rate is a number, and a number that is changed is another one; so are counts."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        learning_rate *= 2.0
+        learning_rate /= self.step_of(variable) + 1
+        steps = self.step_of(variable)
+        steps += 1
+        self.assign_sub(variable, gradient * learning_rate * steps / 2)
+
+
+class KeepingAxes(WithSlots):
+    """What is subtracted has the parameter's axes, but the last is of length 1: it is the same along that."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        self.assign_sub(variable, ops.sum(gradient, axis=-1, keepdims=True) * learning_rate)
+        self.assign_add(variable, ops.mean(gradient, axis=-1, keepdims=True) * learning_rate)
+
+
+class WithConstantsOfNumpy(WithSlots):
+    """Numbers from an array of NumPy's."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        halves = np.asarray([0.5, 1.5])
+        self.assign_sub(variable, gradient * (learning_rate * float(halves[0] + halves[1]) / 2.0))
+
+
 def _with_a_function_that_is_not_there_yet():
     class Waiting(WithSlots):
         """Calls a function that its module defines later, which is not yet."""
@@ -154,6 +199,10 @@ RIGHT = {
     "a slot that a method writes": (Masked, STEP),
     "a slot that a function writes": (WrittenByAFunction, STEP),
     "a slot that stays one number": (Scaled, STEP),
+    "a function whose results are kept": (WithAKeptFunction, STEP),
+    "the rate changes": (ChangingTheRate, STEP),
+    "an axis of length 1": (KeepingAxes, START - 0.5 * (GRADIENT.sum() - GRADIENT.mean())),
+    "numbers of an array of NumPy's": (WithConstantsOfNumpy, STEP),
     "a function that is not there yet": (_with_a_function_that_is_not_there_yet(), START),
     "two inside with slots of one name": (TwoInside, STEP),
     "a number that has the parameter's name": (CountedUnderTheNameOfTheParameter, STEP),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import operator
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -15,6 +16,27 @@ from ..rule import Rule
 from .source import line_of_setting
 
 
+class _Trials(threading.local):
+    """Which optimizers this thread tries out now, by their identities, and whether each is the outermost one."""
+
+    def __init__(self) -> None:
+        self.roles: dict[int, bool] = {}
+
+
+_TRIALS = _Trials()
+
+
+def is_on_trial(keeper: object, itself: bool = False) -> bool:
+    """Whether this thread tries out an optimizer now; other threads may do anything with it meanwhile.
+
+    Args:
+        keeper: the optimizer.
+        itself: whether to ask for the outermost one alone, and for none inside of it.
+    """
+    role = _TRIALS.roles.get(id(keeper))
+    return role is not None and (role or not itself)
+
+
 @contextlib.contextmanager
 def undone(rule: Rule) -> Iterator[Callable[[], None]]:
     """A context in which attributes are guarded, and after which they are what they were.
@@ -24,12 +46,6 @@ def undone(rule: Rule) -> Iterator[Callable[[], None]]:
     keepers = list(rule.all_optimizers())
     before = [(keeper, snapshot(keeper)) for keeper in keepers]
     arrays = [(cell, cell.array) for cell in [*rule.cells.parameters, *(named.cell for named in rule.named_cells())]]
-    for keeper in keepers:
-        attributes = vars(keeper)
-        for name, value in list(attributes.items()):
-            if type(value) is list and any(isinstance(item, Variable) for item in value):
-                attributes[name] = _GuardedList(name, value)
-        attributes["_rehearsing"] = "outer" if keeper is rule else "inner"
 
     def check() -> None:
         _check_attributes(before)
@@ -40,14 +56,21 @@ def undone(rule: Rule) -> Iterator[Callable[[], None]]:
                 "what a step reads: write self.assign(variable, value)."
             )
 
+    roles = _TRIALS.roles
     try:
+        for keeper in keepers:
+            attributes = vars(keeper)
+            for name, value in list(attributes.items()):
+                if type(value) is list and any(isinstance(item, Variable) for item in value):
+                    attributes[name] = _GuardedList(name, value)
+        _TRIALS.roles = {id(keeper): keeper is rule for keeper in keepers}
         yield check
     finally:
+        _TRIALS.roles = roles
         for cell, array in arrays:
             cell.array = array
         for keeper, taken in before:
             restore(keeper, taken)
-            vars(keeper).pop("_rehearsing", None)
 
 
 def _check_attributes(before: Iterable[tuple[Rule, Snapshot]]) -> None:

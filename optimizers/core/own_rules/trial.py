@@ -30,8 +30,9 @@ class Gradients(Protocol):
         """One of them as a rule receives it."""
 
 
-Gives: TypeAlias = Callable[[Any, str], Any]
-"""What a rule is given in place of an array or a number, which has a name."""
+Gives: TypeAlias = Callable[[Any, str, bool], Any]
+"""What a rule is given in place of an array or a number, which has a name, and of which is said whether it is a number.
+"""
 
 
 class Outcome(NamedTuple):
@@ -54,7 +55,7 @@ class Seen(NamedTuple):
     written: set[int]
 
 
-def looked_after(value: Any, name: str) -> Any:
+def looked_after(value: Any, name: str, is_number: bool = False) -> Any:
     """What computes as an array or a number does, and tells what a rule asks of it that it may not."""
     backend = backend_of(value)
     # Nobody can read what has no values, and who asks for it is told so.
@@ -62,10 +63,11 @@ def looked_after(value: Any, name: str) -> Any:
         return value
     # What stands for a large one would take memory that nobody gave.
     stands = is_traced(value) and math.prod(backend.shape(value)) <= LARGE
-    return Tracked(stand_in(value, backend) if stands else value, name)
+    # Of a number `*=` makes another one, unless a library keeps it in an array that can change.
+    return Tracked(stand_in(value, backend) if stands else value, name, lasting=not is_number or backend.writable)
 
 
-def as_it_is(value: Any, name: str) -> Any:
+def as_it_is(value: Any, name: str, is_number: bool = False) -> Any:
     """The array or the number itself, as in a step."""
     return value
 
@@ -81,7 +83,7 @@ def tried_out(
                 cells = cells_with_values(rule)
                 with _Held(cells, [cell.value for cell in cells], gives, seen) as scope:
                     present = [parameters[index] for index in gradients.present]
-                    rule.begin_step(_AllGiven(gradients, gives), present, gives(rate, "learning rate"))
+                    rule.begin_step(_AllGiven(gradients, gives), present, gives(rate, "learning rate", True))
                 for cell, value in scope.writes():
                     if not is_traced(cell.value):
                         cell.assign(raw(value))
@@ -113,8 +115,9 @@ def _tried(rule: Rule, index: int, gradient: Array, rate: Any, gives: Gives, see
         attributes = [set(vars(cell)) for cell in cells]
         with _Held([*cells, *others], held, gives, seen) as scope:
             before = {id(cell): raw(Scope.get(scope, cell)) for cell in (*cells, *others)}
+            own_rate = gives(ops.cast(rate, gradient.dtype), "learning rate", True)
             returned: Any = rule.update_step(  # type: ignore[func-returns-value]  # it should return none
-                gives(copies[-1], "gradient"), parameter, gives(ops.cast(rate, gradient.dtype), "learning rate")
+                gives(copies[-1], "gradient", False), parameter, own_rate
             )
     where = line_of_function(type(rule).update_step)
     for cell, known in zip(cells, attributes, strict=True):
@@ -147,7 +150,7 @@ class _Held(Scope):
         super().__init__()
         self._gives, self._seen = gives, seen
         for cell, value in zip(cells, values, strict=True):
-            self.hold(cell, gives(value, _called(cell)))
+            self.hold(cell, gives(value, _called(cell), cell.backend is HOST))
 
     def get(self, cell: Cell) -> Any:
         """As `Scope`."""
@@ -160,7 +163,7 @@ class _Held(Scope):
         """As `Scope`."""
         self._seen.written.add(id(cell))
         if type(value) is Tracked and backend_of(value.held) is not HOST:
-            value.name = value.name or _called(cell)
+            value.name, value.lasting = value.name or _called(cell), True
             value = Tracked(value.held, _called(cell))
         super().set(cell, value)
 
@@ -205,7 +208,7 @@ class _AllGiven(Sequence[Any]):
     def __getitem__(self, position: int | slice) -> Any:
         if isinstance(position, slice):
             return [self[place] for place in range(*position.indices(len(self)))]
-        return self._gives(self._gradients[position], "gradient")
+        return self._gives(self._gradients[position], "gradient", False)
 
     def __len__(self) -> int:
         return len(self._gradients)

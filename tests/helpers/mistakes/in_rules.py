@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -387,7 +388,7 @@ def adding_the_rate(self, gradient, variable, learning_rate):
 
 def subtracting_another_shape(self, gradient, variable, learning_rate):
     """Subtracting another shape."""
-    self.assign_sub(variable, gradient[:1] * learning_rate)  # here
+    self.assign_sub(variable, gradient[:2] * learning_rate)  # here
 
 
 def _size(array):
@@ -491,6 +492,16 @@ def meeting_another_shape(self, gradient, variable, learning_rate):
     momentum = self.momentums[self.variable_index(variable)]
     self.assign(momentum, ops.moving_average(momentum, gradient[:2], self.beta))  # here
     self.assign_sub(variable, momentum * learning_rate)
+
+
+@functools.lru_cache
+def _halved(value):
+    return value * 0.5
+
+
+def taking_an_array_for_a_key(self, gradient, variable, learning_rate):
+    """Taking an array for a key."""
+    self.assign_sub(variable, _halved(gradient) * learning_rate)  # here
 
 
 def assigning_another_shape(self, gradient, variable, learning_rate):
