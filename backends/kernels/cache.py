@@ -24,7 +24,7 @@ from .safe_folders import safe_file, why_unsafe
 _NAMED = "GRADWISE_CACHE_DIR"
 _READING = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _HEADER = b"gradwise compiled code 1\n"
-_AGAIN = "every process compiles its update rules again, which takes about a second for each"
+_AGAIN = "every process compiles its update rules again, which takes some seconds"
 _ADVICE = f"set {_NAMED} to a folder that has room and that only you can write to"
 
 

@@ -23,7 +23,6 @@ import pkgutil
 import platform
 import re
 import sys
-import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,10 +30,11 @@ import llvmlite  # type: ignore[import-untyped]  # it has no types
 import numpy
 
 from ..losses import PerformanceWarning, warn_once
+from ..programs.program import Program
 from . import placeholders
 from .cache import place, read, write
 from .compiler import NumbaBroken, numba_compiler
-from .machine_code import loaded, processor
+from .machine_code import assembled, loaded, processor
 from .waiting import said_if_long
 
 _HEAD = object.__basicsize__ // 8
@@ -96,11 +96,12 @@ def compile_function(source: str, name: str, signature: str, parts: dict[str, An
     Raises:
         What Numba raises.
     """
-    if not _arrays_are_readable():
-        raise RuntimeError("arrays are not what NumPy's headers say")
+    _must_be_readable()
     result, arguments = _arguments(signature)
     plain = f"{result}({', '.join('int64' for _ in arguments)})"
-    address, kept = _address(source, name, plain, parts)
+    (address,), kept = _addresses(
+        (source, plain), ["entry"], lambda symbols: _by_numba(source, name, plain, parts, symbols)
+    )
     kind = (ctypes.PYFUNCTYPE if with_lock else ctypes.CFUNCTYPE)(
         _TYPES[result], *(ctypes.py_object if "[" in each else ctypes.c_int64 for each in arguments)
     )
@@ -109,26 +110,68 @@ def compile_function(source: str, name: str, signature: str, parts: dict[str, An
     return function
 
 
-def compile_callback(source: str, name: str, parts: dict[str, Any]) -> Any:
-    """A function of C that takes a pointer, as its `address`; arguments and errors as for `compile_function`."""
-    address, kept = _address(source, name, "void(int64)", parts)
-    return types.SimpleNamespace(address=address, kept=kept)
+def compile_kernel(
+    program: Program, dtype: str, stored: tuple[str, ...]
+) -> tuple[Callable[[Any, Any, Any, Any], None], int]:
+    """The kernel of a program: as a function of Python, and the address of one for a team (see `lowering`).
+
+    Raises:
+        What LLVM raises.
+    """
+    _must_be_readable()
+
+    def make(symbols: Sequence[str]) -> tuple[bytes, None]:
+        # Imported only where something must be compiled.
+        lowering: Any = importlib.import_module(f"{__package__}.lowering")
+        return assembled(lowering.lowered(program, dtype, stored, _HEAD, *symbols), symbols, optimise=True), None
+
+    (plain, team), _ = _addresses((program.structure, dtype, stored), ["plain", "team"], make)
+    kernel: Any = ctypes.CFUNCTYPE(None, *[ctypes.py_object] * 4)(plain)
+    return kernel, team
 
 
-def _address(source: str, name: str, signature: str, parts: dict[str, Any]) -> tuple[int, Any]:
-    digest = _digest(source, signature)
-    symbol, file = f"gradwise_{digest}", f"{digest}.code"
+def _must_be_readable() -> None:
+    if not _arrays_are_readable():
+        raise RuntimeError("arrays are not what NumPy's headers say")
+
+
+def _addresses(
+    described: Any, names: Sequence[str], make: Callable[[Sequence[str]], tuple[bytes | None, Any]]
+) -> tuple[list[int], Any]:
+    """Where functions stand, taken from disk or made now.
+
+    Args:
+        described: what tells them from others, beside the sources of this room, the releases and the processor.
+        names: of the functions.
+        make: gives their code by the names that it is given; or none, and what only this process can run.
+
+    Returns:
+        Their addresses, and what must live as long.
+    """
+    digest = _digest(described)
+    symbols, file = [f"gradwise_{digest}_{name}" for name in names], f"{digest}.code"
     code = read(file)
     if code is not None:
-        address = loaded(code, symbol)
+        addresses = loaded(code, *symbols)
         TALLY["found"] += 1
-        return address, None
+        return addresses, None
     with said_if_long(_words):
-        compilation = _compilation(source, name, signature, parts)
+        code, own = make(symbols)
     TALLY["compiled"] += 1
+    if code is None:
+        return [own.address], own
+    addresses = loaded(code, *symbols)
+    TALLY["kept"] += write(file, code)
+    return addresses, own
+
+
+def _by_numba(
+    source: str, name: str, signature: str, parts: dict[str, Any], symbols: Sequence[str]
+) -> tuple[bytes | None, Any]:
+    compilation = _compilation(source, name, signature, parts)
     try:
-        code = compilation.code(symbol)
-        address = loaded(code, symbol)
+        code = compilation.code(symbols[0])
+        loaded(code, symbols[0])
     except Exception as error:
         # Should another release of Numba write other text, nothing is kept, and all else goes on.
         warn_once(
@@ -136,9 +179,8 @@ def _address(source: str, name: str, signature: str, parts: dict[str, Any]) -> t
             f"What Numba {_numbas_release()} compiles cannot be kept ({type(error).__name__}: {error}): every "
             "process compiles its update rules again; another release of Numba may help.",
         )
-        return compilation.address, compilation
-    TALLY["kept"] += write(file, code)
-    return address, None
+        return None, compilation
+    return code, None
 
 
 def _words() -> str:
@@ -150,10 +192,10 @@ def _words() -> str:
     )
 
 
-def _digest(source: str, signature: str) -> str:
+def _digest(described: Any) -> str:
     """What tells compiled functions apart, on disk and in this process."""
-    described = repr((source, signature, _sources(), _releases(), processor()))
-    return hashlib.sha256(described.encode()).hexdigest()[:40]
+    whole = repr((described, _sources(), _releases(), processor()))
+    return hashlib.sha256(whole.encode()).hexdigest()[:40]
 
 
 def _compilation(source: str, name: str, signature: str, parts: dict[str, Any]) -> Any:

@@ -10,11 +10,6 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .sixteen_bits import from_bfloat16 as from_bfloat16
-from .sixteen_bits import from_float16 as from_float16
-from .sixteen_bits import to_bfloat16 as to_bfloat16
-from .sixteen_bits import to_float16 as to_float16
-
 
 def _pointer(typing_context: Any, address: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -42,17 +37,6 @@ def _room(typing_context: Any, size: Any) -> Any:
 
 
 room: Any = intrinsic(prefer_literal=True)(_room)
-
-
-def _taken(typing_context: Any, address: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
-        return builder.atomic_rmw("add", place, ir.Constant(ir.IntType(64), 1), "monotonic")
-
-    return types.int64(types.int64), generate
-
-
-taken: Any = intrinsic(_taken)
 
 
 def _prefetch(typing_context: Any, address: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import llvmlite.binding as llvm  # type: ignore[import-untyped]  # it has no types
@@ -49,24 +50,28 @@ def _machine() -> Any:
     )
 
 
-def assembled(text: str, name: str) -> bytes:
-    """The machine code of one function, with what it calls; nothing else can be called or needs to be there.
+def assembled(text: str, names: Sequence[str], optimise: bool = False) -> bytes:
+    """The machine code of functions, with what they call; nothing else can be called or needs to be there.
 
     Args:
-        text: a module in LLVM's language, in which the function stands, optimised.
-        name: the function's.
+        text: a module in LLVM's language, in which the functions stand.
+        names: of the functions.
+        optimise: whether that is still to be done.
 
     Raises:
         RuntimeError: if LLVM cannot make it, or if it needs what only this process may have.
     """
-    module = llvm.parse_assembly(text)
-    for each in (*module.functions, *module.global_variables):
-        if not each.is_declaration and each.name != name:
-            each.linkage = "internal"
     machine = _machine()
-    passes = llvm.create_new_module_pass_manager()
-    passes.add_global_dead_code_eliminate_pass()
-    passes.run(module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options()))
+    module = llvm.parse_assembly(text)
+    module.triple, module.data_layout = processor()[0], str(machine.target_data)
+    for each in (*module.functions, *module.global_variables):
+        if not each.is_declaration and each.name not in names:
+            each.linkage = "internal"
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    passes = llvm.create_pass_builder(machine, options)
+    chosen = passes.getModulePassManager() if optimise else llvm.create_new_module_pass_manager()
+    chosen.add_global_dead_code_eliminate_pass()
+    chosen.run(module, passes)
     needed = {each.name for each in (*module.functions, *module.global_variables) if each.is_declaration}
     missing = sorted(each for each in needed - _EVERYWHERE if not each.startswith("llvm."))
     if missing:
@@ -80,17 +85,17 @@ def _engine() -> Any:
     return llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
 
 
-def loaded(code: bytes, name: str) -> int:
-    """The address of a function.
+def loaded(code: bytes, *names: str) -> list[int]:
+    """The addresses of functions.
 
     Args:
         code: from `assembled`.
-        name: the function's, which no other function has.
+        names: the functions', which no other functions have.
     """
     with _LOCK:
-        if name not in _LOADED:
+        if names[0] not in _LOADED:
             engine = _engine()
             engine.add_object_file(llvm.ObjectFileRef.from_data(code))
             engine.finalize_object()
-            _LOADED[name] = int(engine.get_function_address(name))
-        return _LOADED[name]
+            _LOADED.update((name, int(engine.get_function_address(name))) for name in names)
+        return [_LOADED[name] for name in names]

@@ -69,7 +69,7 @@ class Compilation:
         count = len(operands) - 2
         typed = ", ".join(f"i64 %a{number}" for number in range(count))
         passed = "".join(f", i64 %a{number}" for number in range(count))
-        return assembled(text + _CALLED.format(name=name, native=native.name, typed=typed, passed=passed), name)
+        return assembled(text + _CALLED.format(name=name, native=native.name, typed=typed, passed=passed), [name])
 
 
 def _in_numbas_words(function: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Names that mean something to Numba's compiler alone, such as a pointer or a half-precision number, without Numba.
+"""Names that mean something to Numba's compiler alone, such as a pointer, without Numba.
 
 Functions that are to be compiled name them. So such functions can be written, and those that were compiled before can
 run, without importing Numba, which takes long: it is told what the names stand for when there is something to compile.
@@ -46,17 +46,7 @@ pointer: Any = Word("pointer")
 """The integer as a pointer."""
 room: Any = Word("room")
 """Where so many bytes stand that are the function's own, as an integer; how many is written as a number."""
-taken: Any = Word("taken")
-"""The integer at an address, which is one more afterwards, whatever other threads do at the same time."""
 prefetch: Any = Word("prefetch")
 """Have the processor fetch the line of memory at an address, which any integer may be."""
-from_bfloat16: Any = Word("from_bfloat16")
-"""The float32 whose upper half is an integer of 16 bits."""
-to_bfloat16: Any = Word("to_bfloat16")
-"""The upper half of the nearest float32 whose lower half is empty, as an integer."""
-from_float16: Any = Word("from_float16")
-"""The number in half precision whose bits are an integer of 16 bits, as float32."""
-to_float16: Any = Word("to_float16")
-"""The bits of the number in half precision that is nearest to a float32, as an integer."""
 asked: Any = Word("asked")
 """Call a function of C by its address with a handle and the place of the answer; not 0 if there is none."""

@@ -18,9 +18,9 @@ from ..dtypes import ITEM_SIZES, SIXTEEN_BIT
 from ..programs.program import Program
 from .compiled import compiled
 from .intervals import Intervals
+from .kernel import Kernels
 from .layouts import still_apart
 from .placeholders import carray, pointer, prefetch
-from .source import Kernels
 from .table import Team, is_worth_threads, pass_of_threads
 
 _ADDITION = Program(2, (("add", (("array", 0), ("array", 1))),), ((0, 2),), (), (), (), ())

@@ -11,8 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir  # type: ignore[import-untyped]  # it has no types
-from numba import types
-from numba.extending import intrinsic
 
 from .machine_code import processor
 
@@ -88,17 +86,7 @@ def _to_float16(builder: Any, number: Any) -> Any:
     return builder.trunc(builder.or_(half, builder.lshr(sign, _word(16))), _SHORT)
 
 
-def _converting(result: Any, given: Any, convert: Callable[[Any, Any], Any]) -> Any:
-    def typed(typing_context: Any, number: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return convert(builder, arguments[0])
-
-        return result(given), generate
-
-    return intrinsic(typed)
-
-
-from_bfloat16: Any = _converting(types.float32, types.uint16, _from_bfloat16)
-to_bfloat16: Any = _converting(types.uint16, types.float32, _to_bfloat16)
-from_float16: Any = _converting(types.float32, types.uint16, _from_float16)
-to_float16: Any = _converting(types.uint16, types.float32, _to_float16)
+WIDENING: dict[str, Callable[[Any, Any], Any]] = {"bfloat16": _from_bfloat16, "float16": _from_float16}
+"""What writes down, of an integer of 16 bits, the number that it stands for as float32."""
+NARROWING: dict[str, Callable[[Any, Any], Any]] = {"bfloat16": _to_bfloat16, "float16": _to_float16}
+"""What writes down, of a float32, the integer of 16 bits that stands for the nearest number."""

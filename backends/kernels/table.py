@@ -17,8 +17,8 @@ import numpy
 from ..dtypes import ITEM_SIZES
 from ..sums import BLOCK, added_in_order
 from .intervals import Intervals
+from .kernel import Kernels
 from .layouts import still_apart
-from .source import Kernels
 from .threads import thread_count, together
 
 _THREADED_FROM = 100_000

@@ -30,7 +30,7 @@ results of operations on them included; s3 and s4 are computed once a step, as t
     write a0 <- a6
     write a1 <- a4
 
-`kernels.source` shows the loop that becomes of it.
+`kernels.lowering` shows the loop that becomes of it.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from helpers.selection import crossing
 
 from gradwise import schedules
 from gradwise.backends import Variable, ops
-from gradwise.backends.kernels import source, table
+from gradwise.backends.kernels import kernel, table
 from gradwise.optimizers import SGD, Adam, Nadam, Optimizer, RMSprop
 from gradwise.optimizers.registry import ALGORITHMS
 
@@ -462,8 +462,8 @@ def test_a_beta_that_changes_every_step_compiles_nothing():
         optimizer.beta_1 = eager.beta_1 = 0.5 + step / 20
         optimizer.apply([np.full(3, 0.3)], [w])
         eager.apply([np.full(3, 0.3)], [expected])
-        kernels = kernels or len(source._KERNELS)
-        assert len(source._KERNELS) == kernels
+        kernels = kernels or len(kernel._KERNELS)
+        assert len(kernel._KERNELS) == kernels
     assert w.tobytes() == expected.tobytes()
 
 

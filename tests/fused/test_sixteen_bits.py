@@ -96,11 +96,11 @@ def test_sums(library, dtype):
 @pytest.mark.parametrize("dtype", NARROW)
 @pytest.mark.parametrize("broken", [False, True], ids=["no compiler", "it fails"])
 def test_without_the_compiler(library, dtype, broken, monkeypatch):
-    from gradwise.backends.kernels import source
+    from gradwise.backends.kernels import kernel
     from gradwise.optimizers.core.fused import plan
 
     if broken:
-        monkeypatch.setattr(source, "kernel_of", lambda *arguments, **keywords: None)
+        monkeypatch.setattr(kernel, "kernel_of", lambda *arguments, **keywords: None)
     else:
         monkeypatch.setattr(plan, "has_numba", lambda: False)
     compare(library, lambda **keywords: Adam(0.01, **keywords), dtype, way="fused" if broken else "blocks")
@@ -180,11 +180,14 @@ def test_upper_halves_of_numbers():
 CONVERSIONS = """
 import sys
 import numpy as np, ml_dtypes
-from gradwise.backends.kernels.compiled import compile_function, with_arrays
+from gradwise.backends.kernels.compiled import compile_kernel
+from gradwise.backends.programs.program import Program
 from gradwise.backends.sixteen_bits import narrowed
-def function(body, signature):
-    body = "    for i in range(a.shape[0]):\\n        b[i] = " + body + "\\n"
-    return compile_function(with_arrays("convert", signature, ("a", "b"), body), "convert", signature, {})
+COPY = Program(2, (), ((1, 0),), (), (), (), ())
+def copied(given, taken, *stored):
+    kernel, _ = compile_kernel(COPY, "float32", stored)
+    addresses = np.array([[given.ctypes.data, taken.ctypes.data]])
+    kernel(np.array([[0, 0, given.size, 0]]), addresses, np.empty((1, 0)), np.empty((0, 0)))
 generator = np.random.default_rng(0)
 near = np.array([0, 1, 0xFFF, 0x1000, 0x1001, 0x2FFF, 0x3000, 0x7FFF, 0x8000, 0x8001, 0xFFFF], np.uint32)
 every = np.arange(2**16, dtype=np.uint32)
@@ -193,12 +196,12 @@ drawn += [(generator.normal(size=2**17) * 10.0 ** generator.integers(-9, 6, 2**1
 words = np.concatenate(drawn)
 for name, kind in (("bfloat16", ml_dtypes.bfloat16), ("float16", np.float16)):
     wide = np.empty(2**16, np.float32)
-    function(f"from_{name}(a[i])", "void(uint16[::1], float32[::1])")(every.astype(np.uint16), wide)
+    copied(every.astype(np.uint16), wide, name, "float32")
     expected = every.astype(np.uint16).view(kind).astype(np.float32)
     assert np.array_equal(np.isnan(wide), np.isnan(expected)), name
     assert (wide.view(np.uint32) == expected.view(np.uint32))[~np.isnan(wide)].all(), name
     numbers, short = words.view(np.float32), np.empty(words.size, np.uint16)
-    function(f"to_{name}(a[i])", "void(float32[::1], uint16[::1])")(numbers, short)
+    copied(numbers, short, "float32", name)
     with np.errstate(all="ignore"):
         expected = numbers.astype(kind)
     known = ~np.isnan(numbers)

@@ -50,7 +50,7 @@ def test_examples(module):
 def test_the_ways_of_a_rule_are_shown():
     """Its record, and the loop that becomes of it."""
     names = {parameter.values[0] for parameter in modules()}
-    assert {"gradwise.backends.programs.recorder", "gradwise.backends.kernels.source"} <= names
+    assert {"gradwise.backends.programs.recorder", "gradwise.backends.kernels.lowering"} <= names
 
 
 def test_files_that_are_named_are_there():

@@ -15,7 +15,7 @@ from ....backends.programs.still import leaves_still
 from ..rule import Rule
 
 if TYPE_CHECKING:  # Numba is imported when there is a first table.
-    from ....backends.kernels.source import Kernels
+    from ....backends.kernels.kernel import Kernels
     from ....backends.kernels.table import Table
 
 
@@ -45,7 +45,7 @@ class Pass:
     @functools.cached_property
     def kernels(self) -> Kernels:
         """For memory that is shared, with Numba."""
-        from ....backends.kernels.source import Kernels
+        from ....backends.kernels.kernel import Kernels
 
         return Kernels(self.program, self.dtype, self.stored)
 
