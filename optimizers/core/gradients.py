@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 from ...backends import Array, Rows, compute_dtype, ops
 from .clipping import global_norm, global_norm_factor, norm_factor, norms
 from .conventions import facts_of
 from .rule import Rule, StepGradients
+
+
+class Divisors(NamedTuple):
+    """What gradients are divided by, or None where they are not.
+
+    Attributes:
+        incoming: each as it comes.
+        share: it is divided by this too before it is added to those of its window.
+        update: those of an update.
+    """
+
+    incoming: float | None
+    share: float | None
+    update: float | None
+
+
+def divisors_of(rule: Rule) -> Divisors:
+    """What an optimizer's gradients are divided by: the loss scale, and what makes the mean of a window."""
+    scale, every = rule.loss_scale_factor, rule.gradient_accumulation_steps
+    if every is None:
+        return Divisors(scale, None, scale)
+    shares = facts_of(rule.convention).gathers_shares
+    return Divisors(scale, float(every), None) if shares else Divisors(scale, None, float(every))
 
 
 class Gradients(StepGradients):
@@ -17,13 +40,13 @@ class Gradients(StepGradients):
     Args:
         rule: whose gradients they are.
         arrays: one for each parameter, or None.
-        divisor: what every gradient is divided by, or None.
     """
 
-    def __init__(self, rule: Rule, arrays: Sequence[Any], divisor: Any) -> None:
+    def __init__(self, rule: Rule, arrays: Sequence[Any]) -> None:
         self._rule = rule
         self.arrays = list(arrays)
-        self.divisor = divisor
+        self.divisor = rule.gradient_divisor
+        self.clipped = rule.clips_norms
         self._factors: dict[int, Any] = {}
         self.present = {index: None for index, array in enumerate(arrays) if array is not None}
 
@@ -35,7 +58,7 @@ class Gradients(StepGradients):
             built: an optimizer like the rule that was built for the parameters, if that was not.
         """
         rule = self._rule
-        if not rule.clips_norms:
+        if not self.clipped:
             return
         facts = facts_of(rule.convention)
         limit = rule.clipnorm if facts.clipnorm_is_global else rule.global_clipnorm
@@ -90,28 +113,32 @@ class Gradients(StepGradients):
         return len(self.present)
 
 
+class Incoming(Gradients):
+    """The gradients of one call of a window, as each adds to what is accumulated."""
+
+    def __init__(self, rule: Rule, arrays: Sequence[Any]) -> None:
+        super().__init__(rule, arrays)
+        self.divisor, self._share, _ = divisors_of(rule)
+
+    def share(self, index: int) -> Array:
+        """The share in the mean of the window or the whole gradient, of which the update takes the mean."""
+        gradient = self.unscaled(index)
+        return gradient if self._share is None else gradient / self._share
+
+
 class WindowSums(Gradients):
     """The gradients of a window, as the mean of what was accumulated and what came last."""
 
     def __init__(self, rule: Rule, arrays: Sequence[Any]) -> None:
-        shares = facts_of(rule.convention).gathers_shares
-        super().__init__(rule, arrays, 1.0 if shares else float(rule.gradient_accumulation_steps or 1))
-        self._last = Gradients(rule, arrays, rule.loss_scale_factor)
+        super().__init__(rule, arrays)
+        self._last = Incoming(rule, arrays)
 
     def array(self, index: int) -> Array:
         """The sum over the window, of shares or of whole gradients."""
         parameter = self._rule.cells.parameters[index]
         accumulator = self._rule.cells.accumulators[index].value
-        gradient = share_of_window(self._rule, self._last.unscaled(index))
+        gradient = self._last.share(index)
         return parameter.backend.cast(accumulator, parameter.backend.dtype_name(gradient)) + gradient
 
     def rows(self, index: int) -> None:
         """Sums are whole."""
-
-
-def share_of_window(rule: Rule, gradient: Array) -> Array:
-    """What a gradient of a window adds to what is accumulated: its share in the mean or all of it, of which the
-    update takes the mean."""
-    every = rule.gradient_accumulation_steps
-    shares = every is not None and facts_of(rule.convention).gathers_shares
-    return gradient / float(every) if every is not None and shares else gradient

@@ -17,10 +17,12 @@ class StepGradients(Sequence[Array]):
 
     Attributes:
         divisor: what all of them are divided by, or None.
+        clipped: whether each is multiplied by a number, so that norms keep to limits.
         present: the positions of the parameters that have one, as keys.
     """
 
-    divisor: Any
+    divisor: float | None
+    clipped: bool
     present: dict[int, None]
 
     def factor(self, index: int) -> Any:
@@ -83,8 +85,8 @@ class Rule(Configured):
         raise NotImplementedError
 
     @property
-    def divides_gradients(self) -> bool:
-        """Whether the gradients of an update are divided by a number."""
+    def gradient_divisor(self) -> float | None:
+        """What the gradients of an update are divided by, or None."""
         raise NotImplementedError
 
     @property

@@ -25,7 +25,7 @@ from .conventions import ConventionFacts, facts_of
 from .fused.begin import Begin
 from .fused.scalars import PLAIN, Share, laid_out, layout_of, named_values, picked, rows_of
 from .fused.ways import Way
-from .gradients import Gradients, WindowSums, share_of_window
+from .gradients import Gradients, Incoming, WindowSums, divisors_of
 from .hyperparameters import LEARNING_RATE, in_use
 from .own_rules.rehearsal import is_to_be_tried, rehearse
 from .prepared import Later, Run, at_once
@@ -98,9 +98,9 @@ class StepMaker(CellKeeper):
         return facts_of(self.convention).counts_steps_of_each
 
     @property
-    def divides_gradients(self) -> bool:
-        """Whether the gradients of an update are divided by a number."""
-        return self.loss_scale_factor is not None or self.gradient_accumulation_steps is not None
+    def gradient_divisor(self) -> float | None:
+        """What the gradients of an update are divided by, or None."""
+        return divisors_of(self).update
 
     # ---------------------------------------------------------------- rates
 
@@ -149,7 +149,7 @@ class StepMaker(CellKeeper):
             rate = self.rate_at(count, self.cells.rate.value)
         every = self.gradient_accumulation_steps
         if every is None:
-            self._update(Gradients(self, gradients, self.loss_scale_factor), rate, later)
+            self._update(Gradients(self, gradients), rate, later)
         else:
             ops.cond(
                 ops.once(count_after, count, 0, self._turn) % every == 0,
@@ -159,12 +159,12 @@ class StepMaker(CellKeeper):
         later(lambda: self.cells.iterations.assign(ops.once(count_after, count, 0, self._turn)))
 
     def _accumulate(self, gradients: Sequence[Any], later: Later) -> None:
-        incoming = Gradients(self, gradients, self.loss_scale_factor)
+        incoming = Incoming(self, gradients)
 
         def write() -> None:
             for index in incoming.present:
                 with self.parameter_scope(index) as scope:
-                    self.cells.accumulators[index].assign_add(share_of_window(self, incoming.unscaled(index)))
+                    self.cells.accumulators[index].assign_add(incoming.share(index))
                 commit(scope)
 
         later(write)
@@ -237,7 +237,7 @@ class StepMaker(CellKeeper):
             squares: of each gradient the sum of its squares, where that is known.
             built: an optimizer like this that was built for the parameters, if this was not.
         """
-        gradients = Gradients(self, arrays, self.loss_scale_factor)
+        gradients = Gradients(self, arrays)
         gradients.clip(squares, built)
         factors = [gradients.factor(index) for index in gradients.present]
         # A factor of all is one object.
@@ -277,7 +277,7 @@ class Bookkeeping:
         # Whether kernels read nothing that some parameters have of their own.
         self._same_for_all = len(rules) == 1 and not any(share.names for shares in self._kernels for share in shares)
         self._evaluations = [way.evaluate for way, _ in kernels]
-        self._divided = any([rule.divides_gradients for rule in rules])
+        self._divided = any([rule.gradient_divisor is not None for rule in rules])
         self.scheduled = [member for member, rule in enumerate(rules) if rule.rate_follows_steps]
         self._begin, self._present, numbers = begin, present[0], rules[0].cells.numbers
         # What `begin_step` reads of each parameter, and what it gives new numbers to.
@@ -373,7 +373,7 @@ class Bookkeeping:
         for rate in rates:
             if type(rate) not in PLAIN:
                 return None
-        divisor = rules[0].loss_scale_factor if self._divided else None
+        divisor = rules[0].gradient_divisor if self._divided else None
         values = named_values(rates, numbers, attributes, divisor, self.layout)
         if self._begin is not None:
             own = [[numbers[place] for place in places] for places in self._read]

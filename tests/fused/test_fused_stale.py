@@ -10,6 +10,7 @@ import types
 import numpy as np
 import pytest
 
+from gradwise.backends import Variable
 from gradwise.optimizers import Optimizer
 
 pytestmark = pytest.mark.fast
@@ -110,3 +111,97 @@ def test_objects_that_know_all_others_cost_little():
     for _ in range(3):
         optimizer.apply([np.ones(2)], [weights])
     assert optimizer.fusion.lane is not None and optimizer.iterations == 3
+
+
+# -------------------------------------------------------------------- what begin_step changes
+
+
+def made_by_hand(self):
+    self.extra = [Variable(np.full(cell.shape, 2.0)) for cell in self.cells.parameters]
+
+
+def added(self):
+    self.extra = self.add_optimizer_variables(self.cells.parameters, "extra", 2.0)
+
+
+def setting(**values):
+    return lambda self: vars(self).update(values)
+
+
+def halved(self):
+    self.damping /= 2.0
+
+
+def configured(name, value):
+    return lambda self: setattr(self, name, value)
+
+
+CHANGES = {
+    "a switch": {2: setting(nesterov=True), 4: setting(nesterov=False)},
+    "a number": {2: halved, 3: halved, 5: halved},
+    "a number off and on": {2: setting(damping=None), 4: setting(damping=0.25)},
+    "a number to zero": {2: setting(damping=0.0), 4: setting(damping=0.25)},
+    "a list": {2: lambda self: self.weights.append(0.5), 4: lambda self: self.weights.clear()},
+    "update_step": {2: setting(update_step=lambda gradient, variable, rate: variable.assign_sub(gradient))},
+    "arrays": {2: made_by_hand, 4: lambda self: self.extra[0].assign(np.full(3, 4.0))},
+    "a slot": {2: added},
+    "weight_decay": {2: configured("weight_decay", 0.125), 4: configured("weight_decay", None)},
+    "clipvalue": {2: configured("clipvalue", 0.5), 4: configured("clipvalue", None)},
+    "loss_scale_factor": {2: configured("loss_scale_factor", 2.0), 4: configured("loss_scale_factor", None)},
+    "global_clipnorm": {2: configured("global_clipnorm", 0.5), 4: configured("global_clipnorm", None)},
+    "jit_compile": {2: configured("jit_compile", False), 4: configured("jit_compile", "auto")},
+}
+
+
+class Changing(Optimizer):
+    """Whose `begin_step` does something in some steps, of which its user tells the number."""
+
+    def __init__(self, changes, **keywords):
+        super().__init__(0.5, **keywords)
+        self.changes, self.at = changes, 0
+        self.nesterov, self.damping, self.weights, self.extra = False, 0.5, [1.0], None
+
+    def build(self, variables):
+        super().build(variables)
+        self.momenta = self.add_optimizer_variables(variables, "momentum")
+
+    def begin_step(self, gradients, variables, learning_rate):
+        if self.at in self.changes:
+            self.changes[self.at](self)
+
+    def update_step(self, gradient, variable, learning_rate):
+        index = self.variable_index(variable)
+        momentum = self.momenta[index]
+        self.assign(momentum, momentum * 0.5 + gradient)
+        delta = gradient + momentum * 0.5 if self.nesterov else momentum.value
+        for factor in [*self.weights, *([self.damping] if self.damping else [])]:
+            delta = delta * factor
+        if self.extra is not None:
+            delta = delta * self.extra[index]
+        self.assign_sub(variable, delta * learning_rate)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_begin_step_changes_holds_from_the_same_step_on(name):
+    """As by whole arrays; but for what concerns gradients, which were looked at before it."""
+    found = []
+    for jit_compile in ("auto", False):
+        parameters = [np.ones(3), np.full((2, 2), 2.0)]
+        optimizer, steps = Changing(dict(CHANGES[name]), jit_compile=jit_compile), []
+        for step in range(7):
+            optimizer.at = step
+            try:
+                optimizer.apply([np.full(3, 1.0 + step), np.full((2, 2), -1.0 - 0.5 * step)], parameters)
+            except RuntimeError as refused:
+                steps.append(str(refused))
+            steps += [[each.tolist() for each in parameters], [each.numpy().tolist() for each in optimizer.variables]]
+            if jit_compile == "auto" and step in (0, 1):
+                assert all(group.reason is None for group in optimizer.execution_report())
+        found.append(steps)
+    assert found[0] == found[1]
+    # Something was changed, or refused.
+    unchanged = Changing({}, jit_compile=False)
+    parameters = [np.ones(3), np.full((2, 2), 2.0)]
+    for step in range(7):
+        unchanged.apply([np.full(3, 1.0 + step), np.full((2, 2), -1.0 - 0.5 * step)], parameters)
+    assert name == "jit_compile" or found[0][-2] != [each.tolist() for each in parameters]

@@ -211,7 +211,7 @@ def _short_ways(rules: Sequence[Rule]) -> list[Lane]:
     lanes = [lane for lane in lanes_of(rules) if lane is not None]
     if len(lanes) < len(rules):
         raise LookupError("some have no short way whose passes only write")
-    if not all(map(of_optimizers_alone, rules)) or any(rule.divides_gradients for rule in rules):
+    if not all(map(of_optimizers_alone, rules)) or any(rule.gradient_divisor is not None for rule in rules):
         raise LookupError("a user's rule may change its attributes, and every step looks at them")
     return lanes
 

@@ -13,7 +13,7 @@ Most steps take a shorter way, which is put together of what is known of the par
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from ....backends import HOST, any_scope, ops, scope_holding
 from ....backends.kernels.compiler import has_numba
@@ -35,6 +35,8 @@ from .report import ExecutionReport, NotRecorded, report_of
 from .scalars import rows_for, step_values
 from .ways import Way
 
+_Treatment: TypeAlias = tuple[bool, bool]
+"""Whether gradients are divided by a number, and whether they are multiplied by one to keep to a norm."""
 _LISTS = (list, tuple)
 _MANY = 64
 """Ways that are remembered; rules have a few."""
@@ -56,6 +58,7 @@ class Fusion:
         self._lanes = Lanes()
         self._meeting = False
         self._seen: Seen | None = None
+        self._treated: _Treatment = False, False
         self._entries: list[Facts] = []
         self._known_ways: dict[Any, Way] = {}
         self._kinds = Kinds({})
@@ -77,13 +80,13 @@ class Fusion:
         if _runs_elsewhere(rule):
             begin_eagerly(rule, gradients, rate)
             return None
-        reason = _why_not_at_all(rule, rate)
+        reason, treated = _why_not_at_all(rule, rate), (gradients.divisor is not None, gradients.clipped)
         if reason is None:
-            self._refresh(rule)
+            self._refresh(rule, treated)
         begun = self._begun(rule, gradients, rate, reason)
         if not begun and reason is None and rule.has_begin_step():
-            # It may have changed an attribute.
-            self._refresh(rule)
+            # It may have changed an attribute; what becomes of gradients in this step was decided before.
+            self._refresh(rule, treated)
         return reason
 
     def prepare(
@@ -115,7 +118,7 @@ class Fusion:
         step = GeneralStep(rule, self._entries, groups, rows, meeting, has_numba())
 
         def ready() -> None:
-            if has_numba() and not (meeting or any(self._ways.values())):
+            if has_numba() and not (meeting or any(self._ways.values())) and self._is_recorded(rule):
                 self.lane = self._lane_of(rule, list(gradients.present))
 
         return {index for members in groups.values() for index, _, _ in members}, lambda later: step.run(later, ready)
@@ -153,7 +156,7 @@ class Fusion:
         if not of_optimizers_alone(rule) or _why_not_at_all(rule, rule.cells.rate.array) is not None:
             return False
         with rule.cells.parameters[0].backend.arithmetic():
-            self._record(rule)
+            self._record(rule, _treatment_by(rule))
         return True
 
     def take(self, positions: tuple[int, ...], lane: Lane | None) -> None:
@@ -252,7 +255,7 @@ class Fusion:
     def _begin_program(self, rule: Rule, indices: Sequence[int]) -> tuple[Begin | None, str | None]:
         present = tuple(indices)
         if present not in self._begins:
-            recorded, reason, free = record_begin(rule, present, *_kinds_of(rule))
+            recorded, reason, free = record_begin(rule, present, *self._treated)
             if not free and self._seen is not None:
                 # Its program holds the optimizer's numbers as they are now.
                 self._seen.free = False
@@ -276,7 +279,7 @@ class Fusion:
 
     def ways_of(self, rule: Rule) -> list[Way | None]:
         """For each parameter how its update is run in one pass, or None if it cannot be recorded."""
-        self._refresh(rule)
+        self._refresh(rule, _treatment_by(rule))
         return [entry.way for entry in self._entries]
 
     def begin_of(self, rule: Rule, present: Sequence[int]) -> Begin | None:
@@ -301,17 +304,20 @@ class Fusion:
 
     # ---------------------------------------------------------------- recording
 
-    def _is_recorded(self, rule: Rule) -> bool:
-        """Whether nothing has changed but numbers."""
-        return self._seen is not None and self._seen.still(rule)
+    def _is_recorded(self, rule: Rule, treated: _Treatment | None = None) -> bool:
+        """Whether nothing has changed but numbers, for steps in which gradients are treated so; or as in the next."""
+        if self._seen is None or self._treated != (treated or _treatment_by(rule)):
+            return False
+        return self._seen.still(rule)
 
-    def _refresh(self, rule: Rule) -> None:
+    def _refresh(self, rule: Rule, treated: _Treatment) -> None:
         """Record again if anything has changed but numbers."""
-        if not self._is_recorded(rule):
-            self._record(rule)
+        if not self._is_recorded(rule, treated):
+            self._record(rule, treated)
 
-    def _record(self, rule: Rule) -> None:
-        recordings = record_updates(rule, *_kinds_of(rule))
+    def _record(self, rule: Rule, treated: _Treatment) -> None:
+        recordings = record_updates(rule, *treated)
+        self._treated = treated
         self._begins = {}
         self._lanes.clear()
         self._kinds = Kinds(recordings.updates)
@@ -360,9 +366,9 @@ class Fusion:
         return step_values(rule, rate, gradients.divisor, self._seen.values)
 
 
-def _kinds_of(rule: Rule) -> tuple[bool, bool]:
-    """Whether gradients are divided by a number, and whether they are multiplied by one to keep to a norm."""
-    return rule.divides_gradients, rule.clips_norms
+def _treatment_by(rule: Rule) -> _Treatment:
+    """What becomes of the gradients of a step that begins now."""
+    return rule.gradient_divisor is not None, rule.clips_norms
 
 
 def _runs_elsewhere(rule: Rule) -> bool:

@@ -298,16 +298,17 @@ class _Session:
 
     def _tried(self, makes: Sequence[_Make[_Recorded]], symbols: Sequence[FreeSymbol]) -> list[_Found[_Recorded]]:
         """What each records with numbers as they are, or with symbols in their places; or why nothing."""
-        exchanged = list(zip(self._numbers, symbols, strict=False))
-        before = [number.read() for number, _ in exchanged]
+        before = [number.read() for number in self._numbers]
+        given = [*symbols, *before[len(symbols) :]]
         try:
-            for number, symbol in exchanged:
+            for number, symbol in zip(self._numbers, symbols, strict=False):
                 number.write(symbol)
             found = [self._tried_one(make) for make in makes]
-            if any(number.read() is not symbol for number, symbol in exchanged):
+            if not all(_is_still(number.read(), value) for number, value in zip(self._numbers, given, strict=True)):
                 found = [(None, reason or _CHANGES) for _, reason in found]
         finally:
-            for (number, _), value in zip(exchanged, before, strict=True):
+            # All: what is tried out may set those too that are as they are.
+            for number, value in zip(self._numbers, before, strict=True):
                 number.write(value)
         return found
 
@@ -328,6 +329,11 @@ def _twice(found: _Found[_Recorded], again: _Found[_Recorded]) -> _Found[_Record
     if again[0] == found[0]:
         return found
     return None, again[1] or "the rule is not the same twice (a random number, a counter)"
+
+
+def _is_still(now: Any, given: Any) -> bool:
+    """Whether a number is what it was, or equal."""
+    return now is given or (type(now) is type(given) is float and now == given)
 
 
 _CHANGES = "the rule changes an attribute of its optimizer"
