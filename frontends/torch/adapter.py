@@ -111,7 +111,16 @@ class TorchAdapter(KeysInGroups, torch.optim.Optimizer):
         self._begin(params, defaults)
 
     def _begin(self, params: Any, defaults: dict[str, Any]) -> None:
-        super().__init__(checked_parameters(params, type(self).__name__), defaults)
+        super().__init__(self._checked_parameters(params), defaults)
+
+    @property
+    def _called(self) -> str:
+        """What errors about groups call it."""
+        return type(self).__name__
+
+    def _checked_parameters(self, params: Any) -> Any:
+        """What the constructor was given as parameters. See `checked_parameters`."""
+        return checked_parameters(params, self._called)
 
     def _row_of(self, group: Mapping[str, Any]) -> TorchRow:
         """How a group's values and its state are called."""
@@ -158,8 +167,8 @@ class TorchAdapter(KeysInGroups, torch.optim.Optimizer):
 
     def _add(self, param_group: dict[str, Any]) -> None:
         """`add_param_group`, which takes groups away again if it fails."""
+        check_group(param_group, self._called)
         if isinstance(param_group, dict):
-            check_group(param_group, type(self).__name__)
             row = self._row_of(param_group)
             check_keys(param_group, row.defaults, row.called)
             row.check({key: value for key, value in param_group.items() if key != "params"})
@@ -251,11 +260,8 @@ class TorchAdapter(KeysInGroups, torch.optim.Optimizer):
     def _forget_removed(self, parts: Sequence[Groups]) -> None:
         """Let go of what belongs to groups and parameters that are no more, which may be most of a device's memory."""
         engines: dict[int, Engine] = self.__dict__.get("_engines", {})
-        parameters = {groups.index: groups.parameters for groups in parts}
-        gone = [
-            index for index, engine in engines.items()
-            if index not in parameters or not engine.positions.are_of(parameters[index])
-        ]  # fmt: skip
+        known = {groups.index: groups for groups in parts}
+        gone = [index for index, engine in engines.items() if index not in known or not engine.is_of(known[index])]
         for index in gone:
             del engines[index]
         used = self.__dict__.get("_used_with", {})

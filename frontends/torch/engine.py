@@ -50,7 +50,7 @@ class Engine:
         self, groups: Groups, state: State, positions: Sequence[int], before: Sequence[Mapping[str, Any]]
     ) -> None:
         self._row, self._state = groups.row, state
-        self.positions = Positions(groups.parameters, positions)
+        self.positions, self._starts = Positions(groups.parameters, positions), groups.starts
         own = self.positions
         if groups.flag("capturable") and any(parameter.device.type == "cpu" for parameter in own.parameters):
             raise AssertionError(
@@ -109,7 +109,7 @@ class Engine:
             As for a new engine.
         """
         own = self.positions
-        if self._is_like_no_other(groups) or not own.are_of(groups.parameters) or list(begun) != own.own:
+        if self._is_like_no_other(groups) or not self.is_of(groups) or list(begun) != own.own:
             return False
         if not self._row.builds_on_shapes or not groups.groups[0].keys() >= set(self.values[0].keys):
             # The latter of a flag that the group has no more.
@@ -180,6 +180,10 @@ class Engine:
 
     # ---------------------------------------------------------------- whether it still holds
 
+    def is_of(self, groups: Groups) -> bool:
+        """Whether these are groups of the same lengths, with the very parameters that they had."""
+        return groups.starts == self._starts and self.positions.are_of(groups.parameters)
+
     def holds(self, groups: Groups, state: State, present: Sequence[int], entries: object) -> bool:
         """Whether parameters, state and needed slots are what they were; if so, changed hyperparameters are taken over.
 
@@ -192,8 +196,7 @@ class Engine:
         Raises:
             ValueError: if a hyperparameter is not allowed.
         """
-        own = self.positions
-        if state is not self._state or not own.are_of(groups.parameters) or not own.include(present):
+        if state is not self._state or not self.is_of(groups) or not self.positions.include(present):
             return False
         self.entries.look(state, entries)
         try:

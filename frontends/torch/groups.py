@@ -33,6 +33,7 @@ class Groups:
         groups, index, rows: as given.
         parameters: of all groups, in order.
         row: what is the same for all of them.
+        starts: at which of the parameters each group begins.
 
     Raises:
         ValueError: if they differ in what concerns the whole model.
@@ -47,11 +48,12 @@ class Groups:
         self.row = rows[0]
         if together is None:
             self.parameters: list[torch.Tensor] = groups[0]["params"]
+            self.starts = [0]
             return
         check_agreement(groups, self.row)
         self.parameters = [*itertools.chain.from_iterable(group["params"] for group in groups)]
         self._numbers = [number for number, group in enumerate(groups) for _ in group["params"]]
-        self._starts = [0, *itertools.accumulate(len(group["params"]) for group in groups)]
+        self.starts = [0, *itertools.accumulate(len(group["params"]) for group in groups[:-1])]
 
     def number_at(self, position: int) -> int:
         """The number of the group in which the parameter at a position stands."""
@@ -74,7 +76,7 @@ class Groups:
         """The names of the parameters at some positions."""
         if self._together is None:
             return [name_at(self.groups[0], self._first, position) for position in positions]
-        starts, numbers = self._starts, self._numbers
+        starts, numbers = self.starts, self._numbers
         return [
             name_at(self.groups[number], self._first + starts[number], position - starts[number])
             for position, number in zip(positions, map(numbers.__getitem__, positions), strict=True)

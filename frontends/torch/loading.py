@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -58,9 +59,11 @@ def loaded_state(state_dict: Mapping[str, Any], groups: Groups, rows: Rows) -> d
     if lacking:
         raise KeyError(f"The loaded state has no {min(lacking)!r}: load_state_dict takes what state_dict() gave.")
     saved_groups = state_dict["param_groups"]
+    if any(row.is_one_of_several for row in rows):
+        _refuse_other_rules(saved_groups, groups)
     if [len(group["params"]) for group in saved_groups] != [len(group["params"]) for group in groups]:
         return None
-    _refuse_other_groups(saved_groups, groups, rows)
+    _refuse_other_groups(saved_groups, rows)
     own = dict(_indices(saved_groups, groups))
     loading = _Loading(saved_groups, rows)
     state: dict[Any, Any] = defaultdict(dict)
@@ -168,19 +171,40 @@ def _has_slot_shape(value: torch.Tensor, key: str, parameter: torch.Tensor, row:
     return tuple(real_view(value).shape) in row.slot_shapes(key, real_view(parameter.detach()).shape)
 
 
-def _refuse_other_groups(saved_groups: Groups, groups: Groups, rows: Rows) -> None:
-    for number, (saved, group, row) in enumerate(zip(saved_groups, groups, rows, strict=True)):
+def _refuse_other_groups(saved_groups: Groups, rows: Rows) -> None:
+    for number, (saved, row) in enumerate(zip(saved_groups, rows, strict=True)):
         missing = [key for key in row.defaults if key not in saved and key not in row.later]
         if missing:
             raise ValueError(
                 f"The loaded parameter group {number} has no {', '.join(map(repr, missing))}: it is the state of an "
                 f"optimizer of another class than {row.called}: load it into one of that class."
             )
-        if saved.get(RULE) != group.get(RULE):
+
+
+def _refuse_other_rules(saved_groups: Groups, groups: Groups) -> None:
+    """Raise ValueError if a group, or a parameter in it, has another rule than it had, as far as names tell."""
+    remedy = "wrap the optimizer that was saved, with its rules in their order"
+    saved_rules, rules = ([group.get(RULE) for group in each] for each in (saved_groups, groups))
+    both = itertools.zip_longest(map(_of_rule, saved_rules), map(_of_rule, rules), fillvalue="missing")
+    for number, (saved, own) in enumerate(both):
+        if saved != own:
             raise ValueError(
-                f"The loaded parameter group {number} is that of the rule {saved.get(RULE)!r}, and the optimizer's of "
-                f"the rule {group.get(RULE)!r}: wrap the optimizer that was saved, with its rules in their order."
+                f"Parameter group {number} is {saved} in the loaded state, and {own} in the optimizer: {remedy}."
             )
+    saved_names, names = ([group.get("param_names") or () for group in each] for each in (saved_groups, groups))
+    here = {name: rule for rule, own in zip(rules, names, strict=True) for name in own}
+    for rule, known in zip(rules, saved_names, strict=True):
+        # Whose names are others altogether may have been called otherwise.
+        moved = next((name for name in known if here.get(name, rule) != rule), None)
+        if moved is not None:
+            raise ValueError(
+                f"The loaded state of parameter {moved!r} is that of the rule {rule!r}, and the optimizer has it under "
+                f"the rule {here[moved]!r}: {remedy}."
+            )
+
+
+def _of_rule(name: Any) -> str:
+    return "of no rule" if name is None else f"of the rule {name!r}"
 
 
 def _indices(saved_groups: Groups, groups: Groups) -> list[tuple[Any, tuple[torch.Tensor, int]]]:

@@ -40,12 +40,14 @@ def elsewhere(name: str, core: type[Optimizer], fixed: Mapping[str, Any]) -> Map
     return ArgumentsOfCore(there, HOW, _AROUND)
 
 
-def checked_parameters(params: Any, owner: str) -> Any:
+def checked_parameters(params: Any, owner: str, place: str = "first", call: str | None = None) -> Any:
     """Parameters as they were given, those of an iterator in a list.
 
     Args:
         params: of a constructor.
         owner: what errors call the class.
+        place: where it takes them.
+        call: how it is called. None: as classes of torch.optim are.
 
     Raises:
         TypeError: for a single tensor, a model, or what cannot be iterated over.
@@ -56,20 +58,12 @@ def checked_parameters(params: Any, owner: str) -> Any:
             "params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
             f"{torch.typename(params)}: put it into a list."
         )
-    if is_model(params):
-        raise TypeError(
-            f"{owner} takes parameters first, received the model itself, {of_class(type(params))}: give "
-            "model.parameters()."
-        )
-    try:
-        iterator = iter(params)
-    except TypeError:
-        raise TypeError(
-            f"{owner} takes parameters first, received {describe(params)}: write {owner}(model.parameters(), ...)."
-        ) from None
-    if params is not iterator:
+    _refuse_what_has_no_order(
+        params, f"{owner} takes parameters {place}", call or f"{owner}(model.parameters(), ...)"
+    )
+    if iter(params) is not params:
         return params
-    listed = list(iterator)
+    listed = list(params)
     if not listed:
         raise ValueError(
             f"optimizer got an empty parameter list: {owner} received a {type(params).__name__} that has nothing left. "
@@ -78,8 +72,40 @@ def checked_parameters(params: Any, owner: str) -> Any:
     return listed
 
 
+def _refuse_what_has_no_order(params: Any, taken: str, call: str) -> None:
+    """Raise TypeError for a model, or for what cannot be iterated over.
+
+    Args:
+        params: in the place of parameters.
+        taken: what is taken there, as the beginning of a sentence.
+        call: what to write.
+    """
+    if is_model(params):
+        raise TypeError(
+            f"{taken}, received the model itself, {of_class(type(params))}: give model.parameters()."
+        )
+    try:
+        iter(params)
+    except TypeError:
+        raise TypeError(f"{taken}, received {describe(params)}: write {call}.") from None
+
+
 def check_group(group: Any, owner: str) -> None:
-    """Raise ValueError for a group that has no parameters."""
-    if isinstance(group, Mapping) and "params" not in group:
-        keys = ", ".join(map(repr, group))
+    """Refuse a group without parameters, or with something else in their place. What is no dictionary torch refuses.
+
+    Args:
+        group: what a user gave.
+        owner: what errors call the class.
+
+    Raises:
+        TypeError: if there is something else.
+        ValueError: if there is nothing.
+    """
+    if not isinstance(group, dict):
+        return
+    if "params" not in group:
+        keys = ", ".join(map(repr, group)) or "none"
         raise ValueError(f"{owner}: a parameter group is a dictionary with 'params', received one with {keys}.")
+    if not isinstance(group["params"], torch.Tensor):
+        taken = f"{owner} takes parameters as the 'params' of a group"
+        _refuse_what_has_no_order(group["params"], taken, "{'params': model.parameters(), ...}")

@@ -110,7 +110,7 @@ class ManyRules:
         calls = calls_key(list(made.values()))
         self.rows = {name: WrappedRow(optimizer, calls) for name, optimizer in made.items()}
         for row in self.rows.values():
-            row.whole = self._whole
+            row.whole, row.is_one_of_several = self._whole, True
         # In which they were written, the default last.
         self._order = list(dict.fromkeys([*(name for _, name in self.template.claims), *self.rows]))
         first = next(iter(self.rows.values()))
@@ -127,7 +127,7 @@ class ManyRules:
     def row_of(self, group: Mapping[str, Any]) -> WrappedRow:
         """See `Rules`."""
         name = group.get(RULE)
-        if name not in self.rows:
+        if not isinstance(name, str) or name not in self.rows:
             raise ValueError(
                 f"{self.template.__class__.__name__}: a parameter group has {RULE}={name!r}; its rules are "
                 f"{', '.join(map(repr, self._order))}."
@@ -142,16 +142,16 @@ class ManyRules:
         if RULE in group:
             return [{**self.row_of(group).defaults, **group}]
         given = group["params"]
-        # And what is no collection of parameters in some order.
-        if isinstance(given, set) or not (isinstance(given, torch.Tensor) or hasattr(given, "__iter__")):
+        # And what is in no order.
+        if isinstance(given, set):
             return [{**group, RULE: self._order[0]}]
         params = [given] if isinstance(given, torch.Tensor) else list(given)
         of_each: dict[str, list[Any]] = {name: [] for name in self._order}
         for parameter, owner in zip(params, self._owners(params, count), strict=True):
             of_each[owner].append(parameter)
-        return [
-            {**self.rows[name].defaults, **group, "params": own, RULE: name} for name, own in of_each.items() if own
-        ]
+        # A group without parameters, which may come later, is the last rule's, as what no other claims.
+        names = [name for name, own in of_each.items() if own] or self._order[-1:]
+        return [{**self.rows[name].defaults, **group, "params": of_each[name], RULE: name} for name in names]
 
     def _owners(self, params: Sequence[Any], count: int) -> list[str]:
         """The rule of each parameter, which patterns find by its name."""

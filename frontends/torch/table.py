@@ -64,6 +64,9 @@ class TorchRow:
     slots_have_one_shape = True
     """Whether every slot has its parameter's shape."""
 
+    is_one_of_several = False
+    """Whether groups say by name which of several rules they have."""
+
     shared: frozenset[str] = frozenset()
     """The keys of arrays that a whole step shares, each stored once."""
 

@@ -11,6 +11,7 @@ import torch
 
 from ...optimizers.core.hyperparameters import exchange
 from ...optimizers.core.optimizer import Optimizer
+from .keys import RULE
 from .table import TorchRow
 
 _FLAGS = ("differentiable", "capturable")
@@ -40,7 +41,10 @@ class Values:
         self._row, self._rule = row, rule
         self._whole: Mapping[str, str] = {} if core is None else row.whole
         self._core = rule if core is None else core
-        self.keys = [*row.hyperparameters, *(key for key in _FLAGS if key in group)]
+        # Whose values they are is looked at with them.
+        others = (*_FLAGS, RULE) if row.is_one_of_several else _FLAGS
+        self.keys = [*row.hyperparameters, *(key for key in others if key in group)]
+        self._named = group.get(RULE)
         self.read: Callable[[Mapping[str, Any]], tuple[Any, ...]] = operator.itemgetter(*self.keys)
         self.held: tuple[Any, ...] | None = None
         self.live, self.changed, self.renumbered = False, True, False
@@ -64,7 +68,7 @@ class Values:
         return (not self.live and alike(values, self.held)) or self.follow(group, values)
 
     def follow(self, group: Mapping[str, Any], now: tuple[Any, ...] | None = None) -> bool:
-        """Take over what has changed. False if it needs slots that were not made.
+        """Take over what has changed. False if it needs slots that were not made, or the group has another rule.
 
         Args:
             group: the parameter group.
@@ -73,6 +77,8 @@ class Values:
         Raises:
             ValueError: if a hyperparameter is not allowed.
         """
+        if self._row.is_one_of_several and group.get(RULE) != self._named:
+            return False
         anew = self.held is None or self.live
         changed, values, live = self._changes(self.read(group) if now is None else now)
         more = anew or not changed.keys() <= self._row.hyperparameters.keys()

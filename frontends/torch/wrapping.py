@@ -16,6 +16,7 @@ from .adapter import TorchAdapter
 from .groups import Groups
 from .keys import RULE, name_at
 from .linking import real_view, trainable
+from .mistaken import check_group, checked_parameters
 from .rules import Rules, rules_of
 from .table import TorchRow
 
@@ -31,6 +32,13 @@ class Wrapped(TorchAdapter):
         self._begin(params, rules.defaults)
         self._look_for_chosen()
 
+    @property
+    def _called(self) -> str:
+        return type(self._rules.template).__name__
+
+    def _checked_parameters(self, params: Any) -> Any:
+        return checked_parameters(params, "wrap", "second", "wrap(optimizer, model.named_parameters())")
+
     def _row_of(self, group: Mapping[str, Any]) -> TorchRow:
         return self._rules.row_of(group)
 
@@ -43,6 +51,7 @@ class Wrapped(TorchAdapter):
         return self._row_of(group).defaults["lr"]
 
     def _add(self, param_group: dict[str, Any]) -> None:
+        check_group(param_group, self._called)
         count = sum(len(group["params"]) for group in self.param_groups)
         for group in self._rules.divided(param_group, count):
             super()._add(group)

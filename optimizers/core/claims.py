@@ -83,8 +83,12 @@ def owners_of(
     by: list[Pattern | None] = [None] * len(parameters)
     if not partly:
         check_claims(claims, names, owner)
+    # Of many patterns that are paths none looks at all names.
+    places: dict[str, list[int]] = {}
+    for position, name in enumerate(names):
+        places.setdefault(name, []).append(position)
     for pattern, name in claims:
-        claimed = _claimed(pattern, names, parameters)
+        claimed = _claimed(pattern, places, names, parameters)
         if not (claimed or partly):
             raise ValueError(f"{owner}: {_shown(pattern)} chooses no parameter; the parameters are {listed(names)}.")
         for position in claimed:
@@ -124,14 +128,15 @@ def check_claims(claims: Sequence[tuple[Pattern, str]], names: Sequence[str], ow
             )
 
 
-def _claimed(pattern: Pattern, names: Sequence[str], parameters: Sequence[Variable]) -> list[int]:
-    """The positions of the parameters that a pattern claims."""
+def _claimed(
+    pattern: Pattern, places: Mapping[str, list[int]], names: Sequence[str], parameters: Sequence[Variable]
+) -> list[int]:
+    """The positions of the parameters that a pattern claims. `places` has those of each name."""
     if isinstance(pattern, str):
         search = _searching(pattern)
         return [position for position, name in enumerate(names) if search(name)]
     if isinstance(pattern, tuple):
-        chosen = set(pattern)
-        return [position for position, name in enumerate(names) if name in chosen]
+        return [position for path in dict.fromkeys(pattern) for position in places.get(path, ())]
     return [
         position
         for position, (name, parameter) in enumerate(zip(names, parameters, strict=True))

@@ -6,14 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from .conventions import CONVENTIONS, facts_of
-from .multi import MultiOptimizer
+from .multi import OF_ALL, MultiOptimizer
 from .optimizer import Optimizer
-
-OF_ALL: dict[str, Any] = {
-    "global_clipnorm": None, "loss_scale_factor": None, "gradient_accumulation_steps": None, "use_ema": False,
-    "ema_momentum": 0.99, "ema_overwrite_frequency": None,
-}  # fmt: skip
-"""What concerns the whole model, with what one of several optimizers has in its place."""
 
 
 def of_all(convention: str) -> dict[str, str]:
@@ -45,7 +39,7 @@ class GroupedOptimizer(MultiOptimizer):
         for theirs, name in whole.items():
             setattr(self, name, getattr(members[0], theirs))
             for member in members:
-                setattr(member, theirs, OF_ALL[name])
+                setattr(member, theirs, OF_ALL[name].without)
         self.optimizers = {str(number): member for number, member in enumerate(members)}
         self._settled = tuple(map(str, owners))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Sequence
-from typing import Any, overload
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, overload
 
 from ...backends import Array, Tree, Variable, is_number, ops
 from ...backends.wording import called, which_instead
@@ -16,11 +16,28 @@ from .optimizer import Optimizer
 from .overview import Plan, PlanRow, bytes_of
 from .synonyms import SYNONYMS
 
-_OF_ALL = {
-    "use_ema": "the moving averages", "loss_scale_factor": "the loss scale", "global_clipnorm": "the global norm",
-    "gradient_accumulation_steps": "accumulation",
-}  # fmt: skip
-"""What concerns the whole model."""
+
+class OfAll(NamedTuple):
+    """A setting that concerns the whole model.
+
+    Attributes:
+        without: what one of several optimizers has in its place.
+        what: it decides, in words. None if it decides nothing where another is off.
+    """
+
+    without: Any
+    what: str | None
+
+
+OF_ALL = {
+    "global_clipnorm": OfAll(None, "the global norm"),
+    "loss_scale_factor": OfAll(None, "the loss scale"),
+    "gradient_accumulation_steps": OfAll(None, "accumulation"),
+    "use_ema": OfAll(False, "the moving averages"),
+    "ema_momentum": OfAll(0.99, None),
+    "ema_overwrite_frequency": OfAll(None, None),
+}
+"""What concerns the whole model, by name."""
 
 
 class MultiOptimizer(Optimizer):
@@ -67,18 +84,10 @@ class MultiOptimizer(Optimizer):
                 f"such as AdamW(1e-3, weight_decay={self.weight_decay!r})."
             )
         given = pairs_of(rules, owner)
-        self.optimizers: dict[str, Any] = {}
-        self._default = None if default is None else self._added(_checked(default, owner))
-        self.claims = tuple((pattern, self._added(_made(rule, default, owner))) for pattern, rule in given)
-
-    def _added(self, optimizer: Optimizer) -> str:
-        """Keep an optimizer; its name here."""
-        known = next((name for name, each in self.optimizers.items() if each is optimizer), None)
-        if known is None:
-            names = itertools.chain([optimizer.name], (f"{optimizer.name}_{number}" for number in itertools.count(1)))
-            known = next(name for name in names if name not in self.optimizers)
-            self.optimizers[known] = optimizer
-        return known
+        named = _Named()
+        self._default = None if default is None else named.name_of(_checked(default, owner))
+        self.claims = tuple((pattern, named.name_of(_made(rule, default, owner))) for pattern, rule in given)
+        self.optimizers: dict[str, Any] = named.optimizers
 
     # ---------------------------------------------------------------- the rule
 
@@ -108,9 +117,11 @@ class MultiOptimizer(Optimizer):
         return any(optimizer.has_begin_step() for optimizer in self.optimizers.values())
 
     def begin_step(self, gradients: Sequence[Array], variables: Sequence[Variable], learning_rate: Any) -> None:
-        owners = [self.owners[self.variable_index(variable)] for variable in variables]
+        positions: dict[str, list[int]] = {}
+        for position, variable in enumerate(variables):
+            positions.setdefault(self.owners[self.variable_index(variable)], []).append(position)
         for name, optimizer in self.optimizers.items():
-            own = [position for position, owner in enumerate(owners) if owner == name]
+            own = positions.get(name)
             if own and optimizer.has_begin_step():
                 theirs = [variables[position] for position in own]
                 optimizer.begin_step(
@@ -194,6 +205,29 @@ class MultiOptimizer(Optimizer):
         return {**config, "rules": rules, "default": None if self._default is None else fresh[self._default]}
 
 
+class _Named:
+    """Optimizers under names of which no two are the same.
+
+    Attributes:
+        optimizers: by their names, in the order in which they came.
+    """
+
+    def __init__(self) -> None:
+        self.optimizers: dict[str, Optimizer] = {}
+        self._names: dict[int, str] = {}
+        self._further: dict[str, Iterator[int]] = {}
+
+    def name_of(self, optimizer: Optimizer) -> str:
+        """The name of an optimizer, which is kept: its own, with a number where another one has that."""
+        if id(optimizer) not in self._names:
+            own = name = optimizer.name
+            while name in self.optimizers:
+                name = f"{own}_{next(self._further.setdefault(own, itertools.count(1)))}"
+            self.optimizers[name] = optimizer
+            self._names[id(optimizer)] = name
+        return self._names[id(optimizer)]
+
+
 class _Prepared(Sequence[Array]):
     """The gradients of an optimizer's own parameters, each as its rule receives it, made when it is read."""
 
@@ -258,9 +292,9 @@ def _checked(given: Any, owner: str) -> Optimizer:
         raise ValueError(
             f"{owner}: {given.name!r} was built already, and has state: give its unbuilt_copy(), which has none."
         )
-    for name, what in _OF_ALL.items():
+    for name, (without, what) in OF_ALL.items():
         value = getattr(given, name)
-        if value not in (None, False):
+        if what is not None and value != without:
             raise ValueError(
                 f"{owner}: {given.name!r} has {name}={value!r}, but {what} concerns the whole model: give it to "
                 f"{owner} itself."

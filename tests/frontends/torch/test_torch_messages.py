@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 
 import pytest
 
@@ -71,6 +72,50 @@ def torch_ones(*arguments, **keywords):
     return torch.ones(*arguments, **keywords)
 
 
+def torch_linear():
+    import torch
+
+    return torch.nn.Linear(2, 2)
+
+
+def wrapped_alone(params):
+    from gradwise.frontends import torch as optim
+
+    return optim.wrap(optimizers.Lion(0.1), params)
+
+
+GROUPS = {
+    "no parameters": (lambda: {"lr": 0.1}, "a parameter group is a dictionary with 'params', received one with 'lr'."),
+    "nothing": (dict, "a parameter group is a dictionary with 'params', received one with none."),
+    "None": (lambda: {"params": None}, "as the 'params' of a group, received None", "{'params': model.parameters()"),
+    "a number": (lambda: {"params": 3}, "as the 'params' of a group, received 3", "{'params': model.parameters()"),
+    "a model": (lambda: {"params": torch_linear()}, "received the model itself", "give model.parameters()"),
+}
+"""Groups that are none, with what is said."""
+
+
+def with_group(name, group):
+    """A further group, which leaves none behind; and then the first."""
+    import torch
+
+    from gradwise.frontends import torch as optim
+
+    def started(params):
+        if name != "MultiOptimizer":
+            return optim.wrap(optimizers.Lion(0.1), params) if name == "Lion" else optim.Adam(params)
+        return optim.wrap(optimizers.MultiOptimizer({}, optimizers.Lion(0.1)), params)
+
+    first = started([torch.nn.Parameter(torch.ones(2))])
+    with pytest.raises((TypeError, ValueError)) as caught:
+        first.add_param_group(group())
+    assert len(first.param_groups) == 1
+    try:
+        started([group()])
+    except (TypeError, ValueError) as error:
+        assert str(error) == str(caught.value) and str(error).startswith(name)
+        raise
+
+
 LR = "Invalid learning rate: nan (AdamW: `lr` must be a number in [0, inf))"
 MISTAKES = {
     "a beta": (lambda: made("AdamW", betas=(0.9, 2)), "(AdamW: `betas[1]` must be a number in [0, 1))"),
@@ -103,6 +148,19 @@ MISTAKES = {
     "no state": (lambda: made("AdamW").load_state_dict({}), "has no 'param_groups': load_state_dict takes what"),
     "nothing to load": (lambda: made("AdamW").load_state_dict(None), "load_state_dict takes what state_dict() gave"),
     "an attribute": (lambda: setattr(made("AdamW"), "lr", 0.1), "AdamW has no attribute `lr`", 'group["lr"] = '),
+    **{
+        f"a group with {what} in {name}": (functools.partial(with_group, name, group), *pieces)
+        for what, (group, *pieces) in GROUPS.items()
+        for name in ("Adam", "MultiOptimizer", "Lion")
+    },
+    "wrap, a model": (
+        lambda: wrapped_alone(torch_linear()), "wrap takes parameters second, received the model itself",
+        "model.parameters()",
+    ),
+    "wrap, a rate": (
+        lambda: wrapped_alone(0.1), "wrap takes parameters second, received 0.1",
+        "write wrap(optimizer, model.named_parameters())",
+    ),
     "wrap, a key": (lambda: wrapped(optimizers.Lion(0.1), learning_rate=1), "Lion: a parameter group", "`lr`?"),
     "wrap, a value": (
         lambda: set_in_wrapped(wrapped(optimizers.Lion(0.1)), "lr", -1),

@@ -78,7 +78,28 @@ def other_parameters(optimizer):
     return before
 
 
-REMOVALS = [last_group, first_group, one_parameter, other_parameters]
+def all_groups(optimizer):
+    before = [each for group in optimizer.param_groups for each in group["params"]]
+    optimizer.param_groups.clear()
+    return before
+
+
+def several_groups(optimizer):
+    before = [each for group in optimizer.param_groups[1:] for each in group["params"]]
+    del optimizer.param_groups[1:]
+    return before
+
+
+def other_groups(optimizer):
+    """All of them in a list of their own, but one."""
+    *kept, last = optimizer.param_groups
+    optimizer.param_groups = kept
+    return last["params"]
+
+
+REMOVALS = [
+    last_group, first_group, one_parameter, other_parameters, all_groups, several_groups, other_groups,
+]  # fmt: skip
 IDLE = [(), (0,), (1,), (0, 1, 2, 3, 4)]
 
 

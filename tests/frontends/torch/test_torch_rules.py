@@ -219,8 +219,60 @@ def test_state_of_other_rules_is_refused():
     first = wrap(MultiOptimizer({"bias$": SGD(0.1)}, SGD(0.1, name="rest")), one.items())
     other = wrap(MultiOptimizer({"weight$": SGD(0.1, name="rest")}, SGD(0.1)), one.items())
     train(first, one, 1)
-    with pytest.raises(ValueError, match="that of the rule 'sgd', and the optimizer's of the rule 'rest'"):
+    with pytest.raises(ValueError, match="of the rule 'sgd' in the loaded state, and of the rule 'rest' in the opt"):
         other.load_state_dict(first.state_dict())
+
+
+OTHER_RULES = {
+    "a rule more": (
+        {"^0.bias$": 0.1, "^1.bias$": 0.2, "weight$": 0.3, "^2": 0.4}, "group 3 is missing in the loaded state"
+    ),
+    "a rule less": ({"bias$": 0.1, "weight$": 0.3}, "group 2 is of the rule 'sgd_2' in the loaded state, and missing"),
+    # Each has one parameter of one shape, and the name that the other had.
+    "two exchanged": (
+        {"^1.bias$": 0.2, "^0.bias$": 0.1, "weight$": 0.3}, "'0.bias' is that of the rule 'sgd', and .* under .*'sgd_1'"
+    ),
+}
+
+
+@pytest.mark.parametrize("other", OTHER_RULES)
+def test_state_is_never_that_of_another_rule(other):
+    """Rules without names of their own have them from their order."""
+    import torch
+
+    skip_unless_torch(torch_names_parameters(), "named parameters")
+    shapes = {"0.bias": 2, "1.bias": 2, "1.weight": 3, "2.weight": 3}
+
+    def made(rules):
+        given = [(name, torch.nn.Parameter(torch.ones(size))) for name, size in shapes.items()]
+        return wrap(MultiOptimizer({each: SGD(rate, momentum=0.5) for each, rate in rules.items()}), given)
+
+    rules, message = OTHER_RULES[other]
+    first = made({"^0.bias$": 0.1, "^1.bias$": 0.2, "weight$": 0.3})
+    rules.pop("^2", None) and rules.update({"^1.weight$": rules.pop("weight$"), "^2.weight$": 0.4})
+    second = made(rules)
+    before = copy.deepcopy(second.state_dict())
+    with pytest.raises(ValueError, match=message):
+        second.load_state_dict(first.state_dict())
+    assert second.state_dict() == before
+
+
+def test_state_of_parameters_that_were_renamed_is_loaded():
+    """As in a model that was wrapped for several devices."""
+    import torch
+
+    first = given()
+    one = wrap(MultiOptimizer({"bias$": SGD(0.1, momentum=0.5)}, AdamW(0.1)), first.items())
+    train(one, first, 2)
+    second = {name: torch.nn.Parameter(each.detach().clone()) for name, each in first.items()}
+    two = wrap(
+        MultiOptimizer({"bias$": SGD(0.1, momentum=0.5)}, AdamW(0.1)),
+        [(f"module.{name}", each) for name, each in second.items()],
+    )
+    two.load_state_dict(one.state_dict())
+    train(one, first, 2, seed=2)
+    train(two, second, 2, seed=2)
+    assert same(first, second)
 
 
 def test_the_plan_tells_what_happens_to_each_parameter():
@@ -282,6 +334,73 @@ def test_further_groups_are_claimed_as_the_first_were():
     wrapped.step()
     torch.testing.assert_close(last["3.weight"].detach(), torch.full((3,), 1 - 0.5 * 0.5 / norm))
     assert all(float(wrapped.state[each]["step"]) == 3 for each in everything.values())
+
+
+@pytest.mark.parametrize("clip", [None, 0.5])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_group_without_parameters_stays_and_may_get_some(place, clip):
+    """As in torch. What no rule claims is that of the default."""
+    import torch
+
+    def plain():
+        return torch.nn.Parameter(torch.ones(2))
+
+    def step():
+        for group in wrapped.param_groups:
+            for each in group["params"]:
+                each.grad = torch.ones_like(each)
+        wrapped.step()
+
+    groups = [{"params": [plain()]}, {"params": [plain()]}]
+    groups.insert(place, {"params": []})
+    rules = {(lambda path, each: path == "variable_0"): SGD(0.1)}
+    wrapped = wrap(MultiOptimizer(rules, Adam(0.1), global_clipnorm=clip), groups)
+    lengths = [1, 1]
+    lengths.insert(place, 0)
+    assert [len(group["params"]) for group in wrapped.param_groups] == lengths
+    assert wrapped.param_groups[place]["rule"] == "adam"
+    for _ in range(4):
+        step()
+    wrapped.param_groups[place]["params"].append(plain())
+    step()
+    assert float(wrapped.state[wrapped.param_groups[place]["params"][0]]["velocity"][0]) > 0
+    # Between steps, when all else is as it was.
+    for _ in range(4):
+        step()
+    wrapped.add_param_group({"params": []})
+    assert [len(group["params"]) for group in wrapped.param_groups] == [1, 1, 1, 0]
+    step()
+    wrapped.param_groups[-1]["params"].append(plain())
+    step()
+    assert len(wrapped.plan()) == 4 and wrapped.param_groups[-1]["rule"] == "adam"
+    del wrapped.param_groups[-1]
+    step()
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize("where", ["another group", "another rule"])
+def test_a_parameter_has_the_rule_of_the_group_in_which_it_is(where, steps):
+    """It may be put into another between steps, and a group may be given another rule: where all others stay."""
+    import torch
+
+    given = [torch.nn.Parameter(torch.ones(2)) for _ in range(3)]
+    rules = {(lambda path, each: path != "variable_2"): SGD(0.25)}
+    wrapped = wrap(MultiOptimizer(rules, SGD(0.5)), given)
+    for step in range(2 * steps):
+        if step == steps and where == "another group":
+            first, second = wrapped.param_groups
+            second["params"].insert(0, first["params"].pop())
+        elif step == steps:
+            assert [group.pop("rule") for group in wrapped.param_groups] == ["sgd_1", "sgd"]
+            for group, rule in zip(wrapped.param_groups, ["sgd", "sgd_1"], strict=True):
+                group.update(rule=rule)
+        before = [each.detach().clone() for each in given]
+        for each in given:
+            each.grad = torch.ones_like(each)
+        wrapped.step()
+    rates = [0.25, 0.5, 0.5] if where == "another group" else [0.25, 0.25, 0.5]
+    for each, was, rate in zip(given, before, rates, strict=True):
+        torch.testing.assert_close(each.detach(), was - rate)
 
 
 class Counted(SGD):
