@@ -136,6 +136,14 @@ def apart(program: Program) -> Program:
     )
 
 
+def own_scalars(program: Program) -> Program:
+    """The same with the scalars that its arrays need, of those of many programs that were recorded together."""
+    scalars, names, constants, scalar_operations = _restricted_scalars(program, program.scalars)
+    return program._replace(
+        scalars=scalars, scalar_inputs=names, constants=constants, scalar_operations=scalar_operations
+    )
+
+
 def scalars_alone(program: Program, wanted: Sequence[int]) -> Program:
     """A program without arrays, whose scalars are some of another program's."""
     return Program(0, (), (), *_restricted_scalars(program, wanted))

@@ -11,7 +11,7 @@ from helpers.every_convention import EVERY, called
 from helpers.python_calls import counted_calls
 from helpers.torch_frontend_table import NAMES
 
-from gradwise.optimizers import Adam, MultiOptimizer, Optimizer
+from gradwise.optimizers import Adam, MultiOptimizer, Nadam, Optimizer
 from gradwise.optimizers.core.fused import recording
 from gradwise.optimizers.core.fused.attributes import numbers_of
 from gradwise.optimizers.core.hyperparameters import hyperparameters
@@ -88,11 +88,13 @@ def test_parameters_that_differ_in_shape_have_one_recording(kind, convention, re
         assert optimizer.program_of(parameter) == alone.program_of(parameter)
 
 
-def test_what_is_recorded_of_several_rules_grows_with_their_number(recorded):
+@pytest.mark.parametrize("kind", [Adam, Nadam])
+def test_what_is_recorded_of_several_rules_grows_with_their_number(kind, recorded):
+    """Nadam has a number of its own that its `begin_step` changes: one for each rule."""
     def made(count):
         """How many functions of Python's the recording of so many rules calls."""
         recording._RECORDED.clear()
-        rules = [(f"variable_{index}$", Adam(0.1, beta_1=0.5 + index / 100)) for index in range(count)]
+        rules = [(f"variable_{index}$", kind(0.1, beta_1=0.5 + index / 100)) for index in range(count)]
         optimizer = MultiOptimizer([(f"^{pattern}", rule) for pattern, rule in rules])
         parameters = [np.ones(2) for _ in rules]
         optimizer.build(parameters)

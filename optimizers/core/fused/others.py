@@ -7,14 +7,16 @@ recording, which is never made. As long as nothing comes of these, nothing is re
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from ....backends import HOST, Scope, Variable
 from ....backends.mistakes import line_of_rule
 from ....backends.programs.program import Unrecordable
-from ....backends.programs.recorder import RecordedScalars, Recorder, Symbol
+from ....backends.programs.recorder import FreeSymbol, RecordedScalars, Recorder, Symbol
 from ....backends.scope import Cell
 from ..rule import Rule
+from .scalars import shared_numbers
 
 
 class Others(Scope):
@@ -22,26 +24,30 @@ class Others(Scope):
 
     Args:
         rule: what is recorded. All its cells are held, once for all recordings.
+        turn: gives the scalars of the recording that is being made, of which numbers that a whole step shares are some.
 
     Attributes:
         order: why the order counts in which parameters are updated, so that no update may run ahead of the others; or
             None.
     """
 
-    __slots__ = ("_scalars", "_symbols", "order")
+    __slots__ = ("_numbers", "_scalars", "_symbols", "order")
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self, rule: Rule, turn: Callable[[], RecordedScalars]) -> None:
         super().__init__()
         parameters = rule.cells.parameters
         cells = [*parameters, *[each.sink for each in parameters], *[named.cell for named in rule.named_cells()]]
         for cell in cells:
             self.hold(cell, cell)
         self._scalars = RecordedScalars("what belongs to another parameter or to the whole step")
+        self._numbers = {id(cell): FreeSymbol(name, turn) for name, cell in shared_numbers(rule)}
         self._symbols: dict[int, Symbol] = {}
         self.order: str | None = None
 
     def get(self, cell: Cell) -> Symbol:
-        """A symbol that no program takes."""
+        """A number that the whole step shares; of all else a symbol that no program takes."""
+        if id(cell) in self._numbers:
+            return self._numbers[id(cell)]
         if cell.backend is HOST:
             # No update that writes numbers is recorded, nor any that reads those of others.
             return self._scalars.named("a number")

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
 
 from ....backends import HOST, Array, Scope, Variable, compute_dtype
 from ....backends.mistakes import line_of_error, line_of_function
-from ....backends.programs.passes import scalars_alone
+from ....backends.programs.passes import own_scalars, scalars_alone
 from ....backends.programs.program import Program, Unrecordable
 from ....backends.programs.recorder import FreeSymbol, RecordedScalars, Recorder, Symbol
 from ....backends.programs.scalars import same_with
@@ -29,7 +29,7 @@ from ..configuration import STRUCTURE, has_cells, restore, snapshot
 from ..rule import Rule
 from .attributes import Fingerprint, classes_of, numbers_of, of_optimizers_alone, settings_of
 from .others import Others
-from .scalars import DIVISOR, FACTOR, number_names, of_parameter, scope_of_symbols
+from .scalars import DIVISOR, FACTOR, number_names, of_parameter, scope_of_symbols, shared_numbers
 
 _Recorded = TypeVar("_Recorded")
 _Make: TypeAlias = Callable[[RecordedScalars], _Recorded]
@@ -216,7 +216,7 @@ class _Session:
         self._numbers = numbers_of(rule)
         self._turn = _Turn()
         self._symbols = [FreeSymbol(number.name, self._turn.now) for number in self._numbers]
-        self.others = Others(rule)
+        self.others = Others(rule, self._turn.now)
         self.free = True
         self._changed = False
 
@@ -374,6 +374,9 @@ def _record_begin(
     rule: Rule, others: Others, present: Sequence[int], scaled: bool, clipped: bool, scalars: RecordedScalars
 ) -> BeginProgram:
     scope, rate = scope_of_symbols(rule, scalars)
+    for name, cell in shared_numbers(rule):
+        # Which it may write.
+        scope.hold(cell, scalars.named(name))
     recorded = {index: _add_parameter(rule, index, scope, scalars, among_others=True) for index in present}
     factors = {index: scalars.named(of_parameter(index, FACTOR)) if clipped else None for index in present}
     divisor = scalars.named(DIVISOR) if scaled else None
@@ -385,7 +388,8 @@ def _record_begin(
     results, cells = _numbers_written(rule, present, scope, scalars)
     written = {id(cell) for cell, _ in scope.writes()}
     programs = tuple(
-        recorded[index][0].program(_outputs(rule.cells.grouped[index], scope, written)) for index in present
+        own_scalars(recorded[index][0].program(_outputs(rule.cells.grouped[index], scope, written)))
+        for index in present
     )
     place, names, constants, operations = scalars.listed()
     everything = Program(0, (), (), (), names, constants, operations)

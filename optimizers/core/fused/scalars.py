@@ -29,9 +29,9 @@ def number_names(count: int) -> list[str]:
     return [f"number{place}" for place in range(count)]
 
 
-def shared_names(rule: Rule) -> list[str]:
-    """The names of the numbers that a whole step shares."""
-    return [f"shared{place}" for place, cell in enumerate(rule.cells.shared) if cell.backend is HOST]
+def shared_numbers(rule: Rule) -> list[tuple[str, Variable]]:
+    """The numbers that a whole step shares, with their names."""
+    return [(f"shared{place}", cell) for place, cell in enumerate(rule.cells.shared) if cell.backend is HOST]
 
 
 def of_parameter(index: int, name: str) -> str:
@@ -40,15 +40,12 @@ def of_parameter(index: int, name: str) -> str:
 
 
 def scope_of_symbols(rule: Rule, scalars: RecordedScalars) -> tuple[Scope, Symbol]:
-    """A scope in which the numbers that the whole step shares are symbols; and the symbol of the rate."""
+    """A scope in which what every step has, whatever the rule, is a symbol; and the symbol of the rate."""
     scope = Scope()
     rate = scalars.named("rate")
     # What a rule reads as its learning_rate is the rate before `decay`.
     scope.hold(rule.cells.rate, scalars.named("base_rate"))
     scope.hold(rule.cells.iterations, scalars.named("count"))
-    numbers = [cell for cell in rule.cells.shared if cell.backend is HOST]
-    for cell, name in zip(numbers, shared_names(rule), strict=True):
-        scope.hold(cell, scalars.named(name))
     return scope, rate
 
 
@@ -79,9 +76,9 @@ def layout_of(rules: Sequence[Rule], cells: list[Variable]) -> Layout:
     first, shared = len(cells), []
     cells += [rule.cells.iterations for rule in rules]
     for rule in rules:
-        start = len(cells)
-        cells += [cell for cell in rule.cells.shared if cell.backend is HOST]
-        shared.append((shared_names(rule), slice(start, len(cells))))
+        start, numbers = len(cells), shared_numbers(rule)
+        cells += [cell for _, cell in numbers]
+        shared.append(([name for name, _ in numbers], slice(start, len(cells))))
     return Layout(first, len(rules), shared if any(names for names, _ in shared) else ())
 
 
