@@ -225,7 +225,7 @@ class NumpyBackend(Backend):
 
         if not addresses.works():
             return None
-        return addresses.Lookout(shapes, orders, [self.dtype(name) for name in dtypes], read)
+        return addresses.ArrayLookout(shapes, orders, [self.dtype(name) for name in dtypes], read)
 
     def plain_number(self, array: Array) -> float | int | None:
         """Of an array that owns its memory."""

@@ -94,7 +94,7 @@ def why_not() -> str | None:
     return why_no_place()
 
 
-class Piece(NamedTuple):
+class FirstSteps(NamedTuple):
     """One optimizer that makes its first steps.
 
     Attributes:
@@ -122,14 +122,16 @@ class Piece(NamedTuple):
         optimizer.step(parameters, gradients, optimizer.init(parameters))
 
 
-def pieces_of(algorithms: Sequence[type[Optimizer]], dtypes: Sequence[str]) -> list[Piece]:
+def first_steps_of(algorithms: Sequence[type[Optimizer]], dtypes: Sequence[str]) -> list[FirstSteps]:
     """The steps that need all that can be compiled ahead.
 
     Args:
         algorithms: some of `ALGORITHMS`.
         dtypes: some of `DTYPES`.
     """
-    return [Piece(each, arguments, dtype) for each in algorithms for dtype in dtypes for arguments in variants(each)]
+    return [
+        FirstSteps(each, arguments, dtype) for each in algorithms for dtype in dtypes for arguments in variants(each)
+    ]
 
 
 def _libraries(dtype: str) -> Iterator[Callable[[Any], Any]]:
@@ -139,11 +141,11 @@ def _libraries(dtype: str) -> Iterator[Callable[[Any], Any]]:
         yield lambda shape: torch.ones(shape, dtype=getattr(torch, dtype))
 
 
-def warm_up(pieces: Sequence[Piece], done: Callable[[Piece], None]) -> Outcome:
+def warm_up(pieces: Sequence[FirstSteps], done: Callable[[FirstSteps], None]) -> Outcome:
     """Make the steps.
 
     Args:
-        pieces: from `pieces_of`.
+        pieces: from `first_steps_of`.
         done: is called after each.
     """
     from .backends.kernels.compiled import TALLY
@@ -196,7 +198,7 @@ def run(names: Sequence[str], dtypes: Sequence[str]) -> int:
         dtypes: some of `DTYPES`; none means all.
     """
     try:
-        pieces = pieces_of(algorithms_named(names), list(dict.fromkeys(dtypes)) or DTYPES)
+        pieces = first_steps_of(algorithms_named(names), list(dict.fromkeys(dtypes)) or DTYPES)
     except ValueError as error:
         return _failed([str(error)])
     reason = why_not()
@@ -217,7 +219,7 @@ def _failed(sentences: Sequence[str]) -> int:
 
 
 @contextlib.contextmanager
-def _progress(total: int) -> Iterator[Callable[[Piece], None]]:
+def _progress(total: int) -> Iterator[Callable[[FirstSteps], None]]:
     """What shows how far it is: a bar where Rich is installed and there is a terminal, else a line now and then."""
     if importlib.util.find_spec("rich") is not None and sys.stdout.isatty():
         progress: Any = importlib.import_module("rich.progress").Progress()
@@ -228,7 +230,7 @@ def _progress(total: int) -> Iterator[Callable[[Piece], None]]:
     counted = itertools.count(1)
     last: list[Any] = [None]
 
-    def line(piece: Piece) -> None:
+    def line(piece: FirstSteps) -> None:
         number = next(counted)
         if last[0] not in (None, (piece.algorithm, piece.dtype)) or number == total:
             print(f"{number} of {total}: {piece.algorithm.__name__}, {piece.dtype}", flush=True)

@@ -16,7 +16,7 @@ from ..strides import Order
 from .compiled import compiled
 from .layouts import ELEMENTS, ITEM, KIND, layouts, lies_so
 from .lists import items_of, kind_of, readable, tried_out
-from .placeholders import Part, carray, pointer
+from .placeholders import Subroutine, carray, pointer
 
 _OWN, _ALIGNED, _WRITEABLE = 0x4, 0x100, 0x400
 _DATA, _AXES, _LENGTHS, _STRIDES, _BASE, _DTYPE, _FLAGS, _FIELDS = 2, 3, 4, 5, 6, 7, 8, 9
@@ -75,7 +75,7 @@ def _look(held_by: int, given_by: int, kind: int, over_files: int, read: int, ex
     return answer
 
 
-@Part
+@Subroutine
 def _in_owner(owner: int, kind: int, over_files: int, start: int, end: int) -> int:
     """Whether the array that owns memory still has it; another owner must be asked."""
     while owner != 0:
@@ -94,7 +94,7 @@ def _in_owner(owner: int, kind: int, over_files: int, start: int, end: int) -> i
     return _NOT
 
 
-class Lookout:
+class ArrayLookout:
     """See `Backend.lookout`.
 
     Args:
@@ -132,7 +132,7 @@ def works() -> bool:
     base = numpy.zeros((4, 6), dtype=numpy.float32)
     shifted = numpy.frombuffer(bytearray(33), dtype=numpy.uint8)[1:].view(numpy.float32)
     plain: list[Any] = [base, base[1:], base.T, numpy.zeros((), numpy.float32), numpy.zeros((0, 3), numpy.float32)]
-    look = Lookout([array.shape for array in plain], [None, None, (1, 6), None, None], [base.dtype] * 2)
+    look = ArrayLookout([array.shape for array in plain], [None, None, (1, 6), None, None], [base.dtype] * 2)
     found = look(plain, plain)
     read_only = base.copy()
     read_only.setflags(write=False)
@@ -156,5 +156,5 @@ def works() -> bool:
 def _accepts(array: Any, gradient: Any, written: int = 0) -> bool:
     if written:
         # The gradient's array is also read, before the other, which is written.
-        return Lookout([array.shape], [None], [array.dtype] * 3, read=1)([gradient, array], [gradient]) is not None
-    return Lookout([array.shape], [None], [array.dtype] * 2)([array], [gradient]) is not None
+        return ArrayLookout([array.shape], [None], [array.dtype] * 3, read=1)([gradient, array], [gradient]) is not None
+    return ArrayLookout([array.shape], [None], [array.dtype] * 2)([array], [gradient]) is not None

@@ -292,7 +292,7 @@ class Compiled:
         names = function.__code__.co_varnames[: function.__code__.co_argcount]
         body = f"    return function({', '.join(names)})  # {name}\n"
         source = with_arrays("entry", self._signature, names, body)
-        part = placeholders.Part(function)
+        part = placeholders.Subroutine(function)
         return compile_function(source, "entry", self._signature, {"function": part}, self._with_lock)
 
     def __call__(self, *arguments: Any) -> Any:

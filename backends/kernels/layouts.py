@@ -14,7 +14,7 @@ import numpy
 
 from ..strides import Order
 from .compiled import compiled
-from .placeholders import Part, carray, pointer
+from .placeholders import Subroutine, carray, pointer
 
 KIND, ITEM, ELEMENTS, AXES, LENGTHS = 0, 1, 2, 3, 4
 """The columns of a row."""
@@ -54,7 +54,7 @@ def _row(shape: tuple[int, ...], order: Order, longest: int) -> list[int]:
     return [math.prod(shape), len(shape), *shape, *filling, *strides[: len(shape)], *filling]
 
 
-@Part
+@Subroutine
 def lies_so(lengths: int, strides: int, axes: int, unit: int, expected: Any, position: int) -> bool:
     """Whether an array has the lengths and distances of a row.
 

@@ -16,7 +16,7 @@ import numpy
 
 from ..losses import PerformanceWarning
 from .compiled import compiled
-from .placeholders import Part, carray, pointer
+from .placeholders import Subroutine, carray, pointer
 
 Answer = TypeVar("Answer")
 
@@ -24,20 +24,20 @@ _TYPE, _LENGTH, _ITEMS, _FIELDS = 1, 2, 3, 4
 """The positions of fields in a PyListObject, in words of 8 bytes. Every object has the first."""
 
 
-@Part
+@Subroutine
 def items_of(identity: int) -> Any:
     """The identities of what a list holds, where the list has them."""
     fields = carray(pointer(identity), (_FIELDS,), dtype=numpy.int64)
     return carray(pointer(fields[_ITEMS]), (fields[_LENGTH],), dtype=numpy.int64)
 
 
-@Part
+@Subroutine
 def word_of(address: int, place: int) -> int:
     """A word of 8 bytes of a structure of C, such as an object, whose identity is its address."""
     return carray(pointer(address), (place + 1,), dtype=numpy.int64)[place]  # type: ignore[no-any-return]  # as said
 
 
-@Part
+@Subroutine
 def kind_of(identity: int) -> int:
     """The identity of an object's class."""
     return int(word_of(identity, _TYPE))

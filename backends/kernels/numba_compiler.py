@@ -11,7 +11,7 @@ from llvmlite import binding  # type: ignore[import-untyped]  # it has no types
 
 from . import intrinsics
 from .machine_code import assembled
-from .placeholders import Part, Word
+from .placeholders import Subroutine, Word
 
 _OPTIONS: dict[str, Any] = {"error_model": "numpy"}
 _CALLED = """
@@ -82,7 +82,7 @@ def _in_numbas_words(function: Any) -> Any:
 def _known(value: Any) -> Any:
     if isinstance(value, Word):
         return getattr(intrinsics, value.name)
-    if isinstance(value, Part):
+    if isinstance(value, Subroutine):
         if value.compiled is None:
             options = _OPTIONS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
             value.compiled = numba.njit(**options)(_in_numbas_words(value.function))

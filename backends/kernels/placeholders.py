@@ -24,7 +24,7 @@ class Word:
         raise RuntimeError(f"{self.name} is for compiled functions only.")
 
 
-class Part:
+class Subroutine:
     """A function that compiled functions call, and that is compiled with them.
 
     Args:

@@ -10,17 +10,17 @@ from typing import Any
 import numpy
 
 from ..sums import LANES
-from .placeholders import Part
+from .placeholders import Subroutine
 
 
-@Part
+@Subroutine
 def cleared(lanes: Any) -> None:
     """Begin a block."""
     for lane in range(LANES):
         lanes[lane] = 0.0
 
 
-@Part
+@Subroutine
 def squares_added(part: Any, lanes: Any) -> None:
     """Add the squares of the next part of a block."""
     rows = part.size // LANES
@@ -35,7 +35,7 @@ def squares_added(part: Any, lanes: Any) -> None:
         lanes[lane] += value * value
 
 
-@Part
+@Subroutine
 def added_up(lanes: Any) -> Any:
     """The sum of a block's squares."""
     total = lanes[0]

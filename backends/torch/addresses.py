@@ -21,7 +21,7 @@ import torch
 from ..kernels.compiled import compiled
 from ..kernels.layouts import ELEMENTS, ITEM, KIND, LENGTHS, layouts, lies_so
 from ..kernels.lists import all_of_kinds, items_of, kind_of, readable, tried_out, word_at, word_of
-from ..kernels.placeholders import Part, asked, carray, pointer, room
+from ..kernels.placeholders import Subroutine, asked, carray, pointer, room
 from ..own_threads import in_own_thread
 from ..strides import Order
 
@@ -37,7 +37,7 @@ _data_ptr, _is_neg = torch.Tensor.data_ptr, torch.Tensor.is_neg
 _TENSOR, _PARAMETER = id(torch.Tensor), id(torch.nn.Parameter)
 
 
-@Part
+@Subroutine
 def _start_of(
     handle: int, functions: Any, place: int, answers: Any, expected: Any, position: int, keys: int, strange: int
 ) -> int:

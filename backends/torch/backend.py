@@ -394,7 +394,7 @@ class TorchBackend(Backend):
 
         if not addresses.works():
             return None
-        return lookout.Lookout(shapes, orders, [_DTYPES[name] for name in dtypes], read)
+        return lookout.TensorLookout(shapes, orders, [_DTYPES[name] for name in dtypes], read)
 
     def row_lookout(
         self, shape: tuple[int, ...], axes: int, dtypes: Sequence[str]

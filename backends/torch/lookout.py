@@ -16,7 +16,7 @@ _needs_gradient = operator.attrgetter("requires_grad")
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 
-class Lookout:
+class TensorLookout:
     """See `Backend.lookout`.
 
     Args:

@@ -326,6 +326,7 @@ class FunctionalOptimizer(TemplateKeeper):
             raise ValueError(f"Optimizer {self.name!r} keeps no averages: make it with use_ema=True.")
         return state.slots["average"]
 
+
 def _held_parameters(
     scope: Scope, template: FunctionalOptimizer, tree: Tree, backend: Backend, zeros: list[Array] | None
 ) -> tuple[list[Variable], Sequence[Array]]:
@@ -333,8 +334,8 @@ def _held_parameters(
     parameters = template.cells.parameters
     for parameter, leaf, name in zip(parameters, tree.leaves, tree.names, strict=True):
         # Where deltas are asked for, the value may be unknown.
-        known = zeros is None
-        scope.hold(parameter, checked_value(parameter, leaf, f"Parameter {name!r}") if known else backend.plain(leaf))
+        value = checked_value(parameter, leaf, f"Parameter {name!r}") if zeros is None else backend.plain(leaf)
+        scope.hold(parameter, value)
     if zeros is None:
         return parameters, tree.leaves
     deltas = [parameter.delta for parameter in parameters if isinstance(parameter, DeltaVariable)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ...backends import (
@@ -261,14 +261,35 @@ class SlotMaker(Rule):
         if places.isdisjoint(positions) and len(set(positions)) == len(positions):
             places.update(positions)
             return name
-        twice = next(each for place, each in enumerate(positions) if each in places or each in positions[:place])
+        twice = _first_again(places, positions)
         if twice is not None:
             raise WrongValue(
                 f"{line_of_rule()}: parameter {self.cells.parameters[twice].name!r} has a slot {name!r} already: give "
                 "each slot a name of its own, which is its key in states and checkpoints."
             )
-        numbered = (f"{name}_{number}" for number in itertools.count(1))
-        return self._free(next(each for each in numbered if None not in self.cells.taken.get(each, ())), positions)
+        number = _first_where(lambda number: None not in self.cells.taken.get(f"{name}_{number}", ()))
+        return self._free(f"{name}_{number}", positions)
+
+
+def _first_again(places: Iterable[int | None], positions: Sequence[int | None]) -> int | None:
+    """The first of some positions that is among these places, or was among the positions before it."""
+    known = set(places)
+    for position in positions:
+        if position in known:
+            return position
+        known.add(position)
+    raise AssertionError("each is there once")
+
+
+def _first_where(is_free: Callable[[int], bool]) -> int:
+    """A number from 1 that is free, where the one before it is not; the first, where those below are taken in turn."""
+    below, number = 0, 1
+    while not is_free(number):
+        below, number = number, 2 * number
+    while number - below > 1:
+        between = (below + number) // 2
+        below, number = (below, between) if is_free(between) else (between, number)
+    return number
 
 
 def with_names(cells: Iterable[Variable], names: Iterable[str], positions: Iterable[int | None]) -> list[NamedCell]:

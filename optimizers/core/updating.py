@@ -59,7 +59,7 @@ class UpdateRule(StepMaker, DecaysWeights, Relinked, Growing):
 
     def _reset_structure(self) -> None:
         super()._reset_structure()
-        self.fusion = Fusion()
+        self.forget_plan()
 
     def forget_plan(self) -> None:
         self.fusion = Fusion()

@@ -41,7 +41,7 @@ ROWS = [
 ]
 ALL = ("numpy", "torch")
 SELECTED = ("plain", "plain-bfloat16")
-TURNS = 3
+(TURNS,) = {sum(mode.library == library for mode in MODES) for library in ALL}
 """NumPy and torch have so many ways each, in which cases take turns."""
 
 

@@ -600,18 +600,19 @@ def test_equal_optimizers_share_what_was_recorded(again):
 
 
 @crossing(
-    ("kind", "arguments"),
+    ("kind", "arguments", "jit_compile"),
     ALGORITHMS,
-    [pytest.param({}, id="plain"), *(
-        pytest.param({name: value}, id=name)
-        for name, value in (("use_ema", True), ("global_clipnorm", 0.5), ("jit_compile", False))
-    )],
-    of=lambda kind: "algorithm",
+    [
+        pytest.param({}, id="plain"), pytest.param({"use_ema": True}, id="ema"),
+        pytest.param({"global_clipnorm": 0.5}, id="global_clipnorm"),
+    ],
+    [pytest.param("auto", id="one-pass"), pytest.param(False, id="whole-arrays")],
+    of=lambda kind: "any algorithm",
 )  # fmt: skip
-def test_a_run_is_made_of_steps(kind, arguments):
+def test_a_run_is_made_of_steps(kind, arguments, jit_compile):
     """With parameters that are changed between steps, settings too, and gradients that take no short way."""
     params = {"w": np.linspace(-1.0, 1.0, 6).reshape(2, 3), "b": np.float32([0.5, -0.5])}
-    optimizer = kind(0.1, **arguments)
+    optimizer = kind(0.1, jit_compile=jit_compile, **arguments)
     run, state, expected, now = Run(optimizer, params), optimizer.init(params), params, params
     for step in range(8):
         grads = {"w": np.cos(expected["w"] + step), "b": np.full(2, 0.1 * step, np.float32)}

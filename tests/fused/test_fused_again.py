@@ -199,7 +199,7 @@ def test_looking_at_arrays():
     assert addresses.works()
     arrays = [np.zeros((3, 4)), np.zeros(()), np.zeros((0, 2)), np.arange(6.0)[2:]]
     held = [np.zeros_like(array) for array in arrays for _ in range(2)]
-    look = addresses.Lookout([array.shape for array in arrays], [None] * 4, [np.dtype(np.float64)] * 3)
+    look = addresses.ArrayLookout([array.shape for array in arrays], [None] * 4, [np.dtype(np.float64)] * 3)
     places = [each.__array_interface__["data"][0] for each in (*held, *arrays)]
     assert look(held, arrays).tolist() == [[*places[2 * k : 2 * k + 2], places[8 + k]] for k in range(4)]
     strange = [
@@ -222,7 +222,7 @@ def test_looking_at_memory_that_was_changed(change, slot):
     from gradwise.backends.kernels import addresses
 
     held = [np.zeros(4), np.zeros(4)]
-    look = addresses.Lookout([(4,)], [None], [np.dtype(np.float64)] * 3)
+    look = addresses.ArrayLookout([(4,)], [None], [np.dtype(np.float64)] * 3)
     assert look(held, [np.ones(4)]) is not None
     change(held[slot])
     assert look(held, [np.ones(4)]) is None

@@ -126,7 +126,7 @@ def test_every_algorithm_in_every_convention(algorithm):
     own = {name for name, kind in vars(algorithm).items() if isinstance(kind, warm_up.Flag)}
     assert own | {"clipvalue", "use_ema", "global_clipnorm"} <= {name for each in found for name in each}
     assert all(isinstance(algorithm(**each), algorithm) for each in found)
-    steps = warm_up.pieces_of([algorithm], ["float32"])
+    steps = warm_up.first_steps_of([algorithm], ["float32"])
     assert [piece.arguments for piece in steps] == found
 
 
@@ -162,7 +162,7 @@ def test_what_fails_is_said(monkeypatch, capsys, tmp_path):
 def test_a_bar_where_there_is_a_terminal(monkeypatch, capsys, tmp_path):
     pytest.importorskip("rich")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    pieces = warm_up.pieces_of(warm_up.algorithms_named(["SGD"]), ["float32"])
+    pieces = warm_up.first_steps_of(warm_up.algorithms_named(["SGD"]), ["float32"])
     with warm_up._progress(len(pieces)) as done:
         for piece in pieces:
             done(piece)

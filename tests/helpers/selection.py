@@ -81,7 +81,7 @@ def _by_turns(values: Sequence[Any], ways: Sequence[Any], of: Callable[[Any], An
 def crossing(
     names: Sequence[str], *axes: Sequence[Any], of: Callable[[Any], Any] | None = None
 ) -> Callable[[Any], Any]:
-    """A test of these axes' combinations: here of those that cover them in pairs, in `make crossings` of all.
+    """A test of these axes' combinations: here of those that `covering` chooses, in `make crossings` of all.
 
     Args:
         names: of the arguments.

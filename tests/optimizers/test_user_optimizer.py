@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from helpers.backend_table import array as to
+from helpers.python_calls import counted_calls
 from helpers.user_optimizers import Alternating, HalfAdam, MomentumSGD
 
 from gradwise.backends import Variable, ops
@@ -227,6 +228,34 @@ def test_what_is_inside_counts_the_updates_of_what_is_around(jit_compile):
     for step in range(6):
         params, state = functional.step(params, np.array([1.0, 2.0, -3.0]) * (step + 1), state)
     np.testing.assert_array_equal(params, weights[0])
+
+
+class Several(Optimizer):
+    """A rule whose numbers for the whole step have one name."""
+
+    def __init__(self, count):
+        super().__init__(0.5)
+        self.count = count
+
+    def build(self, variables):
+        super().build(variables)
+        for _ in range(self.count):
+            self.add_scalar("number", 1.0)
+
+    def update_step(self, gradient, variable, learning_rate):
+        self.assign_sub(variable, gradient * learning_rate)
+
+
+def test_what_a_whole_step_shares_under_one_name_is_numbered():
+    def calls(count):
+        return counted_calls(lambda: Several(count).build([np.ones(1)]), lambda event, code: event == "call")
+
+    optimizer = Several(40)
+    optimizer.build([np.ones(1)])
+    names = [named.name for named in optimizer.named_cells()]
+    assert names == ["number", *(f"number_{number}" for number in range(1, 40))]
+    calls(10)
+    assert calls(800) - calls(600) <= 1.1 * (calls(400) - calls(200))
 
 
 class OfOthers(Optimizer):

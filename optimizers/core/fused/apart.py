@@ -40,7 +40,7 @@ class _Member(NamedTuple):
     address: int
 
 
-class Recordings(Protocol):
+class RuleRecorder(Protocol):
     """What records an optimizer: see `Fusion`."""
 
     free: bool
@@ -61,7 +61,7 @@ class Apart:
         deltas: whether what is asked for are the parameters' deltas, not their new values.
     """
 
-    def __init__(self, rule: Rule, recorder: Recordings, deltas: bool) -> None:
+    def __init__(self, rule: Rule, recorder: RuleRecorder, deltas: bool) -> None:
         self._rule = rule
         self._recorder = recorder
         self._deltas = deltas

@@ -28,7 +28,7 @@ _STEPS = Count(1)
 _STEPS.name = "steps"
 
 
-class Way(NamedTuple):
+class WayToRun(NamedTuple):
     """A way to run an optimizer.
 
     Attributes:
@@ -167,7 +167,7 @@ class CheckedOptimizer(FunctionalOptimizer):
             raise error
         return report
 
-    def _compared(self, way: Way, problem: _Problem, expected: dict[str, list[Any]]) -> Row:
+    def _compared(self, way: WayToRun, problem: _Problem, expected: dict[str, list[Any]]) -> Row:
         """Run a way, and compare it with the first of its dtype."""
         first = way.dtype not in expected
         if not expected and problem.is_drawn:
@@ -188,7 +188,7 @@ class CheckedOptimizer(FunctionalOptimizer):
         bits = all(one.tobytes() == other.tobytes() for one, other in zip(found, goal, strict=True))
         return Row(str(way), way.dtype, recorded, far[largest], problem.tree.names[largest], bits, note)
 
-    def _run_way(self, way: Way, problem: _Problem, watched: bool) -> tuple[list[Any], bool, str]:
+    def _run_way(self, way: WayToRun, problem: _Problem, watched: bool) -> tuple[list[Any], bool, str]:
         """The parameters after all steps, whether they were recorded, and why not.
 
         Args:
@@ -216,7 +216,7 @@ class CheckedOptimizer(FunctionalOptimizer):
 
 
 def _in_place(
-    optimizer: ImperativeOptimizer, way: Way, problem: _Problem, watched: bool
+    optimizer: ImperativeOptimizer, way: WayToRun, problem: _Problem, watched: bool
 ) -> tuple[list[Any], bool, str]:
     parameters, names = _arrays(way, problem, problem.start), problem.tree.names
     if any(way.library.why_not_variable(each) is not None for each in parameters):
@@ -246,7 +246,7 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) <= _FEW else f"{names[0]} and {len(names) - 1} others"
 
 
-def _check_numbers(owner: str, way: Way, problem: _Problem, number: int, parameters: Sequence[Any]) -> None:
+def _check_numbers(owner: str, way: WayToRun, problem: _Problem, number: int, parameters: Sequence[Any]) -> None:
     """Raise RuleMistake if a parameter is NaN after a step, where all that was given is finite."""
     gradients = problem.gradients[number - 1]
     if not all(map(_is_finite, [*problem.start, *(each for given in problem.gradients[:number] for each in given)])):
@@ -273,7 +273,7 @@ def _with_zeros(problem: _Problem) -> _Problem:
     return problem._replace(gradients=[[each * 0.0 for each in given] for given in problem.gradients[:1]] * 2)
 
 
-def _as_functions(optimizer: FunctionalOptimizer, way: Way, problem: _Problem) -> tuple[list[Any], bool, str]:
+def _as_functions(optimizer: FunctionalOptimizer, way: WayToRun, problem: _Problem) -> tuple[list[Any], bool, str]:
     params = problem.tree.build(_arrays(way, problem, problem.start))
     state = optimizer.init(params)
     step = (way.kind == "compiled" and way.library.compiled(optimizer.step)) or optimizer.step
@@ -282,7 +282,7 @@ def _as_functions(optimizer: FunctionalOptimizer, way: Way, problem: _Problem) -
     return problem.tree.match(params, "parameters"), optimizer.steps_are_remembered, ""
 
 
-def _arrays(way: Way, problem: _Problem, values: Sequence[Any]) -> list[Any]:
+def _arrays(way: WayToRun, problem: _Problem, values: Sequence[Any]) -> list[Any]:
     """Values as arrays of a way's library."""
     orders = [trials.column_major(each.shape) if way.column_major else None for each in values]
     likes = [like if backend_of(like) is way.library else None for like in problem.likes]
@@ -314,7 +314,7 @@ def _problem(tree: Tree, gradients: Any, steps: int) -> _Problem:
     return _Problem(tree, values, drawn, likes, given is None)
 
 
-def _ways(problem: _Problem) -> Iterator[Way]:
+def _ways(problem: _Problem) -> Iterator[WayToRun]:
     """All ways, for each dtype whole arrays of NumPy's first."""
     backends = [(backend_of(like), like) for like in problem.likes]
     wide = any(backend is not None and backend.dtype_name(like) == "float64" for backend, like in backends)
@@ -326,26 +326,26 @@ def _ways(problem: _Problem) -> Iterator[Way]:
                 yield from _ways_of(library, dtype, several and dtype not in _SMALL)
 
 
-def _ways_of(library: Backend, dtype: str, orders: bool) -> Iterator[Way]:
+def _ways_of(library: Backend, dtype: str, orders: bool) -> Iterator[WayToRun]:
     """The ways of a library, with other orders in memory where there are such."""
-    yield Way(library, "in place", True, dtype)
+    yield WayToRun(library, "in place", True, dtype)
     if library.writable or library.program_way is not None:
-        yield Way(library, "in place", False, dtype)
-    yield Way(library, "functional", True, dtype)
+        yield WayToRun(library, "in place", False, dtype)
+    yield WayToRun(library, "functional", True, dtype)
     if library.writable:
-        yield Way(library, "functional", False, dtype)
+        yield WayToRun(library, "functional", False, dtype)
     if library.writable and orders:
-        yield Way(library, "in place", True, dtype, column_major=True)
-        yield Way(library, "in place", False, dtype, column_major=True)
+        yield WayToRun(library, "in place", True, dtype, column_major=True)
+        yield WayToRun(library, "in place", False, dtype, column_major=True)
     if library.compiled(_nothing) is not None:
-        yield Way(library, "compiled", True, dtype)
+        yield WayToRun(library, "compiled", True, dtype)
 
 
 def _nothing() -> None:
     """What is asked whether it can be compiled."""
 
 
-def _shown_progress(ways: list[Way]) -> Iterable[Way]:
+def _shown_progress(ways: list[WayToRun]) -> Iterable[WayToRun]:
     """The ways one after another, with a bar on a terminal where `rich` can draw one."""
     try:
         from rich.console import Console
