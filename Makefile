@@ -38,12 +38,14 @@ needed = $$($(1)/bin/python tests/requirements.py $(2))
 TODAY := $(shell date +%F)
 # What torch's compiler keeps for the next process (150 MB), where `make clean` finds it.
 export TORCHINDUCTOR_CACHE_DIR ?= $(CURDIR)/build/inductor
-# What XLA compiles for the tests (50 MB), a quarter of their time. Another processor needs other code. Files are written
-# where they stay: tests that did not end well may have left half of one, and then all goes.
-PROCESSOR := $(shell { grep -m 1 flags /proc/cpuinfo || uname -a; } 2>/dev/null | cksum | cut -d ' ' -f 1)
+# What XLA compiles for the tests (50 MB), a quarter of their time, for each kind of processor. Tests work on a copy, which
+# becomes what is kept when they have come to an end, failed or not: others may run meanwhile, and whoever is cut off may
+# leave half a file.
+PROCESSOR := $(shell { grep -m 1 -E '^(flags|Features)' /proc/cpuinfo || uname -mp; } 2>/dev/null | cksum | cut -d ' ' -f 1)
 XLA := $(CURDIR)/build/xla-$(PROCESSOR)
-begun = [ -e "$(XLA).whole" ] || rm -rf "$(XLA)"; rm -f "$(XLA).whole"; mkdir -p "$(XLA)"
-ended = code=$$?; [ $$code != 0 ] || touch "$(XLA).whole"; exit $$code
+begun = mkdir -p "$(dir $(XLA))"; own=$$(mktemp -d "$(XLA).XXXXXX") || exit; trap 'rm -rf "$$own"' EXIT; \
+  trap 'exit 130' INT TERM; [ ! -d "$(XLA)" ] || cp -R "$(XLA)/." "$$own"; export JAX_COMPILATION_CACHE_DIR="$$own"
+ended = code=$$?; [ $$code -gt 1 ] || { rm -rf "$(XLA)"; mv "$$own" "$(XLA)"; }; exit $$code
 PIP_INSTALL := -m pip install -qq --disable-pip-version-check
 
 .PHONY: help demo bench parity mutants new-optimizer refresh test other-machine frameworks jax-frameworks lint wheel wheel-files floors newest
@@ -73,16 +75,15 @@ refresh: $(TEST_ENV)  ## write vectors, bounds, lists and counts anew; ONLY=lion
 	@$(VENV)/bin/python tests/refresh.py $(addprefix --only ,$(ONLY))
 
 # Each process takes what lies together, so that what modules prepare and compile is prepared and compiled once.
-test crossings: export JAX_COMPILATION_CACHE_DIR = $(XLA)
 test crossings: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 test crossings: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
 test: lint  ## lint, then the whole test suite on every backend
 	@$(begun); $(VENV)/bin/python -m pytest -n 2 --dist worksteal --durations=40 --durations-min=2; $(ended)
 
 crossings: $(TEST_ENV)  ## the combinations of options, dtypes and algorithms that `make test` only covers in pairs
-	@$(begun); export GRADWISE_CROSSINGS=whole; $(VENV)/bin/python -m pytest -n 2 --dist worksteal -m crossing && \
+	@$(begun); export GRADWISE_CROSSINGS=whole; ($(VENV)/bin/python -m pytest -n 2 --dist worksteal -m crossing && \
 	for backend in jax torch numpy; do GRADWISE_KERAS_TESTS=1 KERAS_BACKEND=$$backend PYTHONPATH=tests \
-	  $(VENV)/bin/python -m pytest -n 2 --dist worksteal -m crossing tests/frontends/keras/each_backend || exit; done; \
+	  $(VENV)/bin/python -m pytest -n 2 --dist worksteal -m crossing tests/frontends/keras/each_backend || exit; done); \
 	$(ended)
 
 other-machine: $(TEST_ENV)  ## the tests that compare, as another processor might compute: wrong roots, older vectors

@@ -1,9 +1,14 @@
-"""What XLA compiles for `make test` and `make crossings` is kept, unless a file of it may be half written."""
+"""What XLA compiles for `make test` and `make crossings` is kept, unless a file of it may be half written.
+
+Tests that run at the same time do not meet.
+"""
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -13,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 PYTHON = """#!/bin/sh
 ls -A "$JAX_COMPILATION_CACHE_DIR" | tr '\\n' '.' >>"$SEEN" && echo >>"$SEEN"
 touch "$JAX_COMPILATION_CACHE_DIR/code"
+eval "$MEANWHILE"
 exit "$CODE"
 """
 """In the place of the tests: what it found there, beside what it leaves."""
@@ -20,20 +26,65 @@ exit "$CODE"
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make, which runs the tests, is not installed")
 
 
-@pytest.mark.parametrize(("codes", "found"), [([0, 0, 0], ["", "code.", "code."]), ([0, 2, 0], ["", "code.", ""])])
-def test_it_is_kept_where_all_went_well(codes: list[int], found: list[str], tmp_path: Path) -> None:
+@pytest.fixture
+def make(tmp_path: Path):
+    """`make crossings` with that in the place of Python; it is given a code to end with, and what to do before."""
     programs = tmp_path / "venv" / "bin"
     programs.mkdir(parents=True)
     (programs / "python").write_text(PYTHON)
     (programs / "python").chmod(0o755)
     for stamp in (".created", ".installed-all+examples", ".installed-all+bench+dev+examples+test"):
         (tmp_path / "venv" / stamp).touch()
-    for code, expected in zip(codes, found, strict=True):
-        seen = tmp_path / "seen"
-        seen.unlink(missing_ok=True)
-        given = os.environ | {"SEEN": str(seen), "CODE": str(code)}
+    runs = itertools.count()
+
+    def started(code: int, meanwhile: str = ":") -> tuple[subprocess.Popen[str], Path]:
+        seen = tmp_path / f"seen{next(runs)}"
+        given = os.environ | {"SEEN": str(seen), "CODE": str(code), "MEANWHILE": meanwhile}
         given.pop("MAKEFLAGS", None)
-        command = ["make", "crossings", f"VENV={tmp_path / 'venv'}", f"XLA={tmp_path / 'xla'}"]
-        done = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, check=False)
-        assert (done.returncode == 0) == (code == 0), done.stderr
+        command = ["make", "crossings", f"VENV={tmp_path / 'venv'}", f"XLA={tmp_path / 'kept' / 'xla'}"]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(command, cwd=ROOT, env=given, text=True, start_new_session=True, **pipes), seen
+
+    return started
+
+
+@pytest.mark.parametrize(
+    "codes, found",
+    [
+        ([0, 0, 0], ["", "code.", "code."]),
+        ([1, 1, 0], ["", "code.", "code."]),
+        ([2, 0, 2, 0], ["", "", "code.", "code."]),
+    ],
+    ids=["passed", "failed", "cut off"],
+)
+def test_it_is_kept_where_all_came_to_an_end(codes, found, make, tmp_path):
+    for code, expected in zip(codes, found, strict=True):
+        process, seen = make(code)
+        _, said = process.communicate(timeout=60)
+        assert (process.returncode == 0) == (code == 0), said
         assert seen.read_text().splitlines()[0] == expected
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["xla"]
+
+
+def test_two_runs_do_not_meet(make, tmp_path):
+    make(0)[0].communicate(timeout=60)
+    gate = tmp_path / "gate"
+    slow, seen = make(0, f'while [ ! -e "{gate}" ]; do sleep 0.05; done')
+    while not seen.exists():
+        assert slow.poll() is None
+    process, others = make(0)
+    process.communicate(timeout=60)
+    gate.touch()
+    slow.communicate(timeout=60)
+    assert slow.returncode == process.returncode == 0
+    assert seen.read_text().splitlines()[0] == others.read_text().splitlines()[0] == "code."
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["xla"]
+
+
+def test_a_run_that_is_stopped_leaves_nothing(make, tmp_path):
+    process, seen = make(0, "sleep 60")
+    while not seen.exists():
+        assert process.poll() is None
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode != 0 and not list((tmp_path / "kept").iterdir())
