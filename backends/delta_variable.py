@@ -14,7 +14,7 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-from .detect import backend_of
+from .detect import backend_for, backend_of
 from .dtypes import Array
 from .python import HOST
 from .scope import Scope, is_written, scope_holding
@@ -117,7 +117,10 @@ class DeltaVariable(Variable):
 
     def _is_first(self, delta: Any) -> bool:
         backend = backend_of(delta)
-        return not is_written(self.delta) and (backend is None or backend.shape(delta) == self.shape)
+        if backend is None or is_written(self.delta):
+            return not is_written(self.delta)
+        held = self.delta.value
+        return backend.shape(delta) == backend_for(held).shape(held)
 
     def hold_in(self, scope: Scope, dtype: str) -> None:
         """Hold in a scope what is held now, in another dtype."""

@@ -19,6 +19,7 @@ from .base import Backend
 from .detect import backend_for, backend_of, register_type
 from .dtypes import Array
 from .elsewhere import method_written_as
+from .lengths import LENGTHS
 from .mistakes import MissingAttribute, RuleMistake, is_library, is_of_a_rule, line_of_rule, nearest
 from .python import HOST
 
@@ -129,12 +130,14 @@ class Tracked:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape; () of a number."""
-        return backend_for(self.held).shape(self.held)
+        if LENGTHS.watched:
+            LENGTHS.asked = True
+        return _shape_of(self.held)
 
     @property
     def ndim(self) -> int:
         """The number of axes."""
-        return len(self.shape)
+        return len(_shape_of(self.held))
 
     @property
     def size(self) -> int:
@@ -170,6 +173,8 @@ class Tracked:
         return Tracked(self.held[raw(key)], self.name)
 
     def __len__(self) -> int:
+        if LENGTHS.watched:
+            LENGTHS.asked = True
         return len(self.held)
 
     def __iter__(self) -> Any:
@@ -191,7 +196,7 @@ class Tracked:
         return _operated(operator.invert, self)
 
     def __hash__(self) -> int:
-        if self.shape and _asked_by_rule():
+        if self.ndim and _asked_by_rule():
             raise RuleMistake(
                 f"{line_of_rule()} takes {self.called} for a key, as dictionaries, sets and functools.lru_cache do: "
                 "most libraries' arrays cannot be one, and one that changes in place stays the same key. Compute anew "
@@ -207,7 +212,7 @@ class Tracked:
     __float__ = __int__ = __index__ = __bool__
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        raise _refused(NeedsArray if self.shape else NeedsValue)
+        raise _refused(NeedsArray if self.ndim else NeedsValue)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         changes = ", and which may change the caller's array" if self.name else ""
@@ -308,8 +313,8 @@ def _computed(function: Callable[[list[Any]], Any], operands: Sequence[Any]) -> 
         if any([len(_shape_of(value)) > 0 for value in values]) and not _meet(list(map(_shape_of, values))):
             raise ShapesApart(" and ".join(map(_with_shape, filter(_shape_of, operands)))) from error
         raise
-    having = [each for each in operands if type(each) is Tracked and each.shape]
-    same = len(having) == 1 and _shape_of(result) == having[0].shape
+    having = [each for each in operands if type(each) is Tracked and each.ndim]
+    same = len(having) == 1 and _shape_of(result) == _shape_of(having[0])
     return Tracked(result, None, having[0].origin if same else None)
 
 
@@ -399,7 +404,7 @@ class TrackedBackend(Backend):
 
     def shape(self, array: Array) -> tuple[int, ...]:
         """As its library says."""
-        return tuple(array.shape)
+        return _shape_of(array.held)
 
     def cast(self, array: Array, name: str) -> Array:
         """What stays as it is stays somebody's."""

@@ -13,6 +13,7 @@ from .base import Backend
 from .detect import backend_of, describe
 from .dtypes import Array, is_number
 from .elsewhere import method_written_as
+from .lengths import LENGTHS
 from .mistakes import DoesNotFit, MissingAttribute, RuleMistake, WrongValue, line_of_rule, nearest
 from .numpy import NUMPY
 from .python import HOST
@@ -334,6 +335,8 @@ class Variable:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape, which never changes."""
+        if LENGTHS.watched:
+            LENGTHS.asked = True
         return self._shape
 
     @property
@@ -345,7 +348,7 @@ class Variable:
     def size(self) -> int:
         """The number of elements."""
         size = 1
-        for length in self._shape:
+        for length in self.shape:
             size *= length
         return size
 
@@ -401,7 +404,8 @@ class Variable:
                 f"Variable {self.name!r} holds {describe(current)} and cannot take {describe(value)}: "
                 "convert the value first."
             )
-        if own.shape(value) != self._shape:
+        # What it holds may be a piece, of another shape than its own array.
+        if own.shape(value) != own.shape(current):
             shape = tuple(own.shape(value))
             raise DoesNotFit(f"Variable {self.name!r} has shape {self._shape} and cannot take one of shape {shape}.")
         return own.cast(value, own.dtype_name(current))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, NamedTuple, overload
 
@@ -72,6 +73,12 @@ class Gradients(StepGradients):
                     factor = norm_factor(norm if together is None else norm * together, *own)
                     self._factors[index] = factor if together is None else together * factor
 
+    def with_arrays(self, arrays: list[Any]) -> Gradients:
+        """The same with others in the place of the arrays that came."""
+        other = copy.copy(self)
+        other.arrays = arrays
+        return other
+
     def array(self, index: int) -> Array:
         """The gradient as it came; whole, if it came as some rows."""
         if type(self.arrays[index]) is Rows:
@@ -132,6 +139,12 @@ class WindowSums(Gradients):
     def __init__(self, rule: Rule, arrays: Sequence[Any]) -> None:
         super().__init__(rule, arrays)
         self._last = Incoming(rule, arrays)
+
+    def with_arrays(self, arrays: list[Any]) -> WindowSums:
+        """As `Gradients`."""
+        other = copy.copy(self)
+        other.arrays, other._last = arrays, self._last.with_arrays(arrays)
+        return other
 
     def array(self, index: int) -> Array:
         """The sum over the window, of shares or of whole gradients."""

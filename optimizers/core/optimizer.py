@@ -327,7 +327,7 @@ class Optimizer(
             TypeError, ValueError: if it is of another library or shape; a number has the shape of numbers only.
         """
         _check_cell(variable)
-        if variable.shape and backend_of(value) is HOST:
+        if variable.ndim and backend_of(value) is HOST:
             raise WrongValue(
                 f"{line_of_rule()} assigns one number to {variable.name!r}, which has shape {variable.shape}: to "
                 "fill it, give number * ops.ones_like(variable)."
@@ -352,7 +352,7 @@ class Optimizer(
         """Raise if a rule changes a cell by something with other axes, which would be stretched over its elements."""
         value = value_of(value)
         backend = backend_of(value)
-        if backend is None or not variable.shape or _has_axes_of(backend.shape(value), variable.shape):
+        if backend is None or not variable.ndim or _has_axes_of(backend.shape(value), _shape_held(variable)):
             return
         if is_number(value) and id(variable) not in self.cells.index:
             # To count in a slot is fine.
@@ -423,6 +423,13 @@ class Optimizer(
         rate = self.learning_rate_schedule if self._schedule is not None else self.cells.rate.value
         own = shown_values(self) if is_own(type(self)) else ""
         return f"<{type(self).__name__} {self.name!r}, learning_rate={rate!r}, convention={self.convention!r}{own}>"
+
+
+def _shape_held(variable: Any) -> tuple[int, ...]:
+    """The shape of what a cell, or whatever is taken for one, holds now: it may be a piece."""
+    held = variable.sink.value if isinstance(variable, Variable) else variable
+    backend = backend_of(held)
+    return () if backend is None else tuple(backend.shape(held))
 
 
 def _has_axes_of(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:

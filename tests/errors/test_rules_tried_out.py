@@ -13,7 +13,7 @@ from helpers.mistakes.in_rules import _with_rule as with_rule
 from gradwise.backends import Variable, ops
 from gradwise.optimizers.core.own_rules import rehearsal
 from gradwise.optimizers.core.own_rules.explaining import check_signature
-from gradwise.optimizers.core.own_rules.trial import looked_after
+from gradwise.optimizers.core.own_rules.trial import LookedAfter
 
 
 def descent(self, gradient, variable, learning_rate):
@@ -88,8 +88,8 @@ def test_a_rate_in_an_array_that_can_change_is_not_changed():
     optimizer = with_rule(rule)()
     found, _ = optimizer.step(params, grads, optimizer.init(params), learning_rate=rate)
     assert rate.item() == 0.5 and found["w"].tolist() == (START - 0.25 * GRADIENT).tolist()
-    assert looked_after(rate, "learning rate", True).lasting
-    assert not looked_after(0.5, "learning rate", True).lasting
+    assert LookedAfter().number(rate, "learning rate").lasting
+    assert not LookedAfter().number(0.5, "learning rate").lasting
 
 
 def test_an_optimizer_is_tried_out_on_one_thread_alone():

@@ -2,7 +2,8 @@
 
 What does nothing on one way of running a rule may do something on another. In NumPy and torch `gradient *= 2` changes
 an array of the caller's, in JAX it changes none; `self.count += 1` counts parameters here and compilations there. So a
-rule runs once, for one parameter of each kind, on copies that tell what is done to them; whatever it writes is dropped.
+rule runs, for one parameter of each kind, on copies that tell what is done to them; whatever it writes is dropped. Of
+large arrays it is given pieces first, and no more if these show a rule that makes no mistake and asks for no lengths.
 An error that is none of these mistakes is left to the step itself. Rules of this library are not tried out, nor any
 where several processes hold a parameter together, and steps after the first pay nothing.
 """
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ....backends import trials
+from ....backends.lengths import lengths_watched
 from ....backends.mistakes import RuleMistake, line_of_function
 from ..fused.recording import why_not_silent
 from ..origin import is_of_library
@@ -20,10 +22,11 @@ from ..rule import Rule
 from .comparison import check_same
 from .explaining import check_signature
 from .guarding import undone
+from .pieces import WHOLE, GradientPieces, Pieces, pieces_for
 from .source import line_of_rebinding, never_commits
-from .trial import Gradients, Seen, as_it_is, cells_with_values, looked_after, tried_out
+from .trial import Given, Gradients, LookedAfter, Outcome, Seen, cells_with_values, tried_out
 from .unwritten import check_written
-from .values import is_traced
+from .values import LARGE, is_traced
 
 
 def is_to_be_tried(rule: Rule) -> bool:
@@ -59,29 +62,62 @@ def rehearse(rule: Rule, gradients: Gradients, rate: Any) -> None:
 
 def _rehearse(rule: Rule, gradients: Gradients, rate: Any) -> None:
     parameters = rule.cells.parameters
-    if any(parameters[index].backend.whereabouts(gradients.array(index)) is not None for index in gradients.present):
+    if any(parameters[index].backend.whereabouts(gradients.arrays[index]) is not None for index in gradients.present):
         # A process that tries, where another refuses the step or has other gradients, would wait for it for ever.
         return
     check_signature(rule.update_step)
     indices = _one_of_each_kind(rule, gradients.present)
+    # What a rule prints of arrays shall be theirs.
+    pieces = None if why_not_silent(rule) is not None else pieces_for(rule, indices, gradients.present)
+    if pieces is None or not _is_right_with(pieces, rule, gradients, rate, indices):
+        _judge(rule, gradients, rate, indices, WHOLE)
+
+
+def _is_right_with(pieces: Pieces, rule: Rule, gradients: Gradients, rate: Any, indices: Sequence[int]) -> bool:
+    """Whether a rule makes no mistake with pieces of all arrays, and would do the same with arrays of any lengths."""
+    short = gradients.with_arrays(GradientPieces(gradients.arrays, pieces))
+    try:
+        with lengths_watched() as lengths:
+            return _judge(rule, short, rate, indices, pieces) and not lengths.asked
+    except Exception:
+        # Perhaps with pieces alone.
+        return False
+
+
+def _judge(rule: Rule, gradients: Gradients, rate: Any, indices: Sequence[int], pieces: Pieces) -> bool:
+    """Raise what a rule does wrong for some parameters; whether it could be looked into at all."""
     with undone(rule) as check:
         seen = Seen(set(), set())
-        found = tried_out(rule, gradients, rate, indices, looked_after, seen)
+        found = tried_out(rule, gradients, rate, indices, LookedAfter(pieces), seen)
         check()
-        plain = None
-        if found is None or why_not_silent(rule) is None:
-            # What is being traced says nothing of itself: something else stands for it, and is looked after again.
-            again = found is not None and any(map(is_traced, _arrays_of(rule, gradients, indices)))
-            plain = tried_out(rule, gradients, rate, indices, looked_after if again else as_it_is, seen)
+        outcomes = found
+        if found is None:
+            outcomes = tried_out(rule, gradients, rate, indices, Given(pieces), seen)
             check()
-            if found is not None and plain is not None:
-                check_same(rule, indices, found, plain)
-        if found is not None:
+        else:
+            if why_not_silent(rule) is None:
+                _check_again(rule, gradients, rate, dict(zip(indices, found, strict=True)), pieces, seen)
+                check()
             # Of what can be looked into, both branches of a choice were run.
             check_written(rule, indices, seen)
-        found = found or plain
-    if found and not any(each.changed for each in found):
+    if outcomes and not any(each.changed for each in outcomes):
         _check_commits(type(rule))
+    return found is not None
+
+
+def _check_again(
+    rule: Rule, gradients: Gradients, rate: Any, found: dict[int, Outcome], pieces: Pieces, seen: Seen
+) -> None:
+    """Run a rule once more, and raise RuleMistake if it does not do the same; not with what cannot be compared."""
+    arrays = [*(gradients.arrays[index] for index in found), *(cell.value for cell in cells_with_values(rule))]
+    # What is being traced says nothing of itself: something else stands for it, and is looked after again.
+    traced = any(map(is_traced, arrays))
+    parameters = rule.cells.parameters
+    indices = [index for index in found if pieces is not WHOLE or traced or parameters[index].size <= LARGE]
+    given = LookedAfter(pieces) if traced else Given(pieces)
+    again = tried_out(rule, gradients, rate, indices, given, seen) if indices else []
+    if again is not None:
+        check_same(rule, indices, [found[index] for index in indices], again)
 
 
 def _check_commits(kind: type[Rule]) -> None:
@@ -95,11 +131,6 @@ def _check_commits(kind: type[Rule]) -> None:
             f"{line} gives the name `{name}` to another value, which leaves the parameter as it is: {remedy}."
         )
     raise RuleMistake(f"{line_of_function(kind.update_step)} never changes the parameter that it is given: {remedy}.")
-
-
-def _arrays_of(rule: Rule, gradients: Gradients, indices: Sequence[int]) -> list[Any]:
-    """The gradients of some parameters, and what cells hold."""
-    return [*map(gradients.array, indices), *(cell.value for cell in cells_with_values(rule))]
 
 
 def _one_of_each_kind(rule: Rule, present: Iterable[int]) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ....backends import HOST, NUMPY, Backend, backend_of
+from ....backends import HOST, NUMPY, backend_of
 
 LARGE = 2**22
 """From how many elements on arrays are not looked at in double precision, and nothing stands for traced ones."""
@@ -17,10 +17,15 @@ def is_traced(value: Any) -> bool:
     return backend is not None and backend is not HOST and backend.traced(value)
 
 
-def stand_in(value: Any, backend: Backend) -> Any:
-    """An array of NumPy's of the same shape and dtype, as long as a library traces and has no values."""
-    name = backend.dtype_name(value)
-    return NUMPY.full(backend.shape(value), 1 if "int" in name else 0.5, name, None)
+def stand_in(shape: tuple[int, ...], name: str) -> Any:
+    """An array of NumPy's of some shape and dtype, for what has no values as long as a library traces."""
+    return NUMPY.full(shape, 1 if "int" in name else 0.5, name, None)
+
+
+def is_large(value: Any) -> bool:
+    """Whether an array has so many elements that these are not looked at."""
+    backend = backend_of(value)
+    return backend is not None and math.prod(backend.shape(value)) > LARGE
 
 
 def copy_of(value: Any) -> Any:
@@ -36,9 +41,7 @@ def copy_of(value: Any) -> Any:
 def read(value: Any) -> Any:
     """A value in NumPy's double precision; None where it cannot be read."""
     backend = backend_of(value)
-    if backend is None or is_traced(value) or backend.why_no_values(value) is not None:
-        return None
-    if math.prod(backend.shape(value)) > LARGE:
+    if backend is None or is_traced(value) or is_large(value) or backend.why_no_values(value) is not None:
         return None
     return NUMPY.cast(backend.to_numpy(value), "float64")
 
