@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, Self, overload
 
 from ...backends import Array, Rows, compute_dtype, ops
 from .clipping import global_norm, global_norm_factor, norm_factor, norms
@@ -73,7 +73,7 @@ class Gradients(StepGradients):
                     factor = norm_factor(norm if together is None else norm * together, *own)
                     self._factors[index] = factor if together is None else together * factor
 
-    def with_arrays(self, arrays: list[Any]) -> Gradients:
+    def with_arrays(self, arrays: list[Any]) -> Self:
         """The same with others in the place of the arrays that came."""
         other = copy.copy(self)
         other.arrays = arrays
@@ -140,7 +140,7 @@ class WindowSums(Gradients):
         super().__init__(rule, arrays)
         self._last = Incoming(rule, arrays)
 
-    def with_arrays(self, arrays: list[Any]) -> WindowSums:
+    def with_arrays(self, arrays: list[Any]) -> Self:
         """As `Gradients`."""
         other = copy.copy(self)
         other.arrays, other._last = arrays, self._last.with_arrays(arrays)
