@@ -22,10 +22,11 @@ from ..wording import classes_of_core
 with needed("optax"):
     import optax  # type: ignore[import-untyped]  # it shows mypy no types
 
+from .functions import ROWS, function_of
 from .optimizer import TransformationOptimizer, to_optimizer
 from .table import HOW as _HOW
-from .table import ROWS, function_of
-from .transformation import CoreState, Transformation, from_optimizer
+from .transformation import Transformation
+from .wrapping import CoreState, from_optimizer
 
 globals().update({name: function_of(row) for name, row in ROWS.items()})
 

@@ -17,7 +17,8 @@ from gradwise.optimizers.registry import ALGORITHMS
 from helpers.vector_cases import file_name
 
 FRONT_ENDS = {
-    "torch": "frontends/torch/classes.py", "keras": "frontends/keras/classes.py", "optax": "frontends/optax/table.py",
+    "torch": "frontends/torch/classes.py", "keras": "frontends/keras/classes.py",
+    "optax": "frontends/optax/functions.py",
 }  # fmt: skip
 FRAMEWORKS = {"torch": "optim/{}.py", "keras": "src/optimizers/{}.py", "optax": "_src/alias.py"}
 """Where, in a framework that is installed, an algorithm would be: nothing is imported to see whether it is."""

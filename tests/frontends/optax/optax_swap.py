@@ -22,7 +22,7 @@ import pytest
 from optax._src import alias
 
 from gradwise.frontends import optax as goptax
-from gradwise.frontends.optax.table import ROWS
+from gradwise.frontends.optax.functions import ROWS
 
 
 class Version(str):

@@ -86,7 +86,7 @@ def assert_close(ours: Any, theirs: Any, cap: float) -> None:
 
 def test_all_rows_are_here() -> None:
     goptax = functions()
-    from gradwise.frontends.optax.table import ROWS
+    from gradwise.frontends.optax.functions import ROWS
 
     assert sorted(ROWS) == NAMES
     assert set(NAMES) <= set(goptax.__all__)
