@@ -115,14 +115,16 @@ def signature_of_init(cls: type) -> inspect.Signature:
 
 
 def merged_signature(cls: type) -> inspect.Signature:
-    """The constructor's signature, with the parent's arguments where it passes `*` and `**` on."""
+    """The constructor's signature, with those of the next one's arguments where it passes `*` and `**` on."""
     own = list(signature_of_init(cls).parameters.values())
     kinds = {parameter.kind for parameter in own}
     if inspect.Parameter.VAR_KEYWORD not in kinds:
         return inspect.Signature(own)
     named = [p for p in own if p.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)]
     names = {parameter.name for parameter in named}
-    inherited = [p for p in inspect.signature(cls.__mro__[1]).parameters.values() if p.name not in names]
+    # Classes without a constructor may stand between, as mixtures of several have them.
+    following = [each for each in cls.__mro__ if "__init__" in vars(each)][1]
+    inherited = [p for p in inspect.signature(following).parameters.values() if p.name not in names]
     if inspect.Parameter.VAR_POSITIONAL not in kinds:
         keyword_only = inspect.Parameter.KEYWORD_ONLY
         inherited = [

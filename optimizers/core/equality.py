@@ -8,11 +8,13 @@ for those who trace arrays only, as equinox does.
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from ...backends import HOST, Variable, backend_of, is_number, ops, register_node
 from ...backends.mistakes import called_by_rule
+from ...backends.scope import any_scope
 from .building import CellKeeper
 from .configuration import STRUCTURE, frozen
 from .declaring import check_declared, declaring, settable
@@ -34,6 +36,10 @@ class ComparedByValue(CellKeeper):
     def __init_subclass__(cls, **keywords: Any) -> None:
         check_class(cls)
         super().__init_subclass__(**keywords)
+        for name, value in list(vars(cls).items()):
+            if isinstance(value, types.MemberDescriptorType):
+                # Of what `__slots__` names, all attributes are kept where copies and comparisons look for them.
+                delattr(cls, name)
         if "__init__" in vars(cls):
             cls.__init__ = declaring(cls.__init__)  # type: ignore[method-assign]  # of the class itself
             if is_own(cls):
@@ -53,7 +59,9 @@ class ComparedByValue(CellKeeper):
     def __hash__(self) -> int:
         """By value. From now on the optimizer refuses changes."""
         number = hash(frozen(self))
-        self._hashed = True
+        # But not where a rule asks, as one does with a method whose results Python keeps.
+        if not any_scope():
+            vars(self)["_hashed"] = True
         return number
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -17,6 +17,7 @@ from helpers.backend_table import array as to
 from helpers.mistakes import in_rules
 from helpers.mistakes.in_rules import GRADIENT, START, WithSlots
 from helpers.mistakes.in_rules import _with_rule as with_rule
+from helpers.odd_rules import RIGHT as ODD
 from helpers.right_rules import RIGHT as UNUSUAL
 
 from gradwise.backends import Variable, elsewhere, mistakes, ops
@@ -363,6 +364,7 @@ RIGHT = {
     "a choice": (with_rule(half_of_what_is_positive), [1.0, -2.0, 0.25]),
     "equality": (with_rule(where_it_is_zero), [1.5, -1.0, 0.5]),
     **UNUSUAL,
+    **ODD,
 }
 
 

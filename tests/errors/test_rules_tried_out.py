@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from helpers.mistakes.in_rules import GRADIENT, START, WithSlots
 from helpers.mistakes.in_rules import _with_rule as with_rule
+from helpers.odd_rules import KeptMethod
 
 from gradwise.backends import Variable, ops
 from gradwise.optimizers.core.own_rules import rehearsal
@@ -123,6 +124,17 @@ def test_an_optimizer_is_tried_out_on_one_thread_alone():
     thread.join()
     assert not failed
     assert weights.tolist() == (START - 0.5 * GRADIENT).tolist()
+
+
+def test_a_rule_that_is_hashed_may_change_its_rate():
+    optimizer, weights = KeptMethod(), START.copy()
+    optimizer.apply([GRADIENT], [weights])
+    optimizer.learning_rate = 0.25
+    optimizer.apply([GRADIENT], [weights])
+    np.testing.assert_allclose(weights, START - 0.75 * GRADIENT, rtol=1e-6)
+    hash(optimizer)
+    with pytest.raises(RuntimeError, match="hash"):
+        optimizer.learning_rate = 0.125
 
 
 class WithoutSignature:
