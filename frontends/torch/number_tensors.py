@@ -155,10 +155,10 @@ class NumberTensors:
         both = NumberTensors(insertion.joined(self.tensors, another.tensors))
         if self._addresses is None or another._addresses is None:
             return both
+        # Those that stand where they stood stay as they are: of thousands, each made anew, much is garbage.
+        runs = [*(self.runs if insertion.behind else _moved(self.runs, insertion.known))]
+        runs += _moved(another.runs, insertion.further)
         parts = (self, insertion.known), (another, insertion.further)
-        runs = [
-            run._replace(places=[places[each] for each in run.places]) for own, places in parts for run in own.runs
-        ]
         apart = sorted([places[each] for own, places in parts for each in own._apart])
         both._remember(runs, apart, self._asked + another._asked, self._addresses + another._addresses)
         return both
@@ -175,6 +175,11 @@ class NumberTensors:
         self._starts = list(map(_data_ptr, self._wholes))
         self._view = self.runs[0].view if len(self.runs) == 1 and not self._apart and ordered else None
         self._kind = None if self._view is None else self._view.dtype.type
+
+
+def _moved(runs: Sequence[_Run], places: Sequence[int]) -> list[_Run]:
+    """The same once the parameters have other places."""
+    return [_Run(list(map(places.__getitem__, run.places)), run.whole, run.view) for run in runs]
 
 
 def _side_by_side(tensors: Sequence[torch.Tensor], places: Sequence[int]) -> list[list[int]]:
