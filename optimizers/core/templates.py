@@ -47,7 +47,7 @@ class TemplateKeeper(UpdateRule):
     def _template_for(self, tree: Tree, backend: Backend) -> Any:
         key = self._key_of(tree, backend)
         with LOCK:
-            template = self._templates.get(key)
+            template = None if key is None else self._templates.get(key)
         if template is None:
             self.check_chosen(tree.names, None)
             template, _ = self._new_template(tree)
@@ -56,11 +56,15 @@ class TemplateKeeper(UpdateRule):
         return template
 
     def _key_of(self, tree: Tree, backend: Backend) -> Any:
+        """What a template is found by; None where a length is a symbol, which belongs to one trace alone."""
         leaves = tuple((backend.shape(leaf), backend.dtype_name(leaf)) for leaf in tree.leaves)
+        if not all(isinstance(length, int) for shape, _ in leaves for length in shape):
+            return None
         return backend.name, tree.definition, tuple(tree.names), leaves, frozen(configuration(self))
 
     def _keep_template(self, key: Any, template: TemplateKeeper) -> None:
-        self._templates[key] = template
+        if key is not None:
+            self._templates[key] = template
         while len(self._templates) > _KEPT_TEMPLATES:
             del self._templates[next(iter(self._templates))]
 

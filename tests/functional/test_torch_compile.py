@@ -71,6 +71,24 @@ def test_pure_steps(algorithm, compile_whole):
     assert type(state) is type(own) and set(state.slots) == set(own.slots)
 
 
+@pytest.mark.parametrize("algorithm", [*ALGORITHMS, HalfAdam, Lamb], ids=lambda kind: kind.__name__)
+def test_parameters_of_any_length_are_one_graph(algorithm):
+    """Where torch takes lengths for symbols: when it is told so, or when it meets another."""
+    import torch
+
+    optimizer = algorithm(0.1, weight_decay=0.01, global_clipnorm=1.0, use_ema=True)
+    step = torch.compile(optimizer.step, fullgraph=True, backend="aot_eager", dynamic=True)
+    for length in (3, 5, 7):
+        kernel = torch.linspace(-1.0, 1.0, 2 * length).reshape(length, 2)
+        params = expected = {"kernel": kernel, "bias": torch.ones(length)}
+        state = own = optimizer.init(params)
+        for _ in range(2):
+            grads = {name: value + 0.5 for name, value in params.items()}
+            params, state = step(params, grads, state)
+            expected, own = optimizer.step(expected, grads, own)
+        assert close(params.values(), expected.values())
+
+
 def test_pure_steps_with_a_rate_schedule_and_a_rate_of_each_call(compile_whole):
 
     optimizer = SGD(schedules.ExponentialDecay(0.1, 2, 0.5), momentum=0.9)
