@@ -15,7 +15,7 @@ SAME = frozenset((
 ))  # fmt: skip
 """What is called so here, too."""
 _OTHERWISE = {
-    "rsqrt": "1 / ops.sqrt({x})", "reciprocal": "1 / {x}", "pow": "{x}**y or ops.power({x}, y)", "mul": "{x} * y",
+    "rsqrt": "1 / ops.sqrt({x})", "reciprocal": "1 / {x}", "pow": "`{x}**y` or `ops.power({x}, y)`", "mul": "{x} * y",
     "sub": "{x} - y", "div": "{x} / y", "neg": "-{x}", "eq": "{x} == y", "clamp": "ops.clip({x}, lower, upper)",
     "amax": "ops.max({x}, axis=...)", "amin": "ops.min({x}, axis=...)", "reduce_sum": "ops.sum({x}, axis=...)",
     "reduce_mean": "ops.mean({x}, axis=...)", "select": "ops.where(condition, {x}, y)",
@@ -26,19 +26,19 @@ _OTHERWISE = {
     "T": "ops.matrix_transpose({x})", "mT": "ops.matrix_transpose({x})", "t": "ops.matrix_transpose({x})",
     "size": "math.prod({x}.shape)", "numel": "math.prod({x}.shape)", "index": "self.variable_index({x})",
     "lerp": "ops.moving_average(past, new, memory)", "dot": "ops.sum({x} * y)", "vdot": "ops.sum({x} * y)",
-    "tanh": "it with ops.exp", "sigmoid": "1 / (1 + ops.exp(-{x}))", "relu": "ops.maximum({x}, 0.0)",
+    "tanh": "1 - 2 / (1 + ops.exp(2 * {x}))", "sigmoid": "1 / (1 + ops.exp(-{x}))", "relu": "ops.maximum({x}, 0.0)",
     "isnan": "{x} != {x}", "rms": "ops.sqrt(ops.mean(ops.square({x})))",
     "root_mean_square": "ops.sqrt(ops.mean(ops.square({x})))",
     "outer": "ops.expand_dims(rows, -1) * ops.expand_dims(columns, -2)",
     "std": "ops.sqrt(ops.mean(ops.square({x} - ops.mean({x}))))", "var": "ops.mean(ops.square({x} - ops.mean({x})))",
-    "argmax": "{x} == ops.max({x})", "clone": "{x}, which nobody changes", "copy": "{x}, which nobody changes",
-    "detach": "{x}", "item": "ops.where or ops.cond for a choice, and leave .item() out of formulas",
-    "tolist": "ops.where or ops.cond for a choice", "numpy": "functions of ops", "cpu": "{x}",
+    "argmax": "{x} == ops.max({x})", "clone": "`{x}`, which nobody changes", "copy": "`{x}`, which nobody changes",
+    "detach": "`{x}`, without .detach()", "item": "`{x}`, without .item()",
+    "tolist": "`{x}`, without .tolist()", "numpy": "`{x}`, without .numpy()", "cpu": "`{x}`, without .cpu()",
     "fabs": "ops.abs({x})", "true_divide": "{x} / y", "float_power": "{x}**y", "fmax": "ops.maximum({x}, y)",
     "fmin": "ops.minimum({x}, y)", "remainder": "{x} % y", "mod": "{x} % y", "logical_and": "x & y",
     "logical_or": "x | y", "logical_not": "~{x}", "round": "ops.floor({x} + 0.5)",
-    "zeros": "ops.zeros_like(x), or the number 0.0", "ones": "ops.ones_like(x), or the number 1.0",
-    "full": "ops.full_like(x, value), or the number", "zeros_like": "ops.zeros_like({x})",
+    "zeros": "`ops.zeros_like(x)`, or the number 0.0", "ones": "`ops.ones_like(x)`, or the number 1.0",
+    "full": "`ops.full_like(x, value)`, or the number", "zeros_like": "ops.zeros_like({x})",
     "ones_like": "ops.ones_like({x})", "full_like": "ops.full_like({x}, value)", "empty": "ops.zeros_like(x)",
     "empty_like": "ops.zeros_like({x})", "array": "the number itself", "asarray": "the number itself",
     "tensor": "the number itself",
@@ -65,9 +65,13 @@ def written_as(name: str, array: str = "x", arguments: str | None = None) -> str
         more = ""
         if arguments:
             more = ", " + re.sub(r"\b(dim|keepdim)=", lambda found: f"{_ARGUMENTS[found.group(1)]}=", arguments)
-        return f"write ops.{name}({array}{more})."
+        return f"Write `ops.{name}({array}{more})`."
     found = _OTHERWISE.get(name)
-    return None if found is None else f"write {found.format(x=array)}."
+    if found is None:
+        return None
+    is_code = "`" not in found and not found.startswith("the ")
+    written = found.format(x=array)
+    return f"Write `{written}`." if is_code else f"Write {written}."
 
 
 def method_written_as(name: str) -> str | None:

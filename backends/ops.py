@@ -262,10 +262,10 @@ def _check_axes(name: str, axis: Any, shape: tuple[int, ...], more: int = 0) -> 
     axes = axis if isinstance(axis, (tuple, list)) else (axis,)
     if all([hasattr(each, "__index__") and -count <= operator.index(each) < count for each in axes]):
         return
-    known = f"from 0 to {count - 1}, or from the last, -1, to {-count}" if count else "none"
+    known = f"be one of {', '.join(map(str, range(-count, count)))}" if count > 1 else "be 0 or -1"
     raise WrongValue(
-        f"{line_of_rule()}: ops.{name} received axis={axis!r} for an array of shape {tuple(shape)}: its axes are "
-        f"numbers, {known}."
+        f"{line_of_rule()}: ops.{name} received axis={axis!r} for an array of shape {tuple(shape)}, where an axis must "
+        f"{known if count else 'not be given'}."
     )
 
 
@@ -493,10 +493,10 @@ def __getattr__(name: str) -> Any:
 
     def said() -> str:
         near = None if written else nearest(name, __all__)
-        meant = written or (f"did you mean {near!r}?" if near is not None else "")
+        meant = written or (f"Did you mean {near!r}?" if near is not None else "")
         if not meant:
-            meant = "help(ops) lists what it has, beside operators."
-            return f"{line}: gradwise.backends.ops has no {name!r}, nor one with a name like it: {meant}"
-        return f"{line}: gradwise.backends.ops has no {name!r}: {meant}"
+            meant = "`help(ops)` lists what it has, beside operators."
+            return f"{line}: gradwise.backends.ops has no {name!r}, nor one with a name like it. {meant}"
+        return f"{line}: gradwise.backends.ops has no {name!r}. {meant}"
 
     raise MissingAttribute(said)

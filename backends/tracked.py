@@ -22,6 +22,16 @@ from .elsewhere import method_written_as
 from .lengths import LENGTHS
 from .mistakes import MissingAttribute, RuleMistake, is_library, is_of_a_rule, line_of_rule, nearest
 from .python import HOST
+from .written import (
+    cached_function,
+    cell_read_by,
+    changed_in_place,
+    given_anew,
+    in_place_of_change,
+    instead_of_elements,
+    instead_of_going,
+    text,
+)
 
 _OF_ALL = ("device", "dtype", "ndim", "shape")
 _VIEWS = frozenset(("expand_dims", "matrix_transpose", "reshape"))
@@ -70,7 +80,7 @@ class MixesArrays(TypeError):
 
 
 class ShapesApart(TypeError):
-    """A rule computes with arrays whose shapes do not meet."""
+    """A rule computes with arrays whose shapes cannot be broadcast."""
 
 
 class CannotBeTracked(TypeError):
@@ -83,13 +93,11 @@ def _assigning(method: str) -> Callable[[Tracked, Any], None]:
     def refuse(self: Tracked, value: Any) -> None:
         if hasattr(value, "assign") and type(value) is not Tracked:
             raise RuleMistake(
-                f"{line_of_rule()} has its two arguments exchanged: write self.{method}(variable, value), with the "
+                f"{line_of_rule()} has its two arguments exchanged. Write `self.{method}(variable, value)`, with the "
                 "parameter or the slot first."
             )
-        to = f"{self.called}, which belongs to the caller" if self.name else "an array that was computed"
-        raise RuleMistake(
-            f"{line_of_rule()} assigns to {to}: assign to the variable or a slot, or give the value a name of its own."
-        )
+        to = f"{self.called}, which belongs to the caller" if self.name else "an array that was computed, not to a slot"
+        raise RuleMistake(f"{line_of_rule()} assigns to {to}. Write {given_anew(self.name or 'x')}.")
 
     return refuse
 
@@ -180,11 +188,7 @@ class Tracked:
     def __iter__(self) -> Any:
         if not _asked_by_rule():
             raise CannotBeTracked
-        raise RuleMistake(
-            f"{line_of_rule()} takes the elements of {self.called} one by one, as `for`, `in`, sum() and list() do, "
-            "which on other libraries runs for ever or compiles a program for each: compute with whole arrays, by "
-            "operators and functions of ops, such as ops.sum(x), ops.max(x) and ops.where(condition, value, other)."
-        )
+        raise RuleMistake(f"{line_of_rule()} {instead_of_going(self.called)}")
 
     def __neg__(self) -> Tracked:
         return _operated(operator.neg, self)
@@ -197,10 +201,15 @@ class Tracked:
 
     def __hash__(self) -> int:
         if self.ndim and _asked_by_rule():
+            cached = cached_function()
+            if cached:
+                raise RuleMistake(
+                    f"{line_of_rule()} passes {self.called} to `{cached}`, whose functools cache needs a key, and an "
+                    f"array cannot be one. Remove the cache from `{cached}`."
+                )
             raise RuleMistake(
-                f"{line_of_rule()} takes {self.called} for a key, as dictionaries, sets and functools.lru_cache do: "
-                "most libraries' arrays cannot be one, and one that changes in place stays the same key. Compute anew "
-                "in each step, and keep what lasts in a slot."
+                f"{line_of_rule()} uses {self.called} as a key of a dictionary, a set or a cache, and an array cannot "
+                "be one. Use the parameter's number, `self.variable_index(variable)`."
             )
         return object.__hash__(self)
 
@@ -216,9 +225,10 @@ class Tracked:
 
     def __setitem__(self, key: Any, value: Any) -> None:
         changes = ", and which may change the caller's array" if self.name else ""
+        called = self.called if self.name else "an array that was computed"
         raise RuleMistake(
-            f"{line_of_rule()} sets elements of {self.called}, which not every library can{changes}: make a new value "
-            "with ops.where(condition, value, other)."
+            f"{line_of_rule()} sets elements of {called}, which JAX's arrays do not allow{changes}. "
+            f"{instead_of_elements(self.name or 'x')}"
         )
 
     assign, assign_add, assign_sub = _assigning("assign"), _assigning("assign_add"), _assigning("assign_sub")
@@ -233,7 +243,23 @@ class Tracked:
         """Raise MissingAttribute if a rule, and nobody else, asks for what not every library's arrays have."""
         if not is_of_a_rule(sys._getframe(2).f_code.co_filename):
             return
-        raise MissingAttribute(f"{line_of_rule()}: {self.called} has no {name!r}{_instead_of(name)}")
+        change = self.remedy_of_change() if name[-1] == "_" else None
+        instead = _instead_of(name) if change is None else f" that every library's arrays have. {change}"
+        raise MissingAttribute(f"{line_of_rule()}: {self.called} has no {name!r}{instead}")
+
+    def remedy_of_change(self, sign: str = "") -> str | None:
+        """What to write where a statement changes it in place; None if that is not known.
+
+        Args:
+            sign: the operator, if it is one.
+        """
+        changed = changed_in_place()
+        if changed is None and not sign:
+            return None
+        name = (self.name or "x").removeprefix("value of ")
+        cell = cell_read_by(changed[0]) if changed is not None and name != self.name else None
+        written = in_place_of_change(cell) if cell else given_anew("x" if "'" in name else name.replace(" ", "_"), sign)
+        return f"Write {written}."
 
     # ---------------------------------------------------------------- as the array itself
 
@@ -265,11 +291,11 @@ class Tracked:
 def _instead_of(name: str) -> str:
     written = method_written_as(name)
     if written is not None:
-        return f" that every library's arrays have: {written}"
+        return f" that every library's arrays have. {written}"
     near = nearest(name, _OF_ALL)
     if near is not None:
-        return f": did you mean {near!r}?"
-    return " that every library's arrays have: what all have are operators and functions of ops."
+        return f". Did you mean {near!r}?"
+    return " that every library's arrays have. Use operators and functions of ops."
 
 
 def _asked_by_rule() -> bool:
@@ -342,6 +368,22 @@ def _with_shape(operand: Any) -> str:
     return f"{'an array' if origin is None else f'the {origin}'} of shape {_shape_of(operand)}"
 
 
+def _why_no_change(array: Tracked, sign: str) -> str:
+    """What is wrong with an operator that changes an array of somebody's in place."""
+    changed, name = changed_in_place(), str(array.name)
+    cell = name.removeprefix("value of ")
+    whose = "the caller's array" if cell == name else f"the array of {cell}"
+    target = None if changed is None else text(changed[0], "")
+    if not target or target == name.replace(" ", "_"):
+        return f"`{sign}=` on {array.called} would change {whose} on some libraries and not on others."
+    if changed is not None and cell != name and cell_read_by(changed[0]):
+        return f"`{target}` is {array.called}, which `{sign}=` would change on some libraries and not on others."
+    return (
+        f"`{target}` shares memory with {array.called if cell == name else cell}, so `{sign}=` would change that too, "
+        "on some libraries and not on others."
+    )
+
+
 def _install(method: str, function: Callable[..., Any], reflected: bool, in_place: bool) -> None:
     def forward(self: Tracked, other: Any) -> Any:
         # Of a cell its own operator, which reads it.
@@ -353,13 +395,8 @@ def _install(method: str, function: Callable[..., Any], reflected: bool, in_plac
     def change(self: Tracked, other: Any) -> Any:
         if self.name is None or not self.lasting:
             return function(self, other)
-        sign = f"{_SIGNS[method]}="
         raise RuleMistake(
-            f"{line_of_rule()}: `{sign}` on {self.called} would change the caller's array on some libraries and not on "
-            f"others: write `{self.name} = {self.name} {_SIGNS[method]} ...`."
-            if " " not in self.name
-            else f"{line_of_rule()}: `{sign}` on {self.called} would change what it holds on some libraries and not on "
-            "others: compute a new value, and commit it by self.assign, self.assign_add or self.assign_sub."
+            f"{line_of_rule()}: {_why_no_change(self, _SIGNS[method])} {self.remedy_of_change(_SIGNS[method])}"
         )
 
     setattr(Tracked, f"__{method}__", forward)

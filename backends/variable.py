@@ -18,6 +18,7 @@ from .mistakes import DoesNotFit, MissingAttribute, RuleMistake, WrongValue, lin
 from .numpy import NUMPY
 from .python import HOST
 from .scope import Scope, any_scope, build_scope, scope_holding
+from .written import assigned, in_place_of_change, instead_of_elements, instead_of_setting
 
 
 def _addend(delta: Any) -> Any:
@@ -98,9 +99,9 @@ def _instead_of(name: str, held: type) -> str:
         held: the class of what it holds.
     """
     if name in dir(held):
-        return f"ask the array itself: variable.value.{name}, or what every library has: functions of ops."
+        return f"Use functions of ops, or ask the array itself, `variable.value.{name}`."
     near = nearest(name, [each for each in dir(Variable) if each[0] != "_"])
-    return "use functions of ops." if near is None else f"did you mean {near!r}?"
+    return "Use functions of ops." if near is None else f"Did you mean {near!r}?"
 
 
 class Variable:
@@ -307,8 +308,7 @@ class Variable:
     def refused_value(self) -> RuleMistake:
         """The error for who sets `value`."""
         return RuleMistake(
-            f"{line_of_rule()} sets the `value` of {self.name!r}, which is for reading: write "
-            "self.assign(variable, value) in a rule, variable.assign(value) elsewhere."
+            f"{line_of_rule()} sets the `value` of {self.name!r}, which is for reading. Write {instead_of_setting()}."
         )
 
     @property
@@ -407,7 +407,9 @@ class Variable:
         # What it holds may be a piece, of another shape than its own array.
         if own.shape(value) != own.shape(current):
             shape = tuple(own.shape(value))
-            raise DoesNotFit(f"Variable {self.name!r} has shape {self._shape} and cannot take one of shape {shape}.")
+            raise DoesNotFit(
+                f"Variable {self.name!r} has shape {self._shape} and cannot be assigned an array of shape {shape}."
+            )
         return own.cast(value, own.dtype_name(current))
 
     def _commit(self, value: Any) -> None:
@@ -435,11 +437,9 @@ class Variable:
         Args:
             sign: how it was written, such as "-=".
         """
-        how = {"+=": "assign_add({}, ...)", "-=": "assign_sub({}, ...)"}.get(sign, "assign({}, new value)")
-        own = how.replace("{}, ", "")
         raise RuleMistake(
-            f"{line_of_rule()}: `{sign}` does not change {self.name!r}, it would give its name to another value: write "
-            f"self.{how.format('variable')} in a rule, variable.{own} elsewhere."
+            f"{line_of_rule()}: `{sign}` does not change {self.name!r}, it would only give the name to another value. "
+            f"Write {in_place_of_change() or assigned('variable', 'new value')}."
         )
 
     __iadd__, __isub__ = _in_place("+="), _in_place("-=")
@@ -448,11 +448,9 @@ class Variable:
     __imatmul__ = _in_place("@=")
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        whole = key is Ellipsis or (isinstance(key, slice) and key == slice(None))
-        instead = "value" if whole else "ops.where(condition, value, variable)"
         raise RuleMistake(
-            f"{line_of_rule()} sets elements of {self.name!r}, which not every library can: write "
-            f"self.assign(variable, {instead}) in a rule, variable.assign(value) elsewhere."
+            f"{line_of_rule()} sets elements of {self.name!r}, which JAX's arrays do not allow. "
+            f"{instead_of_elements(is_cell=True)}"
         )
 
     def __eq__(self, other: object) -> Any:
@@ -502,8 +500,11 @@ class Variable:
         scope = scope_holding(self)
         held = type(self.array if scope is None else scope.get(self))
         line, written = line_of_rule(), method_written_as(name)
+        if name[-1] == "_":
+            change = in_place_of_change()
+            written = written if change is None else f"Write {change}."
         raise MissingAttribute(
-            lambda: f"{line}: variable {self.name!r} has no {name!r}: {written or _instead_of(name, held)}"
+            lambda: f"{line}: variable {self.name!r} has no {name!r}. {written or _instead_of(name, held)}"
         )
 
     def __float__(self) -> float:
@@ -515,8 +516,9 @@ class Variable:
     def __bool__(self) -> bool:
         if self.size != 1:
             raise WrongValue(
-                f"{line_of_rule()} asks whether {self.name!r} of shape {self._shape} is true: write "
-                "`if slot is not None` for whether there is one, ops.where(condition, a, b) for a choice by its values."
+                f"{line_of_rule()} asks whether {self.name!r} of shape {self._shape} is true. Write "
+                "`if slot is not None` to ask whether there is one, or `ops.where(condition, a, b)` to choose by its "
+                "values."
             )
         return bool(self.value)
 

@@ -21,6 +21,7 @@ from ...backends.arguments import (
 )
 from ...backends.mistakes import RuleMistake, WrongValue, called_by_rule, line_of_rule
 from ...backends.pages import Page, first_sentences, show_as_page, summaries, with_arguments
+from ...backends.written import given_anew, instead_of_list, instead_of_number
 from ...schedules import registry as schedule_registry
 from .conventions import CONVENTIONS, facts_of
 from .equality import ComparedByValue
@@ -329,8 +330,8 @@ class Optimizer(
         _check_cell(variable)
         if variable.ndim and backend_of(value) is HOST:
             raise WrongValue(
-                f"{line_of_rule()} assigns one number to {variable.name!r}, which has shape {variable.shape}: to "
-                "fill it, give number * ops.ones_like(variable)."
+                f"{line_of_rule()} assigns one number to {variable.name!r}, which has shape {variable.shape}. To fill "
+                f"it, write {instead_of_number()}."
             )
         variable.assign(value)
 
@@ -357,11 +358,12 @@ class Optimizer(
         if is_number(value) and id(variable) not in self.cells.index:
             # To count in a slot is fine.
             return
-        what = f"an array of shape {backend.shape(value)}" if backend.shape(value) else "one number"
+        what, instead = f"an array of shape {backend.shape(value)}", f"Give an array of shape {variable.shape}."
+        if not backend.shape(value):
+            what, instead = "one number", f"To change all elements by it, write {instead_of_number()}."
         raise WrongValue(
             f"{line_of_rule()} {does} {what} {'to' if does == 'adds' else 'from'} {variable.name!r}, which has shape "
-            f"{variable.shape}: give an array of that shape, a value for each element; if all shall be the same, "
-            "value * ops.ones_like(variable)."
+            f"{variable.shape}. {instead}"
         )
 
     # ---------------------------------------------------------------- configuration
@@ -440,11 +442,9 @@ def _has_axes_of(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
 def _check_cell(variable: Any) -> None:
     """Raise if a rule assigns to something else than a cell."""
     if not hasattr(variable, "assign"):
-        slots = "the slot of a parameter is self.slots[self.variable_index(variable)]"
-        what = f"a list: {slots}" if isinstance(variable, (list, tuple, dict)) else f"{describe(variable)}: {slots}"
-        raise RuleMistake(
-            f"{line_of_rule()} assigns to {what}, and what a step computes has a name of its own (x = ...)."
-        )
+        is_list = isinstance(variable, (list, tuple, dict))
+        what, instead = ("a list", instead_of_list()) if is_list else (describe(variable), given_anew("x"))
+        raise RuleMistake(f"{line_of_rule()} assigns to {what}, which is no parameter and no slot. Write {instead}.")
 
 
 _STEPS = (

@@ -20,6 +20,7 @@ from ...backends import (
 )
 from ...backends.mistakes import WrongValue, called_by_rule, line_of_rule
 from ...backends.wording import which_instead
+from ...backends.written import instead_in_build
 from .cells import NamedCell
 from .own_rules.reserved_names import check_slot
 from .rule import Rule
@@ -37,8 +38,8 @@ class SlotMaker(Rule):
             check_slot(each)
         if not self._building:
             raise RuntimeError(
-                f"{line_of_rule()}: {by} works inside build(variables) only, once for all parameters: a functional "
-                "state must have all slots before the first step."
+                f"{line_of_rule()}: {by} works inside build(variables) only, because state is made before the first "
+                f"step. Write {instead_in_build(by, name)} there."
             )
 
     def add_variable_from_reference(

@@ -94,9 +94,9 @@ def _without_value(where: str, source: str, error: Exception, backend: Backend) 
     """The mistake of asking for a value that is not there; None if it is none."""
     called = library_function(error)
     if isinstance(error, NeedsValue) and called.startswith("math."):
-        own = written_as(called.rpartition(".")[2]) or "write it with operators and functions of ops."
+        own = written_as(called.rpartition(".")[2]) or "Write it with operators and functions of ops."
         return RuleMistake(
-            f"{where}: {source!r} needs a value that is not there while JAX traces or a step is recorded: {own}"
+            f"{where}: {source!r} needs a value that is not there while JAX traces or a step is recorded. {own}"
         )
     reason = NEEDS_VALUE if isinstance(error, NeedsValue) else backend.why_not_traceable(error)
     instead = next((remedy for begin, remedy in _CALLS.items() if source.startswith(begin)), None)
@@ -120,12 +120,11 @@ def _asked(error: Exception) -> str | None:
 def _mixing(where: str, other: Any, made: re.Match[str] | None) -> RuleMistake:
     own = None if made is None else written_as(made.group(1))
     if made is not None and "random" in made.group(0):
-        own = "rules have no random numbers yet: add noise to the gradients, before the step."
+        own = "Rules have no random numbers yet. Add noise to the gradients, before the step."
     array = describe(other) if made is None else f"an array that {made.group(0)}...) made"
     return RuleMistake(
-        f"{where} computes with {array}, which meets arrays of its own library only: "
-        f"{own or 'write a number, or ops.zeros_like(x) and its like.'} What is kept between steps is a slot, made in "
-        "build by self.add_optimizer_variables or self.add_variable_from_reference."
+        f"{where} computes with {array}, which works only with arrays of its own library. "
+        f"{own or 'Make it a slot in build, by `self.add_variable_from_reference(variable, name, initializer=array)`.'}"
     )
 
 
@@ -136,10 +135,10 @@ def _of_library(where: str, called: str, library: str, own_library: str) -> Rule
     if library == own_library and instead is None:
         return None
     function = called or f"a function of another library's ({library})"
-    written = instead or "write functions of ops."
+    written = instead or "Write functions of `ops`."
     return RuleMistake(
-        f"{where} calls {function} on an array, which works on {_WHOSE.get(library, library)} only: {written[:-1]}, "
-        "from gradwise.backends import ops."
+        f"{where} calls {function} on an array, which works on {_WHOSE.get(library, library)} only. {written[:-1]}, "
+        "with `from gradwise.backends import ops`."
     )
 
 

@@ -1,0 +1,311 @@
+"""What stands in the line of a rule that makes a mistake, and how it is written instead, in the rule's own names.
+
+Where the source cannot be had or read, nothing is known, and errors say it in general words.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import functools
+import inspect
+import itertools
+import linecache
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from types import CodeType
+from typing import Any
+
+from .mistakes import frame_of_rule
+
+_LONG = 70
+"""Longer code is not repeated in an error."""
+_IN_PLACE = {
+    "mul_": "x * a", "add_": "x + a", "sub_": "x - a", "div_": "x / a", "pow_": "x**a", "copy_": "a", "neg_": "-x",
+    "sqrt_": "ops.sqrt(x)", "abs_": "ops.abs(x)", "sign_": "ops.sign(x)", "square_": "ops.square(x)",
+    "exp_": "ops.exp(x)", "zero_": "ops.zeros_like(x)", "fill_": "ops.full_like(x, a)", "clamp_": "ops.clip(x, a, b)",
+    "lerp_": "x + b * (a - x)", "addcmul_": "x + value * a * b", "addcdiv_": "x + value * a / b",
+}  # fmt: skip
+"""What torch's methods change an array to: x is the array, a and b are the first arguments."""
+_SCALED = {"add_": "x + alpha * a", "sub_": "x - alpha * a"}
+"""The same where a factor is given."""
+
+
+def statement_at(code: CodeType, line: int | None, column: int | None = None) -> ast.stmt | None:
+    """The statement of a function that is in a place, the innermost one; None if that is not known.
+
+    Args:
+        code: of the function.
+        line: the number in the file.
+        column: the one in that line, in bytes. Default: any.
+    """
+    function, indent = _function(code)
+    if function is None or line is None:
+        return None
+    place = line - code.co_firstlineno + 1, -1 if column is None else column - indent
+    around = [node for node in ast.walk(function) if isinstance(node, ast.stmt) and _holds(node, *place)]
+    return max(around, key=lambda node: (node.lineno, node.col_offset), default=None)
+
+
+def running_statement() -> ast.stmt | None:
+    """The statement of the rule that is running; None if that is not known."""
+    frame = frame_of_rule()
+    return None if frame is None else statement_at(frame.f_code, frame.f_lineno, _position(frame)[2])
+
+
+def running_code() -> str:
+    """The expression of the rule that is running, as it is written; nothing if that is not known."""
+    frame = frame_of_rule()
+    if frame is None:
+        return ""
+    first, last, begin, end = _position(frame)
+    if first is None or first != last or begin is None or end is None:
+        return ""
+    return linecache.getline(frame.f_code.co_filename, first).encode()[begin:end].decode(errors="replace")
+
+
+def text(node: ast.AST | None, otherwise: str) -> str:
+    """Code as it is repeated in an error; something else, if it is long or not known."""
+    written = "" if node is None else ast.unparse(node)
+    return written if written and len(written) <= _LONG and "\n" not in written else otherwise
+
+
+def changed_in_place() -> tuple[ast.expr, ast.expr] | None:
+    """What the running statement changes in place (`x *= a`, `x.mul_(a)`), and what it shall be; None if it does not.
+    """
+    statement = running_statement()
+    if isinstance(statement, ast.AugAssign):
+        target = ast.parse(ast.unparse(statement.target), mode="eval").body
+        return target, ast.BinOp(target, statement.op, statement.value)
+    if isinstance(statement, ast.Expr):
+        return _chained(statement.value)
+    return None
+
+
+def cell_read_by(target: ast.expr) -> str | None:
+    """The cell whose value a name of the running function was given, `x = cell.value`; None if it was given another.
+    """
+    frame = frame_of_rule()
+    function = None if frame is None else _function(frame.f_code)[0]
+    if function is None or not isinstance(target, ast.Name):
+        return None
+    line = frame.f_lineno - frame.f_code.co_firstlineno + 1
+    given = [
+        node
+        for node in ast.walk(function)
+        if isinstance(node, ast.Assign) and node.lineno < line and ast.unparse(node.targets[0]) == target.id
+    ]
+    value = max(given, key=lambda node: node.lineno).value if given else None
+    if isinstance(value, ast.Attribute) and value.attr == "value":
+        return text(value.value, "cell")
+    return None
+
+
+def in_place_of_change(cell: str | None = None) -> str | None:
+    """How what the running statement changes in place is committed to a cell; None if it changes nothing so.
+
+    Args:
+        cell: how the cell is written. Default: as what is changed.
+    """
+    changed = changed_in_place()
+    return None if changed is None else _committed(*changed, cell or text(changed[0], "variable"))
+
+
+def given_anew(name: str, sign: str = "") -> str:
+    """How the running statement gives a new value to a name, where it changes or assigns to the old one.
+
+    Args:
+        name: where the statement is not known.
+        sign: the operator, for the same.
+    """
+    changed = changed_in_place() or _assigned_to()
+    if changed is None:
+        return f"`{name} = {name} {sign} ...`" if sign else f"`{name} = ...`"
+    return f"`{text(changed[0], name)} = {text(changed[1], '...')}`"
+
+
+def instead_of_elements(name: str = "array", is_cell: bool = False) -> str:
+    """What to write instead of the running statement, which sets elements.
+
+    Args:
+        name: of the array, where the statement is not known.
+        is_cell: whether the array is a cell's.
+    """
+    statement, value, condition = running_statement(), "value", "condition"
+    target = statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
+    whole, more = False, ""
+    if isinstance(target, ast.Subscript) and isinstance(statement, (ast.Assign, ast.AugAssign)):
+        name, value = text(target.value, name), text(statement.value, "value")
+        if isinstance(statement, ast.AugAssign):
+            value = text(ast.BinOp(target.value, statement.op, statement.value), "value")
+        whole = ast.unparse(target.slice) in (":", "...")
+        condition = text(target.slice, "condition")
+        if not isinstance(target.slice, (ast.Compare, ast.UnaryOp, ast.BinOp)) or "-" in condition:
+            condition, more = "mask > 0.5", ", where `mask` is a slot that build has filled with 1.0 at these elements"
+    new = value if whole else f"ops.where({condition}, {value}, {name})"
+    return f"Write {assigned(name, new) if is_cell else f'`{name} = {new}`'}{'' if whole else more}."
+
+
+def instead_of_setting() -> str:
+    """How the running statement, which sets an attribute of a cell, is written."""
+    statement = running_statement()
+    if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Attribute):
+        return assigned(text(statement.targets[0].value, "variable"), text(statement.value, "value"))
+    return assigned("variable")
+
+
+def instead_of_number() -> str:
+    """How the running statement, which gives a cell one number, gives it one for each element."""
+    call = _writing_call()
+    if call is None:
+        return "`number * ops.ones_like(variable)`"
+    cell, number = call.args
+    name = cell.id if isinstance(cell, ast.Name) else "variable"
+    filled = ast.BinOp(number, ast.Mult(), ast.parse(f"ops.ones_like({name})", mode="eval").body)
+    written = text(filled, f"{text(number, 'number')} * ops.ones_like(variable)")
+    return f"`{ast.unparse(call.func)}({text(cell, 'variable')}, {written})`"
+
+
+def instead_of_list() -> str:
+    """How the running statement, which assigns to a list of slots, assigns to the slot of a parameter."""
+    call = _writing_call()
+    slots, value = ("self.slots", "value") if call is None else (text(call.args[0], "self.slots"), call.args[1])
+    value = value if isinstance(value, str) else text(value, "value")
+    return f"`self.assign({slots}[self.variable_index(variable)], {value})`"
+
+
+def instead_in_build(method: str, name: str | Sequence[str]) -> str:
+    """How the running statement, which makes a cell in a step, makes it in build.
+
+    Args:
+        method: of the optimizer.
+        name: of the cell.
+    """
+    statement = running_statement()
+    target = statement.targets[0] if isinstance(statement, ast.Assign) else None
+    attribute = target.attr if isinstance(target, ast.Attribute) else name
+    kept = f"self.{attribute}" if isinstance(attribute, str) and attribute.isidentifier() else "self.slots"
+    if method == "add_scalar":
+        return f"`{kept} = self.add_scalar({name!r}, 0.0)`"
+    return f"`{kept} = self.add_optimizer_variables(variables, {name!r})`"
+
+
+def instead_of_going(called: str) -> str:
+    """What is wrong with the running statement, which takes the elements of an array, and how it is written.
+
+    Args:
+        called: what errors call the array.
+    """
+    statement, running = running_statement(), running_code()
+    found = re.fullmatch(r"(sum|max|min)\((.+)\)", running)
+    if found is not None and "," not in found.group(2) and " for " not in running:
+        return f"calls {found.group(1)}() on {called}. Write `ops.{found.group(1)}({found.group(2)})`."
+    if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], (ast.Tuple, ast.List)):
+        first, array = statement.targets[0].elts[0], text(statement.value, "array")
+        if isinstance(first, ast.Name):
+            return (
+                f"takes {called} apart into its elements, which not every library allows. "
+                f"Write `{first.id} = {array}[0]`."
+            )
+    name = text(statement.iter, "array") if isinstance(statement, ast.For) else "array"
+    return (
+        f"goes through the elements of {called} one by one, which JAX cannot compile in reasonable time. "
+        f"Compute with the whole array, as `{name} * {name}`, `ops.sum({name})` and `ops.where(condition, a, b)` do."
+    )
+
+
+def cached_function() -> str:
+    """The function with functools.lru_cache that the rule is calling, as it is written; nothing if it is none."""
+    with contextlib.suppress(SyntaxError):
+        call = ast.parse(running_code(), mode="eval").body
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
+            return call.func.id if hasattr(named(call.func.id), "cache_info") else ""
+    return ""
+
+
+def _assigned_to() -> tuple[ast.expr, ast.expr] | None:
+    """What a call of `assign` and its like is given in the running statement, and what it shall be."""
+    call = _writing_call()
+    if call is None:
+        return None
+    operator = {"assign_add": ast.Add(), "assign_sub": ast.Sub()}.get(call.func.attr)
+    target, value = call.args
+    return target, value if operator is None else ast.BinOp(target, operator, value)
+
+
+def _writing_call() -> Any:
+    """The call of `self.assign(cell, value)` or its like that the running statement is; None if it is none."""
+    statement = running_statement()
+    call = statement.value if isinstance(statement, ast.Expr) else None
+    if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and len(call.args) == 2:
+        return call
+    return None
+
+
+def _committed(target: ast.expr, value: ast.expr, cell: str) -> str:
+    """How a change of a cell in place is written: `self.assign_sub(cell, a)` for `cell -= a`, and so on."""
+    if isinstance(value, ast.BinOp) and ast.unparse(value.left) == ast.unparse(target):
+        method = {ast.Add: "assign_add", ast.Sub: "assign_sub"}.get(type(value.op))
+        if method is not None:
+            return assigned(cell, text(value.right, "..."), method)
+    return assigned(cell, text(value, "new value"))
+
+
+def assigned(cell: str, value: str = "value", method: str = "assign") -> str:
+    """How a cell is written to, by whoever runs now: a rule by its optimizer, others by the cell itself."""
+    if hasattr(named("self"), "update_step"):
+        return f"`self.{method}({cell}, {value})`"
+    return f"`{cell}.{method}({value})`"
+
+
+def named(name: str) -> Any:
+    """What a name stands for in the rule that is running; None if it is not known."""
+    frame = frame_of_rule()
+    return None if frame is None else {**frame.f_globals, **frame.f_locals}.get(name)
+
+
+@functools.lru_cache(maxsize=64)
+def _function(code: CodeType) -> tuple[ast.AST | None, int]:
+    """A function's source, and how far it is indented in its file."""
+    with contextlib.suppress(OSError, TypeError, SyntaxError):
+        source = inspect.getsource(code)
+        return ast.parse(textwrap.dedent(source)), len(source) - len(source.lstrip())
+    return None, 0
+
+
+def _position(frame: Any) -> tuple[int | None, int | None, int | None, int | None]:
+    """The first and the last line, and the first and the last column, of what a frame runs."""
+    known = itertools.islice(frame.f_code.co_positions(), frame.f_lasti // 2, None)
+    return next(known, (None, None, None, None))
+
+
+def _holds(node: ast.stmt, line: int, column: int) -> bool:
+    begin, end = (node.lineno, node.col_offset), (node.end_lineno or node.lineno, node.end_col_offset or 0)
+    return begin[0] <= line <= end[0] if column < 0 else begin <= (line, column) < end
+
+
+def _chained(call: ast.expr) -> tuple[ast.expr, ast.expr] | None:
+    """Of torch's methods that change an array, one after another, the array and what it shall be."""
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+        return None
+    method, given = call.func.attr, {each.arg: each.value for each in call.keywords if each.arg}
+    given |= dict(zip("ab", call.args, strict=False))
+    template = _SCALED.get(method) if "alpha" in given else _IN_PLACE.get(method)
+    if template is None or "out" in given:
+        return None
+    inner = _chained(call.func.value) or (call.func.value, call.func.value)
+    if method in ("addcmul_", "addcdiv_") and "value" not in given:
+        template = template.replace("value * ", "")
+    known = {"x": inner[1], **given}
+    wanted = {node.id for node in ast.walk(ast.parse(template)) if isinstance(node, ast.Name)} - {"ops"}
+    return (inner[0], _filled(template, known)) if wanted <= set(known) else None
+
+
+def _filled(template: str, known: Mapping[str, ast.expr]) -> ast.expr:
+    class Filling(ast.NodeTransformer):
+        def visit_Name(self, node: ast.Name) -> Any:
+            return known.get(node.id, node)
+
+    filled: ast.expr = Filling().visit(ast.parse(template, mode="eval").body)
+    return filled
