@@ -79,7 +79,7 @@ def test_parameters_of_any_length_are_one_graph(algorithm):
     optimizer = algorithm(0.1, weight_decay=0.01, global_clipnorm=1.0, use_ema=True)
     step = torch.compile(optimizer.step, fullgraph=True, backend="aot_eager", dynamic=True)
     for length in (3, 5, 7):
-        kernel = torch.linspace(-1.0, 1.0, 2 * length).reshape(length, 2)
+        kernel = torch.linspace(-1.0, 1.0, 2 * length).reshape(length, 2).clone()  # A view is another graph.
         params = expected = {"kernel": kernel, "bias": torch.ones(length)}
         state = own = optimizer.init(params)
         for _ in range(2):
