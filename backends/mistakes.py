@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from .wording import SaidWhenRead, meant
@@ -106,6 +107,16 @@ def _summary_of(error: BaseException) -> Any:
     frames = traceback.extract_tb(error.__traceback__)
     outside = [each for each in frames if not each.filename.startswith(_INSIDE) and not is_library(each.filename)]
     return outside[-1] if outside else None
+
+
+def place_in_code(error: BaseException) -> tuple[CodeType, int | None, int | None] | None:
+    """The function, the line and the column that `line_of_error` tells of; None if there is none."""
+    found = _summary_of(error)
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        code = frame.f_code
+        if found is not None and (code.co_filename, code.co_name, line) == (found.filename, found.name, found.lineno):
+            return code, line, found.colno
+    return None
 
 
 def is_library(filename: str) -> bool:

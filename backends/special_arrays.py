@@ -13,14 +13,13 @@ from .dtypes import Array
 from .rows import Rows
 
 NEEDS_VALUE = (
-    "needs a value that is not there while JAX traces or a step is recorded, as `if`, `float` and `max` do: choose "
-    "between arrays by ops.where(condition, a, b), between assignments by ops.cond(condition, do_this, do_that), and "
-    "compute with ops.maximum and ops.minimum."
+    "needs a value that is not there while JAX traces or a step is recorded. Choose between arrays by "
+    "`ops.where(condition, a, b)`, and between assignments by `ops.cond(condition, do_this, do_that)`."
 )
 """What is said of an expression that asks for a value."""
 NEEDS_ARRAY = (
-    "needs the values of an array, which are not there while JAX traces or a step is recorded, as functions of NumPy's "
-    "do: write it with functions of ops, from gradwise.backends import ops."
+    "needs the values of an array, which are not there while JAX traces or a step is recorded. Write it with functions "
+    "of ops, with `from gradwise.backends import ops`."
 )
 """The same of an expression that asks for those of an array."""
 

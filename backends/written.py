@@ -215,6 +215,14 @@ def instead_of_going(called: str) -> str:
     )
 
 
+def put_into() -> str:
+    """How the running statement, which puts a value into a list of slots, assigns it to the slot."""
+    statement = running_statement()
+    if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Subscript):
+        return assigned(text(statement.targets[0], "slot"), text(statement.value, "value"))
+    return assigned("slot")
+
+
 def cached_function() -> str:
     """The function with functools.lru_cache that the rule is calling, as it is written; nothing if it is none."""
     with contextlib.suppress(SyntaxError):

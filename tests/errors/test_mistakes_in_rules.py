@@ -24,18 +24,28 @@ from gradwise.backends import Variable, elsewhere, mistakes, ops
 from gradwise.backends.mistakes import RuleMistake
 from gradwise.optimizers import SGD, Optimizer
 
-NO_VALUE = ("while JAX traces or a step is recorded", "ops.where(", "ops.cond(", "ops.maximum")
-TWICE = ("another value the second time", "isinstance", "random numbers", "self.add_scalar")
+NO_VALUE = "while JAX traces or a step is recorded"
 MISTAKES = {
-    in_rules.branching: ("'ops.norm(gradient) > 1.0' needs a value", *NO_VALUE),
-    in_rules.branching_on_an_element: ("'gradient[0] > 1.0' needs a value", *NO_VALUE),
-    in_rules.branching_on_the_step: ("'self.step_of(variable) % 10 == 0' needs a value", *NO_VALUE),
-    in_rules.branching_on_the_rate: ("'min(learning_rate, 0.2)' needs a value", "write ops.minimum(a, b)"),
-    in_rules.taking_the_larger: ("'max(ops.norm(gradient), 1.0)' needs a value", "write ops.maximum(a, b)"),
-    in_rules.asking_for_a_float: ("'float(ops.norm(gradient))' needs a value", "leave the conversion out"),
+    in_rules.branching: (
+        "`if` on 'ops.norm(gradient) > 1.0' needs a value", NO_VALUE,
+        "ops.cond(ops.norm(gradient) > 1.0, do_this, do_that)",
+    ),
+    in_rules.branching_on_an_element: (
+        "`if` on 'gradient[0] > 1.0' needs a value", "`ops.where(gradient[0] > 1.0, 2.0, 1.0)`",
+    ),
+    in_rules.branching_on_the_step: (
+        "`if` on 'self.step_of(variable) % 10 == 0' needs a value", "`ops.cond(self.step_of(variable) % 10 == 0, ",
+    ),
+    in_rules.branching_on_the_rate: (
+        "'min(learning_rate, 0.2)' needs a value", "Write `ops.minimum(learning_rate, 0.2)`",
+    ),
+    in_rules.taking_the_larger: (
+        "'max(ops.norm(gradient), 1.0)' needs a value", "Write `ops.maximum(ops.norm(gradient), 1.0)`",
+    ),
+    in_rules.asking_for_a_float: ("'float(ops.norm(gradient))' needs a value", "Write `ops.norm(gradient)`"),
     in_rules.calling_math: ("'math.sqrt(self.step_of(variable))' needs a value", "Write `ops.sqrt(x)`"),
     in_rules.calling_numpy_on_the_rate: ("calls np.sqrt", "Write `ops.sqrt(x)`"),
-    in_rules.making_a_number_of_numpys: ("'np.float64(learning_rate)' needs a value", "leave the conversion out"),
+    in_rules.making_a_number_of_numpys: ("'np.float64(learning_rate)' needs a value", "Write `learning_rate`"),
     in_rules.changing_the_value_of_a_slot: (
         "`momentum` is the value of", "momentum'", "on some libraries and not",
         "`self.assign(self.momentums[self.variable_index(variable)], momentum * self.beta)`",
@@ -52,10 +62,13 @@ MISTAKES = {
         "sets elements of an array that was computed", "`direction = ops.where(direction > 0, 0.0, direction)`",
     ),
     in_rules.counting_in_a_dictionary: (
-        "changes what is in self.table", "no state", "self.add_optimizer_variables(", "self.add_scalar(",
+        "changes what is in `self.table`", "not saved", "`self.step_of(variable)`",
     ),
-    in_rules.remembering_in_a_list: ("changes what is in self.history", "no state"),
-    in_rules.counting_in_a_global: TWICE,
+    in_rules.remembering_in_a_list: (
+        "changes what is in `self.history`", "self.add_optimizer_variables(variables, 'history')",
+        "`self.assign(self.history[self.variable_index(variable)], gradient)`",
+    ),
+    in_rules.counting_in_a_global: ("changes `COUNT`", "another value the second time", "`self.step_of(variable)`"),
     in_rules.drawing_random_numbers: ("draws random numbers", "once", "to the gradients, before the step"),
     in_rules.calling_a_method: (
         "the gradient has no 'sum' that every library's arrays have", "Write `ops.sum(gradient)`",
@@ -65,16 +78,18 @@ MISTAKES = {
         "the value of", "has no 'mul_' that every library's arrays have",
         "`self.assign(self.momentums[self.variable_index(variable)], momentum * 0.9 + gradient)`",
     ),
-    in_rules.replacing_the_array: ("sets the `array` of", "write self.assign(variable, value)"),
+    in_rules.replacing_the_array: (
+        "sets the `array` of", "`self.assign(variable, variable.value - gradient * learning_rate)`",
+    ),
     in_rules.assigning_to_the_list: (
         "assigns to a list", "`self.assign(self.momentums[self.variable_index(variable)], gradient)`",
     ),
     in_rules.looking_up_by_the_parameter: (
-        "in the list self.momentums", "self.momentums[self.variable_index(variable)]",
+        "in the list `self.momentums`", "`self.momentums[self.variable_index(variable)]`",
     ),
     in_rules.filling_with_a_number: ("assigns one number to", "1.0 * ops.ones_like(variable))`"),
     in_rules.forgetting_the_rate: ("other arguments", "def update_step(self, gradient, variable, learning_rate)"),
-    in_rules.returning: ("returns a value", "dropped", "self.assign_sub(variable, learning_rate * direction)"),
+    in_rules.returning: ("returns a value", "dropped", "`self.assign_sub(variable, learning_rate * gradient)`"),
     in_rules.subtracting_in_place: ("`-=` does not change", "`self.assign_sub(variable, learning_rate * gradient)`"),
     in_rules.adding_in_place: ("`+=` does not change", "`self.assign_add(variable, learning_rate * gradient)`"),
     in_rules.scaling_a_slot_in_place: (
@@ -93,11 +108,17 @@ MISTAKES = {
     in_rules.assigning_to_the_gradient: (
         "assigns to the gradient", "belongs to the caller", "`gradient = gradient * 2`",
     ),
-    in_rules.replacing_a_slot: ("list of slots self.momentums", "self.assign(self.momentums[i], value)"),
-    in_rules.counting_in_an_attribute: (
-        "sets self.count", "no state", "add_scalar('count', 0.0)", "self.step_of(variable)",
+    in_rules.replacing_a_slot: (
+        "list of slots `self.momentums`",
+        "`self.assign(self.momentums[index], self.momentums[index] * self.beta + gradient)`",
     ),
-    in_rules.keeping_a_new_attribute: ("sets self._previous", "no state", "self.add_optimizer_variables(variables, "),
+    in_rules.counting_in_an_attribute: (
+        "sets `self.count`", "not saved", "Write `self.step_of(variable)` for the number of the step",
+    ),
+    in_rules.keeping_a_new_attribute: (
+        "sets `self._previous`", "`self._previous = self.add_optimizer_variables(variables, 'previous')`",
+        "`self.assign(self._previous[self.variable_index(variable)], gradient)`",
+    ),
     in_rules.calling_numpy: ("calls np.sign on an array", "Write `ops.sign(x)`"),
     in_rules.calling_numpy_on_what_follows: ("np.sign", "ops"),
     in_rules.calling_numpy_on_a_slot: ("calls np.sqrt on an array", "Write `ops.sqrt(x)`"),
@@ -113,20 +134,26 @@ MISTAKES = {
     in_rules.taking_elements_apart: (
         "takes the value of", "momentum' apart", "`first = self.momentums[self.variable_index(variable)][0]`",
     ),
-    in_rules.rebinding_the_parameter: ("gives the name `variable` to another value", "self.assign_sub(variable"),
+    in_rules.rebinding_the_parameter: (
+        "gives the name `variable` to another value", "self.assign_sub(variable, learning_rate * gradient / ",
+    ),
     in_rules.committing_nothing_but_asking_another_function: (
         "never changes the parameter", "self.assign_sub(variable",
     ),
-    in_rules.setting_the_data: ("sets `data` of", "which nothing reads", "write self.assign(variable, value)"),
-    in_rules.setting_the_data_of_a_slot: ("sets `data` of", "momentum'", "write self.assign(variable, value)"),
+    in_rules.setting_the_data: (
+        "sets `data` of", "which nothing reads", "`self.assign(variable, variable - gradient * ",
+    ),
+    in_rules.setting_the_data_of_a_slot: ("sets `data` of", "momentum'", "Write `self.assign(momentum, gradient)`"),
     in_rules.rebinding_a_slot: (
-        "reads the slot 'momentum'", "never writes it", "self.assign(slot, value)", "initializer=array",
+        "reads the slot 'momentum'", "never writes it", "`self.assign(momentum, momentum * self.beta + gradient)`",
     ),
-    in_rules.forgetting_to_commit_a_slot: ("reads the slot 'momentum'", "never writes it", "self.assign(slot, value)"),
+    in_rules.forgetting_to_commit_a_slot: (
+        "reads the slot 'momentum'", "never writes it", "`self.assign(momentum, new)`",
+    ),
     in_rules.reading_the_rate_of_the_optimizer: (
-        "reads self.learning_rate", "not always the rate of the step", "write learning_rate",
+        "reads `self.learning_rate`", "not always the rate of the step", "Write `learning_rate`",
     ),
-    in_rules.reading_the_rate_by_its_short_name: ("reads self.learning_rate", "write learning_rate"),
+    in_rules.reading_the_rate_by_its_short_name: ("reads `self.lr`", "Write `learning_rate`"),
     in_rules.subtracting_one_number: (
         "subtracts one number from", "which has shape (3,)",
         "ops.norm(gradient) * learning_rate * ops.ones_like(variable)",
@@ -137,9 +164,11 @@ MISTAKES = {
     ),
     in_rules.subtracting_another_shape: ("subtracts an array of shape (2,) from", "Give an array of shape (3,)"),
     in_rules.giving_the_arguments_of_torch: (
-        "ops.mean has no argument `dim`. Did you mean `axis`?", "It is ops.mean(x, axis=None, keepdims=False)",
+        "ops.mean has no argument `dim`. Did you mean `axis`?", "It is `ops.mean(x, axis=None, keepdims=False)`",
     ),
-    in_rules.giving_too_much: ("ops.maximum was called with other arguments", "It is ops.maximum(a, b)"),
+    in_rules.giving_too_much: (
+        "ops.maximum takes 2 positional arguments but 3 were given", "It is `ops.maximum(a, b)`",
+    ),
     in_rules.naming_an_axis: ("received axis='rows'", "shape (3,)", "an axis must be 0 or -1"),
     in_rules.counting_axes_too_far: ("received axis=7", "shape (3,)", "an axis must be 0 or -1"),
     in_rules.calling_an_outer_product: ("ops has no 'outer'", "Write `ops.expand_dims(rows, -1) * ops.expand_dims("),
@@ -156,7 +185,7 @@ MISTAKES = {
     in_rules.asking_for_an_item: ("has no 'item'", "Write `norm`, without .item()"),
     in_rules.looking_up_by_an_attribute: ("has no 'index'", "Write `self.variable_index(variable)`"),
     in_rules.meeting_another_shape: (
-        "'ops.moving_average(momentum, gradient[:2], self.beta)' has shapes that do not meet", "in the update of",
+        "in 'ops.moving_average(momentum, gradient[:2], self.beta)' shapes cannot be broadcast", "in the update of",
         "the value of", "momentum' of shape (3,)", "of shape (2,)", "ops.expand_dims(x, axis)", "keepdims=True",
     ),
     in_rules.taking_an_array_for_a_key: ("passes the gradient to `_halved`", "Remove the cache from `_halved`"),
@@ -169,7 +198,7 @@ MISTAKES = {
     in_rules.setting_the_value: ("sets the `value` of", "`self.assign(variable, variable - gradient * learning_rate)`"),
     in_rules.setting_all_elements: ("sets elements of", "`self.assign(variable, variable - gradient * learning_rate)`"),
     in_rules.asking_whether_there_is_a_slot: ("momentum' of shape (3,) is true", "Write `if slot is not None`"),
-    in_rules.making_too_few_slots: ("self.momentums has 1 slots", "fewer than", "append one for each", "None"),
+    in_rules.counting_slots_too_far: ("index 1 is out of range", "`self.momentums` has 1 slot. Write"),
     in_rules.calling_a_power_of_math: ("needs a value", "`ops.power(x, y)`"),
     in_rules.making_a_slot_in_a_step: (
         "add_variable_from_reference works inside build(variables) only",
@@ -319,6 +348,33 @@ def where_it_is_zero(self, gradient, variable, learning_rate):
     self.assign_sub(variable, ops.where(gradient == 3.0, ops.where(variable != 0.5, 1.0, 2.0), 0.0) * learning_rate)
 
 
+def as_errors_write_it(self, gradient, variable, learning_rate):
+    """What errors say that is written instead of mistakes."""
+    past = self.momentums[self.variable_index(variable)]
+    scale = ops.where(gradient[0] > 1.0, 2.0, 1.0) / ops.where(ops.norm(gradient) > 1.0, 2.0, 1.0)
+    positive = ops.where(gradient > 0, gradient, 0.0)
+    gradient = positive + ops.where(gradient > 0, 0.0, gradient)
+    ops.cond(self.step_of(variable) % 10 == 0, lambda: None, lambda: self.assign(past, past * 0.9 + gradient))
+    self.assign(past, 1.0 * ops.ones_like(variable))
+    self.assign_add(variable, (past[0] - 1.0) * ops.ones_like(variable))
+    self.assign_sub(variable, gradient * scale * (ops.minimum(learning_rate, 9.0) / self.step_of(variable)))
+
+
+class Masked(WithSlots):
+    """Elements that are chosen by where they are."""
+
+    def build(self, variables):
+        self.masks = [
+            self.add_variable_from_reference(each, "mask", initializer=ops.where(each < 0, 1.0, each * 0.0))
+            for each in variables
+        ]
+
+    def update_step(self, gradient, variable, learning_rate):
+        mask = self.masks[self.variable_index(variable)]
+        gradient = ops.where(mask > 0.5, 0.0, gradient)
+        self.assign_sub(variable, gradient * learning_rate)
+
+
 class WithoutSuper(WithSlots):
     """`build` makes slots whether it calls its parent's or not."""
 
@@ -377,6 +433,8 @@ class OfTheInner(WithSlots):
 
 
 RIGHT = {
+    "as errors write it": (with_rule(as_errors_write_it), START - 0.5 * GRADIENT),
+    "a mask": (Masked, START - 0.5 * GRADIENT * (START >= 0)),
     "an anchor": (Anchored, START - 0.5 * GRADIENT),
     "a slot every other step": (with_rule(slot_every_other_step), START - 0.5 * GRADIENT),
     "a slot of matrices": (with_rule(slot_of_matrices), START - 0.5 * GRADIENT),
@@ -458,6 +516,101 @@ def test_no_init():
             use()
 
 
+def test_fewer_slots_than_parameters():
+    class OfTheFirst(WithSlots):
+        def build(self, variables):
+            self.momentums = self.add_optimizer_variables(variables[:1], "momentum")
+
+    kind = with_rule(momentum, OfTheFirst)
+    with pytest.raises(RuleMistake, match=r"`self\.momentums` has 1 slot for 2 parameters\. Append one for each"):
+        kind().apply([GRADIENT, GRADIENT[:2]], [START.copy(), START[:2].copy()])
+
+
+TIMES = []
+SEEN = {"steps": 0}
+
+
+def remembering_outside(self, gradient, variable, learning_rate):
+    TIMES.append(1)
+    self.assign_sub(variable, gradient * (learning_rate * len(TIMES)))
+
+
+def counting_outside(self, gradient, variable, learning_rate):
+    SEEN["steps"] += 1
+    self.assign_sub(variable, gradient * (learning_rate * SEEN["steps"]))
+
+
+def asking_for_the_library(self, gradient, variable, learning_rate):
+    self.assign_sub(variable, gradient * (learning_rate * (2.0 if isinstance(gradient, np.ndarray) else 1.0)))
+
+
+def _next():
+    TIMES.append(1)
+    return len(TIMES)
+
+
+def asking_another_function(self, gradient, variable, learning_rate):
+    self.assign_sub(variable, gradient * (learning_rate * _next()))
+
+
+def choosing_a_name(self, gradient, variable, learning_rate):
+    if ops.norm(gradient) > 1.0:
+        gradient = gradient * 0.5
+    self.assign_sub(variable, gradient * learning_rate)
+
+
+def choosing_one_of_two(self, gradient, variable, learning_rate):
+    if ops.max(gradient) > 1.0 and learning_rate > 0.0:
+        scale = 0.5
+    else:
+        scale = 2.0
+    self.assign_sub(variable, gradient * (learning_rate * scale))
+
+
+def largest_of_three(self, gradient, variable, learning_rate):
+    self.assign_sub(variable, gradient * max(learning_rate, 0.1, 0.2))
+
+
+def unpacking(self, gradient, variable, learning_rate):
+    x, *_ = gradient
+    self.assign_sub(variable, gradient * (learning_rate * x))
+
+
+def as_torch_has_it(self, gradient, variable, learning_rate):
+    variable.add_(gradient, alpha=-learning_rate)
+
+
+def as_torch_has_it_with_the_gradient(self, gradient, variable, learning_rate):
+    gradient.mul_(2.0)
+    self.assign_sub(variable, gradient * learning_rate)
+
+
+def keeping_a_number(self, gradient, variable, learning_rate):
+    self.last = 2.0
+    self.assign_sub(variable, gradient * learning_rate)
+
+
+IN_OWN_NAMES = {
+    remembering_outside: "changes `TIMES`, which is outside of the optimizer",
+    counting_outside: "changes `SEEN`, which is outside .* Write `self.step_of\\(variable\\)`",
+    asking_for_the_library: "asks for the class of an array, .* parameter .* another library",
+    asking_another_function: "another value the second time, .* depends on something outside",
+    choosing_a_name: r"Write `gradient = ops.where\(ops.norm\(gradient\) > 1.0, gradient \* 0.5, gradient\)`",
+    choosing_one_of_two: r"Write `scale = ops.where\(condition, 0.5, 2.0\)`",
+    largest_of_three: "needs a value that is not there .* `ops.where",
+    unpacking: r"Write `x = gradient\[0\]`",
+    as_torch_has_it: r"Write `self.assign_add\(variable, -learning_rate \* gradient\)`",
+    as_torch_has_it_with_the_gradient: r"Write `gradient = gradient \* 2.0`",
+    keeping_a_number: r"sets `self.last`, .*`self.last = self.add_scalar\('last', 0.0\)`",
+}
+
+
+@pytest.mark.parametrize("function", IN_OWN_NAMES, ids=lambda function: function.__name__)
+def test_remedies_are_in_the_names_of_the_rule(function):
+    with pytest.raises(RuleMistake, match=IN_OWN_NAMES[function]):
+        in_place("numpy")(with_rule(function))
+
+
 def test_no_build():
     def step(self, gradient, variable, learning_rate):
         self.assign(self.means[self.variable_index(variable)], gradient)
@@ -483,7 +636,7 @@ def test_a_rule_that_is_called_step():
     def step(self, gradient, variable, learning_rate):
         self.assign_sub(variable, gradient * learning_rate)
 
-    with pytest.raises(RuleMistake, match=r"\(step\) is the rule for one parameter, .* update_step\("):
+    with pytest.raises(RuleMistake, match=r"\(step\) is the rule for one parameter, .* `update_step\("):
         type("Mine", (WithSlots,), {"step": step})
 
     def logged(self, params, grads, state, **keywords):
@@ -529,7 +682,7 @@ def test_what_is_refused_changes_nothing():
     optimizer, weights = Both(), START.copy()
     optimizer.build([weights])
     for _ in range(2):
-        with pytest.raises(RuleMistake, match=r"sets self\.count"):
+        with pytest.raises(RuleMistake, match=r"sets `self\.count`"):
             optimizer.apply([GRADIENT], [weights])
     assert weights.tolist() == START.tolist() and optimizer.momentums[0].numpy().tolist() == [0.0] * 3
     assert optimizer.iterations == 0 and optimizer.seen == [] and optimizer.count == 0

@@ -242,7 +242,7 @@ def test_a_rule_that_changes_a_number_is_refused():
 
     for way in ("auto", False):
         optimizer = Fading(jit_compile=way)
-        with pytest.raises(TypeError, match=r"sets self\.factor, but attributes are no state"):
+        with pytest.raises(TypeError, match=r"sets `self\.factor`, which is not saved"):
             stepped(optimizer, lambda *_: None)
         assert optimizer.factor == 0.5
 

@@ -9,11 +9,14 @@ from typing import Any
 from ....backends import ops
 from ....backends.mistakes import RuleMistake, line_of_function, line_with
 from ..rule import Rule
+from .remedies import outside_change
 from .trial import Outcome
 from .values import read
 
 _RANDOM = re.compile(r"^[^#]*(\brandom\.|\brand(n|int)?\()")
 """How random numbers are drawn, as libraries call it."""
+_ASKING = re.compile(r"^[^#]*\b(isinstance|type|hasattr)\(")
+"""How the class of an array is asked for."""
 _OF_A_CHANGE, _OF_A_VALUE = 2.0**-10, 2.0**-20
 """Which parts of a change, and of a value, two computations of it may be apart: some machines add up in any order."""
 
@@ -33,18 +36,35 @@ def check_same(rule: Rule, indices: Sequence[int], found: Sequence[Outcome], pla
                 drawn = line_with(type(rule).update_step, _RANDOM)
                 if drawn is not None:
                     raise RuleMistake(
-                        f"{drawn} draws random numbers, which under jit are drawn once, when it is compiled: "
-                        "rules have no random numbers yet. Add noise to the gradients, before the step."
+                        f"{drawn} draws random numbers, which under jit are drawn once, when it is compiled. Rules "
+                        "have no random numbers yet: add noise to the gradients, before the step."
                     )
                 what = f"parameter {name!r}"
                 if key != id(parameter.sink):
                     what = f"{name!r}, which belongs to parameter {parameter.name!r},"
-                raise RuleMistake(
-                    f"{line_of_function(type(rule).update_step)} gives {what} another value the second time, from "
-                    "the same arrays and numbers: it may not depend on which library these are of (isinstance), on a "
-                    "second name of an array that is changed in place, on random numbers, or on what was counted "
-                    "elsewhere. Counts are state: self.add_scalar in build."
-                )
+                raise RuleMistake(_why_not_same(type(rule).update_step, what))
+
+
+def _why_not_same(function: Any, what: str) -> str:
+    """The words for a rule that gives something two values, by the cause that its source shows."""
+    outside = outside_change(function)
+    if outside is not None:
+        line, name, remedy = outside
+        return (
+            f"{line} changes `{name}`, which is outside of the optimizer, so that the same step gives {what} another "
+            f"value the second time. {remedy}"
+        )
+    asking = line_with(function, _ASKING)
+    if asking is not None:
+        return (
+            f"{asking} asks for the class of an array, so that the rule gives {what} another value where arrays are of "
+            "another library. Write one formula for all, with operators and functions of ops."
+        )
+    return (
+        f"{line_of_function(function)} gives {what} another value the second time, from the same arrays and numbers, "
+        "so it depends on something outside of the optimizer: a count, a cache, a file, or an array that is changed "
+        "under another name. Keep what lasts in slots, or in numbers by `self.add_scalar` in build."
+    )
 
 
 def _alike(before: Any, one: Any, other: Any) -> bool:

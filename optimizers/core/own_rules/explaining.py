@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import inspect
 import re
 from collections.abc import Callable, Sequence
@@ -18,11 +20,13 @@ from ....backends.mistakes import (
     library_function,
     line_of_error,
     line_of_function,
+    place_in_code,
     source_of_error,
 )
 from ....backends.special_arrays import NEEDS_VALUE
 from ....backends.tracked import MixesArrays, NeedsArray, NeedsValue, ShapesApart
 from ....backends.wording import did_you_mean, meant, same
+from ....backends.written import statement_at, text
 from ..origin import outside_library
 from ..rule import Rule
 
@@ -61,11 +65,14 @@ def explained(rule: Rule, error: Exception, parameter: Variable | None = None) -
     whose = "" if parameter is None else f", in the update of {parameter.name!r} of shape {parameter.shape}"
     if isinstance(error, ShapesApart):
         return WrongValue(
-            f"{where}: {source!r} has shapes that do not meet{whose}: {error}. ops.expand_dims(x, axis) and "
-            "keepdims=True give an axis of length 1, which meets any; a slot has the shape that build gave it."
+            f"{where}: in {source!r} shapes cannot be broadcast{whose}: {error}. Make the shapes equal, or give one an "
+            "axis of length 1, by `keepdims=True` or `ops.expand_dims(x, axis)`."
         )
     if isinstance(error, DoesNotFit):
-        return WrongValue(f"{where}: {error}")
+        return WrongValue(
+            f"{where}: {error} Assign an array of its shape, or make a slot with that shape in build, by `shape=` of "
+            "`self.add_variable_from_reference`."
+        )
     if isinstance(error, MixesArrays) or _asked(error) is not None:
         return _of_others(where, error, backend.name)
     return _wrong_arguments(where, source, error) or _without_value(where, source, error, backend)
@@ -81,12 +88,7 @@ def _of_others(where: str, error: Exception, own_library: str) -> RuleMistake | 
     return None if asked is None else _of_library(where, called, asked, own_library)
 
 
-_CONVERSION = "leave the conversion out, and compute with what is in it"
-_CALLS = {
-    "max(": "write ops.maximum(a, b)",
-    "min(": "write ops.minimum(a, b)",
-    **dict.fromkeys(("float(", "np.float64(", "np.float32("), _CONVERSION),
-}
+_CALLS = {"max": "ops.maximum({})", "min": "ops.minimum({})", "float": "{}", "np.float64": "{}", "np.float32": "{}"}
 """What Python's calls that ask for a value are in a rule."""
 
 
@@ -99,12 +101,55 @@ def _without_value(where: str, source: str, error: Exception, backend: Backend) 
             f"{where}: {source!r} needs a value that is not there while JAX traces or a step is recorded. {own}"
         )
     reason = NEEDS_VALUE if isinstance(error, NeedsValue) else backend.why_not_traceable(error)
-    instead = next((remedy for begin, remedy in _CALLS.items() if source.startswith(begin)), None)
-    if reason is not None and instead is not None:
-        return RuleMistake(
-            f"{where}: {source!r} needs a value that is not there while JAX traces or a step is recorded: {instead}."
-        )
-    return None if reason is None else RuleMistake(f"{where}: {source!r} {reason}")
+    if reason is None:
+        return None
+    instead = _of_call(source) or _of_choice(error, source)
+    if instead is None:
+        return RuleMistake(f"{where}: {source!r} {reason}")
+    what, remedy = instead
+    return RuleMistake(
+        f"{where}: {what} needs a value that is not there while JAX traces or a step is recorded. {remedy}"
+    )
+
+
+def _of_call(source: str) -> tuple[str, str] | None:
+    """What is written for a call of Python's that asks for a value; None if it is none of those that are known."""
+    function, _, given = source.partition("(")
+    written = _CALLS.get(function)
+    with contextlib.suppress(SyntaxError):
+        call = ast.parse(source, mode="eval").body
+        if isinstance(call, ast.Call) and len(call.args) == (1 if written == "{}" else 2) and written is not None:
+            without = f", without {function}()" if written == "{}" else ""
+            return repr(source), f"Write `{written.format(given[:-1])}`{without}."
+    return None
+
+
+def _of_choice(error: Exception, source: str) -> tuple[str, str] | None:
+    """What is written for an `if` that asks for a value; None if it is none, or not known."""
+    place = place_in_code(error)
+    statement = None if place is None else statement_at(*place)
+    chosen = [node for node in ast.walk(statement) if isinstance(node, ast.IfExp)] if statement is not None else []
+    for node in chosen:
+        if ast.unparse(node.test) == source and not isinstance(node.body, ast.Call):
+            values = f"{text(node.body, 'a')}, {text(node.orelse, 'b')}"
+            return f"`if` on {source!r}", f"Write `ops.where({source}, {values})`."
+    if isinstance(statement, (ast.If, ast.While)) and source in ast.unparse(statement.test):
+        keyword = "if" if isinstance(statement, ast.If) else "while"
+        condition = source if ast.unparse(statement.test) == source else "condition"
+        return f"`{keyword}` on {source!r}", f"Write {_chosen(statement, condition)}."
+    return None
+
+
+def _chosen(statement: ast.If | ast.While, condition: str) -> str:
+    """How what a statement chooses by an array is chosen by functions of ops."""
+    first, other = statement.body[0], statement.orelse[0] if statement.orelse else None
+    if isinstance(first, ast.Assign) and isinstance(first.targets[0], ast.Name):
+        name = first.targets[0].id
+        old = text(other.value, "b") if isinstance(other, ast.Assign) else name
+        return f"`{name} = ops.where({condition}, {text(first.value, 'a')}, {old})`"
+    if isinstance(first, ast.Expr):
+        return f"`ops.cond({condition}, do_this, do_that)`, with a function for each case"
+    return f"`ops.where({condition}, a, b)` for a choice between arrays, `ops.cond({condition}, do_this, do_that)` else"
 
 
 def _asked(error: Exception) -> str | None:
@@ -150,10 +195,10 @@ def _wrong_arguments(where: str, source: str, error: Exception) -> RuleMistake |
     name, unknown = said.groups()
     parameters = inspect.signature(getattr(ops, name)).parameters
     shown = ", ".join(str(each.replace(annotation=inspect.Parameter.empty)) for each in parameters.values())
-    wrong = f"ops.{name} was called with other arguments than it has."
+    wrong = f"ops.{name} {str(error).partition('() ')[2]}."
     if unknown is not None:
         wrong = f"ops.{name} has no argument `{unknown}`.{did_you_mean([unknown], parameters, _ARGUMENTS)}"
-    return RuleMistake(f"{where}: {wrong} It is ops.{name}({shown}).")
+    return RuleMistake(f"{where}: {wrong} It is `ops.{name}({shown})`.")
 
 
 def check_signature(function: Callable[..., Any]) -> None:
@@ -172,7 +217,7 @@ def check_signature(function: Callable[..., Any]) -> None:
             return
         said = "takes its arguments in another order than they are given in"
     raise RuleMistake(
-        f"{line_of_function(function)} {said}: write def update_step(self, gradient, variable, learning_rate)."
+        f"{line_of_function(function)} {said}. Write `def update_step(self, gradient, variable, learning_rate)`."
     )
 
 
@@ -188,8 +233,8 @@ def check_no_step(kind: type) -> None:
     function = vars(kind).get("step")
     if function is not None and _is_rule(function):
         raise RuleMistake(
-            f"{line_of_function(function)} is the rule for one parameter, and `step` is a whole step of an optimizer: "
-            "call it update_step(self, gradient, variable, learning_rate)."
+            f"{line_of_function(function)} is the rule for one parameter, and `step` is a whole step of an optimizer. "
+            "Call it `update_step(self, gradient, variable, learning_rate)`."
         )
 
 

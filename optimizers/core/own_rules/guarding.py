@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import operator
 import threading
@@ -9,10 +10,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ....backends import Variable, backend_of
-from ....backends.mistakes import RuleMistake, WrongValue, line_of_function, line_of_rule
+from ....backends.mistakes import RuleMistake, WrongValue, line_of_rule
 from ....backends.scope import Cell
+from ....backends.wording import number_of
+from ....backends.written import put_into, running_code, running_statement, text
 from ..configuration import STRUCTURE, Snapshot, restore, snapshot
 from ..rule import Rule
+from .remedies import STEP_NUMBER, change_of, counts, kept_in_build, setting_of
 from .source import line_of_setting
 
 
@@ -52,8 +56,8 @@ def undone(rule: Rule) -> Iterator[Callable[[], None]]:
         replaced = [cell for cell, array in arrays if cell.array is not array]
         if replaced:
             raise RuleMistake(
-                f"{line_of_function(type(rule).update_step)} sets the `array` of {replaced[0].name!r}, which is not "
-                "what a step reads: write self.assign(variable, value)."
+                f"{line_of_setting(type(rule).update_step, 'array')} sets the `array` of {replaced[0].name!r}, which a "
+                f"step does not read. Write {_assigning(type(rule).update_step, 'array')}."
             )
 
     roles = _TRIALS.roles
@@ -62,7 +66,7 @@ def undone(rule: Rule) -> Iterator[Callable[[], None]]:
             attributes = vars(keeper)
             for name, value in list(attributes.items()):
                 if type(value) is list and any(isinstance(item, Variable) for item in value):
-                    attributes[name] = _GuardedList(name, value)
+                    attributes[name] = _GuardedList(name, value, len(keeper.cells.parameters))
         _TRIALS.roles = {id(keeper): keeper is rule for keeper in keepers}
         yield check
     finally:
@@ -78,11 +82,11 @@ def _check_attributes(before: Iterable[tuple[Rule, Snapshot]]) -> None:
     for keeper, ((_, attributes), _) in before:
         for name, (value, contents) in attributes.items():
             if name not in STRUCTURE and contents is not value and not _holds_same(value, contents):
-                raise RuleMistake(
-                    f"{line_of_function(type(keeper).update_step)} changes what is in self.{name}, but {_NO_STATE}. "
-                    "State is made in build: slots by self.add_optimizer_variables(variables, name), numbers by "
-                    "self.add_scalar(name, 0.0); the number of a step is self.step_of(variable)."
-                )
+                here, there = (list(each.values()) if isinstance(each, dict) else list(each)
+                               for each in (value, contents))
+                new = [item for item in here if not any(item is other for other in there)]
+                line, remedy = change_of(type(keeper).update_step, name, new)
+                raise RuleMistake(f"{line} changes what is in `self.{name}`, {_NO_STATE}. {remedy}")
 
 
 def _holds_same(value: Any, contents: Any) -> bool:
@@ -102,45 +106,57 @@ def check_no_attribute(rule: Rule, cell: Cell, known: set[str]) -> None:
     for name in more:
         del vars(cell)[name]
     raise RuleMistake(
-        f"{line_of_setting(type(rule).update_step, more[0])} sets `{more[0]}` of {cell.name!r}, which nothing reads: "
-        "write self.assign(variable, value), or self.assign_sub(variable, learning_rate * direction)."
+        f"{line_of_setting(type(rule).update_step, more[0])} sets `{more[0]}` of {cell.name!r}, which nothing reads. "
+        f"Write {_assigning(type(rule).update_step, more[0])}."
     )
+
+
+def _assigning(function: Any, attribute: str) -> str:
+    """How the line that sets an attribute of a cell is written."""
+    return "`self.assign({}, {})`".format(*setting_of(function, attribute))
 
 
 class _GuardedList(list[Any]):
     """A list of slots, whose places are not to be assigned to, and are found by numbers."""
 
-    def __init__(self, name: str, cells: Iterable[Any]) -> None:
+    def __init__(self, name: str, cells: Iterable[Any], count: int) -> None:
         super().__init__(cells)
         self._name = name
+        self._count = count
 
     def __getitem__(self, place: Any) -> Any:
         if isinstance(place, Variable):
             raise RuleMistake(
-                f"{line_of_rule()} looks for the slot of a parameter in the list self.{self._name}: write "
-                f"self.{self._name}[self.variable_index(variable)]."
+                f"{line_of_rule()} looks for the slot of a parameter in the list `self.{self._name}` by the parameter. "
+                f"Write `self.{self._name}[self.variable_index(variable)]`."
             )
         try:
             return super().__getitem__(place)
         except IndexError:
+            count = number_of(len(self), "slots")
+            if len(self) < self._count and place in range(self._count):
+                raise WrongValue(
+                    f"{line_of_rule()}: the list `self.{self._name}` has {count} for {self._count} parameters. Append "
+                    "one for each parameter in build, and None for a parameter that has none."
+                ) from None
             raise WrongValue(
-                f"{line_of_rule()}: the list self.{self._name} has {len(self)} slots, fewer than there are parameters: "
-                "append one for each in build, and None for a parameter that has none."
+                f"{line_of_rule()}: index {place} is out of range, because `self.{self._name}` has {count}. Write "
+                f"`self.{self._name}[self.variable_index(variable)]`."
             ) from None
 
     def __setitem__(self, place: Any, value: Any) -> None:
         raise RuleMistake(
-            f"{line_of_rule()} puts another value into the list of slots self.{self._name}, which leaves the slot as "
-            f"it is: write self.assign(self.{self._name}[i], value)."
+            f"{line_of_rule()} puts another value into the list of slots `self.{self._name}`, which leaves the slot as "
+            f"it is. Write {put_into()}."
         )
 
 
 def refuse_rate() -> None:
     """Raise RuleMistake, because a rule that is tried out reads the optimizer's rate."""
+    read = "self.lr" if running_code() == "self.lr" else "self.learning_rate"
     raise RuleMistake(
-        f"{line_of_rule()} reads self.learning_rate, which is not always the rate of the step (step(..., "
-        "learning_rate=0.1), groups of torch and `decay` have others): write learning_rate, which update_step and "
-        "begin_step are given."
+        f"{line_of_rule()} reads `{read}`, which is not always the rate of the step: `decay`, torch's groups and "
+        "step(..., learning_rate=0.1) change that. Write `learning_rate`, the argument."
     )
 
 
@@ -154,20 +170,11 @@ def refuse_attribute(name: str, value: Any) -> None:
     Raises:
         RuleMistake: always.
     """
-    backend = backend_of(value)
-    if backend is not None and backend.shape(value):
-        instead = (
-            f"Make a slot in build, self.{name} = self.add_optimizer_variables(variables, {name.strip('_')!r}), and "
-            f"write self.assign(self.{name}[self.variable_index(variable)], value)."
-        )
-    else:
-        instead = (
-            f"Make it in build, self.{name} = self.add_scalar({name.strip('_')!r}, 0.0), and write "
-            f"self.assign(self.{name}, value) in begin_step; the number of a step is self.step_of(variable)."
-        )
-    raise RuleMistake(f"{line_of_rule()} sets self.{name}, but {_NO_STATE}. {instead}")
+    backend, statement = backend_of(value), running_statement()
+    is_array = backend is not None and bool(backend.shape(value))
+    given = text(statement.value, "value") if isinstance(statement, ast.Assign) else "value"
+    instead = STEP_NUMBER if counts(statement) else kept_in_build(name, is_array, given if is_array else "value")
+    raise RuleMistake(f"{line_of_rule()} sets `self.{name}`, {_NO_STATE}. {instead}")
 
 
-_NO_STATE = (
-    "attributes are no state: under jit they stay what they were when it was compiled, and nothing saves them"
-)
+_NO_STATE = "which is not saved, and under jit stays as it was when the step was compiled"

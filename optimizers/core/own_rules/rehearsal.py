@@ -23,6 +23,7 @@ from .comparison import check_same
 from .explaining import check_signature
 from .guarding import undone
 from .pieces import WHOLE, GradientPieces, Pieces, pieces_for
+from .remedies import commit_of
 from .source import line_of_rebinding, never_commits
 from .trial import Given, Gradients, LookedAfter, Outcome, Seen, cells_with_values, tried_out
 from .unwritten import check_written
@@ -124,13 +125,16 @@ def _check_commits(kind: type[Rule]) -> None:
     """Raise RuleMistake if an `update_step`, which did not change its parameter, cannot do so at all."""
     if not never_commits(kind):
         return
-    remedy = "commit the step, as by self.assign_sub(variable, learning_rate * direction)"
     line, name = line_of_rebinding(kind)
     if line:
         raise RuleMistake(
-            f"{line} gives the name `{name}` to another value, which leaves the parameter as it is: {remedy}."
+            f"{line} gives the name `{name}` to another value, which leaves the parameter as it is. "
+            f"Write {commit_of(kind.update_step, name)}."
         )
-    raise RuleMistake(f"{line_of_function(kind.update_step)} never changes the parameter that it is given: {remedy}.")
+    raise RuleMistake(
+        f"{line_of_function(kind.update_step)} never changes the parameter that it is given. "
+        f"Write {commit_of(kind.update_step)}."
+    )
 
 
 def _one_of_each_kind(rule: Rule, present: Iterable[int]) -> list[int]:

@@ -29,7 +29,7 @@ def never_commits(kind: type[Any]) -> bool:
     Args:
         kind: the class of a rule.
     """
-    definition = _definition(kind.update_step)
+    definition = definition_of(kind.update_step)
     name = None if definition is None else _parameter(definition, kind)
     if definition is None or name is None:
         return False
@@ -62,7 +62,7 @@ def _may_name(function: Any, attribute: str) -> bool:
 
 def _only_reads_slots(function: Any, attribute: str, kind: type) -> bool:
     """Whether a function that names a list of slots only reads these."""
-    definition = _definition(function)
+    definition = definition_of(function)
     nodes = [] if definition is None else list(ast.walk(definition))
     lists = [node for node in nodes if isinstance(node, ast.Attribute) and node.attr == attribute]
     return definition is not None and bool(lists) and _are_only_read(definition, lists, kind)
@@ -132,24 +132,25 @@ def _is_read(node: ast.AST, around: ast.AST) -> bool:
 
 def line_of_rebinding(kind: type[Any]) -> tuple[str, str]:
     """The first line of `update_step` that gives its parameter's name to another value, and that name; or nothing."""
-    definition = _definition(kind.update_step)
+    definition = definition_of(kind.update_step)
     name = None if definition is None else _parameter(definition, kind)
     for node in () if definition is None else ast.walk(definition):
         if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store):
-            return _line(kind.update_step, node), node.id
+            return line_of_node(kind.update_step, node), node.id
     return "", ""
 
 
 def line_of_setting(function: Any, attribute: str) -> str:
     """The line of a function that sets an attribute of a name; where it is written, if it calls another that does."""
-    definition = _definition(function)
+    definition = definition_of(function)
     for node in () if definition is None else ast.walk(definition):
         if isinstance(node, ast.Attribute) and node.attr == attribute and isinstance(node.ctx, ast.Store):
-            return _line(function, node)
+            return line_of_node(function, node)
     return line_of_function(function)
 
 
-def _definition(function: Any) -> ast.FunctionDef | None:
+def definition_of(function: Any) -> ast.FunctionDef | None:
+    """The source of a function; None if it cannot be had."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):
@@ -164,7 +165,8 @@ def _parameter(definition: ast.FunctionDef, kind: type) -> str | None:
     return definition.args.args[place].arg if len(definition.args.args) > place else None
 
 
-def _line(function: Any, node: ast.Name | ast.Attribute) -> str:
+def line_of_node(function: Any, node: ast.expr | ast.stmt) -> str:
+    """The line in which something of a function's source stands."""
     code = inspect.unwrap(function).__code__
     return place_of(code.co_filename, code.co_firstlineno + node.lineno - 1, code.co_name)
 

@@ -16,6 +16,7 @@ from ..rule import Rule
 from .explaining import explained
 from .guarding import check_no_attribute
 from .pieces import WHOLE, Pieces, PiecesHeld
+from .remedies import commit_of
 from .values import LARGE, copy_of, is_large, is_traced, stand_in
 
 
@@ -168,15 +169,14 @@ def _tried(rule: Rule, index: int, gradient: Array, rate: Any, given: Given, see
         check_no_attribute(rule, cell, known)
     if returned is not None:
         raise RuleMistake(
-            f"{where} returns a value, and what it returns is dropped: commit the step instead, as by "
-            "self.assign_sub(variable, learning_rate * direction), and slots by self.assign(slot, value)."
+            f"{where} returns a value, which is dropped. Write {commit_of(type(rule).update_step)} instead of `return`."
         )
     names = [*(repr(cell.name) for cell in cells), "the gradient"]
     for value, copy, what in zip(values, copies, names, strict=True):
         if value is not copy and not backend.same_values(value, copy):
             raise RuleMistake(
-                f"{where} changes the array of {what} in place, as `*=` and `out=` do: on other libraries that would "
-                "change nothing. Make a new value, and commit it by self.assign, self.assign_add or self.assign_sub."
+                f"{where} changes the array of {what} in place, as `*=` and `out=` do, which other libraries do not. "
+                "Compute a new value, and write `self.assign(variable, value)`."
             )
     written = {
         id(cell): (parameter.name if cell is parameter.sink else cell.name, before[id(cell)], raw(value))

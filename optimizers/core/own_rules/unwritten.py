@@ -8,6 +8,7 @@ from typing import Any
 from ....backends.mistakes import RuleMistake, line_of_function
 from ....backends.scope import Cell
 from ..rule import Rule
+from .remedies import slot_to_write
 from .source import never_writes
 from .trial import Seen
 from .values import has_values
@@ -32,9 +33,8 @@ def check_written(rule: Rule, indices: Sequence[int], seen: Seen) -> None:
             if attribute is not None and never_writes(type(keeper), attribute):
                 raise RuleMistake(
                     f"{line_of_function(type(rule).update_step)} reads the slot {name!r} of parameters and never "
-                    "writes it, so that it stays as build has made it: write self.assign(slot, value), where "
-                    "`slot = value` only gives the name to something else. What shall stay begins as an array: "
-                    "initializer=array in build."
+                    "writes it, so that it stays as build has made it. Write "
+                    f"{slot_to_write(type(rule).update_step, attribute)}."
                 )
 
 

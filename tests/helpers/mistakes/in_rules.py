@@ -243,21 +243,21 @@ def setting_elements_of_what_was_computed(self, gradient, variable, learning_rat
     self.assign_sub(variable, direction * learning_rate)
 
 
-def counting_in_a_dictionary(self, gradient, variable, learning_rate):  # here
+def counting_in_a_dictionary(self, gradient, variable, learning_rate):
     """Counting in a dictionary."""
-    self.table["steps"] = self.table.get("steps", 0) + 1
+    self.table["steps"] = self.table.get("steps", 0) + 1  # here
     self.assign_sub(variable, gradient * (learning_rate / self.table["steps"]))
 
 
-def remembering_in_a_list(self, gradient, variable, learning_rate):  # here
+def remembering_in_a_list(self, gradient, variable, learning_rate):
     """Remembering in a list."""
-    self.history.append(gradient)
+    self.history.append(gradient)  # here
     self.assign_sub(variable, gradient * learning_rate)
 
 
-def counting_in_a_global(self, gradient, variable, learning_rate):  # here
+def counting_in_a_global(self, gradient, variable, learning_rate):
     """Counting in a global."""
-    COUNT[0] += 1
+    COUNT[0] += 1  # here
     self.assign_sub(variable, gradient * (learning_rate / COUNT[0]))
 
 
@@ -284,9 +284,9 @@ def changing_a_slot_as_in_torch(self, gradient, variable, learning_rate):
     self.assign_sub(variable, momentum * learning_rate)
 
 
-def replacing_the_array(self, gradient, variable, learning_rate):  # here
+def replacing_the_array(self, gradient, variable, learning_rate):
     """Replacing the array."""
-    variable.array = variable.value - gradient * learning_rate
+    variable.array = variable.value - gradient * learning_rate  # here
 
 
 def assigning_to_the_list(self, gradient, variable, learning_rate):
@@ -545,8 +545,8 @@ def asking_whether_there_is_a_slot(self, gradient, variable, learning_rate):
         self.assign_sub(variable, momentum * learning_rate)
 
 
-def making_too_few_slots(self, gradient, variable, learning_rate):
-    """Making too few slots."""
+def counting_slots_too_far(self, gradient, variable, learning_rate):
+    """Counting slots too far."""
     momentum = self.momentums[self.variable_index(variable) + 1]  # here
     self.assign_sub(variable, momentum * learning_rate)
 

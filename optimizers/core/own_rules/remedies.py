@@ -1,0 +1,166 @@
+"""What a rule writes instead of a mistake that is found afterwards, in its own names, as far as its source shows."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import types
+from collections.abc import Container, Iterator
+from typing import Any
+
+from ....backends import backend_of
+from ....backends.mistakes import line_of_function
+from ....backends.written import text
+from .source import definition_of, line_of_node
+
+STEP_NUMBER = "Write `self.step_of(variable)` for the number of the step."
+_CHANGING = frozenset((
+    "add", "append", "appendleft", "clear", "discard", "extend", "insert", "pop", "popleft", "remove", "setdefault",
+    "update",
+))  # fmt: skip
+"""Methods that change a list, a dictionary or a set."""
+
+
+def counts(statement: ast.AST | None) -> bool:
+    """Whether a statement adds 1 to something."""
+    if isinstance(statement, ast.AugAssign):
+        return isinstance(statement.op, ast.Add) and _is_one(statement.value)
+    value = statement.value if isinstance(statement, ast.Assign) else None
+    return isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add) and _is_one(value.right)
+
+
+def _is_one(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value in (1, 1.0)
+
+
+def kept_in_build(name: str, is_array: bool, value: str = "value") -> str:
+    """How something that lasts is kept.
+
+    Args:
+        name: of the attribute.
+        is_array: whether it is an array, of which each parameter has one; else it is a number.
+        value: what is written to it.
+    """
+    key = repr(name.strip("_"))
+    if is_array:
+        return (
+            f"Make a slot in build, `self.{name} = self.add_optimizer_variables(variables, {key})`, and write "
+            f"`self.assign(self.{name}[self.variable_index(variable)], {value})`."
+        )
+    return (
+        f"Make it in build, `self.{name} = self.add_scalar({key}, 0.0)`, and write `self.assign(self.{name}, {value})` "
+        "in begin_step."
+    )
+
+
+def change_of(function: Any, name: str, values: list[Any]) -> tuple[str, str]:
+    """The line of a function that changes what is in `self.name`, and what to write instead.
+
+    Args:
+        function: an `update_step`.
+        name: of the attribute.
+        values: what it put there.
+    """
+    arrays = [each for each in values if (backend := backend_of(each)) is not None and backend.shape(each)]
+    changes = [node for node, base in _changes(function) if ast.unparse(base) == f"self.{name}"]
+    if not changes:
+        return line_of_function(function), kept_in_build(name, bool(arrays))
+    statement = changes[0]
+    remedy = STEP_NUMBER if counts(statement) else kept_in_build(name, bool(arrays), _put(statement))
+    return line_of_node(function, statement), remedy
+
+
+def outside_change(function: Any) -> tuple[str, str, str] | None:
+    """The line of a function that changes something outside of its optimizer, its name, and what to write instead."""
+    code = inspect.unwrap(function).__code__
+    for node, base in _changes(function):
+        if not isinstance(base, ast.Name) or base.id in code.co_varnames:
+            continue
+        if isinstance(getattr(function, "__globals__", {}).get(base.id), types.ModuleType):
+            continue
+        remedy = STEP_NUMBER if counts(node) else kept_in_build(base.id.lower(), False)
+        return line_of_node(function, node), base.id, remedy
+    return None
+
+
+def _changes(function: Any) -> Iterator[tuple[ast.stmt, ast.expr]]:
+    """The statements of a function that change something which lasts, each with what that is."""
+    definition = definition_of(function)
+    nodes = [] if definition is None else list(ast.walk(definition))
+    shared = {name for node in nodes if isinstance(node, (ast.Global, ast.Nonlocal)) for name in node.names}
+    for node in nodes:
+        if isinstance(node, ast.Assign):
+            yield from ((node, base) for target in node.targets if (base := _changed(target, shared)) is not None)
+        elif isinstance(node, ast.AugAssign) and (base := _changed(node.target, shared)) is not None:
+            yield node, base
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            called = node.value.func
+            if isinstance(called, ast.Attribute) and called.attr in _CHANGING:
+                yield node, called.value
+
+
+def _changed(target: ast.expr, shared: Container[str]) -> ast.expr | None:
+    """What lasts and is changed where something is assigned to a target; None if nothing is."""
+    if isinstance(target, ast.Subscript) or (isinstance(target, ast.Attribute) and _root(target) != "self"):
+        return target.value
+    return target if isinstance(target, ast.Name) and target.id in shared else None
+
+
+def _root(node: ast.expr) -> str:
+    while isinstance(node, (ast.Attribute, ast.Subscript)):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _put(statement: ast.stmt) -> str:
+    """What a statement puts into something."""
+    if isinstance(statement, ast.Assign):
+        return text(statement.value, "value")
+    call = statement.value if isinstance(statement, ast.Expr) else None
+    return text(call.args[-1], "value") if isinstance(call, ast.Call) and call.args else "value"
+
+
+def setting_of(function: Any, attribute: str) -> tuple[str, str]:
+    """Of the line that sets an attribute of a name, the name and the value."""
+    definition = definition_of(function)
+    for node in () if definition is None else ast.walk(definition):
+        target = node.targets[0] if isinstance(node, ast.Assign) else None
+        if isinstance(node, ast.Assign) and isinstance(target, ast.Attribute) and target.attr == attribute:
+            return text(target.value, "variable"), text(node.value, "value")
+    return "variable", "value"
+
+
+def commit_of(function: Any, name: str = "") -> str:
+    """How a step is committed that a function returns, or gives a name to.
+
+    Args:
+        function: an `update_step`.
+        name: the name. Default: what is returned.
+    """
+    definition = definition_of(function)
+    parameter = definition.args.args[2].arg if definition is not None and len(definition.args.args) > 2 else "variable"
+    for node in () if definition is None else ast.walk(definition):
+        is_meant = isinstance(node, ast.Return) if not name else (
+            isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name
+        )
+        value = getattr(node, "value", None) if is_meant else None
+        if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Sub) and ast.unparse(value.left) == parameter:
+            return f"`self.assign_sub({parameter}, {text(value.right, 'learning_rate * direction')})`"
+    return f"`self.assign_sub({parameter}, learning_rate * direction)`"
+
+
+def slot_to_write(function: Any, attribute: str) -> str:
+    """How a slot that a function reads from a list in `self` is written."""
+    definition = definition_of(function)
+    nodes = [] if definition is None else [node for node in ast.walk(definition) if isinstance(node, ast.Assign)]
+    local = next((node for node in nodes if f"self.{attribute}[" in ast.unparse(node.value)), None)
+    if local is None or not isinstance(local.targets[0], ast.Name):
+        return f"`self.assign(self.{attribute}[self.variable_index(variable)], value)`"
+    name = local.targets[0].id
+    for node in sorted(nodes, key=lambda node: node.lineno):
+        names = [each.id for each in ast.walk(node.value) if isinstance(each, ast.Name)]
+        if node is not local and name in names and isinstance(node.targets[0], ast.Name):
+            target = node.targets[0].id
+            value = text(node.value, "value") if target == name else target
+            return f"`self.assign({name}, {value})`"
+    return f"`self.assign({name}, value)`"
