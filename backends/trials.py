@@ -12,7 +12,7 @@ import numpy
 
 from .base import Backend
 from .detect import LIBRARIES, backend_named
-from .dtypes import Array
+from .dtypes import SIXTEEN_BIT, Array
 from .numpy import NUMPY
 from .strides import Order
 
@@ -56,11 +56,8 @@ def made(backend: Backend, values: Any, name: str, order: Order = None, like: Ar
         array = NUMPY.cast(numpy.array(values), name)
     else:
         place = backend.namespace.asarray(0.0) if like is None else like
-        array = backend.from_numpy(NUMPY.cast(values, "float32") if name in _SMALL else values, name, place)
+        array = backend.from_numpy(NUMPY.cast(values, "float32") if name in SIXTEEN_BIT else values, name, place)
     return array if order is None else backend.plain_copy(array, name, order)
-
-
-_SMALL = ("float16", "bfloat16")
 
 
 def read(backend: Backend, array: Array) -> Any:

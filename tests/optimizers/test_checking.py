@@ -12,7 +12,7 @@ from helpers.user_optimizers import Adafactor
 from gradwise.backends import NUMPY, Variable, ops, trials
 from gradwise.backends.mistakes import RuleMistake
 from gradwise.optimizers import SGD, MultiOptimizer, Optimizer
-from gradwise.optimizers.core.own_rules.checking import WaysDiffer
+from gradwise.optimizers.core.own_rules.check_report import WaysDiffer
 
 NAMES = [backend.name for backend in trials.libraries()]
 needs_torch = pytest.mark.skipif("torch" not in NAMES, reason="torch is not installed")

@@ -1,0 +1,91 @@
+"""What all ways to run an optimizer are given: the same parameters, and the same gradients for every step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from ....backends import Backend, Tree, backend_of, trials, value_of
+from ..given import of_shapes
+
+
+class Problem(NamedTuple):
+    """Parameters and gradients, in NumPy's double precision.
+
+    Attributes:
+        tree: of the parameters, as the user has them.
+        start: their values.
+        gradients: for every step those of all parameters.
+        likes: for every parameter an array of the user's library, beside which arrays are put.
+        is_drawn: whether the gradients were drawn.
+    """
+
+    tree: Tree
+    start: list[Any]
+    gradients: list[list[Any]]
+    likes: list[Any]
+    is_drawn: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the parameters."""
+        return tuple(self.tree.names)
+
+    def arrays(self, library: Backend, dtype: str, values: Sequence[Any], column_major: bool = False) -> list[Any]:
+        """New arrays of a library.
+
+        Args:
+            library: its backend.
+            dtype: of the arrays.
+            values: one for each parameter, such as `start`.
+            column_major: whether the first axis is the innermost in memory.
+        """
+        orders = [trials.column_major(each.shape) if column_major else None for each in values]
+        likes = [like if backend_of(like) is library else None for like in self.likes]
+        return [
+            trials.made(library, each, dtype, order, like)
+            for each, order, like in zip(values, orders, likes, strict=True)
+        ]
+
+    def with_zeros(self) -> Problem:
+        """The same, with gradients that are zero in two steps."""
+        return self._replace(gradients=[[each * 0.0 for each in given] for given in self.gradients[:1]] * 2)
+
+    def is_finite(self, steps: int) -> bool:
+        """Whether the parameters and the gradients of so many steps are."""
+        given = (each for gradients in self.gradients[:steps] for each in gradients)
+        return all((abs(each) < math.inf).all() for each in (*self.start, *given))
+
+    def has_wide(self) -> bool:
+        """Whether a parameter has double precision."""
+        backends = [(backend_of(like), like) for like in self.likes]
+        return any(backend is not None and backend.dtype_name(like) == "float64" for backend, like in backends)
+
+    def has_orders(self) -> bool:
+        """Whether the elements of a parameter can lie in several orders."""
+        return any(sum(length > 1 for length in values.shape) > 1 for values in self.start)
+
+
+def problem_of(tree: Tree, gradients: Any, steps: int) -> Problem:
+    """What is run: what was given, and what is drawn where nothing was.
+
+    Args:
+        tree: of parameters, or of what has a shape and a dtype.
+        gradients: of every step, in a tree of the same structure, or None.
+        steps: how many.
+    """
+    likes, shapes = of_shapes(tree)
+    values = trials.drawn(shapes, 0)
+    for place, leaf in enumerate(map(value_of, tree.leaves)):
+        backend = backend_of(leaf)
+        if backend is not None and backend.why_no_values(leaf) is None:
+            values[place] = trials.read(backend, leaf)
+    given = None if gradients is None else tree.match(gradients, "gradients")
+    drawn = [trials.drawn(shapes, step + 1) for step in range(steps)]
+    for each_step in drawn[1:2]:
+        each_step[::2] = [each * 0.0 for each in each_step[::2]]
+    if given is not None:
+        own = [trials.read(backend, each) for each in given if (backend := backend_of(each)) is not None]
+        drawn = [own] * steps
+    return Problem(tree, values, drawn, likes, given is None)
