@@ -95,13 +95,14 @@ def bound(
         by_name = "" if len(in_order) == len(known) else "; all others are given by name"
         if len(arguments) > len(in_order):
             beyond = ", ".join(map(shown, arguments[len(in_order) :]))
+            names_only = ", ".join(f"`{name}`" for name in known if name not in in_order)
             raise TypeError(
-                f"{owner}() takes at most {len(in_order)} positional arguments, received {len(arguments)}: "
-                f"{f'give {beyond} by name' if by_name else f'leave {beyond} out'}; in their order they are "
-                f"{', '.join(in_order)}."
+                f"{owner}() takes at most {len(in_order)} positional arguments, received {len(arguments)}. "
+                f"{f'Give {beyond} by its name, one of {names_only}' if by_name else f'Leave {beyond} out'}."
             ) from None
         if not arguments:
-            raise TypeError(f"{owner}() {error}: give it, as the first by position, or by name.") from None
+            first = in_order[0] if in_order else "argument"
+            raise TypeError(f"{owner}() {error}. Write `{owner}({first}=...)`.") from None
         raise TypeError(
             f"{owner}() {error}: received {len(arguments)} by position; its arguments are, in their order, "
             f"{', '.join(in_order)}{by_name}."

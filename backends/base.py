@@ -252,6 +252,13 @@ class Arrays:
 
     # ---------------------------------------------------------------- changing arrays in place
 
+    how_gradients_come = "Compute them first"
+    """What a user of the library does for gradients, in words for errors."""
+    how_replaced = "an array was replaced, as by `x = x * 0.5`"
+    """How parameters come to be others, in words for errors."""
+    how_names_come = "a dictionary, such as {'kernel': kernel, 'bias': bias},"
+    """What has parameters under their names, in words for errors."""
+
     writable: bool = False
     """Whether arrays are changed in place when a cell is committed; otherwise the cell takes the new array."""
 
@@ -262,9 +269,8 @@ class Arrays:
     def why_not_variable(self, array: Array) -> str | None:
         """Why the imperative path cannot change this array in place, or None if it can."""
         return (
-            f"{self.name} arrays cannot change in place: make state = optimizer.init(params) once, then in every "
-            "step params, state = optimizer.step(params, grads, state); or, not under jit, wrap it in "
-            "gradwise.backends.Variable"
+            f"{self.name} arrays are immutable. Write `state = optimizer.init(params)` once, and `params, state = "
+            "optimizer.step(params, grads, state)` in every step. Outside of jit gradwise.backends.Variable can change"
         )
 
     def all_variable(self, arrays: Sequence[Array]) -> bool:

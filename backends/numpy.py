@@ -148,12 +148,11 @@ class NumpyBackend(Backend):
     def why_not_variable(self, array: Array) -> str | None:
         """Read-only arrays and NumPy scalars cannot change in place."""
         if not isinstance(array, numpy.ndarray):
-            return "it is a NumPy scalar: use a 0-d array"
+            return "it is a NumPy scalar. Use a 0-d array"
         if not array.flags.writeable:
-            order = "apply takes gradients first, then parameters"
-            return f"it is read-only: give the array that the step shall change ({order})"
+            return "it is read-only"
         if elements_overlap(array.shape, array.strides, array.itemsize):
-            return "its elements share memory: pass a copy"
+            return "its elements share memory. Pass a copy"
         return None if _is_masked(array) else self.why_no_operand(array)
 
     def arithmetic(self) -> AbstractContextManager[Any]:

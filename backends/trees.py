@@ -148,7 +148,7 @@ def parts_of(tree: Any, definition: Any, what: str) -> list[Any]:
         if missing:
             reason = f"it lacks {missing[1]}, so give {what} with all keys of the parameters"
         elif what == "gradients" and type(tree) is tuple and len(tree) == 2:
-            reason = "received a tuple of 2; after value, grads = jax.value_and_grad(loss)(params) give grads"
+            reason = "received a tuple of 2. Write `value, grads = jax.value_and_grad(loss)(params)`, and pass grads"
         raise ValueError(f"The tree of {what} does not have the structure of the parameters: {reason}.") from None
 
 

@@ -34,7 +34,7 @@ _Array = npt.NDArray[Any]
 
 _DTYPES = ("float16", "float32", "float64")
 _SCHEMES = ("2-point", "3-point")
-_NO_TEST = "there is no test: gtol stops at a small gradient"
+_NO_TEST = "take options={'gtol': 1e-6}, which stops when the gradient is small"
 _OF_OTHER_METHODS = {
     **dict.fromkeys(("ftol", "fatol", "xtol", "xatol", "xrtol"), _NO_TEST),
     "maximize": "minimize -fun",
@@ -108,7 +108,8 @@ def minimize_method(core_optimizer: Any) -> Callable[..., OptimizeResult]:
         raise ValueError("Expected an optimizer, its name or its configuration, received None: give Adam(1e-3).")
     if optimizer.maximize:
         raise ValueError(
-            f"Optimizer {optimizer.name!r} climbs (maximize=True): minimize -fun with maximize=False instead."
+            f"Optimizer {optimizer.name!r} has maximize=True, and minimize does not maximize. Leave maximize out, and "
+            "minimize -fun, with the gradient -jac."
         )
     return _Method(optimizer)
 
@@ -263,8 +264,8 @@ def _sides(bounds: Iterable[Any], count: int) -> tuple[_Array, _Array]:
         raise ValueError("`bounds` must be a `Bounds` or a sequence of (min, max) pairs of numbers or None.") from None
     if len(pairs) != count:
         raise ValueError(
-            f"The number of bounds is not compatible with the length of `x0`: received {len(pairs)} for {count}, "
-            "give one pair for each."
+            f"The number of bounds is not compatible with the length of `x0`: received {len(pairs)} bounds for "
+            f"{count} variables. Give one (min, max) pair for each variable."
         )
     lower, upper = np.reshape(pairs, (count, 2)).T
     return np.where(np.isnan(lower), -np.inf, lower), np.where(np.isnan(upper), np.inf, upper)
@@ -299,8 +300,8 @@ class _Function:
         gradient = given if type(given) is np.ndarray and given.ndim else np.atleast_1d(np.asarray(given))
         if gradient.shape != x.shape:
             raise ValueError(
-                f"The gradient has shape {gradient.shape}, but `x0` has shape {x.shape}: jac must give one "
-                "number for each."
+                f"The gradient has shape {gradient.shape}, but `x0` has shape {x.shape}: jac must return one "
+                "number for each element of `x0`."
             )
         # Users may fill the same array in each call. To copy takes less time than to ask for the same dtype.
         return _Point(x, value, gradient.copy() if gradient.dtype is x.dtype else gradient.astype(x.dtype))

@@ -82,6 +82,10 @@ class ArgumentsOfCore(Mapping[str, str]):
         return len(list(iter(self)))
 
 
+_INSIDE = {"MultiOptimizer": ", with optimizers of gradwise.optimizers inside"}
+"""What a class of the core needs besides."""
+
+
 def classes_of_core(known: Iterable[str], how: str) -> Mapping[str, str]:
     """For each class of the core that a front end lacks what its user can do there.
 
@@ -91,7 +95,7 @@ def classes_of_core(known: Iterable[str], how: str) -> Mapping[str, str]:
     """
     lowered = {name.lower() for name in known}
     return {
-        name: f"take {how.replace('OPTIMIZER', f'gradwise.optimizers.{name}(...)')}"
+        name: f"take {how.replace('OPTIMIZER', f'gradwise.optimizers.{name}(...)')}{_INSIDE.get(name, '')}"
         for name in (each.__name__ for each in (*optimizers.registry.ALGORITHMS, optimizers.MultiOptimizer))
         if name.lower() not in lowered
     }

@@ -57,10 +57,10 @@ def get(identifier: Any) -> Any:
     if isinstance(identifier, str):
         return _class_named(identifier, {})()
     if isinstance(identifier, type):
-        given, remedy = f"the class {identifier.__name__}", f"call it, {identifier.__name__}(...)"
+        given, remedy = f"the class {identifier.__name__}", f"Call it, `{identifier.__name__}(...)`"
     else:
-        given, remedy = shown(identifier), "give one, such as Adam(1e-3), or a name, such as 'adam'"
-    raise ValueError(f"Expected an optimizer, its name or its configuration, received {given}: {remedy}.")
+        given, remedy = shown(identifier), "Give one, such as Adam(1e-3), or a name, such as 'adam'"
+    raise ValueError(f"Expected an optimizer, its name or its configuration, received {given}. {remedy}.")
 
 
 def serialize(optimizer: Optimizer) -> dict[str, Any]:

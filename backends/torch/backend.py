@@ -151,6 +151,9 @@ class TorchBackend(Backend):
     """PyTorch tensors."""
 
     name = "torch"
+    how_gradients_come = "Call loss.backward() before the step"
+    how_replaced = "the model was replaced by a copy, as by copy.deepcopy"
+    how_names_come = "`model.named_parameters()`"
     writable = True
     namespace = _Functions()
 
@@ -230,13 +233,13 @@ class TorchBackend(Backend):
     def why_not_variable(self, array: Array) -> str | None:
         """Results of differentiated operations, wrapped, inference and expanded tensors cannot be changed in place."""
         if self.traced(array):
-            return "it is being transformed by torch.func: use the optimizer's init and step, which return new values"
+            return "it is being transformed by torch.func. Use the optimizer's init and step, which return new values"
         if array.requires_grad and not _is_leaf(array):
-            return "it is the result of a differentiated operation: pass the leaf it was computed from, or its detach()"
+            return "it was computed by autograd and is no leaf. Pass the tensor it was computed from, or its detach()"
         if array.is_inference() and not torch.is_inference_mode_enabled():
-            return "it was made in inference mode: pass a clone"
+            return "it was made in inference mode. Pass a clone"
         if not torch.compiler.is_compiling() and _is_zerotensor(array):
-            return "it is one of torch's zeros that take no memory: pass a clone"
+            return "it is one of torch's zeros that take no memory. Pass a clone"
         strided = array.layout is torch.strided and not array.is_contiguous()
         if strided and elements_overlap(array.shape, array.stride()):
             return "its elements share memory: pass a clone"

@@ -99,13 +99,13 @@ class KerasAdapter(keras.optimizers.Optimizer):
         own = [getattr(cls, name, None) is not getattr(KerasAdapter, name, None) for name in _PARTS_OF_A_STEP]
         ignored = list(itertools.compress(_PARTS_OF_A_STEP, own))
         if ignored and cls.apply is KerasAdapter.apply:
-            instead = ["override update_step(gradient, variable, learning_rate) or apply(grads, trainable_variables)"]
+            instead = ["Override update_step(gradient, variable, learning_rate) or apply(grads, trainable_variables)"]
             rates = [name for name in ignored if "learning_rate" in name]
-            by_rate = ["for another rate pass a callable of the step as learning_rate"]
+            by_rate = ["For another rate pass a callable of the step as learning_rate"]
             remedies = [*(instead if len(rates) < len(ignored) else []), *(by_rate if rates else [])]
             raise TypeError(
-                f"{cls.__name__} overrides {', '.join(ignored)}, of which a step of gradwise makes no use: "
-                f"{'; '.join(remedies)}."
+                f"{cls.__name__} overrides {', '.join(ignored)}, which a step of gradwise never calls. "
+                f"{'. '.join(remedies)}."
             )
         if "row" in vars(cls):
             cls.__signature__ = cls.row.signature  # read by inspect.signature
@@ -418,8 +418,8 @@ class KerasAdapter(keras.optimizers.Optimizer):
         if unknown:
             raise ValueError(
                 f"Unknown variable: {unknown[0]!r} is not one of the {len(self._trainable_variables)} variables that "
-                f"optimizer {self.name!r} was built for. An optimizer serves one model, and layers that were not "
-                "trainable before need a new one too: make a new optimizer and compile again."
+                f"optimizer {self.name!r} was built for. An optimizer serves one model: make a new one for another "
+                "model, and after making more layers trainable."
             )
 
     def _check_variables_are_known(self, variables: Sequence[keras.Variable]) -> None:
@@ -468,8 +468,8 @@ class KerasAdapter(keras.optimizers.Optimizer):
         else:
             raise TypeError(
                 "This optimizer was created with a `LearningRateSchedule` or a callable as its `learning_rate`, hence "
-                "its learning rate is not settable to a number: set it to another schedule or callable, or make the "
-                f"{type(self).__name__} with a number."
+                "its learning rate is not settable to a number: assign another schedule, or make "
+                f"`{type(self).__name__}(learning_rate=...)` with a number."
             )
 
     @property

@@ -30,7 +30,7 @@ _SEVERAL = HOW.replace(
     "OPTIMIZER",
     "gradwise.optimizers.MultiOptimizer({'bias$': {'learning_rate': 0.01}}, default=gradwise.optimizers.Adam(0.001))",
 )
-_PARAMETERS = "give the optimizer to the model instead, model.compile(optimizer=...)"
+_PARAMETERS = "Give the optimizer to the model instead, `model.compile(optimizer=...)`"
 
 
 class KerasRow:

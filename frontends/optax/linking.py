@@ -100,10 +100,14 @@ def pairs_of(pieces: Sequence[Piece], states: Any, owner: str) -> Pairs:
     for piece, state in zip(pieces, inner, strict=True):
         if getattr(state, "_fields", None) != piece.kind._fields:
             raise ValueError(
-                f"The state of {owner} has a {piece.kind.__name__} where {describe(state)} was received: "
-                "another transformation made it, or other options; make it with the init(params) of this one."
+                f"The state of {owner} must have a {piece.kind.__name__}, received {_kind_of(state)}: it belongs to "
+                "another transformation. Make it with `transformation.init(params)` of this one."
             )
     return list(zip(pieces, inner, strict=True))
+
+
+def _kind_of(state: Any) -> str:
+    return type(state).__name__ if hasattr(state, "_fields") else describe(state)
 
 
 def core_state(pairs: Pairs) -> OptimizerState:

@@ -151,8 +151,8 @@ class TransformationOptimizer(Optimizer):
 
 def _instead_of_transformation(given: Any) -> str:
     if isinstance(given, Optimizer):
-        return ": it is an optimizer already, and from_optimizer makes a transformation of it"
-    return f": call it, {given.__name__}(...)" if callable(given) and hasattr(given, "__name__") else ""
+        return ". It is an optimizer already: use it as it is, without to_optimizer"
+    return f". Call it, `{given.__name__}(...)`" if callable(given) and hasattr(given, "__name__") else ""
 
 
 def _placeholder() -> Any:

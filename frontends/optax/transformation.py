@@ -21,11 +21,14 @@ from .trees import Leaves
 
 _NO_PARAMS = (
     "You are using a transformation that requires the current value of parameters, but you are not passing `params` "
-    "when calling `update`: write update(grads, state, params)."
+    "when calling `update`. Write `update(grads, state, params)`."
 )
 
 
-_STEP = "updates, state = transformation.update(grads, state, params), then optax.apply_updates(params, updates)"
+_STEP = (
+    "Write `updates, state = transformation.update(grads, state, params)`, then `params = optax.apply_updates(params, "
+    "updates)`"
+)
 _CALLED_HERE = dict.fromkeys(("apply", "apply_gradients", "step"), _STEP)
 
 
@@ -91,15 +94,15 @@ class Transformation(optax.GradientTransformationExtraArgs):  # type: ignore[mis
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(
-            f"A transformation cannot change: make another one to set {name!r}, or keep it in the "
-            "state by optax.inject_hyperparams."
+            f"A transformation cannot change, so {name!r} cannot be set. Make another one, or make it by "
+            f"`optax.inject_hyperparams`, which keeps it in the state: `state.hyperparams[{name!r}] = value`."
         )
 
     if not TYPE_CHECKING:  # For which all attributes would exist.
 
         def __getattr__(self, name: str) -> Any:
             """Say of what optimizers have elsewhere what to do here."""
-            remedy = f": {_CALLED_HERE[name]}." if name in _CALLED_HERE else ""
+            remedy = f". {_CALLED_HERE[name]}." if name in _CALLED_HERE else ""
             raise AttributeError(f"A transformation has no attribute {name!r}{remedy}")
 
     def __eq__(self, other: object) -> bool:

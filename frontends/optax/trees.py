@@ -6,7 +6,7 @@ may stand among the parameters as long as they have no gradient: functions, text
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -82,9 +82,19 @@ class Leaves(Tree):
             *_, last = map(str.strip, str(error).splitlines())
             raise ValueError(
                 "A mask must be a tree like that of the parameters, with True or False in the place of each, or of a "
-                f"whole part of it: this one differs in {last}."
+                f"whole part of it. The mask {_difference(prefix, tree, last)}."
             ) from None
         return dict(zip(self.names, jax.tree.leaves(spread), strict=True))
+
+
+def _difference(prefix: Any, tree: Any, said: str) -> str:
+    """How a mask differs from a tree: in which keys, or by the last line of JAX's error."""
+    if isinstance(prefix, Mapping) and isinstance(tree, Mapping):
+        lacking = ", ".join(repr(key) for key in tree if key not in prefix)
+        beyond = ", ".join(repr(key) for key in prefix if key not in tree)
+        if lacking or beyond:
+            return f"lacks the key {lacking}" if lacking else f"has the key {beyond}, which the parameters lack"
+    return f"differs in {said}"
 
 
 def _names_of(paths: Sequence[Any]) -> list[str]:

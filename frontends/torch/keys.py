@@ -21,7 +21,9 @@ _OF_THE_CORE = {
     "apply": "call backward(), then step(), which takes the gradients from the parameters",
     "apply_gradients": "call backward(), then step(), which takes the gradients from the parameters",
     "build": "it has its parameters from the constructor, and add_param_group takes more",
-    "exclude_from_weight_decay": "put what shall not decay into a group of its own, with weight_decay=0.0",
+    "exclude_from_weight_decay": (
+        "give groups to the constructor, `[{'params': [bias], 'weight_decay': 0.0}, {'params': others}]`"
+    ),
 }
 """What the core's optimizers have, with what torch has instead."""
 

@@ -109,8 +109,8 @@ class _Loading:
         if not elsewhere.isdisjoint(saved):
             foreign = [key for key in saved if key in elsewhere]
             raise ValueError(
-                f"The loaded state of parameter {index} has {', '.join(map(repr, foreign))}: it is the state of an "
-                f"optimizer of another class than {row.called}: load it into one of that class."
+                f"The loaded state of parameter {index} has {', '.join(map(repr, foreign))}, because it was saved by "
+                f"an optimizer class other than {row.called}. Load it into the class that saved it."
             )
         entry = dict(saved)
         for key, value in saved.items():
@@ -176,8 +176,8 @@ def _refuse_other_groups(saved_groups: Groups, rows: Rows) -> None:
         missing = [key for key in row.defaults if key not in saved and key not in row.later]
         if missing:
             raise ValueError(
-                f"The loaded parameter group {number} has no {', '.join(map(repr, missing))}: it is the state of an "
-                f"optimizer of another class than {row.called}: load it into one of that class."
+                f"The loaded parameter group {number} has no {', '.join(map(repr, missing))}, because it was saved by "
+                f"an optimizer class other than {row.called}. Load it into the class that saved it."
             )
 
 

@@ -56,7 +56,7 @@ def checked_parameters(params: Any, owner: str, place: str = "first", call: str 
     if isinstance(params, torch.Tensor):
         raise TypeError(
             "params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
-            f"{torch.typename(params)}: put it into a list."
+            f"{torch.typename(params)}. Put it into a list."
         )
     _refuse_what_has_no_order(
         params, f"{owner} takes parameters {place}", call or f"{owner}(model.parameters(), ...)"
@@ -67,7 +67,7 @@ def checked_parameters(params: Any, owner: str, place: str = "first", call: str 
     if not listed:
         raise ValueError(
             f"optimizer got an empty parameter list: {owner} received a {type(params).__name__} that has nothing left. "
-            "One such as model.parameters() gives can be read once: call it anew, or make a list of it."
+            "A generator can be read once: call `model.parameters()` again, or make a list of it."
         )
     return listed
 
@@ -82,12 +82,12 @@ def _refuse_what_has_no_order(params: Any, taken: str, call: str) -> None:
     """
     if is_model(params):
         raise TypeError(
-            f"{taken}, received the model itself, {of_class(type(params))}: give model.parameters()."
+            f"{taken}, received the model itself, {of_class(type(params))}. Give `model.parameters()`."
         )
     try:
         iter(params)
     except TypeError:
-        raise TypeError(f"{taken}, received {describe(params)}: write {call}.") from None
+        raise TypeError(f"{taken}, received {describe(params)}. Write `{call}`.") from None
 
 
 def check_group(group: Any, owner: str) -> None:

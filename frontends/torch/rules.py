@@ -81,7 +81,7 @@ class OneRule:
         if schedule is not None and rate is not None and rate != self.defaults["lr"]:
             raise ValueError(
                 f"The lr={rate!r} of a parameter group would replace {_called(schedule)}, the schedule of "
-                f"{self.template.name!r}: leave lr out, or wrap an optimizer of its own for the group."
+                f"{self.template.name!r}. Remove lr from the group, or wrap a second optimizer for its parameters."
             )
         return [group]
 

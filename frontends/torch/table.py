@@ -229,10 +229,13 @@ def _instead_of_rate(name: str, value: Any) -> str:
     if name != "learning_rate":
         return ""
     if isinstance(value, (Mapping, list, tuple)):
-        return ": groups may have rates of their own, [{'params': ..., 'lr': ...}, ...]"
+        return ". Groups may have rates of their own, `[{'params': ..., 'lr': ...}, ...]`"
     if isinstance(value, str):
-        return f": {instead_of_text(value)}"
-    schedule = ": give a number, and the optimizer to a scheduler of torch.optim.lr_scheduler"
+        return f". {instead_of_text(value)}"
+    schedule = (
+        ". Give a number, and make a scheduler of torch.optim.lr_scheduler for the optimizer, such as "
+        "`CosineAnnealingLR(optimizer, T_max=100)`"
+    )
     return schedule if callable(value) else ""
 
 

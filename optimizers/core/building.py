@@ -166,7 +166,8 @@ class CellKeeper(SlotMaker):
             if not isinstance(array, Variable):
                 reason = backends[-1].why_not_variable(array)
                 if reason is not None:
-                    raise TypeError(f"Parameter {name!r}, {describe(array)}, cannot be updated: {reason}.")
+                    why = f"because {reason}.{_exchanged(reason)}"
+                    raise TypeError(f"Parameter {name!r}, {describe(array)}, cannot be updated, {why}")
             if id(array) in seen:
                 raise ValueError(
                     f"Parameter {position} ({name!r}) is the same object as parameter {seen[id(array)]}: "
@@ -295,18 +296,23 @@ class CellKeeper(SlotMaker):
                 raise ValueError(f"Optimizer {self.name!r} is not built: call build(variables) first.") from None
             names = listed([cell.name for cell in self.cells.parameters], getattr(variable, "name", ""))
             count = number_of(len(self.cells.parameters), "variables")
-            remedy = "make a new optimizer for a new model"
+            remedy = "Make a new optimizer for another model"
             shape = tuple(getattr(variable, "shape", ()))
             if any(tuple(cell.shape) == shape for cell in self.cells.parameters):
-                remedy += "; if it is the same in other arrays, as after x = x * 0.5, call optimizer.relink(variables)"
+                remedy += f"; if {self.cells.parameters[0].backend.how_replaced}, call `optimizer.relink(variables)`"
             raise ValueError(
-                f"Unknown variable: {called} was not there when optimizer {self.name!r} was built ({count}: {names}): "
-                f"{remedy}."
+                f"Unknown variable: {called} is not one of the parameters that optimizer {self.name!r} was built for "
+                f"({count}: {names}). {remedy}."
             ) from None
 
     def _get_variable_index(self, variable: Any) -> int:
         """`variable_index` under Keras's name."""
         return self.variable_index(variable)
+
+
+def _exchanged(reason: str) -> str:
+    """The question whether gradients, which often cannot change, were given in the place of parameters."""
+    return " Did you exchange the arguments? The order is apply(grads, variables)." if reason.endswith("only") else ""
 
 
 def _guarded(build: Callable[..., None]) -> Callable[..., None]:

@@ -27,15 +27,15 @@ def as_list(values: Iterable[Any], what: str) -> list[Any]:
     check_no_model(values, f"a list of {what}")
     if isinstance(values, Variable) or backend_of(values) is not None:
         given = f"Variable {values.name!r}" if isinstance(values, Variable) else describe(values)
-        raise TypeError(f"Expected a list of {what}, received {given}: put it into a list.")
+        raise TypeError(f"Expected a list of {what}, received {given}. Put it into a list.")
     try:
         listed = list(values)
     except TypeError:
         raise TypeError(f"Expected a list of {what}, received {describe(values)}.") from None
     if not listed and isinstance(values, Iterator):
         raise ValueError(
-            f"Expected a list of {what}, received a {type(values).__name__} that has nothing left: generators and zip "
-            "can be read once, so make a list of it first."
+            f"Expected a list of {what}, received a {type(values).__name__} that has nothing left. Generators and zip "
+            "can be read once: make a list of it first."
         )
     return listed
 
@@ -102,7 +102,8 @@ def check_array(array: Any, backend: Backend, shape: tuple[int, ...], what: str)
     own = backend_of(array)
     if own is None or (own is not backend and not backend.takes(array)):
         raise TypeError(
-            f"{what} must be a {backend.name} array like its parameter, received {describe(array)}: convert it first."
+            f"{what} must be a {backend.name} array like its parameter, received {describe(array)}. Convert it first"
+            f"{how_converted(own, backend)}."
         )
     reason = own.why_no_values(array)
     if reason is not None:
@@ -115,6 +116,11 @@ def check_array(array: Any, backend: Backend, shape: tuple[int, ...], what: str)
     reason = own.why_no_operand(array)
     if reason is not None:
         raise TypeError(f"{what} cannot be computed with: {reason}.")
+
+
+def how_converted(own: Backend | None, backend: Backend) -> str:
+    """How an array is converted into one of another library, behind "convert it"; nothing if that is not known."""
+    return ", by torch.from_numpy(array)" if own is not None and (own.name, backend.name) == ("numpy", "torch") else ""
 
 
 def check_gradient(gradient: Any, parameter: Any, backend: Backend, shape: tuple[int, ...], name: str) -> None:
@@ -162,19 +168,19 @@ def check_held(cell: Variable, what: str, parameter: Any) -> None:
         )
     reason = backend.why_no_values(array) or (backend.why_not_variable(array) if backend.writable else None)
     if reason is not None:
-        raise TypeError(f"{what} cannot be updated any more: {reason}.")
+        raise TypeError(f"{what} cannot be updated any more, because {reason}.")
     apart = backend.why_apart(array, parameter)
     if apart is not None:
         raise ValueError(f"{what} {apart}: move it first.")
 
 
-def check_some_gradient(gradients: Sequence[Any], names: Sequence[str]) -> None:
-    """Raise ValueError if there are parameters but no gradient for any of them."""
+def check_some_gradient(gradients: Sequence[Any], names: Sequence[str], backend: Backend) -> None:
+    """Raise ValueError if there are parameters, of that library, but no gradient for any of them."""
     if names and all(gradient is None for gradient in gradients):
         shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
         raise ValueError(
-            f"No gradients provided for any variable: all {len(names)} are None ({shown}). Give an array for at "
-            "least one; in torch loss.backward() makes them, of all that the loss depends on."
+            f"No gradients provided for any variable: all {len(names)} are None ({shown}). "
+            f"{backend.how_gradients_come}."
         )
 
 

@@ -82,7 +82,7 @@ def owners_of(
     found: list[str | None] = [None] * len(parameters)
     by: list[Pattern | None] = [None] * len(parameters)
     if not partly:
-        check_claims(claims, names, owner)
+        check_claims(claims, names, owner, parameters)
     # Of many patterns that are paths none looks at all names.
     places: dict[str, list[int]] = {}
     for position, name in enumerate(names):
@@ -108,18 +108,23 @@ def owners_of(
     return tuple(str(default) if one is None else one for one in found)
 
 
-def check_claims(claims: Sequence[tuple[Pattern, str]], names: Sequence[str], owner: str) -> None:
+def check_claims(
+    claims: Sequence[tuple[Pattern, str]], names: Sequence[str], owner: str, known: Sequence[Any] | None
+) -> None:
     """Raise ValueError if an expression is found in no name, or a path is none.
 
     Args:
         claims: patterns, each with a name.
         names: of all parameters that there are.
         owner: what errors name.
+        known: these parameters, or their cells; None if they have no identity.
     """
     there = set(names)
     for pattern, _ in claims:
         if isinstance(pattern, str) and not any(map(_searching(pattern), names)):
-            raise ValueError(f"{owner}: {_shown(pattern)} is found in none of the names; {known_by(names, pattern)}")
+            raise ValueError(
+                f"{owner}: {_shown(pattern)} matches no parameter's name; {known_by(names, pattern, known)}"
+            )
         missing = [path for path in pattern if path not in there] if isinstance(pattern, tuple) else []
         if missing:
             raise ValueError(

@@ -218,7 +218,7 @@ class FunctionalOptimizer(TemplateKeeper):
         gradients = [value_of(gradient) for gradient in tree.match(no_state(grads, "gradients"), "gradients")]
         gradients = checked_gradients(gradients, tree.leaves, backend, tree.names)
         if zeros is None:
-            check_some_gradient(gradients, tree.names)
+            check_some_gradient(gradients, tree.names, backend)
         template = self._template_for(tree, backend)
         deltas = zeros is not None
         if deltas not in template.fusion.apart and self._may_run_apart(tree, backend):
@@ -280,7 +280,10 @@ class FunctionalOptimizer(TemplateKeeper):
         """
         check_state(state)
         if state.learning_rate is None:
-            raise ValueError(f"The learning rate of {self.name!r} is a schedule: pass learning_rate= to step instead.")
+            raise ValueError(
+                f"The learning rate of {self.name!r} is a schedule, so that the state holds no rate. For a step with "
+                "another rate write `optimizer.step(params, grads, state, learning_rate=0.01)`."
+            )
         checked_scalar(state.learning_rate, "The state's learning_rate")
         rate = _checked_rate(self, learning_rate)
         return state._replace(learning_rate=restored(rate, state.learning_rate))

@@ -351,7 +351,7 @@ class ImperativeOptimizer(UpdateRule):
                 )
         missing = [cell.name for cell, gradient in zip(cells, gradients, strict=True) if gradient is None]
         if missing:
-            check_some_gradient(gradients, missing)
+            check_some_gradient(gradients, missing, cells[0].backend)
             warnings.warn(f"Gradients do not exist for variables {missing}: they are left as they are.", stacklevel=8)
 
     def _check_held(self, cells: Sequence[Variable], positions: Sequence[int]) -> None:

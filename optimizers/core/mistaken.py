@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ...backends import Variable, backend_of, describe
+from ...backends import Variable, backend_of, describe, shown
 from ...backends.wording import called, number_of, of_class
 from .configuration import Configured
 
@@ -33,17 +33,19 @@ def check_no_model(value: Any, what: str, tree: bool = False) -> None:
     theirs = next((theirs for name, theirs in _OF_MODELS.items() if hasattr(value, name)), None)
     if theirs is not None:
         given = f"dict({theirs})" if tree and theirs.startswith("model.named") else theirs
-        raise TypeError(f"Expected {what}, received the model itself, {of_class(type(value))}: give {given}.")
+        raise TypeError(f"Expected {what}, received the model itself, {of_class(type(value))}. Give `{given}`.")
     if tree and isinstance(value, Iterator):
-        given = of_class(type(value))
-        raise TypeError(f"Expected {what}, received {given}: give a list or a dictionary of what it has.")
+        raise TypeError(
+            f"Expected {what}, received a {type(value).__name__}, which can be read once. Make a list or a dictionary "
+            "of it, such as `list(model.parameters())` or `dict(model.named_parameters())`."
+        )
 
 
 def instead_of_array(value: Any) -> str:
     """What to do about something that is no array, behind an error's sentence."""
     if isinstance(value, (int, float, list, tuple)) and not isinstance(value, bool):
-        return ": make an array of it first"
-    return ": leave what is no parameter out"
+        return ". Make an array of it first"
+    return ". Remove it from the parameters"
 
 
 def check_optimizer(value: Any, taker: str, made: Callable[[Any], bool]) -> None:
@@ -59,19 +61,19 @@ def check_optimizer(value: Any, taker: str, made: Callable[[Any], bool]) -> None
     """
     if isinstance(value, Configured):
         return
-    remedy = "give one, such as gradwise.optimizers.Adam(1e-3)"
+    remedy = "Give one, such as `gradwise.optimizers.Adam(1e-3)`"
     if isinstance(value, type):
-        remedy = f"call it, {value.__name__}(...)" if issubclass(value, Configured) else remedy
+        remedy = f"Call it, `{value.__name__}(...)`" if issubclass(value, Configured) else remedy
     elif made(value):
-        remedy = f"use it as it is, without {taker}"
+        remedy = f"Use it as it is, without {taker}"
     elif is_transformation(value):
-        remedy = "give gradwise.frontends.optax.to_optimizer(transformation)"
+        remedy = "Give `gradwise.frontends.optax.to_optimizer(transformation)`"
     elif isinstance(value, Iterator) or is_model(value):
-        remedy = "the optimizer comes first, then the parameters"
+        remedy = "The optimizer comes first, then the parameters"
     given = called(value) if isinstance(value, (type, str, int, float, type(None))) else of_class(type(value))
     home = type(value).__module__.partition(".")[0]
     given += f" of {home}" if made(value) and home not in given else ""
-    raise TypeError(f"{taker} takes an optimizer of gradwise.optimizers, received {given}: {remedy}.")
+    raise TypeError(f"{taker} takes an optimizer of gradwise.optimizers, received {given}. {remedy}.")
 
 
 def check_fresh(optimizer: Configured, taker: str) -> None:
@@ -85,8 +87,8 @@ def check_fresh(optimizer: Configured, taker: str) -> None:
     if cells.parameters:
         state = f"{number_of(len(cells.parameters), 'parameters')} and {number_of(cells.iterations.array, 'steps')}"
         raise ValueError(
-            f"{taker} takes the settings of an optimizer and begins anew; this {type(optimizer).__name__} would lose "
-            f"its state, of {state}: give optimizer.unbuilt_copy(), which has the settings alone."
+            f"{taker} starts with new state, and this {type(optimizer).__name__} already has state, of {state}, which "
+            "would be lost. Pass `optimizer.unbuilt_copy()`, which has the same settings and no state."
         )
 
 
@@ -104,13 +106,14 @@ def instead_of_rate(value: Any, parameters: str, several: str) -> str | None:
         several: what to do for several rates.
     """
     if isinstance(value, type):
-        return f"call it to make one, {value.__name__}(...)"
+        return f"Call it to make one, `{value.__name__}(...)`"
     if is_model(value) or isinstance(value, Iterator) or _are_parameters(value):
         return parameters
     if is_transformation(value):
-        return "give a number, or take gradwise.frontends.optax.to_optimizer(transformation) as the optimizer"
+        return "Give a number, or take `gradwise.frontends.optax.to_optimizer(transformation)` as the optimizer"
     if isinstance(value, Configured):
-        return "give its rate alone, optimizer.learning_rate"
+        rate = getattr(value, "learning_rate", None)
+        return f"Give a number, such as {shown(rate) if isinstance(rate, float) else '1e-3'}"
     if isinstance(value, (Mapping, list, tuple)):
         return _instead_of_rates(value, several)
     if isinstance(value, str):
@@ -123,8 +126,8 @@ def instead_of_text(value: str) -> str:
     try:
         float(value)
     except ValueError:
-        return "it is text: give a number"
-    return f"it is text: give the number, float({value!r})"
+        return "It is text: give a number"
+    return f"It is text: give the number, `float({value!r})`"
 
 
 def _are_parameters(value: Any) -> bool:
@@ -139,8 +142,7 @@ def _instead_of_rates(values: Mapping[Any, Any] | list[Any] | tuple[Any, ...], s
     """What to do about several rates; None for a schedule as a dictionary."""
     if isinstance(values, Mapping) and (not values or {"class_name", "config"} & values.keys()):
         return None
-    why = "" if isinstance(values, Mapping) else "it does not say which parameters each is for; "
-    return f"{why}for several rates take {several}"
+    return f"An optimizer has one rate. For parameters with another one write `{several}`"
 
 
 def shown_in_place_of_rate(value: Any) -> str:

@@ -160,7 +160,7 @@ class MultiOptimizer(Optimizer):
     def check_chosen(self, names: Sequence[str], parameters: Sequence[Any] | None) -> None:
         super().check_chosen(names, parameters)
         if names:
-            check_claims(self.claims, names, type(self).__name__)
+            check_claims(self.claims, names, type(self).__name__, parameters)
 
     # ---------------------------------------------------------------- reading
 

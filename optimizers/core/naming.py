@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ...backends import Variable, backend_of, describe, shown
+from ...backends import Backend, Variable, backend_of, describe, shown
 from ...backends.trees import ALONE
 from ...backends.wording import did_you_mean, listed, meant, which_instead
 from .checks import as_list
@@ -96,24 +96,24 @@ def _is_pattern(text: str) -> bool:
     return True
 
 
-def known_by(names: Sequence[str], near: str = "") -> str:
+def known_by(names: Sequence[str], near: str, known: Iterable[Any] | None) -> str:
     """The names that there are, as the end of a sentence about a pattern that is found in none, and what to do.
 
     Args:
         names: of the parameters.
         near: the pattern.
+        known: the parameters, or their cells; None if they have no identity.
     """
     if list(names) == [ALONE]:
-        return "the only parameter is a single array, which has no parts to choose from: leave the pattern out."
-    there = f"the parameters are {listed(names, near)}"
+        return "the only parameter is a single array, which has no parts to choose from. Leave the pattern out."
+    there = f"the names are {listed(names, near)}"
     if all(map(_UNNAMED.fullmatch, names)):
-        return (
-            f"{there}: to give them names of your own pass a dictionary, such as {{'kernel': kernel, 'bias': bias}}, "
-            "or in torch model.named_parameters()."
-        )
+        backends = [each.backend if isinstance(each, Variable) else backend_of(each) for each in known or ()]
+        how = next((backend.how_names_come for backend in backends if backend is not None), Backend.how_names_come)
+        return f"{there}, because they were given without names. Pass {how} instead of the list of parameters."
     parts = dict.fromkeys([*names, *(part for name in names for part in re.split(r"[/.]", name) if part)])
     likely = [part for part in meant(near, parts) if _is_pattern(part) and _found(part, names)]
-    return f"{there}. Did you mean {shown(likely[0])}?" if likely else f"{there}: mend the pattern, or leave it out."
+    return f"{there}. Did you mean {shown(likely[0])}?" if likely else f"{there}. Correct the pattern or remove it."
 
 
 def known_paths(names: Sequence[str], missing: str) -> str:
@@ -142,13 +142,13 @@ def check_chosen(
     for pattern in patterns:
         if not _found(pattern, names):
             raise ValueError(
-                f"exclude_from_weight_decay of {owner}: the pattern {pattern!r} in var_names is found in none of the "
-                f"names; {known_by(names, pattern)}"
+                f"exclude_from_weight_decay of {owner}: the pattern {pattern!r} in var_names matches no parameter's "
+                f"name; {known_by(names, pattern, known)}"
             )
     if excluded and known is None:
         raise ValueError(
-            f"exclude_from_weight_decay of {owner}: var_list has arrays, and with init and step parameters have new "
-            f"ones in every step: choose by name, such as var_names=[{names[0]!r}]; the parameters are {listed(names)}."
+            f"exclude_from_weight_decay of {owner}: var_list compares arrays by identity, and step() returns new "
+            f"arrays each time. Choose by name instead, as var_names=[{names[0]!r}]; the names are {listed(names)}."
         )
     there = set(map(id, known or ()))
     for parameter in excluded:
@@ -157,10 +157,15 @@ def check_chosen(
             names = [getattr(each, "path", name) for each, name in zip(known or (), names, strict=False)]
             name = parameter.name if isinstance(parameter, Variable) else getattr(parameter, "path", None)
             called = describe(parameter) if name is None else repr(name)
+            if name is not None:
+                raise ValueError(
+                    f"exclude_from_weight_decay of {owner}: {called} in var_list is not one of the optimizer's own "
+                    "variables, even if one has the same name. Take it from the model that is trained."
+                )
             raise ValueError(
-                f"exclude_from_weight_decay of {owner}: var_list has {called}, which is another object than each of "
-                f"its parameters ({listed(names)}), such as a copy or another model's: give the very objects "
-                "that build and apply are given."
+                f"exclude_from_weight_decay of {owner}: var_list has {called}, which is none of its parameters "
+                f"({listed(names)}). They are compared by identity, so that a copy is none: pass the objects that "
+                "apply is given."
             )
 
 
@@ -171,8 +176,8 @@ def check_var_list(excluded: Sequence[Any]) -> None:
             continue
         if isinstance(parameter, str):
             raise TypeError(
-                f"var_list has the string {parameter!r}, and takes parameters themselves: to choose by name give "
-                f"var_names=[{parameter!r}]."
+                f"var_list has the string {parameter!r}, and takes parameters themselves. To choose by name write "
+                f"`var_names=[{parameter!r}]`."
             )
         if not isinstance(parameter, Variable) and backend_of(parameter) is None:
             raise TypeError(f"var_list takes parameters themselves, received {describe(parameter)}.")

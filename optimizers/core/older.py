@@ -27,11 +27,12 @@ def hint_at_convention(owner: str, keywords: Mapping[str, Any], remedy: str, sta
     given += ["`epsilon=None`"] if "epsilon" in keywords and keywords["epsilon"] is None else []
     if len(given) > 1 and "convention" not in keywords:
         names = " and ".join([", ".join(given[:-1]), given[-1]])
-        keep = ["write `learning_rate`"] if "lr" in keywords else []
+        keep = ["write `learning_rate` instead of `lr`"] if "lr" in keywords else []
         keep += ["leave `epsilon=None` out"] if "`epsilon=None`" in given else []
+        works = "; `decay` lowers the rate in both" if "decay" in keywords else ""
         warnings.warn(
-            f"{owner} received {names} as in Keras 2, and follows the formula of Keras 3: for the "
-            f"older one {remedy}; to keep this one {' and '.join(keep)}.", stacklevel=stacklevel + 1,
+            f"{owner} received {names} as in Keras 2, but uses the formula of Keras 3. For the formula of Keras 2 "
+            f"{remedy}. For that of Keras 3 {' and '.join(keep)}{works}.", stacklevel=stacklevel + 1,
         )  # fmt: skip
 
 
@@ -58,8 +59,8 @@ def check_order(
         if here == there:
             continue
         text = (
-            f"{owner}: argument {place + 1}, which is {shown(value)}, is `{here}` here and was `{there}` in Keras 2: "
-            f"give it by its name, {here}=... or {there}=..., and so all that follow it."
+            f"{owner}: argument {place + 1}, which is {shown(value)}, is `{here}` here and was `{there}` in Keras 2. "
+            f"Write {here}=... or {there}=..., and pass every later argument by keyword too."
         )
         if here in switches:
             theirs = not isinstance(value, bool)
@@ -68,6 +69,6 @@ def check_order(
         if theirs:
             raise ValueError(text)
         if there != "epsilon" and is_number(value) and not isinstance(value, bool) and value != 0:
-            text = text.replace(f"is `{here}` here and was", f"is taken for `{here}`, and was", 1)
+            text = text.replace(f"is `{here}` here and was", f"is used as `{here}`, and was", 1)
             warnings.warn(text, stacklevel=stacklevel + 1)
         return

@@ -416,8 +416,9 @@ class Optimizer(
         unknown = [name for name in config if name not in known]
         if unknown:
             raise ValueError(
-                f"{cls.__name__} does not take {', '.join(unknown)} of this configuration, which is that of another "
-                "class: write optimizers.deserialize(optimizers.serialize(optimizer)), which knows the class."
+                f"{cls.__name__} has no {', '.join(unknown)}: this configuration belongs to another class. Call "
+                "from_config of that class, or keep the class with it by `optimizers.serialize(optimizer)` and "
+                "`optimizers.deserialize(config)`."
             )
         return cls(**config)
 

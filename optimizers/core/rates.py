@@ -9,8 +9,8 @@ from typing import Any
 from .mistaken import instead_of_rate, shown_in_place_of_rate
 
 _PARAMETERS = (
-    "give the rate, such as 1e-3, and the parameters to optimizer.apply(grads, variables); gradwise.frontends.torch "
-    "has optimizers that take parameters first, and wrap(rule, parameters) for a rule of your own"
+    "Parameters do not go into the constructor: give a rate, such as 1e-3, and call `optimizer.apply(grads, params)`. "
+    "As in torch, gradwise.frontends.torch has optimizers that take parameters first, and `wrap(rule, parameters)`"
 )
 _SEVERAL = "MultiOptimizer({'bias$': {'learning_rate': 0.01}}, default=Adam(0.001))"
 
@@ -28,8 +28,14 @@ def check_rate(value: Any, owner: str, parameters: str = _PARAMETERS, several: s
     if remedy is not None:
         raise ValueError(
             f"{owner}: `learning_rate` must be a number in [0, inf), a schedule or a callable of the step, received "
-            f"{shown_in_place_of_rate(value)}{remedy and f': {remedy}'}."
+            f"{shown_in_place_of_rate(value)}{remedy and f'. {remedy}'}."
         )
+
+
+def _of_step(signature: inspect.Signature) -> str:
+    """A call of a function with the step alone, as it is written."""
+    _, *others = signature.parameters
+    return f"lambda step: function({', '.join(['step', *(f'{name}=...' for name in others)])})"
 
 
 def called_with_step(function: Callable[..., Any], owner: str) -> Callable[[Any], Any]:
@@ -46,8 +52,8 @@ def called_with_step(function: Callable[..., Any], owner: str) -> Callable[[Any]
             signature.bind()
         except TypeError:
             raise ValueError(
-                f"{owner}: `learning_rate` must be a callable of the step, or of nothing, received one of the "
-                f"arguments {signature}: write lambda step: function(...), with values for the others."
+                f"{owner}: `learning_rate` must be a callable of the step, or of nothing, received a function "
+                f"with the arguments {signature}. Write `{_of_step(signature)}`, with values for the others."
             ) from None
 
         def without_step(step: Any) -> Any:

@@ -32,8 +32,8 @@ class SavedOptimizer(UpdateRule):
         if len(weights) != len(cells):
             raise ValueError(
                 f"Received {len(weights)} weights; optimizer {self.name!r} has {len(cells)} variables, "
-                f"{listed([cell.name for cell in cells])}: make the optimizer with "
-                "the class and the options of the one that they are of."
+                f"{listed([cell.name for cell in cells])}. The weights come from "
+                "a different optimizer: make one of the same class with the same options as when they were saved."
             )
         arrays = [self._fitting_weight(cell, value_of(weight)) for cell, weight in zip(cells, weights, strict=True)]
         with Undisturbed() as guard:

@@ -46,8 +46,8 @@ def check_state(state: Any) -> None:
     parts = (state.slots, state.scalars) if isinstance(state, OptimizerState) else (None,)
     if not all(isinstance(part, dict) for part in parts):
         raise TypeError(
-            f"Expected the OptimizerState that init or step returned, received {type(state).__name__}: make it with "
-            "init(params), and give it behind parameters and gradients."
+            f"The third argument must be the OptimizerState that init or step returned, received "
+            f"{type(state).__name__}. Write `state = optimizer.init(params)`, then `step(params, grads, state)`."
         )
 
 

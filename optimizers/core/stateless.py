@@ -42,7 +42,7 @@ class StatelessOptimizer(UpdateRule):
         parameters = self._listed(trainable_variables, "trainable variables", every)
         held = self._checked_values(own, state, parameters)
         gradients = checked_gradients(gradients, parameters, every[0].backend, [cell.name for cell in every])
-        check_some_gradient(gradients, [cell.name for cell in every])
+        check_some_gradient(gradients, [cell.name for cell in every], every[0].backend)
         cells = [*every, *own]
         with pure_arithmetic(every[0].backend), Scope(zip(cells, held, strict=True)):
             self._run(gradients)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from itertools import repeat
 from typing import Any
 
-from ...backends import Variable, backend_of, commit, ops, shown
+from ...backends import Variable, backend_of, commit, is_number, ops, shown
 from ...schedules.base import as_float
 from .building import CellKeeper
 from .conventions import ConventionFacts, facts_of
@@ -130,7 +130,9 @@ class StepMaker(CellKeeper):
         try:
             return LEARNING_RATE.checked(given, type(self).__name__)
         except ValueError as error:
-            raise ValueError(f"{str(error).removesuffix('.')}, from its schedule at step {shown(count)}.") from None
+            said = f"{str(error).removesuffix('.')}, from its schedule at step {shown(count)}."
+            remedy = " Let it return max(value, 0.0)." if is_number(given) and given < 0 else ""
+            raise ValueError(f"{said}{remedy}") from None
 
     # ---------------------------------------------------------------- the order
 

@@ -69,20 +69,20 @@ NO_ARGUMENTS: Final = {
 """What is often given to an optimizer, and belongs elsewhere, with what to do: "For `warmup` take ..."."""
 
 CALLED_HERE: Final = {
-    "zero_grad": "it keeps no gradients: leave the call out, and give them to apply(grads, variables)",
+    "zero_grad": "it keeps no gradients. Leave the call out, and give them to apply(grads, variables)",
     "param_groups": (
         "set its attributes, such as optimizer.learning_rate = 0.01; for groups of parameters with values of their own "
         "take optimizers.MultiOptimizer"
     ),
     "add_param_group": "take optimizers.MultiOptimizer for groups of parameters",
-    "state_dict": "pickle.dumps(optimizer) keeps its settings and its state",
+    "state_dict": "pickle.dumps(optimizer) saves its settings and its state, and pickle.loads restores them",
     "load_state_dict": "pickle.loads(text) gives one with its state; set_weights(weights) sets the state alone",
     "state": "it keeps its `variables`; of pure steps the state is what init(params) returns",
-    "get_weights": "it is [variable.numpy() for variable in optimizer.variables]",
+    "get_weights": "write `[variable.numpy() for variable in optimizer.variables]`",
     "get_slot": "slots are among its `variables`; of pure steps they are state.slots",
     "update": (
-        "params, state = optimizer.step(params, grads, state) makes a step, and delta(params, grads, state) gives what "
-        "it would add; gradwise.frontends.optax.from_optimizer makes a transformation of optax"
+        "write `params, state = optimizer.step(params, grads, state)`; optax's interface is that of "
+        "`gradwise.frontends.optax.from_optimizer(optimizer)`"
     ),
     "minimize": "compute the gradients of the loss, and call apply(grads, variables)",
     "lower": "as a method of scipy.optimize.minimize give gradwise.frontends.scipy.minimize_method(optimizer)",
@@ -95,10 +95,10 @@ CALLED_HERE: Final = {
 
 ASKED_BY: Final = {
     "torch": (
-        "no optimizer of torch, which GradScaler, schedulers and its other tools take: give them "
-        "gradwise.frontends.torch.wrap(optimizer, model.parameters())"
+        "no optimizer of torch, and torch's tools, such as GradScaler and schedulers, need one. Give them "
+        "`gradwise.frontends.torch.wrap(optimizer, model.parameters())`"
     ),
-    "optax": "no transformation of optax: give gradwise.frontends.optax.from_optimizer(optimizer)",
-    "scipy": "no method of scipy.optimize.minimize: give gradwise.frontends.scipy.minimize_method(optimizer)",
+    "optax": "no transformation of optax. Write `gradwise.frontends.optax.from_optimizer(optimizer)`",
+    "scipy": "no method of scipy.optimize.minimize. Write `gradwise.frontends.scipy.minimize_method(optimizer)`",
 }
 """What an optimizer is not for a library that looks for such an attribute, and what to give it."""

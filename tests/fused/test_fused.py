@@ -271,7 +271,7 @@ def test_a_parameter_that_becomes_read_only_is_refused():
     w, optimizer = np.ones(3), SGD(0.5)
     optimizer.apply([np.ones(3)], [w])
     w.setflags(write=False)
-    with pytest.raises(TypeError, match="'variable_0' cannot be updated any more: it is read-only"):
+    with pytest.raises(TypeError, match="'variable_0' cannot be updated any more, because it is read-only"):
         optimizer.apply([np.ones(3)], [w])
     assert w.tolist() == [0.5] * 3 and optimizer.iterations == 1
 

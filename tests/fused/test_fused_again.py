@@ -92,7 +92,7 @@ def test_what_does_not_fit_is_left_to_the_general_step():
         with pytest.warns(UserWarning) if missing else pytest.raises((TypeError, ValueError)):
             pair.in_one_pass.apply(bad, pair.fused)
         pair.in_one_pass.apply(good, pair.fused)
-    with pytest.raises(TypeError, match="put it into a list"):
+    with pytest.raises(TypeError, match="Put it into a list"):
         pair.in_one_pass.apply(np.ones((2, 2)), pair.fused)
 
 

@@ -84,7 +84,7 @@ def test_of_torch():
     with torch.device("meta"):
         layer = torch.nn.Linear(1000, 1000)
     assert Adam().memory(layer.named_parameters()).by_parameter == {"weight": 8_000_000, "bias": 8_000}
-    with pytest.raises(TypeError, match=r"class Linear: give model.named_parameters\(\)"):
+    with pytest.raises(TypeError, match=r"class Linear\. Give `model.named_parameters\(\)"):
         Adam().memory(layer)
     layer = torch.nn.Linear(4, 3)
     optimizer = optim.Adam([{"params": [layer.weight]}, {"params": [layer.bias], "amsgrad": True}])

@@ -262,7 +262,7 @@ MISTAKES = {
     ),
     "none": (
         lambda: MultiOptimizer({"gamma": SGD()}, Adam()).plan(arrays(0)), ValueError,
-        "the pattern 'gamma' is found in none of the names; the parameters are 'a/bias', 'b/bias', 'a/kernel'",
+        "the pattern 'gamma' matches no parameter's name; the names are 'a/bias', 'b/bias', 'a/kernel'",
     ),
     "an unknown path": (
         lambda: MultiOptimizer({("a/bias", "c"): SGD()}, Adam()).plan(arrays(0)), ValueError,

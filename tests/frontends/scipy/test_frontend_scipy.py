@@ -123,8 +123,8 @@ def test_names_and_configurations(identifier: str) -> None:
     [
         (lambda: None, "received None"),
         (lambda: "adamant", "Unknown optimizer"),
-        (lambda: optimizers.Adam, "call it, Adam"),
-        (lambda: optimizers.SGD(convention="torch", maximize=True), "climbs"),
+        (lambda: optimizers.Adam, "Call it, `Adam"),
+        (lambda: optimizers.SGD(convention="torch", maximize=True), "Leave maximize out"),
     ],
     ids=["None", "name", "class", "maximize"],
 )
@@ -421,7 +421,7 @@ def test_averages_of_the_iterates() -> None:
         ({"hess": lambda x: np.diag(CURVATURES)}, "information (hess). It is ignored: leave it out."),
         ({"hessp": lambda x, p: CURVATURES * p}, "(hessp). It is ignored: leave it out."),
         ({"constraints": {"type": "eq", "fun": lambda x: x[0]}}, "They are ignored: give bounds, or add"),
-        ({"options": {"ftol": 1e-9, "xtol": 1}}, "xtol. For `ftol` there is no test: gtol stops at a small gradient."),
+        ({"options": {"ftol": 1e-9, "xtol": 1}}, "xtol. For `ftol` take options={'gtol': 1e-6}, which stops when"),
     ],
     ids=["hess", "hessp", "constraints", "options"],
 )

@@ -167,7 +167,7 @@ def test_the_optimizer_that_was_given_does_not_change():
     built = Paced()
     built.apply(next(gradients(given, 1)), given)
     kept = float(built.pace)
-    with pytest.raises(ValueError, match=r"would lose its state.*unbuilt_copy\(\)"):
+    with pytest.raises(ValueError, match=r"would be lost\. Pass `optimizer\.unbuilt_copy\(\)"):
         wrap(built, twins(given))
     run(wrap(built.unbuilt_copy(), twins(given)), given, 1)
     assert float(built.pace) == kept
@@ -284,6 +284,6 @@ def test_rules_of_several_are_looked_for_in_all_groups():
     after = trained(model, wrapped.step)
     assert not any(map(equal, before, after))
     wrong = optimizers.MultiOptimizer({"gamma": optimizers.SGD(0.1)}, optimizers.AdamW(0.25))
-    words = r"the pattern 'gamma' is found in none of the names; the parameters are '0\.bias'"
+    words = r"the pattern 'gamma' matches no parameter's name; the names are '0\.bias'"
     with pytest.raises(ValueError, match=words):
         trained(model, wrap(wrong, [{"params": kernels}, {"params": others}]).step)

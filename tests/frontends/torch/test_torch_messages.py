@@ -89,7 +89,7 @@ GROUPS = {
     "nothing": (dict, "a parameter group is a dictionary with 'params', received one with none."),
     "None": (lambda: {"params": None}, "as the 'params' of a group, received None", "{'params': model.parameters()"),
     "a number": (lambda: {"params": 3}, "as the 'params' of a group, received 3", "{'params': model.parameters()"),
-    "a model": (lambda: {"params": torch_linear()}, "received the model itself", "give model.parameters()"),
+    "a model": (lambda: {"params": torch_linear()}, "received the model itself", "Give `model.parameters()`"),
 }
 """Groups that are none, with what is said."""
 
@@ -139,8 +139,8 @@ MISTAKES = {
     "a piece of state": (lambda: in_state("AdamW", "exp_avg", None), "has no 'exp_avg'", "delete the parameter's"),
     "state of a shape": (lambda: in_state("AdamW", "exp_avg", torch_ones(4)), "has shape (4,)", "delete the"),
     "state of a kind": (lambda: in_state("AdamW", "exp_avg", "x"), "is 'x'", "convert it, or delete"),
-    "another's groups": (lambda: loaded("RMSprop", "AdamW"), "another class than AdamW: load it into one of that"),
-    "another's state": (lambda: loaded("Adamax", "AdamW"), "another class than AdamW: load it into one of that"),
+    "another's groups": (lambda: loaded("RMSprop", "AdamW"), "class other than AdamW. Load it into the class that"),
+    "another's state": (lambda: loaded("Adamax", "AdamW"), "class other than AdamW. Load it into the class that"),
     "another's parameters": (
         lambda: loaded("AdamW", "AdamW", exp_avg=torch_ones(4)), "the loaded 'exp_avg' of parameter 0 has shape (4,)",
         "of the same in another order",
@@ -159,7 +159,7 @@ MISTAKES = {
     ),
     "wrap, a rate": (
         lambda: wrapped_alone(0.1), "wrap takes parameters second, received 0.1",
-        "write wrap(optimizer, model.named_parameters())",
+        "Write `wrap(optimizer, model.named_parameters())`",
     ),
     "wrap, a key": (lambda: wrapped(optimizers.Lion(0.1), learning_rate=1), "Lion: a parameter group", "`lr`?"),
     "wrap, a value": (

@@ -175,7 +175,7 @@ def test_what_is_chosen_may_come_later_and_must_be_there_in_the_first_step(chose
         train(optimizer, 1)
         return
     for _ in range(2):
-        with pytest.raises(ValueError, match="found in none of the names"):
+        with pytest.raises(ValueError, match="matches no parameter's name"):
             train(optimizer, 1)
     optimizer.add_param_group({"params": [torch.ones(2, requires_grad=True)]})
     train(optimizer, 1)
