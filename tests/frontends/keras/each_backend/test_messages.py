@@ -39,7 +39,7 @@ MISTAKES = {
     "one variable": (lambda: gkeras.AdamW().build(variables(1)[0]), f"{TAKES} the Variable", "alone"),
     "nothing": (lambda: gkeras.AdamW().build(None), f"{TAKES} None"),
     "no pairs": (lambda: gkeras.AdamW().apply_gradients(ones()), "AdamW.apply_gradients takes pairs", "zip(grads,"),
-    "others": (lambda: built().apply(ones(), variables()), "Unknown variable", "make a new optimizer"),
+    "others": (lambda: built().apply(ones(), variables()), "Unknown variable", "serves one model: make a new one"),
     "too many": (lambda: built().apply(ones(3)), "3 gradients for 2 variables", "None for a variable without"),
 }  # fmt: skip
 
