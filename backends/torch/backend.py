@@ -242,7 +242,7 @@ class TorchBackend(Backend):
             return "it is one of torch's zeros that take no memory. Pass a clone"
         strided = array.layout is torch.strided and not array.is_contiguous()
         if strided and elements_overlap(array.shape, array.stride()):
-            return "its elements share memory: pass a clone"
+            return "its elements share memory. Pass a clone"
         return None
 
     def all_variable(self, arrays: Sequence[Array]) -> bool:

@@ -96,7 +96,7 @@ def _is_pattern(text: str) -> bool:
     return True
 
 
-def known_by(names: Sequence[str], near: str, known: Iterable[Any] | None) -> str:
+def known_by(names: Sequence[str], near: str = "", known: Iterable[Any] | None = None) -> str:
     """The names that there are, as the end of a sentence about a pattern that is found in none, and what to do.
 
     Args:

@@ -73,7 +73,7 @@ def a_method(self, gradient, variable, learning_rate):
 
 
 @pytest.mark.parametrize(("name", "value", "said"), [
-    ("step", a_method, r"test_reserved_names.py:\d+ \(a_method\) is the rule for one parameter, .* it update_step"),
+    ("step", a_method, r"test_reserved_names.py:\d+ \(a_method\) is the rule for one parameter, .* it `update_step"),
     ("init", a_method, r"test_reserved_names.py:\d+ \(a_method\): `init` of Mine is a method of every optimizer"),
     ("delta", lambda self, old, new: new - old, "`delta` of Mine is a method of every optimizer: choose another name"),
     ("memory", 0.9, "class Mine: `memory` of Mine is a method of every optimizer"),

@@ -19,8 +19,8 @@ from gradwise.optimizers.core.naming import known_by
 ASKED = {
     "an optimizer": (lambda: optimizers.Adam(), "lerning_rate", "Did you mean `learning_rate`?"),
     "another": (lambda: optimizers.MultiOptimizer({"a": optimizers.SGD()}), "xyzzy", "Its attributes are learn"),
-    "a cell": (lambda: Variable(np.ones(2)), "xyzzy", "use functions of ops"),
-    "ops": (lambda: ops, "xyzzy", "help(ops) lists what it has"),
+    "a cell": (lambda: Variable(np.ones(2)), "xyzzy", "Use functions of ops"),
+    "ops": (lambda: ops, "xyzzy", "`help(ops)` lists what it has"),
     "a module": (lambda: optimizers, "Adan", "Did you mean `Adam`?"),
 }
 

@@ -438,8 +438,8 @@ def in_another_layout():
 
 
 UNWRITABLE = {
-    made_in_inference_mode: "made in inference mode: pass a clone",
-    expanded: "its elements share memory: pass a clone",
+    made_in_inference_mode: "made in inference mode. Pass a clone",
+    expanded: "its elements share memory. Pass a clone",
     sparse: "sparse; only dense arrays are supported",
     sparse_by_coordinates: "sparse; only dense arrays are supported",
     nested: "nested; only dense arrays are supported",

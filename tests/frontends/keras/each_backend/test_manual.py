@@ -18,7 +18,7 @@ def falls(model: keras.Model, target: np.ndarray = Y) -> None:
 
 
 def test_sgd_with_older_arguments() -> None:
-    with pytest.warns(UserWarning, match="as in Keras 2, and follows the formula of Keras 3"):
+    with pytest.warns(UserWarning, match="as in Keras 2, but uses the formula of Keras 3"):
         sgd = optimizers.SGD(lr=0.01, decay=1e-6, momentum=0.9, nesterov=True)
     model_ = model(None)
     model_.compile(loss="mean_squared_error", optimizer=sgd)

@@ -164,7 +164,7 @@ def test_a_subclass_whose_change_would_be_ignored_is_refused(name: str) -> None:
     def own(self: Any, *arguments: Any) -> Any:
         raise AssertionError("it is not called")
 
-    remedy = "for another rate pass a callable" if "learning_rate" in name else "override update_step"
+    remedy = "For another rate pass a callable" if "learning_rate" in name else "Override update_step"
     with pytest.raises(TypeError, match=f"Slower overrides {name}, .* {remedy}"):
         type("Slower", (gkeras.SGD,), {name: own})
     with pytest.raises(TypeError, match=f"Slower overrides {name}, .* {remedy}"):
