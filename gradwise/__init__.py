@@ -22,6 +22,8 @@ from typing import Any
 from . import backends, optimizers, schedules
 from .backends import PerformanceWarning
 from .backends.wording import no_such_name
+from .front_ends import ways_of_front_ends
+from .optimizers.core.own_rules.ways import know_ways
 
 __all__ = ["PerformanceWarning", "__version__", "backends", "optimizers", "schedules"]
 
@@ -30,6 +32,8 @@ _ROOMS = ("frontends", "vectors")
 _FRONT_ENDS = ("keras", "optax", "scipy", "torch")
 _AS = {"keras": " as optimizers", "optax": " as goptax", "torch": " as optim"}
 """As what front ends are imported, so that they do not hide the library of the same name."""
+
+know_ways(ways_of_front_ends)
 
 
 def __getattr__(name: str) -> Any:

@@ -27,7 +27,8 @@ from .linking import Link
 from .schedules import as_keras, plain, rate_of
 from .table import COMMON, KerasRow
 
-_BACKENDS = ("torch", "jax", "numpy")
+BACKENDS = ("torch", "jax", "numpy")
+"""Of Keras, on which there are steps here."""
 # What Keras's `apply` is made of, and a step here is not. A class that overrides one of them would be ignored.
 _PARTS_OF_A_STEP = (
     "learning_rate", "_get_current_learning_rate", "_clip_gradients", "_clip_by_norm", "_apply_weight_decay",
@@ -171,9 +172,9 @@ class KerasAdapter(keras.optimizers.Optimizer):
         if self.built:
             self._check_model(variables)
             return
-        if keras.backend.backend() not in _BACKENDS:
+        if keras.backend.backend() not in BACKENDS:
             raise RuntimeError(
-                f"{type(self).__name__} runs on Keras's backends {', '.join(_BACKENDS)}, and the backend is "
+                f"{type(self).__name__} runs on Keras's backends {', '.join(BACKENDS)}, and the backend is "
                 f"{keras.backend.backend()}: set KERAS_BACKEND before Keras is imported."
             )
         variables = self._listed(variables)

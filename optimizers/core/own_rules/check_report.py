@@ -13,20 +13,22 @@ class Row(NamedTuple):
     Attributes:
         way: as text, such as "torch, in place".
         dtype: of the parameters.
-        recorded: whether all updates ran as recorded programs.
+        recorded: whether all updates ran as recorded programs; None where that is not known.
         distance: the largest of a parameter from where it is by whole arrays of NumPy's, in units of eps.
         parameter: that parameter's name.
         same_bits: whether all parameters have the same bits.
-        note: why it was not recorded, or what went wrong.
+        note: why it was not recorded, or what went wrong, or why the way was left out.
+        ran: whether the way was there. If not, the distance is zero.
     """
 
     way: str
     dtype: str
-    recorded: bool
+    recorded: bool | None
     distance: float
     parameter: str
     same_bits: bool
     note: str = ""
+    ran: bool = True
 
 
 class CheckReport(tuple[Row, ...]):
@@ -42,7 +44,9 @@ class CheckReport(tuple[Row, ...]):
 
 
 def _texts(row: Row) -> tuple[str, ...]:
-    yes = {True: "yes", False: "no"}
+    if not row.ran:
+        return row.way, row.dtype, "", "", "", "", row.note
+    yes = {True: "yes", False: "no", None: ""}
     return (
         row.way, row.dtype, yes[row.recorded], f"{row.distance:.3g}", yes[row.same_bits],
         "" if row.same_bits else row.parameter, row.note,

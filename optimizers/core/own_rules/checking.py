@@ -16,13 +16,14 @@ from ..given import tree_of_parameters
 from ..hyperparameters import Count
 from .check_report import CheckReport, Row, differing
 from .problem import Problem, problem_of
-from .ways import Way
+from .ways import LeftOut, Way, know_ways, ways_for
 from .ways_of_libraries import ways_of_libraries
 
 _BOUND, _BOUND_OF_SMALL = 64.0, 2.0
 """How many eps two ways may be apart: in the dtype that is computed in, and for each step in one that is rounded to."""
 _STEPS = Count(1)
 _STEPS.name = "steps"
+know_ways(ways_of_libraries)
 
 
 class CheckedOptimizer(FunctionalOptimizer):
@@ -33,8 +34,9 @@ class CheckedOptimizer(FunctionalOptimizer):
 
         The ways: in place and as pure functions; by whole arrays and, where they can be recorded, in one pass; on
         NumPy, array-api-strict, torch and JAX, whichever are installed, under `jax.jit` too; with arrays whose elements
-        lie in another order; and with parameters of 16 bits. All are compared with whole arrays of NumPy's. Neither the
-        parameters nor the optimizer change. What a rule prints is shown of the first way alone.
+        lie in another order; with parameters of 16 bits; and by the front ends for torch, optax and Keras, the last one
+        where Keras is imported. All are compared with whole arrays of NumPy's. Neither the parameters nor the optimizer
+        change. What a rule prints is shown of the first way alone.
 
         Args:
             params: what `init` or `build` takes: a tree of arrays, a list, `model.named_parameters()`. Shapes suffice:
@@ -56,7 +58,7 @@ class CheckedOptimizer(FunctionalOptimizer):
         problem = problem_of(tree, gradients, _STEPS.checked(steps, f"{type(self).__name__}.check"))
         rows: list[Row] = []
         expected: dict[str, list[Any]] = {}
-        for way in _shown_progress(list(ways_of_libraries(problem))):
+        for way in _shown_progress(list(ways_for(problem))):
             # A rule that prints would do so in each step of each way.
             with contextlib.redirect_stdout(io.StringIO()) if rows else contextlib.nullcontext():
                 rows.append(self._compared(way, problem, expected))
@@ -74,6 +76,8 @@ class CheckedOptimizer(FunctionalOptimizer):
             self._run_way(way, problem.with_zeros(), watched=True)
         try:
             found, recorded, note = self._run_way(way, problem, watched=first)
+        except LeftOut as reason:
+            return Row(str(way), way.dtype, None, 0.0, "", False, f"left out: {reason}", ran=False)
         except Exception as error:
             if first:
                 raise
@@ -88,7 +92,7 @@ class CheckedOptimizer(FunctionalOptimizer):
         bits = all(one.tobytes() == other.tobytes() for one, other in zip(found, goal, strict=True))
         return Row(str(way), way.dtype, recorded, far[largest], problem.names[largest], bits, note)
 
-    def _run_way(self, way: Way[Any], problem: Problem, watched: bool) -> tuple[list[Any], bool, str]:
+    def _run_way(self, way: Way[Any], problem: Problem, watched: bool) -> tuple[list[Any], bool | None, str]:
         """The parameters after all steps, whether they were recorded, and why not.
 
         Args:

@@ -1,4 +1,4 @@
-"""What a way to run an optimizer is.
+"""What a way to run an optimizer is, and who knows ways.
 
 A way starts a loop for a copy of the optimizer; who asks makes the steps and reads the parameters. Each way is one
 value that answers what `Way` names, so that whoever lists them needs to know nothing else of them.
@@ -6,7 +6,7 @@ value that answers what `Way` names, so that whoever lists them needs to know no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from .problem import Problem
@@ -25,8 +25,8 @@ class Loop(Protocol):
     def parameters(self) -> list[Any]:
         """The parameters as they are now, as arrays of the way's library."""
 
-    def recorded(self) -> tuple[bool, str]:
-        """Whether all updates ran as recorded programs; and, where that is to be told, why not."""
+    def recorded(self) -> tuple[bool | None, str]:
+        """Whether all updates ran as recorded programs, None where that is not known; and, if it is to be told, why."""
 
 
 Kind = TypeVar("Kind", contravariant=True)
@@ -45,4 +45,34 @@ class Way(Protocol[Kind]):
         Args:
             optimizer: unbuilt, and the way's own.
             problem: what is run.
+
+        Raises:
+            LeftOut: if the way is not there, with the reason.
         """
+
+
+class LeftOut(Exception):
+    """A way that is not there, through no fault of the optimizer's."""
+
+
+_SOURCES: list[Callable[[Problem], Iterable[Way[Any]]]] = []
+
+
+def know_ways(source: Callable[[Problem], Iterable[Way[Any]]]) -> None:
+    """Have further ways run by `check`, after those that are known.
+
+    Args:
+        source: what gives the ways for a problem, the first of each dtype being one that others are compared with.
+    """
+    if source not in _SOURCES:
+        _SOURCES.append(source)
+
+
+def ways_for(problem: Problem) -> Iterator[Way[Any]]:
+    """All ways that are known, in the order in which they became so.
+
+    Args:
+        problem: what is run.
+    """
+    for source in _SOURCES:
+        yield from source(problem)

@@ -1,0 +1,36 @@
+"""`check` runs what Keras wraps, on the backend that Keras has."""
+
+import keras
+import numpy as np
+import pytest
+
+from gradwise.optimizers import Adam, Optimizer
+from gradwise.optimizers.core.own_rules.check_report import WaysDiffer
+
+KERAS = "keras front end, apply"
+
+
+def params():
+    return {"layer": {"kernel": np.ones((4, 3), np.float32), "bias": np.ones(3, np.float32)}}
+
+
+@pytest.mark.parametrize("options", [{}, {"use_ema": True, "ema_overwrite_frequency": 2}, {"global_clipnorm": 0.5}])
+def test_what_is_right_is_so_on_keras(options):
+    rows = [row for row in Adam(0.1, **options).check(params()) if row.way == KERAS]
+    assert len(rows) == 1 and rows[0].ran and rows[0].distance < 8
+
+
+class OfParameters(Optimizer):
+    """Which does something else where the parameter needs gradients."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        trained = getattr(variable.array, "requires_grad", False)
+        self.assign_sub(variable, gradient * (learning_rate * (2.0 if trained else 1.0)))
+
+
+def test_what_is_wrong_on_keras_is_found():
+    with pytest.raises(WaysDiffer) as caught:
+        OfParameters(0.1).check(params())
+    wrong = {row.way for row in caught.value.report if row.distance > 64}
+    # Arrays of other backends do not say that they need gradients.
+    assert wrong == {"torch front end, step", *([KERAS] if keras.backend.backend() == "torch" else [])}
