@@ -115,8 +115,13 @@ def signature_of_init(cls: type) -> inspect.Signature:
     return inspect.Signature(list(parameters)[1:])
 
 
-def merged_signature(cls: type) -> inspect.Signature:
-    """The constructor's signature, with those of the next one's arguments where it passes `*` and `**` on."""
+def merged_signature(cls: type, base: type) -> inspect.Signature:
+    """The constructor's signature, with those of the next one's arguments where it passes `*` and `**` on.
+
+    Args:
+        cls: the class.
+        base: that of all such classes, which passes nothing on.
+    """
     own = list(signature_of_init(cls).parameters.values())
     kinds = {parameter.kind for parameter in own}
     if inspect.Parameter.VAR_KEYWORD not in kinds:
@@ -124,8 +129,11 @@ def merged_signature(cls: type) -> inspect.Signature:
     named = [p for p in own if p.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)]
     names = {parameter.name for parameter in named}
     # Classes without a constructor may stand between, as mixtures of several have them.
-    following = [each for each in cls.__mro__ if "__init__" in vars(each)][1]
-    inherited = [p for p in inspect.signature(following).parameters.values() if p.name not in names]
+    own_line = cls.__mro__[: cls.__mro__.index(base) + 1]
+    _, *following = [each for each in own_line if "__init__" in vars(each)]
+    if not following:
+        return inspect.Signature(own)
+    inherited = [p for p in inspect.signature(following[0]).parameters.values() if p.name not in names]
     if inspect.Parameter.VAR_POSITIONAL not in kinds:
         keyword_only = inspect.Parameter.KEYWORD_ONLY
         inherited = [

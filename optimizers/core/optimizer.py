@@ -256,7 +256,7 @@ class Optimizer(
         # Algorithms pass the common arguments on; help() and editors should still show them all.
         cls.own_tables = tables_of(cls)
         show_as_page(cls, _with_common, formulas=is_of_library(cls))
-        cls.__signature__ = merged_signature(cls)  # type: ignore[attr-defined]  # read by inspect.signature
+        cls.__signature__ = merged_signature(cls, Optimizer)  # type: ignore[attr-defined]  # read by inspect.signature
 
     # ---------------------------------------------------------------- learning rate
 
@@ -416,7 +416,7 @@ class Optimizer(
         unknown = [name for name in config if name not in known]
         if unknown:
             raise ValueError(
-                f"{cls.__name__} has no {', '.join(unknown)}: this configuration belongs to another class. Call "
+                f"{cls.__name__} has no {', '.join(map(repr, unknown))}: this configuration is of another class. Call "
                 "from_config of that class, or keep the class with it by `optimizers.serialize(optimizer)` and "
                 "`optimizers.deserialize(config)`."
             )

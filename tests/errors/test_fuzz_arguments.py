@@ -110,6 +110,8 @@ def test_constructors(drawn):
         assert repr(optimizer).startswith("<")
 
 
+# What makes sense in Keras 2's order too is warned of before it is looked at.
+@pytest.mark.filterwarnings("ignore:.* in Keras 2. Write")
 @settings(FUZZ, max_examples=200)
 @given(ALGORITHM, st.lists(JUNK, min_size=1, max_size=4))
 def test_positional_arguments(algorithm, arguments):

@@ -58,7 +58,7 @@ def cases():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name, kinds", cases())
+@pytest.mark.parametrize("name, kinds", list(cases()))
 def test_every_operation_has_the_bits_of_numpy(name, kinds, dtype):
     program = of_operation(name, kinds)
     values = special(dtype)

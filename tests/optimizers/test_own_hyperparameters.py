@@ -375,3 +375,27 @@ def test_what_follows_from_an_argument_is_not_in_the_configuration_too():
     optimizer.kept = 0.25
     assert optimizer.get_config()["kept"] == 0.25
     assert UnderAnother.from_config(optimizer.get_config()) == optimizer
+
+
+class WithoutConstructor(Optimizer):
+    """Has the arguments of all optimizers, the older ones too."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        self.assign_sub(variable, learning_rate * gradient)
+
+
+class Mixture:
+    """Has no constructor either."""
+
+
+class Mixed(Mixture, WithoutConstructor):
+    """Of several classes, none of which has a constructor."""
+
+
+@pytest.mark.parametrize("kind", [WithoutConstructor, Mixed])
+def test_classes_without_a_constructor_have_the_arguments_of_all(kind):
+    optimizer = kind(0.1, clipnorm=1.0)
+    assert kind.from_config(optimizer.get_config()) == optimizer
+    assert kind(lr=0.1, clipnorm=1.0) == optimizer and kind(0.1, decay=0.5).decay == 0.5
+    with pytest.raises(ValueError, match=r"momentum=0\.5"):
+        kind(0.1, momentum=0.5)
