@@ -12,9 +12,15 @@ from ...optimizers import Optimizer
 from ...optimizers.core.conventions import facts_of
 from ...optimizers.core.grouped import of_all
 from ...optimizers.core.own_rules.configurations import plain_attributes
+from .keys import RULE
 from .table import TorchRow
 
 _NOT_IN_GROUPS = ("name", "convention", "slot_dtype", "jit_compile", "built", "learning_rate")
+_OF_TORCH = ("params", "param_names", "capturable", "differentiable", RULE)
+"""Keys of groups that mean something else."""
+
+
+_PLAIN = (bool, int, float, str, type(None))
 
 
 class WrappedRow(TorchRow):
@@ -24,6 +30,9 @@ class WrappedRow(TorchRow):
         template: the optimizer. It is copied, and does not change.
         iterations: the key of the number of calls. Default: what torch calls "step", where the parameters do not have
             such a number of their own.
+
+    Raises:
+        ValueError: if an attribute has a name that groups have for something else.
     """
 
     builds_on_shapes = False
@@ -36,6 +45,12 @@ class WrappedRow(TorchRow):
             for name, value in plain_attributes(vars(self.template)).items()
             if name not in _NOT_IN_GROUPS
         }
+        taken = [name for name in _OF_TORCH if name in public]
+        if taken:
+            raise ValueError(
+                f"{type(template).__name__} has an attribute `{taken[0]}`, a name that torch's parameter groups use "
+                f"for something else. Give it another name, such as `own_{taken[0]}`."
+            )
         rate = float(self.template.learning_rate)
         hyperparameters = {"lr": "learning_rate", **{name: name for name in public}}
         self.iterations = iterations or calls_key([self.template])
@@ -102,6 +117,16 @@ class WrappedRow(TorchRow):
         """The keys of all that a core with these attributes keeps for parameters like those that were seen."""
         built = self._built(self.make(attributes), dict(self._examples.values()))
         return {named.name for named in built.named_cells()} | {str(self.iterations)}
+
+    def set_by_build(self, rule: Optimizer, group: Mapping[str, Any]) -> dict[str, Any]:
+        """What it found out of its parameters, such as how many there are."""
+        held = vars(rule)
+        found = {}
+        for key in self.hyperparameters.keys() - {"lr", *self.whole}:
+            value, shown = held.get(key), group[key]
+            if isinstance(value, _PLAIN) and isinstance(shown, _PLAIN) and value != shown:
+                found[key] = value
+        return found
 
     def state_key(self, name: str) -> str | None:
         """The cell's own name."""

@@ -287,3 +287,55 @@ def test_rules_of_several_are_looked_for_in_all_groups():
     words = r"the pattern 'gamma' matches no parameter's name; the names are '0\.bias'"
     with pytest.raises(ValueError, match=words):
         trained(model, wrap(wrong, [{"params": kernels}, {"params": others}]).step)
+
+
+class Counting(optimizers.Optimizer):
+    """A user's rule with a number that it finds out of its parameters, and one that it does not."""
+
+    def __init__(self, learning_rate=0.1, factor=2.0, **keywords):
+        super().__init__(learning_rate, **keywords)
+        self.many, self.factor = 0, factor
+
+    def build(self, variables):
+        super().build(variables)
+        self.many = len(variables)
+
+    def update_step(self, gradient, variable, learning_rate):
+        self.assign_sub(variable, gradient * (learning_rate * self.factor / self.many))
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["alone", "one of several"])
+def test_what_build_finds_out_stands_in_the_group_and_users_may_set_it(several):
+    import torch
+
+    named = [(name, torch.zeros(2, requires_grad=True)) for name in ("a", "b", "c")]
+    core = Counting(0.5)
+    if several:
+        core = optimizers.MultiOptimizer({"c": optimizers.SGD(0.5)}, default=core)
+    optimizer = wrap(core, named)
+    (group,) = (each for each in optimizer.param_groups if "many" in each)
+    many = len(group["params"])
+    for _, parameter in named:
+        parameter.grad = torch.ones(2)
+    optimizer.step()
+    assert group["many"] == many and group["factor"] == 2.0
+    assert named[0][1].tolist() == pytest.approx([-1.0 / many] * 2)
+    group["many"], group["factor"] = 2 * many, 4.0
+    optimizer.step()
+    assert named[0][1].tolist() == pytest.approx([-2.0 / many] * 2)
+
+
+@pytest.mark.parametrize("name", ["params", "param_names", "capturable", "differentiable", "rule"])
+def test_attributes_with_a_name_that_groups_have_are_refused(name):
+    import torch
+
+    class Own(optimizers.Optimizer):
+        def __init__(self, learning_rate=0.1, **keywords):
+            super().__init__(learning_rate, **keywords)
+            setattr(self, name, 1.0)
+
+        def update_step(self, gradient, variable, learning_rate):
+            self.assign_sub(variable, gradient * learning_rate)
+
+    with pytest.raises(ValueError, match=f"^Own has an attribute `{name}`, .* such as `own_{name}`[.]$"):
+        wrap(Own(), [torch.zeros(2, requires_grad=True)])
