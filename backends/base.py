@@ -20,8 +20,9 @@ have them: see `special_arrays`. All that is optional has a default, which says 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from types import MappingProxyType
 from typing import Any
 
 import numpy
@@ -252,6 +253,8 @@ class Arrays:
 
     # ---------------------------------------------------------------- changing arrays in place
 
+    conversions: Mapping[str, str] = MappingProxyType({})
+    """By the names of other libraries what makes their arrays this one's, in words for errors, where it is known."""
     how_gradients_come = "Compute them first"
     """What a user of the library does for gradients, in words for errors."""
     how_replaced = "an array was replaced, as by `x = x * 0.5`"

@@ -8,6 +8,7 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from types import MappingProxyType
 from typing import Any
 
 import array_api_compat.torch
@@ -151,6 +152,7 @@ class TorchBackend(Backend):
     """PyTorch tensors."""
 
     name = "torch"
+    conversions = MappingProxyType({"numpy": "torch.from_numpy(array)"})
     how_gradients_come = "Call loss.backward() before the step"
     how_replaced = "the model was replaced by a copy, as by copy.deepcopy"
     how_names_come = "`model.named_parameters()`"

@@ -101,9 +101,10 @@ def check_array(array: Any, backend: Backend, shape: tuple[int, ...], what: str)
     """
     own = backend_of(array)
     if own is None or (own is not backend and not backend.takes(array)):
+        converted = None if own is None else backend.conversions.get(own.name)
         raise TypeError(
             f"{what} must be a {backend.name} array like its parameter, received {describe(array)}. Convert it first"
-            f"{how_converted(own, backend)}."
+            f"{f', by {converted}' if converted else ''}."
         )
     reason = own.why_no_values(array)
     if reason is not None:
@@ -116,11 +117,6 @@ def check_array(array: Any, backend: Backend, shape: tuple[int, ...], what: str)
     reason = own.why_no_operand(array)
     if reason is not None:
         raise TypeError(f"{what} cannot be computed with: {reason}.")
-
-
-def how_converted(own: Backend | None, backend: Backend) -> str:
-    """How an array is converted into one of another library, behind "convert it"; nothing if that is not known."""
-    return ", by torch.from_numpy(array)" if own is not None and (own.name, backend.name) == ("numpy", "torch") else ""
 
 
 def check_gradient(gradient: Any, parameter: Any, backend: Backend, shape: tuple[int, ...], name: str) -> None:

@@ -39,7 +39,7 @@ def test_unknown_names(name, meant):
 @pytest.mark.parametrize("identifier", [3, Adam, object(), ["adam"], b"adam", np.array("adam")], ids=label)
 def test_what_names_no_optimizer(identifier):
     shown = f"the class {identifier.__name__}" if isinstance(identifier, type) else repr(identifier)
-    remedy = "call it, " if isinstance(identifier, type) else "such as Adam(1e-3), or a name, such as 'adam'"
+    remedy = "Call it, " if isinstance(identifier, type) else "such as Adam(1e-3), or a name, such as 'adam'"
     with refused(ValueError, "optimizer", shown, remedy):
         optimizers.get(identifier)
 

@@ -649,7 +649,7 @@ def test_a_rule_that_is_called_step():
 
 
 def test_parameters_come_first_in_torch_only():
-    with pytest.raises(ValueError, match=r"Mine: .*gradwise.frontends.torch .* wrap\(rule, parameters\)"):
+    with pytest.raises(ValueError, match=r"Mine: .*gradwise.frontends.torch .*wrap\(rule, parameters\)"):
         with_rule(momentum)([START.copy()], lr=0.1)
 
 

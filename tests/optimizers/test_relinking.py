@@ -75,7 +75,7 @@ def test_in_the_memory_of_the_new_arrays_and_not_of_the_old_ones():
 @pytest.mark.parametrize(("change", "remedy"), [
     (lambda a: a + 1, r"relink\(variables\)"),
     (lambda a: a.astype(np.float64), r"relink\(variables\)"),
-    (lambda a: a[:1], r"make a new optimizer for a new model\.$"),
+    (lambda a: a[:1], r"Make a new optimizer for another model\.$"),
 ], ids=["values", "dtype", "shape"])  # fmt: skip
 def test_other_arrays_are_not_taken_for_the_parameters(change, remedy):
     loaded = apart(Estimator(Adam(0.1)).fit(2))
