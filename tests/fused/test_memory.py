@@ -234,14 +234,17 @@ def test_looking_at_tensors(asked, monkeypatch):
     assert addresses.works()
     if asked:
         monkeypatch.setattr(addresses, "words", lambda: None)
-    else:
+    elif hasattr(torch._C._dispatch_keys(torch.zeros(1)), "raw_repr"):
         assert addresses.words() is not None
+    else:
+        pytest.skip("this release of torch does not tell in one word what a tensor is")
     backend = backend_of(_tensor(1))
     tensors = [torch.zeros(3, 4), torch.zeros(()), torch.zeros(0, 2), torch.arange(6.0)[2:]]
     held = [torch.nn.Parameter(tensor.clone()) for tensor in tensors for _ in range(2)]
     look = backend.lookout([tuple(tensor.shape) for tensor in tensors], [None] * len(tensors), ["float32"] * 3)
     places = [each.data_ptr() for each in (*held, *tensors)]
     assert look(held, tensors).tolist() == [[*places[2 * k : 2 * k + 2], places[8 + k]] for k in range(4)]
+    kind = getattr(torch.nn, "Buffer", type("Own", (torch.Tensor,), {}))
     short, gone, one = torch.zeros(3, 4), torch.zeros(3, 4), torch.zeros(3, 4)
     short.untyped_storage().resize_(44)
     gone.untyped_storage().resize_(0)
@@ -249,7 +252,7 @@ def test_looking_at_tensors(asked, monkeypatch):
         torch.zeros(4, 3).t(), torch.zeros(3, 8)[:, ::2], torch.zeros(3, 4).double(), torch.zeros(4, 3), short, gone,
         torch.zeros(12), torch.zeros(3, 4, 1), torch._efficientzerotensor((3, 4)), torch._neg_view(one), None, 0.0,
         torch.zeros(3, 4).to_sparse(), torch.zeros(3, 4, device="meta"), torch.zeros(3, 4, dtype=torch.int32),
-        torch.zeros(3, 4).expand(3, 4).as_subclass(torch.nn.Buffer), torch.zeros(1, 4).expand(3, 4),
+        torch.zeros(3, 4).expand(3, 4).as_subclass(kind), torch.zeros(1, 4).expand(3, 4),
     ]  # fmt: skip
     for each in strange:
         assert look(held, [each, *tensors[1:]]) is None, each
@@ -428,8 +431,17 @@ def test_arrays_that_own_nothing_take_the_short_way(make):
 # -------------------------------------------------------------------- owners that cannot be asked
 
 
+def _from_dlpack(value):
+    array = np.from_dlpack(value)
+    try:
+        array.setflags(write=True)
+    except ValueError:
+        pytest.skip("what comes by DLPack is read-only for ever in this release of NumPy")
+    return array
+
+
 def _capsule(value):
-    return np.from_dlpack(value.copy())
+    return _from_dlpack(value.copy())
 
 
 def _an_address(value):
@@ -537,9 +549,7 @@ def test_functional_steps_on_memory_of_an_owner_that_cannot_be_asked(make, owner
 def test_arrays_over_tensors_that_give_their_memory_back():
     """What shares a tensor's memory through DLPack stays out of compiled code, which nobody could stop in time."""
     tensor = _tensor(50)
-    parameter = np.from_dlpack(tensor)
-    if not parameter.flags.writeable:
-        parameter.setflags(write=True)
+    parameter = _from_dlpack(tensor)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", gradwise.PerformanceWarning)
         optimizer = _stepped(parameter, np.ones(50, np.float32), "auto", {})
