@@ -28,8 +28,8 @@ SELECTED = {
     # The front ends beside their originals, their states and files.
     "test_frontend_optax.py": 3, "test_frontend_scipy.py": 4, "test_frontend_torch.py": 4,
     "test_frontend_torch_state.py": 3, "test_frontend_torch_checkpoints.py": 3, "test_frontend_torch_wrap.py": 4,
-    # What is asked of torch's inside.
-    "test_frontend_torch_watching.py": 2, "test_memory.py": 2,
+    # What LLVM is told, and what is asked of torch's inside.
+    "test_lowering.py": ALL, "test_frontend_torch_watching.py": 2, "test_memory.py": 2,
 }  # fmt: skip
 """The files, and how many parameter sets of each test run at most."""
 
