@@ -84,7 +84,7 @@ def _call_of(name: str) -> tuple[str, str | None]:
     """What a method is called for in the line of the rule that is running, and with which arguments."""
     frame: Any = frame_of_rule()
     line = "" if frame is None else linecache.getline(frame.f_code.co_filename, frame.f_lineno)
-    places = list(re.finditer(rf"(?:([A-Za-z_]\w*)|\S)\.{name}\b(\()?", line))
+    places = list(re.finditer(rf"(?:([A-Za-z_]\w*)|\S)\.{re.escape(name)}(?!\w)(\()?", line))
     if len(places) != 1:
         # Which of several it was is not known here.
         return "x", None

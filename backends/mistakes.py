@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import itertools
 import linecache
@@ -17,7 +18,8 @@ from typing import Any
 
 from .wording import SaidWhenRead, meant
 
-_PACKAGE = Path(__file__).parents[1]
+# As frames say it: code may have been moved since it was compiled, and folders be written in several ways.
+_PACKAGE = os.path.dirname(os.path.dirname((lambda: None).__code__.co_filename))
 _INSTALLED = frozenset(("site-packages", "dist-packages"))
 _LIBRARIES = frozenset((
     "array_api_compat", "array_api_strict", "cupy", "dask", "jax", "jaxlib", "keras", "mlx", "numba", "numpy", "optax",
@@ -25,8 +27,8 @@ _LIBRARIES = frozenset((
 ))  # fmt: skip
 """Into which a rule's mistake may lead."""
 _UNKNOWN = "unknown code"
-_ROOMS = tuple(f"{_PACKAGE / name}{os.sep}" for name in ("backends", "frontends", "optimizers", "schedules"))
-_INSIDE = tuple(f"{_PACKAGE / name}{os.sep}" for name in ("backends", "frontends", "optimizers/core"))
+_ROOMS = tuple(os.path.join(_PACKAGE, name, "") for name in ("backends", "frontends", "optimizers", "schedules"))
+_INSIDE = tuple(os.path.join(_PACKAGE, *name, "") for name in (("backends",), ("frontends",), ("optimizers", "core")))
 
 
 class RuleMistake(TypeError):
@@ -41,6 +43,7 @@ class WrongValue(RuleMistake, ValueError):
     """A rule assigns what does not fit."""
 
 
+@functools.lru_cache(1024)
 def is_of_a_rule(filename: str) -> bool:
     """Whether a file is none of this library's, or of a library of arrays."""
     return not (filename.startswith(_ROOMS) or is_library(filename))

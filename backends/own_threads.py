@@ -7,6 +7,7 @@ where warnings are errors it is the caller who gets one.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import functools
 from collections.abc import Callable
@@ -32,9 +33,15 @@ def in_own_thread(function: Callable[_Arguments, _Result]) -> Callable[_Argument
 
         try:
             with ThreadPoolExecutor(1) as thread:
-                return thread.submit(context.run, work).result()
-        finally:
+                result = thread.submit(context.run, work).result()
+        except BaseException:
+            # Where warnings are errors none of them is raised in its place.
             for sentence in kept:
-                warn(sentence)
+                with contextlib.suppress(Warning):
+                    warn(sentence)
+            raise
+        for sentence in kept:
+            warn(sentence)
+        return result
 
     return called

@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import ops
 from .base import Backend
 from .detect import backend_for, backend_of, register_type
 from .dtypes import Array
@@ -22,6 +21,7 @@ from .elsewhere import method_written_as
 from .lengths import LENGTHS
 from .mistakes import MissingAttribute, RuleMistake, is_library, is_of_a_rule, line_of_rule, nearest
 from .python import HOST
+from .variable import value_of
 from .written import (
     cached_function,
     cell_read_by,
@@ -36,7 +36,7 @@ from .written import (
 _OF_ALL = ("device", "dtype", "ndim", "shape")
 _VIEWS = frozenset(("expand_dims", "matrix_transpose", "reshape"))
 """Functions whose results may share their argument's memory."""
-_THROUGH = frozenset((__file__, ops.__file__.replace("ops.py", "variable.py")))
+_THROUGH = frozenset(each.__code__.co_filename for each in (lambda: None, value_of))
 """Files through which a rule asks for a value."""
 
 

@@ -494,13 +494,13 @@ class Variable:
         return iter(self.value)
 
     def __getattr__(self, name: str) -> Any:
-        if name[0] == "_" or name in ("array", "delta"):
+        if not name.isidentifier() or name[0] == "_" or name in ("array", "delta"):
             # Of a cell that is being made, or copied, or asked for what it is.
             raise AttributeError(name)
         scope = scope_holding(self)
         held = type(self.array if scope is None else scope.get(self))
         line, written = line_of_rule(), method_written_as(name)
-        if name[-1] == "_":
+        if name.endswith("_"):
             change = in_place_of_change()
             written = written if change is None else f"Write {change}."
         raise MissingAttribute(

@@ -90,6 +90,7 @@ def change_torch() -> None:
 
 COMPARE = {
     # Ways to run a program beside NumPy's whole arrays, bit for bit or within the published bounds.
+    "test_lowering.py": ALL,
     "test_fused.py": 4, "test_fused_again.py": ALL, "test_fused_properties.py": ALL, "test_reductions.py": 12,
     "test_parity.py": 60, "test_parity_table.py": 20, "test_vectors.py": 12, "test_nonfinite.py": 12,
     "test_user_optimizer.py": ALL, "test_conventions.py": ALL, "test_functional.py": ALL, "test_backends.py": ALL,

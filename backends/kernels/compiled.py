@@ -1,11 +1,11 @@
-"""Compiled functions of C: taken from disk or made by Numba now, and what is called where that fails.
+"""Compiled functions of C: taken from disk or made now, and what is called where that fails.
 
-All compiled code of this package comes from here, that of its own modules and that generated for recorded rules. Each
-piece has its types given and is named on disk by what it depends on: its source, the sources it is compiled with, the
-releases of everything that makes it, the processor with its features. So another release or another machine finds
-nothing under its name. What is read back was written by a safe user into a safe folder and is whole (see `cache`),
-or it is compiled again. What is kept is machine code, and to run it needs nothing of Numba (see `machine_code`), which
-is only imported when something must be compiled.
+All compiled code of this package comes from here: that of its own modules, which Numba makes, and that of recorded
+rules, which LLVM makes of what `lowering` writes. Each piece is named on disk by what it depends on: its source, the
+sources it is compiled with, the releases of everything that makes it, the processor with its features. So another
+release or another machine finds nothing under its name. What is read back was written by a safe user into a safe folder
+and is whole (see `cache`), or it is compiled again. What is kept is machine code, and to run it needs nothing of Numba
+(see `machine_code`), which is only imported when something of its own must be compiled.
 
 Each piece says what is called instead where it cannot be compiled: nothing here raises.
 
@@ -235,7 +235,8 @@ def _sources() -> tuple[str, ...]:
     room = importlib.import_module(__package__ or "")
     names = [f"{room.__name__}.{module.name}" for module in pkgutil.iter_modules(room.__path__)]
     above = room.__name__.rpartition(".")[0]
-    for name in sorted([*names, f"{above}.sums", f"{above}.torch.addresses"]):
+    beside = ("dtypes", "programs.program", "sums", "torch.addresses")
+    for name in sorted([*names, *(f"{above}.{each}" for each in beside)]):
         specification = importlib.util.find_spec(name)
         assert specification is not None and specification.origin is not None
         loader: Any = specification.loader
@@ -256,8 +257,8 @@ def compiled_or(make: Callable[[], Any], what: str, otherwise: Any) -> Any:
         reason = (str(error).strip().splitlines() or ["no reason given"])[0]
         warn_once(
             ("compile", type(error)),
-            f"Numba cannot compile {what} ({type(error).__name__}: {reason}): it runs by NumPy, several times slower; "
-            "another release of Numba may help, and jit_compile=False does without it.",
+            f"{what[0].upper()}{what[1:]} cannot be compiled ({type(error).__name__}: {reason}): it runs by NumPy, "
+            "several times slower; another release of Numba may help, and jit_compile=False does without it.",
         )
         return otherwise
 

@@ -11,6 +11,8 @@ from typing import Any
 from ..losses import warn_once
 
 _SLOWER = "steps run by NumPy instead of in one compiled pass, which is several times slower"
+_FIRST_RELEASE = 0, 45
+"""Of llvmlite, the first that Numba 0.62 works with: before, a pointer said what it points at."""
 _FOUND: list[bool] = []
 
 
@@ -75,9 +77,13 @@ def _is_usable() -> bool:
         return False
     try:
         # What runs compiled code, which is LLVM's.
-        importlib.import_module(f"{__package__}.machine_code").processor()
+        machine_code = importlib.import_module(f"{__package__}.machine_code")
+        machine_code.processor()
     except Exception as error:
         _say_broken(error)
+        return False
+    if machine_code.RELEASE < _FIRST_RELEASE:
+        warn_once("old", f"Numba is older than 0.62: {_SLOWER}; install a newer Numba, or remove it.")
         return False
     return True
 

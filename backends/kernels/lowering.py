@@ -50,7 +50,7 @@ _TYPES: dict[str, Any] = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
 _TYPES |= dict.fromkeys(SIXTEEN_BIT, ir.IntType(16))
 _DOUBLE = _TYPES["float64"]
 
-TEAM_FIELDS = 13
+_TEAM_FIELDS = 13
 """What a team's function is given: where the number of the next share stands; where the bounds of the shares among the
 pieces of work stand, and how many shares there are; the work; then for addresses, scalars and sums where they stand and
 both lengths. Whichever thread is free takes the next share."""
@@ -58,8 +58,6 @@ _LINE, _STRIDE, _AHEAD = 64, 512, 2048
 """Bytes: a line of memory, what a loop does before it fetches more, and how far ahead that lies, on an average of all
 arrays. The processor's own prefetching stops at the end of each page; without this, a pass over large arrays takes a
 tenth longer."""
-_PART = 8 * LANES
-"""How many elements are computed before their squares are added up: so many that they stay near."""
 _PIECE = 4
 """Numbers that tell a piece of work: the row of addresses, its first element, where it ends, its first block."""
 
@@ -86,7 +84,7 @@ def lowered(program: Program, dtype: str, stored: Sequence[str], head: int, name
         stored: the dtype of each of its inputs; of 16 bits only with float32, and for what is only read.
         head: how many words of 8 bytes stand before what is an array's own, in an array of NumPy.
         name: of a function that takes arrays of NumPy: the work, addresses, scalars and sums.
-        team: of a function that takes a pointer to `TEAM_FIELDS` numbers, and does shares until none is left.
+        team: of a function that takes a pointer to `_TEAM_FIELDS` numbers, and does shares until none is left.
     """
     module = ir.Module()
     pieces = _Pieces(module, program, dtype, stored).function
@@ -108,27 +106,23 @@ class _Pieces:
         self._addresses, self._scalars, self._sums = (_Array(*arrays[first : first + 3]) for first in (0, 3, 6))
         self._builder = builder = ir.IRBuilder(self.function.append_basic_block("entry"))
         if program.reductions:
-            rows = len(program.reductions)
-            self._values = self._room(_TYPES[dtype], rows * _PART)
-            self._lanes = self._room(_DOUBLE, rows * LANES)
+            self._lanes = builder.alloca(_DOUBLE, size=len(program.reductions) * LANES)
+            self._lanes.align = _LINE
         with _counted(builder, _long(0), count, "piece") as piece:
             told = builder.mul(piece, _long(_PIECE))
             self._row, start, stop, place = (
                 self._item(_LONG, work, builder.add(told, _long(field)), name)
                 for field, name in enumerate(("row", "start", "stop", "place"))
             )
-            self._numbers = self._rounded_scalars()
+            self._wide = self._scalars_of_row()
+            self._numbers = [
+                _converted(builder, value, dtype, f"s{number}") for number, value in enumerate(self._wide)
+            ]
             if program.reductions:
                 self._sums_of(start, stop, place)
             else:
                 self._in_strides(start, stop)
         builder.ret_void()
-
-    def _room(self, kind: Any, count: int) -> Any:
-        """Where so many numbers stand that are the function's own."""
-        place = self._builder.alloca(kind, size=count)
-        place.align = _LINE
-        return place
 
     def _place(self, kind: Any, start: Any, number: Any, name: str = "") -> Any:
         return self._builder.gep(start, [number], inbounds=True, source_etype=kind, name=name)
@@ -136,16 +130,15 @@ class _Pieces:
     def _item(self, kind: Any, start: Any, number: Any, name: str = "") -> Any:
         return self._builder.load(self._place(kind, start, number), typ=kind, name=name)
 
-    def _rounded_scalars(self) -> list[Any]:
-        """The scalars, rounded once: all parameters share one line of them, or each has its own."""
+    def _scalars_of_row(self) -> list[Any]:
+        """The scalars, in double precision: all parameters share one line of them, or each has its own."""
         builder, scalars = self._builder, self._scalars
         several = builder.icmp_signed(">", scalars.rows, _long(1))
         line = builder.mul(builder.select(several, self._row, _long(0)), scalars.columns)
-        wide = [
+        return [
             self._item(_DOUBLE, scalars.start, builder.add(line, _long(number)))
             for number in range(len(self._program.scalars))
         ]
-        return [_converted(builder, value, self._dtype, f"s{number}") for number, value in enumerate(wide)]
 
     def _address(self, number: int) -> Any:
         """Where the array of an input starts, as a number."""
@@ -196,8 +189,8 @@ class _Pieces:
                     choices = (ir.Constant(number, choice) for choice in (0, 3, 1))
                     builder.call(fetch, [builder.inttoptr(byte, _POINTER), *choices])
 
-    def _elements(self, addresses: dict[int, Any], first: Any, count: Any, sums: bool = False) -> None:
-        """What a program does to `count` elements from `first`."""
+    def _elements(self, addresses: dict[int, Any], first: Any, count: Any) -> None:
+        """What a program does to `count` elements from `first`: it writes, or adds the square of each to a lane."""
         builder, program, stored = self._builder, self._program, self._stored
         starts = {
             number: self._place(_TYPES[stored[number]], builder.inttoptr(address, _POINTER), first, f"start{number}")
@@ -214,60 +207,41 @@ class _Pieces:
                 values[number] = _read(builder, value, stored[number], self._dtype)
             for position, (name, operands) in enumerate(program.operations, program.inputs):
                 given = [values[number] if kind == "array" else self._numbers[number] for kind, number in operands]
+                if name == "select" and operands[0][0] == "scalar":
+                    # What it is as the host has it: rounded, it might be zero.
+                    given[0] = self._wide[operands[0][1]]
                 values[position] = _applied(builder, name, given, self._dtype, f"a{position}")
             for target, source in program.outputs:
                 builder.store(_written(builder, values[source], stored[target], self._dtype), places[target])
-            if sums:
-                for number, (_, source) in enumerate(program.reductions):
-                    place = builder.add(element, _long(number * _PART))
-                    value = _converted(builder, values[source], self._dtype)
-                    builder.store(value, self._place(_TYPES[self._dtype], self._values, place))
+            for number, (_, source) in enumerate(program.reductions):
+                wide = _converted(builder, values[source], "float64")
+                lane = self._lane(number, element)
+                builder.store(builder.fadd(builder.load(lane, typ=_DOUBLE), builder.fmul(wide, wide)), lane)
 
     def _sums_of(self, start: Any, stop: Any, place: Any) -> None:
-        """A piece of what reads: for each block its sums, of one part after another, as `backends/sums.py` defines."""
+        """A piece of what reads: for each block its sums, as `backends/sums.py` defines them."""
         builder, sums = self._builder, range(len(self._program.reductions))
         addresses = {number: self._address(number) for number in self._touched()}
         with _while_below(builder, start, stop, "block") as (first, step):
-            end = _least(builder, builder.add(first, _long(BLOCK)), stop)
+            count = _least(builder, builder.sub(stop, first), _long(BLOCK))
             for number in sums:
                 with _counted(builder, _long(0), _long(LANES), "lane") as lane:
                     builder.store(ir.Constant(_DOUBLE, 0.0), self._lane(number, lane))
-            with _while_below(builder, first, end, "part") as (part, more):
-                count = _least(builder, builder.sub(end, part), _long(_PART))
-                self._elements(addresses, part, count, sums=True)
-                for number in sums:
-                    self._squares_added(number, count)
-                more(count)
+            rows = builder.sdiv(count, _long(LANES))
+            with _counted(builder, _long(0), rows, "row") as row:
+                self._elements(addresses, builder.add(first, builder.mul(row, _long(LANES))), _long(LANES))
+            whole = builder.mul(rows, _long(LANES))
+            self._elements(addresses, builder.add(first, whole), builder.sub(count, whole))
             # The piece's own blocks come one after another, and the first of them has its number.
             block = builder.add(place, builder.sdiv(builder.sub(first, start), _long(BLOCK)))
             line = builder.mul(block, self._sums.columns)
             for number in sums:
                 target = self._place(_DOUBLE, self._sums.start, builder.add(line, _long(number)))
                 builder.store(self._added_up(number), target)
-            step(builder.sub(end, first))
+            step(count)
 
     def _lane(self, number: int, lane: Any) -> Any:
         return self._place(_DOUBLE, self._lanes, self._builder.add(lane, _long(number * LANES)))
-
-    def _squares_added(self, number: int, count: Any) -> None:
-        """Add the squares of a part to the lanes: row by row, and then what is left."""
-        builder = self._builder
-
-        def added(value_at: Any, lane: Any) -> None:
-            place = builder.add(value_at, _long(number * _PART))
-            value = _converted(builder, self._item(_TYPES[self._dtype], self._values, place), "float64")
-            target = self._lane(number, lane)
-            total = builder.fadd(builder.load(target, typ=_DOUBLE), builder.fmul(value, value))
-            builder.store(total, target)
-
-        rows = builder.sdiv(count, _long(LANES))
-        with _counted(builder, _long(0), rows, "squares") as row:
-            first = builder.mul(row, _long(LANES))
-            with _counted(builder, _long(0), _long(LANES), "lane") as lane:
-                added(builder.add(first, lane), lane)
-        whole = builder.mul(rows, _long(LANES))
-        with _counted(builder, _long(0), builder.sub(count, whole), "rest") as lane:
-            added(builder.add(whole, lane), lane)
 
     def _added_up(self, number: int) -> Any:
         """The lanes, from the first to the last."""
@@ -309,7 +283,7 @@ def _of_a_team(module: Any, name: str, pieces: Any) -> None:
 
     pointers = {0, 1, 3, 4, 7, 10}
     fields = [
-        word(function.args[0], _long(field), _POINTER if field in pointers else _LONG) for field in range(TEAM_FIELDS)
+        word(function.args[0], _long(field), _POINTER if field in pointers else _LONG) for field in range(_TEAM_FIELDS)
     ]
     following, bounds, shares, work, *arrays = fields
 

@@ -12,8 +12,11 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+import llvmlite  # type: ignore[import-untyped]  # it has no types
 import llvmlite.binding as llvm  # type: ignore[import-untyped]  # it has no types
 
+RELEASE = tuple(int(each) for each in llvmlite.__version__.split(".")[:2])
+"""Of llvmlite."""
 _LOCK = threading.RLock()
 _LOADED: dict[str, int] = {}
 _EVERYWHERE = frozenset(("memcpy", "memmove", "memset", "sqrt", "sqrtf"))

@@ -69,7 +69,7 @@ class Table:
         self.lent = lent
         self.sizes = numpy.array(sizes, dtype=numpy.int64)
         self.gradients = gradients
-        self.total = sum(sizes)
+        self.total = int(self.sizes.sum())
         # Which row of addresses, from which element to which, and which block of the whole the first one is in.
         blocks = -(-self.sizes // BLOCK)
         self.work = numpy.zeros((len(self.sizes), 4), dtype=numpy.int64)
@@ -118,10 +118,16 @@ class Table:
         """
         sums = numpy.empty((int((-(-self.sizes // BLOCK)).sum()), len(kernels.program.reductions)))
         self.ready(kernels, addresses, scalars, sums)()
-        ends = [*self.work[1:, 3].tolist(), len(sums)]
+        blocks = sums.tolist()
+        if len(blocks) == len(self.sizes) and self.sizes.all():
+            return blocks
+        bounds = [*self.work[:, 3].tolist(), len(blocks)]
+        none = [0.0] * len(kernels.program.reductions)
         return [
-            [added_in_order(column) for column in sums[first:end].T.tolist()]
-            for first, end in zip(self.work[:, 3].tolist(), ends, strict=True)
+            blocks[first]
+            if end - first == 1
+            else list(map(added_in_order, zip(*blocks[first:end], strict=True))) or none
+            for first, end in itertools.pairwise(bounds)
         ]
 
     def _in_shares(self, threads: int, *, whole_blocks: bool) -> list[Any]:

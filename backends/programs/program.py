@@ -15,6 +15,9 @@ ELEMENTWISE = (
 )  # fmt: skip
 """Array operations with one result in IEEE arithmetic, so that every lowering gives the same bits."""
 
+COMPARISONS = frozenset(("less", "less_equal", "greater", "greater_equal"))
+"""Those of them that give truths."""
+
 
 class Unrecordable(Exception):
     """A rule did something that cannot be recorded; the message says what, and in which line."""

@@ -43,7 +43,7 @@ from ..detect import register_type
 from ..dtypes import Array, is_number
 from ..mistakes import line_of_rule
 from ..variable import value_of
-from .program import ELEMENTWISE, Program, Unrecordable
+from .program import COMPARISONS, ELEMENTWISE, Program, Unrecordable
 
 
 class Symbol:
@@ -116,7 +116,7 @@ class Symbol:
         return f"<a value of shape {self.shape} that is only known as the step runs>"
 
     def __getattr__(self, name: str) -> Any:
-        if name[0] == "_" or name in Symbol.__slots__:
+        if name[:1] == "_" or name in Symbol.__slots__:
             raise AttributeError(name)
         return self._refuse(f"the attribute {name!r} of {'a number' if self.is_scalar else 'an array'}")
 
@@ -215,6 +215,10 @@ def apply(name: str, *operands: Any) -> Symbol:
     if name not in ELEMENTWISE:
         raise Unrecordable(f"{name} of an array, whose bits are not the same everywhere, in {line_of_rule()}")
     (recorder,) = recorders.values()
+    numbers = symbols[1:] if name == "select" else symbols
+    if name != "fill" and all(each.is_scalar or recorder.is_truth(each) for each in numbers):
+        # Libraries have different dtypes for what becomes of truths and numbers without one.
+        raise Unrecordable(f"{name} without an array of numbers among its operands in {line_of_rule()}")
     return recorder.record(name, symbols)
 
 
@@ -305,6 +309,7 @@ class Recorder:
         self._operations: list[tuple[str, tuple[tuple[str, int], ...]]] = []
         self._known: dict[Any, Symbol] = {}
         self._used: dict[int, int] = {}
+        self._truths: set[int] = set()
 
     def array(self) -> Symbol:
         """The next input array."""
@@ -323,9 +328,15 @@ class Recorder:
         key = (name, typed)
         if key not in self._known:
             number = self._inputs + len(self._operations)
+            if name in COMPARISONS:
+                self._truths.add(number)
             self._operations.append(key)
             self._known[key] = ArraySymbol(self.scalars, self, number, *self._kind)
         return self._known[key]
+
+    def is_truth(self, array: Symbol) -> bool:
+        """Whether an array of this parameter is the result of a comparison, which has no numbers."""
+        return array.number in self._truths
 
     def program(self, outputs: Sequence[tuple[int, Symbol]]) -> Program:
         """What was recorded, with what is written at the end.
@@ -378,6 +389,9 @@ class SymbolBackend(Backend):
         """Scalars stay as they are; arrays have one dtype only."""
         if not array.is_scalar and name != array.dtype_name:
             raise Unrecordable(f"a cast from {array.dtype_name} to {name} in {line_of_rule()}")
+        if not array.is_scalar and array.recorder.is_truth(array):
+            one, zero = map(array.scalars.constant, (1.0, 0.0))
+            return array.recorder.record("select", [array, one, zero])
         return array
 
     def full_like(self, array: Array, value: Any, name: str | None = None) -> Array:

@@ -50,7 +50,8 @@ class OptaxRow:
 
     def check(self, given: Mapping[str, Any]) -> None:
         """Raise ValueError, with optax's names, for an argument that is not allowed."""
-        check_rate(given["learning_rate"], self.name) if given["learning_rate"] is not None else None
+        if given["learning_rate"] is not None:
+            check_rate(given["learning_rate"], self.name)
         rules = hyperparameters(self.algorithm)
         for theirs, ours in self.arguments.items():
             value = given.get(theirs)

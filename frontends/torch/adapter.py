@@ -264,9 +264,9 @@ class TorchAdapter(KeysInGroups, torch.optim.Optimizer):
         gone = [index for index, engine in engines.items() if index not in known or not engine.is_of(known[index])]
         for index in gone:
             del engines[index]
-        used = self.__dict__.get("_used_with", {})
-        for index in [index for index in used if index >= len(self.param_groups)]:
-            del used[index]
+        used, groups = self.__dict__.get("_used_with", {}), set(map(id, self.param_groups))
+        for identity in used.keys() - groups:
+            del used[identity]
         if gone:
             self._forget_short_ways()
 
@@ -423,7 +423,8 @@ class TorchAdapter(KeysInGroups, torch.optim.Optimizer):
     def _used_before(self, groups: Groups) -> list[Mapping[str, Any]]:
         """For each group its values when its state was last used."""
         known = self.__dict__.setdefault("_used_with", {})
-        return [known.get(index, group) for index, group in zip(groups.indices, groups.groups, strict=True)]
+        own = self.param_groups[groups.indices.start : groups.indices.stop]
+        return [known.get(id(each), (each, group))[1] for each, group in zip(own, groups.groups, strict=True)]
 
     def _new_engine(self, groups: Groups, present: Sequence[int]) -> Engine:
         """An engine for groups."""
@@ -446,8 +447,10 @@ class TorchAdapter(KeysInGroups, torch.optim.Optimizer):
 
     def _remember_values(self, index: int) -> None:
         """Keep a group's values as those with which its state was used last."""
-        values = {key: value for key, value in self.param_groups[index].items() if key != "params"}
-        self.__dict__.setdefault("_used_with", {})[index] = values
+        group = self.param_groups[index]
+        values = {key: value for key, value in group.items() if key != "params"}
+        # By the group itself, which keeps its identity: those before it may be taken out.
+        self.__dict__.setdefault("_used_with", {})[id(group)] = group, values
 
     def _check_sparse(self, groups: Groups) -> None:
         """Raise for groups that take no sparse gradients."""

@@ -62,8 +62,6 @@ class Engine:
         if any(rule.learning_rate_schedule is not None for rule in self._rule.all_optimizers()):
             self._pairing.read()
         self.values = groups.values(self._rule)
-        for values, group in zip(self.values, groups.groups, strict=True):
-            values.show_built(group)
         self._follow(groups)
 
     def _follow(self, groups: Groups) -> bool:

@@ -59,7 +59,7 @@ def loaded_state(state_dict: Mapping[str, Any], groups: Groups, rows: Rows) -> d
     if lacking:
         raise KeyError(f"The loaded state has no {min(lacking)!r}: load_state_dict takes what state_dict() gave.")
     saved_groups = state_dict["param_groups"]
-    if any(row.is_one_of_several for row in rows):
+    if any(RULE in group for group in (*saved_groups, *groups)):
         _refuse_other_rules(saved_groups, groups)
     if [len(group["params"]) for group in saved_groups] != [len(group["params"]) for group in groups]:
         return None

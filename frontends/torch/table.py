@@ -139,10 +139,6 @@ class TorchRow:
             ]
         )
 
-    def set_by_build(self, rule: Optimizer, group: Mapping[str, Any]) -> dict[str, Any]:
-        """What an optimizer's `build` has put in the place of a group's values. No class of this library does so."""
-        return {}
-
     def state_key(self, name: str) -> str | None:
         """The key under which a cell's content is stored, or None."""
         return self.keys.get(name)

@@ -51,10 +51,6 @@ class Values:
         # The group's copy of the rate that a schedule of the core gives.
         self.shown: float | None = None if rule.learning_rate_schedule is None else float(rule.learning_rate)
 
-    def show_built(self, group: dict[str, Any]) -> None:
-        """Let the group show what the optimizer's own `build` has put in the place of its values."""
-        group.update(self._row.set_by_build(self._rule, group))
-
     def hold(self, group: Mapping[str, Any]) -> bool:
         """Whether the core can go on, with the group's values as they are now.
 

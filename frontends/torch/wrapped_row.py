@@ -14,13 +14,12 @@ from ...optimizers.core.grouped import of_all
 from ...optimizers.core.own_rules.configurations import plain_attributes
 from .keys import RULE
 from .table import TorchRow
+from .values import alike
 
 _NOT_IN_GROUPS = ("name", "convention", "slot_dtype", "jit_compile", "built", "learning_rate")
-_OF_TORCH = ("params", "param_names", "capturable", "differentiable", RULE)
-"""Keys of groups that mean something else."""
+_OF_TORCH = ("params", "param_names", "initial_lr", "capturable", "differentiable", RULE)
+"""Keys of groups that mean something else, to torch, its schedulers or these front ends."""
 
-
-_PLAIN = (bool, int, float, str, type(None))
 
 
 class WrappedRow(TorchRow):
@@ -30,6 +29,9 @@ class WrappedRow(TorchRow):
         template: the optimizer. It is copied, and does not change.
         iterations: the key of the number of calls. Default: what torch calls "step", where the parameters do not have
             such a number of their own.
+
+    Attributes:
+        left_to_build: keys that groups do not have, because the optimizer's own `build` sets what they would stand for.
 
     Raises:
         ValueError: if an attribute has a name that groups have for something else.
@@ -57,17 +59,22 @@ class WrappedRow(TorchRow):
         self.whole = of_all(self.template.convention)
         numbers = {self.iterations: self.iterations}
         super().__init__(type(template), {"lr": rate, **public}, {}, hyperparameters, slots={}, numbers=numbers)
+        self.left_to_build: set[str] = set()
         # For each shape of a parameter the shapes of its slots, by their names; and for each dtype the dtypes.
         self._shapes: dict[Any, dict[str, set[Any]]] = {}
         self._dtypes: dict[str, dict[str, str]] = {}
         # A parameter, with its name, of each shape for which the core keeps the same.
         self._examples: dict[Any, tuple[str, torch.Tensor]] = {}
 
-    def see(self, parameters: Mapping[str, torch.Tensor]) -> None:
+    def see(self, parameters: Mapping[str, torch.Tensor]) -> set[str]:
         """Find out what a core keeps for further parameters: their names and shapes may decide.
 
         Args:
             parameters: real tensors, by their names.
+
+        Returns:
+            Keys that groups have no more: what they stood for the optimizer's own `build` finds out of its parameters,
+            such as how many there are.
 
         Raises:
             What the optimizer's own `build` raises.
@@ -97,6 +104,19 @@ class WrappedRow(TorchRow):
         self.numbers, self.slots, self.shared = frozenset(numbers), frozenset(slots), self.shared | shared
         self.own_keys = self.own_keys | self.numbers | self.slots | self.shared
         self.keys = {name: name for name in (*numbers, *slots)}
+        return self._left_to_build(built)
+
+    def _left_to_build(self, built: Optimizer) -> set[str]:
+        before, after = vars(self.template), vars(built)
+        found = {
+            key for key in self.hyperparameters.keys() - {"lr", *self.whole}
+            if after[key] is not before[key] and not alike(after[key], before[key])
+        }  # fmt: skip
+        for key in found:
+            del self.hyperparameters[key], self.positional[key]
+        self.later = [key for key in self.later if key not in found]
+        self.left_to_build |= found
+        return found
 
     @staticmethod
     def _built(core: Optimizer, parameters: Mapping[str, torch.Tensor]) -> Optimizer:
@@ -117,16 +137,6 @@ class WrappedRow(TorchRow):
         """The keys of all that a core with these attributes keeps for parameters like those that were seen."""
         built = self._built(self.make(attributes), dict(self._examples.values()))
         return {named.name for named in built.named_cells()} | {str(self.iterations)}
-
-    def set_by_build(self, rule: Optimizer, group: Mapping[str, Any]) -> dict[str, Any]:
-        """What it found out of its parameters, such as how many there are."""
-        held = vars(rule)
-        found = {}
-        for key in self.hyperparameters.keys() - {"lr", *self.whole}:
-            value, shown = held.get(key), group[key]
-            if isinstance(value, _PLAIN) and isinstance(shown, _PLAIN) and value != shown:
-                found[key] = value
-        return found
 
     def state_key(self, name: str) -> str | None:
         """The cell's own name."""

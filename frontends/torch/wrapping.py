@@ -18,7 +18,7 @@ from .keys import RULE, name_at
 from .linking import real_view, trainable
 from .mistaken import check_group, checked_parameters
 from .rules import Rules, rules_of
-from .table import TorchRow
+from .wrapped_row import WrappedRow
 
 
 class Wrapped(TorchAdapter):
@@ -39,7 +39,7 @@ class Wrapped(TorchAdapter):
     def _checked_parameters(self, params: Any) -> Any:
         return checked_parameters(params, "wrap", "second", "wrap(optimizer, model.named_parameters())")
 
-    def _row_of(self, group: Mapping[str, Any]) -> TorchRow:
+    def _row_of(self, group: Mapping[str, Any]) -> WrappedRow:
         return self._rules.row_of(group)
 
     def _parts(self) -> list[Groups]:
@@ -54,6 +54,8 @@ class Wrapped(TorchAdapter):
         check_group(param_group, self._called)
         count = sum(len(group["params"]) for group in self.param_groups)
         for group in self._rules.divided(param_group, count):
+            row = self._row_of(group)
+            self._refuse_found(row, row.left_to_build & group.keys())
             super()._add(group)
             self._see(self.param_groups[-1])
         if self._chosen_exist is False:
@@ -61,12 +63,24 @@ class Wrapped(TorchAdapter):
 
     def _see(self, group: Mapping[str, Any]) -> None:
         """Find out what is kept for the parameters of a further group."""
-        first = sum(len(each["params"]) for each in self.param_groups[:-1])
-        self._rules.row_of(group).see({
+        first, row = sum(len(each["params"]) for each in self.param_groups[:-1]), self._row_of(group)
+        given = row.defaults
+        found = row.see({
             name_at(group, first, place): real_view(parameter.detach())
             for place, parameter in enumerate(group["params"])
             if trainable(parameter)
         })
+        for key in found:
+            self.defaults.pop(key, None)
+            own = [each for each in self.param_groups if self._row_of(each) is row]
+            self._refuse_found(row, [key for each in own if each.pop(key, given[key]) != given[key]])
+
+    @staticmethod
+    def _refuse_found(row: WrappedRow, keys: Iterable[str]) -> None:
+        for key in keys:
+            raise ValueError(
+                f"{row.called}.build sets `{key}` itself, so a parameter group cannot: leave `{key}` out of it."
+            )
 
     def _look_for_chosen(self) -> None:
         """Find out whether all that was chosen is there. What is not may come before the first step, which asks."""
@@ -106,9 +120,10 @@ def wrap(optimizer: core.Optimizer, params: Any = REQUIRED) -> Wrapped:
     """Any core optimizer, your own included, as a torch.optim.Optimizer.
 
     The optimizer's number-like attributes are the groups' keys ("lr" for `learning_rate`), so that groups and
-    schedulers can change them; its slots and numbers lie in `state` under their own names, each with its parameter.
-    A number that a whole step shares is stored with every parameter, an array with one of them. A schedule of the
-    optimizer goes on until a group's "lr" is set to something else; groups show its rate.
+    schedulers can change them, but for those that its `build` sets; its slots and numbers lie in `state` under their
+    own names, each with its parameter. A number that a whole step shares is stored with every parameter, an array with
+    one of them. A schedule of the optimizer goes on until a group's "lr" is set to something else; groups show its
+    rate.
 
     Of a `MultiOptimizer` each rule has a group of its own, in the order of the rules, that of `default` last: with the
     rule's values, and its name under "rule". Patterns of names find the parameters where `params` is
@@ -127,7 +142,8 @@ def wrap(optimizer: core.Optimizer, params: Any = REQUIRED) -> Wrapped:
     Raises:
         TypeError: if `optimizer` is no core optimizer.
         ValueError: as torch.optim does; also for an optimizer that has state, for a group with a rate of its own where
-            the optimizer has a schedule, and for parameters that no rule claims, or several do.
+            the optimizer has a schedule, for parameters that no rule claims, or several do, and for an attribute with a
+            name that groups use for something else, such as `params`.
 
     Example:
         >>> import torch

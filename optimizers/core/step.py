@@ -27,7 +27,7 @@ from .fused.scalars import PLAIN, Share, laid_out, layout_of, named_values, pick
 from .fused.ways import Way
 from .gradients import Gradients, Incoming, WindowSums, divisors_of
 from .hyperparameters import LEARNING_RATE, in_use
-from .own_rules.rehearsal import is_to_be_tried, rehearse
+from .own_rules.rehearsal import TRIAL, is_to_be_tried, rehearse
 from .prepared import Later, Run, at_once
 from .rule import Rule
 
@@ -183,12 +183,17 @@ class StepMaker(CellKeeper):
 
         later(write)
 
+    def _try_out(self, gradients: Gradients, rate: Any) -> None:
+        with TRIAL:
+            # Another thread may have been the first.
+            if not self.fusion.rehearsed and is_to_be_tried(self):
+                rehearse(self, gradients, rate)
+            self.fusion.rehearsed = True
+
     def _update(self, gradients: Gradients, rate: Any, later: Later) -> None:
         gradients.clip()
         if not self.fusion.rehearsed:
-            if is_to_be_tried(self):
-                rehearse(self, gradients, rate)
-            self.fusion.rehearsed = True
+            self._try_out(gradients, rate)
         # What began a step goes on with it, also if `begin_step` changes what the next one is.
         fusion = self.fusion
         fused, run = fusion.prepare(self, gradients, rate, fusion.begin(self, gradients, rate))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import sys
 import threading
 import warnings
 
@@ -180,3 +182,64 @@ def test_transformations_over_some_of_what_a_step_takes(transformed):
         found, expected = jax.jit(own(function))(argument), own(function)(argument)
         for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_threads_that_make_the_first_step_of_one_rule():
+    """While one tries it out, the others wait: what the rule is made of has others in its place."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    failed = []
+    try:
+        for _ in range(20):
+            optimizer, params = OfRows(), {"a": np.ones((3, 2)), "b": np.ones((2, 2))}
+            state, together = optimizer.init(params), threading.Barrier(3)
+
+            def step(optimizer=optimizer, params=params, state=state, together=together):
+                together.wait()
+                try:
+                    optimizer.step(params, params, state)
+                except Exception as error:
+                    failed.append(error)
+
+            threads = [threading.Thread(target=step) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert not failed
+
+
+def committing(update):
+    """A decorator that commits what a rule returns."""
+
+    @functools.wraps(update)
+    def committed(self, gradient, variable, learning_rate):
+        change = update(self, gradient, variable, learning_rate)
+        if self.commits:
+            self.assign_sub(variable, change)
+            self.assign(self.momentums[self.variable_index(variable)], change)
+
+    return committed
+
+
+class Committed(WithSlots):
+    """A rule whose source does not show what is done around it."""
+
+    commits = False
+
+    @committing
+    def update_step(self, gradient, variable, learning_rate):
+        return gradient * learning_rate + 0.0 * self.momentums[self.variable_index(variable)]
+
+
+def test_what_a_decorator_does_is_not_looked_for_in_the_source():
+    optimizer, weights = Committed(), START.copy()
+    optimizer.apply([GRADIENT], [weights])
+    assert weights.tolist() == START.tolist()
+
+
+def test_names_of_any_kind_have_a_default():
+    for thing in (Variable(START), ops):
+        assert [getattr(thing, name, None) for name in ("", "(", "a b")] == [None] * 3

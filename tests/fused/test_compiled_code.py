@@ -165,7 +165,7 @@ def test_what_cannot_be_kept_runs(warm, tmp_path):
     values, ways, said = finish(start(before, GRADWISE_CACHE_DIR=str(tmp_path)))
     assert values == warm[1] and ways == ["fused"]
     assert len(said) == 1 and "cannot be kept (TypeError" in said[0]
-    assert len(files_of(tmp_path)) == 1, "the rule's own loop is not written by Numba"
+    assert len(files_of(tmp_path)) == 2, "the loops of the rule and of the sum of squares are not written by Numba"
 
 
 @pytest.mark.fast
@@ -394,8 +394,14 @@ def test_a_call_in_a_thread_of_its_own_is_as_if_it_were_the_callers(monkeypatch)
     with warnings.catch_warnings(), pytest.raises(gradwise.PerformanceWarning, match="third"):
         warnings.simplefilter("error")
         in_own_thread(losses.warn_once)("third", "third")
-    with pytest.raises(ZeroDivisionError):
-        in_own_thread(lambda: 1 / 0)()
+
+    def failing():
+        losses.warn_once("fourth", "fourth")
+        return 1 / 0
+
+    with warnings.catch_warnings(), pytest.raises(ZeroDivisionError):
+        warnings.simplefilter("error")
+        in_own_thread(failing)()
 
 
 @pytest.mark.fast

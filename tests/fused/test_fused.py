@@ -629,3 +629,30 @@ def test_threads_step_different_optimizers(monkeypatch):
         thread.join(timeout=60)
     assert results[0].tobytes() == results[2].tobytes() and results[1].tobytes() == results[3].tobytes()
     assert results[0].tobytes() != results[1].tobytes()
+
+
+TRUTHS = {
+    "masked": lambda gradient, rate: (gradient > 0) * gradient * rate,
+    "added": lambda gradient, rate: ((gradient > 0) + (gradient < 0.5)) * rate * gradient,
+    "cast": lambda gradient, rate: (1 + ops.cast(gradient > 0, gradient.dtype) + (gradient < 0.5)) * rate,
+    "of numbers": lambda gradient, rate: ((gradient > 0) * 0.1 + 1) * rate * gradient,
+    "chosen numbers": lambda gradient, rate: ops.where(gradient > 0, 0.3, 0.1) * rate * gradient,
+    "chosen by a small number": lambda gradient, rate: ops.where(rate * 1e-50, gradient, -gradient),
+}
+
+
+@pytest.mark.parametrize("name", TRUTHS)
+def test_truths_are_what_they_are_in_whole_arrays(name):
+    """In one pass, or by whole arrays where libraries have other dtypes for what becomes of them."""
+
+    class Own(Optimizer):
+        def update_step(self, gradient, variable, learning_rate):
+            self.assign_sub(variable, TRUTHS[name](gradient, learning_rate))
+
+    ends = []
+    for way in ("auto", False):
+        optimizer, weights = Own(0.1, jit_compile=way), np.linspace(-1, 1, 50).astype(np.float32)
+        for _ in range(3):
+            optimizer.apply([np.sin(np.arange(50) * 1.7).astype(np.float32)], [weights])
+        ends.append(weights.tobytes())
+    assert ends[0] == ends[1]

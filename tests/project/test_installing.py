@@ -73,3 +73,20 @@ def test_files_are_found_by_their_names():
 
     for algorithm in optimizers.registry.ALGORITHMS:
         assert getattr(importlib.import_module(algorithm.__module__), algorithm.__name__) is algorithm
+
+
+def test_where_the_path_is_written_in_another_way(tmp_path):
+    """Who called is known by the files of code, as frames say them."""
+    rooms = ("backends", "frontends", "optimizers", "schedules", "vectors")
+    (tmp_path / "gradwise").mkdir()
+    for file in (ROOT / "gradwise").iterdir():
+        (tmp_path / "gradwise" / file.name).symlink_to(file)
+    for name in rooms:
+        (tmp_path / "gradwise" / name).symlink_to(ROOT / name)
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / '.')!r} + '/.'); import numpy as np; import gradwise;"
+        "optimizer, weights = gradwise.optimizers.Adam(0.5), np.ones(3); optimizer.apply([weights.copy()], [weights]);"
+        "assert '/./' in gradwise.__file__ and abs(weights[0] - 0.5) < 1e-3, gradwise.__file__"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -307,7 +307,7 @@ def squares_of(table: Table, addresses: Any) -> list[float]:
     """
     from ....backends.kernels.reductions import sums_of_squares
 
-    return sums_of_squares(addresses[:, -1].copy(), table.sizes, ITEM_SIZES[table.gradients])
+    return sums_of_squares(table, addresses[:, -1:].copy())
 
 
 def addresses_of(rows: Sequence[Sequence[int]]) -> Any:

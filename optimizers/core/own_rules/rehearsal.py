@@ -10,6 +10,7 @@ where several processes hold a parameter together, and steps after the first pay
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -28,6 +29,9 @@ from .source import line_of_rebinding, never_commits
 from .trial import Given, Gradients, LookedAfter, Outcome, Seen, cells_with_values, tried_out
 from .unwritten import check_written
 from .values import LARGE, is_traced
+
+TRIAL = threading.RLock()
+"""Is held while a rule is tried out: what it is made of has others in its place, which steps of no thread may meet."""
 
 
 def is_to_be_tried(rule: Rule) -> bool:

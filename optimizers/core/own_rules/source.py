@@ -44,13 +44,14 @@ def never_writes(kind: type[Any], attribute: str) -> bool:
         attribute: the list's name in `self`.
     """
     functions = [
-        inspect.unwrap(function)
+        _as_written(function)
         for owner in kind.__mro__
         for each in vars(owner).values()
         for function in (each, *(getattr(each, name, None) for name in ("__func__", "fget", "func")))
         if isinstance(function, types.FunctionType)
     ]
-    return all(_only_reads_slots(each, attribute, kind) for each in functions if _may_name(each, attribute))
+    naming = [each for each in functions if _may_name(each, attribute) or _may_name(inspect.unwrap(each), attribute)]
+    return all(_only_reads_slots(each, attribute, kind) for each in naming)
 
 
 def _may_name(function: Any, attribute: str) -> bool:
@@ -150,13 +151,23 @@ def line_of_setting(function: Any, attribute: str) -> str:
 
 
 def definition_of(function: Any) -> ast.FunctionDef | None:
-    """The source of a function; None if it cannot be had."""
+    """The source of a function; None if it cannot be had, or if another function does more around it."""
+    written = _as_written(function)
+    if hasattr(written, "__wrapped__"):
+        return None
     try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+        tree = ast.parse(textwrap.dedent(inspect.getsource(written)))
     except (OSError, TypeError, SyntaxError):
         return None
     definition = tree.body[0]
     return definition if isinstance(definition, ast.FunctionDef) else None
+
+
+def _as_written(function: Any) -> Any:
+    """What a user has written of a method, around which this library may do more."""
+    while hasattr(function, "__wrapped__") and not is_of_a_rule(function.__code__.co_filename):
+        function = function.__wrapped__
+    return function
 
 
 def _parameter(definition: ast.FunctionDef, kind: type) -> str | None:

@@ -199,7 +199,7 @@ class _Held(Scope):
     def get(self, cell: Cell) -> Any:
         """As `Scope`."""
         # Around its branches a choice reads all cells.
-        if sys._getframe(2).f_code.co_filename != ops.__file__:
+        if sys._getframe(2).f_code.co_filename != ops.cast.__code__.co_filename:
             self._seen.read.add(id(cell))
         return super().get(cell)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 
+import numpy as np
 import pytest
 from helpers.releases import skip_unless_torch, torch_names_parameters
 from helpers.torch_frontend_table import give, gradients, parameters, run, saved, twins
@@ -290,22 +291,24 @@ def test_rules_of_several_are_looked_for_in_all_groups():
 
 
 class Counting(optimizers.Optimizer):
-    """A user's rule with a number that it finds out of its parameters, and one that it does not."""
+    """A user's rule with numbers that it finds out of its parameters, one of another of its own, and one given."""
 
-    def __init__(self, learning_rate=0.1, factor=2.0, **keywords):
+    def __init__(self, learning_rate=0.1, factor=2.0, share=1.0, **keywords):
         super().__init__(learning_rate, **keywords)
-        self.many, self.factor = 0, factor
+        self.many, self.factor, self.share = 0, factor, share
 
     def build(self, variables):
         super().build(variables)
-        self.many = len(variables)
+        self.many = np.int64(len(variables))
+        self.share *= len(variables)
 
     def update_step(self, gradient, variable, learning_rate):
-        self.assign_sub(variable, gradient * (learning_rate * self.factor / self.many))
+        self.assign_sub(variable, gradient * (learning_rate * self.factor / float(self.many * self.share)))
 
 
 @pytest.mark.parametrize("several", [False, True], ids=["alone", "one of several"])
-def test_what_build_finds_out_stands_in_the_group_and_users_may_set_it(several):
+def test_what_build_finds_out_is_no_value_of_a_group(several):
+    """It follows from the parameters, whatever comes between: copies, files, a gradient that is late."""
     import torch
 
     named = [(name, torch.zeros(2, requires_grad=True)) for name in ("a", "b", "c")]
@@ -313,20 +316,45 @@ def test_what_build_finds_out_stands_in_the_group_and_users_may_set_it(several):
     if several:
         skip_unless_torch(torch_names_parameters(), "named parameters")
         core = optimizers.MultiOptimizer({"c": optimizers.SGD(0.5)}, default=core)
-    optimizer = wrap(core, named if several else [parameter for _, parameter in named])
-    (group,) = (each for each in optimizer.param_groups if "many" in each)
-    many = len(group["params"])
-    for _, parameter in named:
-        parameter.grad = torch.ones(2)
-    optimizer.step()
-    assert group["many"] == many and group["factor"] == 2.0
-    assert named[0][1].tolist() == pytest.approx([-1.0 / many] * 2)
-    group["many"], group["factor"] = 2 * many, 4.0
-    optimizer.step()
-    assert named[0][1].tolist() == pytest.approx([-2.0 / many] * 2)
+
+    def made():
+        return wrap(core, named if several else [parameter for _, parameter in named])
+
+    def stepped(optimizer, factor=2.0):
+        before = named[0][1].detach().clone()
+        for name, parameter in named:
+            parameter.grad = None if name in late else torch.ones(2)
+        optimizer.step()
+        group = next(each for each in optimizer.param_groups if "factor" in each)
+        assert group["factor"] == factor and not {"many", "share"} & group.keys()
+        many = len([each for each in group["params"] if each.grad is not None])
+        assert (before - named[0][1]).tolist() == pytest.approx([0.5 * factor / many**2] * 2)
+
+    late = {"b"}
+    optimizer = made()
+    stepped(optimizer)
+    late.clear()
+    stepped(optimizer)
+    other = made()
+    other.load_state_dict(saved(optimizer))
+    stepped(other)
+    stepped(other)
+    next(each for each in other.param_groups if "factor" in each)["factor"] = 4.0
+    stepped(other, 4.0)
 
 
-@pytest.mark.parametrize("name", ["params", "param_names", "capturable", "differentiable", "rule"])
+def test_a_group_cannot_say_what_build_finds_out():
+    import torch
+
+    group = {"params": [torch.zeros(2, requires_grad=True)], "many": 5}
+    with pytest.raises(ValueError, match=r"^Counting\.build sets `many` itself, .* leave `many` out of it\.$"):
+        wrap(Counting(0.5), [group])
+    optimizer = wrap(Counting(0.5), [torch.zeros(2, requires_grad=True)])
+    with pytest.raises(ValueError, match="many"):
+        optimizer.add_param_group({"params": [torch.zeros(2, requires_grad=True)], "many": 5})
+
+
+@pytest.mark.parametrize("name", ["params", "param_names", "initial_lr", "capturable", "differentiable", "rule"])
 def test_attributes_with_a_name_that_groups_have_are_refused(name):
     import torch
 

@@ -179,3 +179,23 @@ def test_what_is_chosen_may_come_later_and_must_be_there_in_the_first_step(chose
             train(optimizer, 1)
     optimizer.add_param_group({"params": [torch.ones(2, requires_grad=True)]})
     train(optimizer, 1)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_what_is_switched_on_in_a_group_after_one_before_it_was_taken_out(wrapped):
+    """What a group was used with is known by the group, wherever it stands."""
+    import torch
+
+    from gradwise import optimizers
+    from gradwise.frontends import torch as optim
+
+    one, two = (torch.ones(2, requires_grad=True) for _ in range(2))
+    groups = [{"params": [one], "amsgrad": True}, {"params": [two], "amsgrad": False}]
+    optimizer = optim.wrap(optimizers.Adam(0.1), groups) if wrapped else optim.Adam(groups)
+    for each in (one, two):
+        each.grad = torch.ones(2)
+    optimizer.step()
+    del optimizer.param_groups[0]
+    optimizer.param_groups[0]["amsgrad"] = True
+    optimizer.step()
+    assert two.grad is not None and two[0] < 1

@@ -577,3 +577,21 @@ def test_parameters_without_names_are_told_by_a_function():
     wrapped = wrap(MultiOptimizer(rules, Adam(0.1)), own)
     assert {each.ndim < 2 for each in wrapped.param_groups[0]["params"]} == {True}
     assert {each.ndim < 2 for each in wrapped.param_groups[1]["params"]} == {False}
+
+
+def test_state_of_several_rules_is_not_that_of_one():
+    """Its groups may stand in another order, so that parameters would go on with each other's state."""
+    import torch
+
+    skip_unless_torch(torch_names_parameters(), "named parameters")
+    kernel, bias = (torch.ones(2, requires_grad=True) for _ in range(2))
+    rules = MultiOptimizer({"bias": Adam(0.1)}, default=AdamW(0.1))
+    several = wrap(rules, [("kernel", kernel), ("bias", bias)])
+    one = wrap(Adam(0.1), [{"params": [("kernel", kernel)]}, {"params": [("bias", bias)]}])
+    for each in (kernel, bias):
+        each.grad = torch.ones(2)
+    for optimizer in (several, one):
+        optimizer.step()
+    for optimizer, other in ((several, one), (one, several)):
+        with pytest.raises(ValueError, match="Parameter group 0 is"):
+            optimizer.load_state_dict(other.state_dict())
