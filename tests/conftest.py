@@ -1,4 +1,7 @@
-"""`pytest --algorithm lion` runs what concerns a class: tests that are given it, or a framework's name for it."""
+"""`pytest --algorithm lion` runs what concerns a class: tests that are given it, or a framework's name for it.
+
+A run that lost one of its processes ends with 3, as where pytest itself fails, so that `make` keeps nothing of it.
+"""
 
 from __future__ import annotations
 
@@ -43,3 +46,17 @@ def pytest_collection() -> Iterator[None]:
         gc.enable()
         gc.freeze()
         gc.set_threshold(10_000, 20, 20)
+
+
+LOST: list[object] = []
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object, error: object) -> None:
+    if error:
+        LOST.append(node)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if LOST:
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PYTHON = """#!/bin/sh
 ls -A "$JAX_COMPILATION_CACHE_DIR" | tr '\\n' '.' >>"$SEEN" && echo >>"$SEEN"
-touch "$JAX_COMPILATION_CACHE_DIR/code"
+touch "$JAX_COMPILATION_CACHE_DIR/${NAME:-code}"
 eval "$MEANWHILE"
 exit "$CODE"
 """
@@ -37,9 +38,9 @@ def make(tmp_path: Path):
         (tmp_path / "venv" / stamp).touch()
     runs = itertools.count()
 
-    def started(code: int, meanwhile: str = ":") -> tuple[subprocess.Popen[str], Path]:
+    def started(code: int, meanwhile: str = ":", name: str = "") -> tuple[subprocess.Popen[str], Path]:
         seen = tmp_path / f"seen{next(runs)}"
-        given = os.environ | {"SEEN": str(seen), "CODE": str(code), "MEANWHILE": meanwhile}
+        given = os.environ | {"SEEN": str(seen), "CODE": str(code), "MEANWHILE": meanwhile, "NAME": name}
         given.pop("MAKEFLAGS", None)
         command = ["make", "crossings", f"VENV={tmp_path / 'venv'}", f"XLA={tmp_path / 'kept' / 'xla'}"]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -69,16 +70,45 @@ def test_it_is_kept_where_all_came_to_an_end(codes, found, make, tmp_path):
 def test_two_runs_do_not_meet(make, tmp_path):
     make(0)[0].communicate(timeout=60)
     gate = tmp_path / "gate"
-    slow, seen = make(0, f'while [ ! -e "{gate}" ]; do sleep 0.05; done')
+    slow, seen = make(0, f'while [ ! -e "{gate}" ]; do sleep 0.05; done', "slow")
     while not seen.exists():
         assert slow.poll() is None
-    process, others = make(0)
+    process, others = make(0, name="fast")
     process.communicate(timeout=60)
     gate.touch()
     slow.communicate(timeout=60)
     assert slow.returncode == process.returncode == 0
     assert seen.read_text().splitlines()[0] == others.read_text().splitlines()[0] == "code."
     assert [path.name for path in (tmp_path / "kept").iterdir()] == ["xla"]
+    # What both have compiled is kept, whoever ends last.
+    assert {path.name for path in (tmp_path / "kept" / "xla").iterdir()} == {"code", "slow", "fast"}
+
+
+def test_runs_that_end_at_the_same_moment(make, tmp_path):
+    gate = tmp_path / "gate"
+    started = [make(0, f'while [ ! -e "{gate}" ]; do sleep 0.01; done', str(number)) for number in range(4)]
+    for process, seen in started:
+        while not seen.exists():
+            assert process.poll() is None
+    gate.touch()
+    for process, _ in started:
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 0, said
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["xla"]
+    assert {path.name for path in (tmp_path / "kept" / "xla").iterdir()} == {"0", "1", "2", "3"}
+
+
+def test_a_run_that_lost_a_process_is_not_one_that_came_to_an_end(tmp_path):
+    """Pytest itself would end with 1, as if tests had failed."""
+    pytest.importorskip("xdist")
+    for name in ("conftest.py", "helpers"):
+        (tmp_path / name).symlink_to(ROOT / "tests" / name)
+    (tmp_path / "test_lost.py").write_text("import os\n\ndef test_lost():\n    os.kill(os.getpid(), 9)\n")
+    path = os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
+    given = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")} | {"PYTHONPATH": path}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n", "1", "--max-worker-restart=0"]
+    done = subprocess.run([*command, "test_lost.py"], env=given, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 3, done.stdout
 
 
 def test_a_run_that_is_stopped_leaves_nothing(make, tmp_path):
