@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +10,6 @@ import pytest
 from helpers.interrupted import interrupted_at_each_line
 
 from gradwise.optimizers import Nadam
-
-ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGUSR1")
 
@@ -93,36 +89,3 @@ def test_torch(case):
         return step, state
 
     assert interrupted_at_each_line(made, stride=stride) > 50
-
-
-KERAS = """
-import os, sys
-os.environ["KERAS_BACKEND"] = sys.argv[1]
-sys.path.insert(0, "tests")
-import keras, numpy as np
-from gradwise.frontends import keras as ours
-from helpers.interrupted import interrupted_at_each_line
-
-def made():
-    variables = [keras.Variable(np.full(3, 1.0 + place, "float32"), name=f"v{place}") for place in range(4)]
-    optimizer = getattr(ours, sys.argv[2])(0.01)
-    def step():
-        optimizer.apply([keras.ops.full((3,), 0.5) for _ in variables], variables)
-    def state():
-        held = [*variables, *optimizer.variables]
-        return tuple(np.asarray(keras.ops.convert_to_numpy(variable)).tobytes() for variable in held)
-    return step, state
-
-print(interrupted_at_each_line(made, stride=int(sys.argv[3])))
-"""
-
-
-@pytest.mark.keras
-@pytest.mark.parametrize("backend, name, stride", [("torch", "Adam", 2), ("torch", "Nadam", 2), ("jax", "Nadam", 23)])
-def test_keras(backend, name, stride):
-    done = subprocess.run(
-        [sys.executable, "-c", KERAS, backend, name, str(stride)],
-        cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert int(done.stdout) > 50

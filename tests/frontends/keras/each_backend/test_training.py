@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from helpers.selection import WHOLE
 from small import BACKEND, TRAINS, WEIGHTS, X, Y, distance, losses, model, values
 
 from gradwise.frontends import keras as gkeras
@@ -41,7 +43,13 @@ def test_a_batch_and_evaluation() -> None:
 
 # torch's own compiler uses it.
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
-def test_compiled_steps() -> None:
+@pytest.mark.crossing
+def test_compiled_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    if BACKEND == "torch" and not WHOLE:
+        import torch
+
+        # The graphs; the C++ that is made of them, which takes most of the time, in `make crossings`.
+        monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
     try:
         compiled = losses(model(gkeras.Adam(0.03), jit_compile=True))
     except Exception:
