@@ -12,7 +12,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 from helpers.refusals import photograph, refused, unchanged
-from hypothesis import HealthCheck, given, settings
+from helpers.selection import drawing
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from gradwise import optimizers, schedules
@@ -20,7 +21,7 @@ from gradwise.optimizers import Optimizer
 from gradwise.optimizers.core.hyperparameters import Choice, Convention, Count, Flag, Number, hyperparameters
 from gradwise.optimizers.registry import ALGORITHMS
 
-FUZZ = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+FUZZ = {"suppress_health_check": list(HealthCheck)}
 
 ALIKE = [
     np.float64(0.5), np.float32(math.nan), np.float16(0.5), np.longdouble(0.5), ml_dtypes.bfloat16(0.5), np.int8(1),
@@ -100,7 +101,7 @@ def named(algorithm, arguments):
     return [*words, "learning_rate", "chedule"] if {"lr", "learning_rate"} & set(arguments) else words
 
 
-@settings(FUZZ, max_examples=800)
+@drawing(800, **FUZZ)
 @given(constructors())
 def test_constructors(drawn):
     algorithm, arguments = drawn
@@ -112,7 +113,7 @@ def test_constructors(drawn):
 
 # What makes sense in Keras 2's order too is warned of before it is looked at.
 @pytest.mark.filterwarnings("ignore:.* in Keras 2. Write")
-@settings(FUZZ, max_examples=200)
+@drawing(200, **FUZZ)
 @given(ALGORITHM, st.lists(JUNK, min_size=1, max_size=4))
 def test_positional_arguments(algorithm, arguments):
     names = list(inspect.signature(algorithm).parameters)[: len(arguments)]
@@ -120,7 +121,7 @@ def test_positional_arguments(algorithm, arguments):
         algorithm(*arguments)
 
 
-@settings(FUZZ, max_examples=300)
+@drawing(300, **FUZZ)
 @given(st.sampled_from(ALGORITHMS), st.data())
 def test_settings_of_a_built_optimizer(algorithm, data):
     """What is refused leaves the optimizer as it was; what is accepted does not break the next step."""
@@ -162,7 +163,7 @@ def in_range(draw):
     return algorithm, {**arguments, "convention": convention, "learning_rate": rate, "jit_compile": False}
 
 
-@settings(FUZZ, max_examples=200)
+@drawing(200, **FUZZ)
 @given(in_range(), st.sampled_from(["float16", "float32", "float64"]))
 def test_arguments_in_range_never_fail_in_a_step(drawn, dtype):
     algorithm, arguments = drawn
@@ -212,7 +213,7 @@ SCHEDULE_DICTIONARIES = st.fixed_dictionaries(
 )
 
 
-@settings(FUZZ, max_examples=300)
+@drawing(300, **FUZZ)
 @given(configurations(JUNK | SCHEDULE_DICTIONARIES))
 def test_configurations(config):
     for read in (optimizers.get, optimizers.deserialize):
@@ -225,7 +226,7 @@ def test_configurations(config):
             assert isinstance(algorithm.from_config(entries), algorithm)
 
 
-@settings(FUZZ, max_examples=150)
+@drawing(150, **FUZZ)
 @given(JUNK)
 def test_custom_objects(junk):
     own = {"class_name": "Own", "config": {}}
@@ -240,7 +241,7 @@ def test_custom_objects(junk):
             optimizers.serialize(junk)
 
 
-@settings(FUZZ, max_examples=150)
+@drawing(150, **FUZZ)
 @given(constructors())
 def test_what_was_made_can_be_made_again(drawn):
     algorithm, arguments = drawn

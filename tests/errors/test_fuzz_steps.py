@@ -14,13 +14,14 @@ import pytest
 from helpers.hostile import THINGS, things
 from helpers.libraries import LIBRARIES, array, parameter
 from helpers.refusals import photograph
-from hypothesis import HealthCheck, given, settings
+from helpers.selection import drawing
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from gradwise import backends, optimizers, schedules
 from gradwise.optimizers.registry import ALGORITHMS
 
-FUZZ = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+FUZZ = {"suppress_health_check": list(HealthCheck)}
 OWN = [pathlib.Path(module.__file__).parent for module in (backends, optimizers, schedules)]
 KINDS = (ValueError, TypeError, RuntimeError)
 
@@ -123,7 +124,7 @@ def each_library(test):
 
 
 @each_library
-@settings(FUZZ, max_examples=40)
+@drawing(40, **FUZZ)
 @given(data=st.data(), drawn=OPTIMIZERS, built=st.booleans())
 def test_gradients_and_variables(library, data, drawn, built):
     make = things(library)
@@ -145,7 +146,7 @@ def test_gradients_and_variables(library, data, drawn, built):
         Case(library, drawn, built).attempts(call, make_thing())
 
 
-@settings(FUZZ, max_examples=250)
+@drawing(250, **FUZZ)
 @given(lists_of(sorted(THINGS)), lists_of(sorted(THINGS)), OPTIMIZERS, st.booleans())
 def test_lists_of_gradients_and_variables(gradients, variables, drawn, built):
     case = Case("numpy", drawn, built)
@@ -154,7 +155,7 @@ def test_lists_of_gradients_and_variables(gradients, variables, drawn, built):
     case.attempts(lambda case, _: case.optimizer.apply(given_gradients, given_variables))
 
 
-@settings(FUZZ, max_examples=150)
+@drawing(150, **FUZZ)
 @given(st.data(), OPTIMIZERS, st.booleans())
 def test_memory_that_is_shared(data, drawn, built):
     """The same array twice is refused; arrays that overlap, and a gradient that is its parameter, are not."""
@@ -179,7 +180,7 @@ def test_memory_that_is_shared(data, drawn, built):
 
 
 @each_library
-@settings(FUZZ, max_examples=40)
+@drawing(40, **FUZZ)
 @given(data=st.data(), drawn=OPTIMIZERS)
 def test_stateless_steps_and_weights(library, data, drawn):
     make = things(library)
@@ -203,7 +204,7 @@ def test_stateless_steps_and_weights(library, data, drawn):
 
 
 @each_library
-@settings(FUZZ, max_examples=40)
+@drawing(40, **FUZZ)
 @given(data=st.data(), drawn=OPTIMIZERS)
 def test_trees_and_states(library, data, drawn):
     make = things(library)
@@ -260,7 +261,7 @@ RATES = {
 }
 
 
-@settings(FUZZ, max_examples=250)
+@drawing(250, **FUZZ)
 @given(st.sampled_from(sorted(RATES)), OPTIMIZERS)
 def test_rates(name, drawn):
     """A rate that is set, and a callable that gives it; what a callable raises passes through."""

@@ -26,7 +26,8 @@ from helpers.drawn_runs import (
     values_of,
 )
 from helpers.keras_peer import Ask
-from hypothesis import given, settings
+from helpers.selection import drawing
+from hypothesis import given
 from hypothesis import strategies as st
 from rules import all_facts
 
@@ -116,7 +117,7 @@ def accumulated(algorithm: str, example: Example, ask: Ask) -> list[float]:
 
 
 @pytest.mark.parametrize("algorithm", PEERS)
-@settings(max_examples=60, deadline=None, derandomize=True)
+@drawing(60)
 @given(data=st.data())
 def test_in_float64(algorithm: str, ask_keras: Ask, data: Any) -> None:
     example = data.draw(examples(algorithm))

@@ -30,7 +30,8 @@ from helpers.drawn_runs import (
     values_of,
 )
 from helpers.releases import optax_tree
-from hypothesis import given, settings
+from helpers.selection import drawing
+from hypothesis import given
 from hypothesis import strategies as st
 from rules import all_facts
 
@@ -136,7 +137,7 @@ def corrections(name: str, values: Mapping[str, Any], t: int) -> float:
 
 
 @pytest.mark.parametrize("name", PEERS)
-@settings(max_examples=25, deadline=None, derandomize=True)
+@drawing(25)
 @given(data=st.data())
 def test_in_float64(name: str, data: Any) -> None:
     values, run = data.draw(examples(name))
@@ -145,7 +146,7 @@ def test_in_float64(name: str, data: Any) -> None:
 
 
 @pytest.mark.parametrize("name", PEERS)
-@settings(max_examples=25, deadline=None, derandomize=True)
+@drawing(25)
 @given(data=st.data())
 def test_each_step_in_float32(name: str, data: Any) -> None:
     """From optax's state each time."""
@@ -175,7 +176,7 @@ def compiled(request: pytest.FixtureRequest) -> tuple[str, Callable[..., Any], l
     return name, jax.jit(step), traces
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@drawing(15)
 @given(data=st.data())
 def test_compiled_in_float64(compiled: tuple[str, Callable[..., Any], list[None]], data: Any) -> None:
     """One compilation serves all hyperparameters, rates and steps."""

@@ -31,7 +31,8 @@ from helpers.drawn_runs import (
     runs,
     values_of,
 )
-from hypothesis import given, settings
+from helpers.selection import drawing
+from hypothesis import given
 from hypothesis import strategies as st
 from rules import all_facts
 
@@ -160,7 +161,7 @@ def stepwise(algorithm: str, example: Example) -> list[tuple[float, float]]:
 
 
 @pytest.mark.parametrize("algorithm", PEERS)
-@settings(max_examples=60, deadline=None, derandomize=True)
+@drawing(60)
 @given(data=st.data())
 def test_in_float64(algorithm: str, data: Any) -> None:
     example = data.draw(examples(algorithm, np.float64))
@@ -168,7 +169,7 @@ def test_in_float64(algorithm: str, data: Any) -> None:
 
 
 @pytest.mark.parametrize("algorithm", PEERS)
-@settings(max_examples=40, deadline=None, derandomize=True)
+@drawing(40)
 @given(data=st.data())
 def test_each_step_in_float32(algorithm: str, data: Any) -> None:
     """From torch's state each time: otherwise coupled decay would carry the roundings of a step into the next."""

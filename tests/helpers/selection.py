@@ -99,6 +99,21 @@ def crossing(
     return lambda test: pytest.mark.crossing(pytest.mark.parametrize(tuple(names), sets)(test))
 
 
+def drawing(examples: int, **others: Any) -> Callable[[Any], Any]:
+    """A test of so many drawn examples: here of the first third of them, in `make crossings` of all.
+
+    Args:
+        examples: how many.
+        others: further settings of Hypothesis.
+    """
+    import pytest
+    from hypothesis import settings
+
+    usual = {"deadline": None, "derandomize": True, **others}
+    chosen = settings(max_examples=examples if WHOLE else -(-examples // 3), **usual)
+    return lambda test: pytest.mark.crossing(chosen(test))
+
+
 def _word(value: Any) -> str:
     return str(getattr(value, "name", None) or getattr(value, "__name__", value))
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.selection import WHOLE
 from rules import all_facts
 
 pytestmark = [pytest.mark.keras, pytest.mark.torch, pytest.mark.jax]
@@ -125,8 +126,10 @@ PASSED = {"torch": 189, "jax": 203}
 tensors."""
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
+@pytest.mark.crossing
+@pytest.mark.parametrize("backend", ["jax"] if WHOLE else ["torch"])
 def test_kerass_own_tests(backend: str, tmp_path: Path) -> None:
+    """On torch; in `make crossings` on JAX, which compiles each operation and takes three times as long."""
     files = [*ALGORITHM_FILES, *AROUND_FILES, SPARSE_FILE]
     output = run(backend, tmp_path, str(HERE / "keras_own_process.py"), *files)
     found = json.loads(output.splitlines()[-1])

@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+from helpers.selection import WHOLE
 
 pytestmark = pytest.mark.jax
 HERE = Path(__file__).parent
@@ -17,8 +18,9 @@ ROOT = HERE.parents[2]
 
 FILES = {
     "aliases": ["_src/alias_test.py"],
-    "shardings and float64": ["_src/sharding_test.py", "_src/float64_test.py"],
-    "wrappers": [
+    "what is around them": [
+        "_src/sharding_test.py",
+        "_src/float64_test.py",
         "schedules/_inject_test.py",
         "transforms/_combining_test.py",
         "transforms/_conditionality_test.py",
@@ -40,8 +42,7 @@ EXPECTED = {
         # The steps run; only their result is not looked at.
         "adadelta needs a non-None learning rate for numerically stable optimization in practice.": 2,
     },
-    "shardings and float64": {"passed": 47},
-    "wrappers": {"passed": 87},
+    "what is around them": {"passed": 134},
 }
 """How many pass, and how many are skipped for each reason, at least: an algorithm more brings its own."""
 
@@ -71,8 +72,10 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in ("PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER")}
 
 
-@pytest.mark.parametrize("group", FILES)
+@pytest.mark.crossing
+@pytest.mark.parametrize("group", ["aliases"] if WHOLE else ["what is around them"])
 def test_optax_own_tests(group: str, tmp_path: Path) -> None:
+    """In `make crossings` those of the functions themselves, which test_frontend_optax.py compares with optax's."""
     counts, printed = run(FILES[group], tmp_path / "report.xml")
     assert counts.keys() == EXPECTED[group].keys(), printed[-3000:]
     assert all(counts[what] >= least for what, least in EXPECTED[group].items()), printed[-3000:]
