@@ -194,8 +194,8 @@ for _method, _name in (
     _install(_method, _name, False)
 
 
-def apply(name: str, *operands: Any) -> Symbol:
-    """Record an operation on symbols, cells that hold symbols, and numbers; at least one is a symbol itself."""
+def _symbols_of(operands: Sequence[Any]) -> tuple[list[Symbol], RecordedScalars]:
+    """Operands as symbols of one recording, and its scalars."""
     scalars = next(operand.scalars for operand in operands if isinstance(operand, Symbol))
     symbols = []
     for operand in map(value_of, operands):
@@ -207,6 +207,12 @@ def apply(name: str, *operands: Any) -> Symbol:
             symbols.append(scalars.constant(operand))
         else:
             raise Unrecordable(f"an array that is no part of the optimizer's state in {line_of_rule()}")
+    return symbols, scalars
+
+
+def apply(name: str, *operands: Any) -> Symbol:
+    """Record an operation on symbols, cells that hold symbols, and numbers; at least one is a symbol itself."""
+    symbols, scalars = _symbols_of(operands)
     recorders = {id(symbol.recorder): symbol.recorder for symbol in symbols if symbol.recorder is not None}
     if not recorders:
         return scalars.node((name, tuple(symbol.number for symbol in symbols)))

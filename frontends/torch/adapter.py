@@ -264,11 +264,19 @@ class TorchAdapter(KeysInGroups, torch.optim.Optimizer):
         gone = [index for index, engine in engines.items() if index not in known or not engine.is_of(known[index])]
         for index in gone:
             del engines[index]
-        used, groups = self.__dict__.get("_used_with", {}), set(map(id, self.param_groups))
-        for identity in used.keys() - groups:
-            del used[identity]
+        self._follow_groups()
         if gone:
             self._forget_short_ways()
+
+    def _follow_groups(self) -> None:
+        """Have the values with which groups were used where these stand now: those before them may be taken out."""
+        used = self.__dict__.get("_used_with", {})
+        for index, (group, _) in used.items():
+            if index >= len(self.param_groups) or self.param_groups[index] is not group:
+                known = {id(group): (group, values) for group, values in used.values()}
+                now = {index: known.get(id(group)) for index, group in enumerate(self.param_groups)}
+                self._used_with = {index: each for index, each in now.items() if each is not None}
+                break
 
     def _forget_short_ways(self) -> None:
         for name in ("_repeat", "_tried"):
@@ -423,8 +431,10 @@ class TorchAdapter(KeysInGroups, torch.optim.Optimizer):
     def _used_before(self, groups: Groups) -> list[Mapping[str, Any]]:
         """For each group its values when its state was last used."""
         known = self.__dict__.setdefault("_used_with", {})
-        own = self.param_groups[groups.indices.start : groups.indices.stop]
-        return [known.get(id(each), (each, group))[1] for each, group in zip(own, groups.groups, strict=True)]
+        return [
+            known[index][1] if index in known else group
+            for index, group in zip(groups.indices, groups.groups, strict=True)
+        ]
 
     def _new_engine(self, groups: Groups, present: Sequence[int]) -> Engine:
         """An engine for groups."""
@@ -449,8 +459,7 @@ class TorchAdapter(KeysInGroups, torch.optim.Optimizer):
         """Keep a group's values as those with which its state was used last."""
         group = self.param_groups[index]
         values = {key: value for key, value in group.items() if key != "params"}
-        # By the group itself, which keeps its identity: those before it may be taken out.
-        self.__dict__.setdefault("_used_with", {})[id(group)] = group, values
+        self.__dict__.setdefault("_used_with", {})[index] = group, values
 
     def _check_sparse(self, groups: Groups) -> None:
         """Raise for groups that take no sparse gradients."""

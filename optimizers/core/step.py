@@ -186,14 +186,17 @@ class StepMaker(CellKeeper):
     def _try_out(self, gradients: Gradients, rate: Any) -> None:
         with TRIAL:
             # Another thread may have been the first.
-            if not self.fusion.rehearsed and is_to_be_tried(self):
+            if not self.fusion.rehearsed:
                 rehearse(self, gradients, rate)
             self.fusion.rehearsed = True
 
     def _update(self, gradients: Gradients, rate: Any, later: Later) -> None:
         gradients.clip()
         if not self.fusion.rehearsed:
-            self._try_out(gradients, rate)
+            # A lock would break the graph of a step that torch compiles.
+            if is_to_be_tried(self):
+                self._try_out(gradients, rate)
+            self.fusion.rehearsed = True
         # What began a step goes on with it, also if `begin_step` changes what the next one is.
         fusion = self.fusion
         fused, run = fusion.prepare(self, gradients, rate, fusion.begin(self, gradients, rate))
