@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .detect import shown
@@ -69,6 +69,7 @@ def bound(
     keywords: Mapping[str, Any],
     synonyms: Synonyms = NO_SYNONYMS,
     elsewhere: Mapping[str, str] | None = None,
+    takes: Callable[[str, Any], bool] = lambda name, value: True,
 ) -> inspect.BoundArguments:
     """Arguments by name.
 
@@ -77,6 +78,7 @@ def bound(
         signature: its arguments.
         arguments, keywords: of a call.
         synonyms, elsewhere: as for `instead`.
+        takes: whether an argument may have a value. Default: that is not known.
 
     Raises:
         TypeError: if one does not exist, is given twice, or if there are too many; if arguments of any name are passed
@@ -94,11 +96,10 @@ def bound(
         in_order = [name for name in known if signature.parameters[name].kind in _BY_POSITION]
         by_name = "" if len(in_order) == len(known) else "; all others are given by name"
         if len(arguments) > len(in_order):
-            beyond = ", ".join(map(shown, arguments[len(in_order) :]))
-            names_only = ", ".join(f"`{name}`" for name in known if name not in in_order)
+            beyond = arguments[len(in_order) :]
+            remedy = _by_name(beyond, [name for name in known if name not in in_order], takes)
             raise TypeError(
-                f"{owner}() takes at most {len(in_order)} positional arguments, received {len(arguments)}. "
-                f"{f'Give {beyond} by its name, one of {names_only}' if by_name else f'Leave {beyond} out'}."
+                f"{owner}() takes at most {len(in_order)} positional arguments, received {len(arguments)}. {remedy}."
             ) from None
         if not arguments:
             first = in_order[0] if in_order else "argument"
@@ -107,6 +108,25 @@ def bound(
             f"{owner}() {error}: received {len(arguments)} by position; its arguments are, in their order, "
             f"{', '.join(in_order)}{by_name}."
         ) from None
+
+
+def _by_name(values: Sequence[Any], names: Sequence[str], takes: Callable[[str, Any], bool]) -> str:
+    """What to do with values beyond those that are given by position.
+
+    Args:
+        values: these.
+        names: of the arguments that are given by name alone.
+        takes: whether an argument may have a value.
+    """
+    listed = ", ".join(map(shown, values))
+    if not names:
+        return f"Leave {listed} out"
+    fitting = [[name for name in names if takes(name, value)] for value in values]
+    if all(len(each) == 1 for each in fitting):
+        written = ", ".join(f"{name}={shown(value)}" for (name,), value in zip(fitting, values, strict=True))
+        return f"Write `{written}`"
+    likely = [name for name in names if any(name in each for each in fitting)] or names
+    return f"Give {listed} by its name, one of {', '.join(f'`{name}`' for name in likely)}"
 
 
 def signature_of_init(cls: type) -> inspect.Signature:

@@ -261,6 +261,8 @@ class Arrays:
     """How parameters come to be others, in words for errors."""
     how_names_come = "a dictionary, such as {'kernel': kernel, 'bias': bias},"
     """What has parameters under their names, in words for errors."""
+    how_parameters_come_first = ""
+    """How optimizers take parameters in the constructor, if users of the library know it so; {} is the optimizer."""
 
     writable: bool = False
     """Whether arrays are changed in place when a cell is committed; otherwise the cell takes the new array."""

@@ -60,6 +60,11 @@ def backend_named(name: str) -> Backend:
     return _generic(importlib.import_module(name)) if library is None else _backend_of_library(library)
 
 
+def imported_libraries() -> list[Backend]:
+    """The backends of libraries that somebody has imported, but for those that have no file here."""
+    return [_backend_of_library(library) for library in LIBRARIES if library.name in sys.modules]
+
+
 def _leads_back(backend: Backend) -> Any:
     """There is one backend for each library: copies and pickles lead back to it."""
     return backend_named, (backend.name,)

@@ -2,48 +2,52 @@
 
 from __future__ import annotations
 
-import linecache
+import ast
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import NamedTuple
 
-from .mistakes import frame_of_rule
+from .written import filled, running_statement, text
 
 SAME = frozenset((
     "abs", "ceil", "clip", "cos", "exp", "expm1", "floor", "isfinite", "log", "log1p", "max", "mean", "min", "norm",
-    "power", "reshape", "sign", "sqrt", "square", "sum", "where", "maximum", "minimum", "matmul", "add", "subtract",
+    "power", "sign", "sqrt", "square", "sum", "where", "maximum", "minimum", "matmul", "add", "subtract",
     "multiply", "divide", "negative", "less", "less_equal", "greater", "greater_equal", "equal", "expand_dims",
 ))  # fmt: skip
 """What is called so here, too."""
 _OTHERWISE = {
-    "rsqrt": "1 / ops.sqrt({x})", "reciprocal": "1 / {x}", "pow": "`{x}**y` or `ops.power({x}, y)`", "mul": "{x} * y",
-    "sub": "{x} - y", "div": "{x} / y", "neg": "-{x}", "eq": "{x} == y", "clamp": "ops.clip({x}, lower, upper)",
+    "rsqrt": "1 / ops.sqrt({x})", "reciprocal": "1 / {x}", "pow": "`{x}**{y}` or `ops.power({x}, {y})`",
+    "mul": "{x} * {y}",
+    "sub": "{x} - {y}", "div": "{x} / {y}", "neg": "-{x}", "eq": "{x} == {y}",
+    "clamp": "ops.clip({x}, {lower}, {upper})",
     "amax": "ops.max({x}, axis=...)", "amin": "ops.min({x}, axis=...)", "reduce_sum": "ops.sum({x}, axis=...)",
-    "reduce_mean": "ops.mean({x}, axis=...)", "select": "ops.where(condition, {x}, y)",
+    "reduce_mean": "ops.mean({x}, axis=...)", "select": "ops.where({x}, {y}, {z})",
     "astype": "ops.cast({x}, dtype)", "to": "ops.cast({x}, dtype)", "float": "ops.cast({x}, 'float32')",
-    "unsqueeze": "ops.expand_dims({x}, axis)", "squeeze": "ops.reshape({x}, shape)", "view": "ops.reshape({x}, shape)",
-    "flatten": "ops.reshape({x}, (-1,))", "ravel": "ops.reshape({x}, (-1,))",
+    "unsqueeze": "ops.expand_dims({x}, {axis})", "squeeze": "ops.reshape({x}, shape)",
+    "view": "ops.reshape({x}, shape)", "reshape": "ops.reshape({x}, shape)", "flatten": "ops.reshape({x}, (-1,))",
+    "ravel": "ops.reshape({x}, (-1,))",
     "transpose": "ops.matrix_transpose({x})", "swapaxes": "ops.matrix_transpose({x})",
     "T": "ops.matrix_transpose({x})", "mT": "ops.matrix_transpose({x})", "t": "ops.matrix_transpose({x})",
     "size": "math.prod({x}.shape)", "numel": "math.prod({x}.shape)", "index": "self.variable_index({x})",
-    "lerp": "ops.moving_average(past, new, memory)", "dot": "ops.sum({x} * y)", "vdot": "ops.sum({x} * y)",
+    "lerp": "ops.moving_average(past, new, memory)", "dot": "ops.sum({x} * {y})", "vdot": "ops.sum({x} * {y})",
     "tanh": "1 - 2 / (1 + ops.exp(2 * {x}))", "sigmoid": "1 / (1 + ops.exp(-{x}))", "relu": "ops.maximum({x}, 0.0)",
     "isnan": "{x} != {x}", "rms": "ops.sqrt(ops.mean(ops.square({x})))",
     "root_mean_square": "ops.sqrt(ops.mean(ops.square({x})))",
-    "outer": "ops.expand_dims(rows, -1) * ops.expand_dims(columns, -2)",
+    "outer": "ops.expand_dims({x}, -1) * ops.expand_dims({y}, -2)",
     "std": "ops.sqrt(ops.mean(ops.square({x} - ops.mean({x}))))", "var": "ops.mean(ops.square({x} - ops.mean({x})))",
     "argmax": "{x} == ops.max({x})", "clone": "`{x}`, which nobody changes", "copy": "`{x}`, which nobody changes",
     "detach": "`{x}`, without .detach()", "item": "`{x}`, without .item()",
     "tolist": "`{x}`, without .tolist()", "numpy": "`{x}`, without .numpy()", "cpu": "`{x}`, without .cpu()",
-    "fabs": "ops.abs({x})", "true_divide": "{x} / y", "float_power": "{x}**y", "fmax": "ops.maximum({x}, y)",
-    "fmin": "ops.minimum({x}, y)", "remainder": "{x} % y", "mod": "{x} % y", "logical_and": "x & y",
-    "logical_or": "x | y", "logical_not": "~{x}", "round": "ops.floor({x} + 0.5)",
+    "fabs": "ops.abs({x})", "true_divide": "{x} / {y}", "float_power": "{x}**{y}", "fmax": "ops.maximum({x}, {y})",
+    "fmin": "ops.minimum({x}, {y})", "remainder": "{x} % {y}", "mod": "{x} % {y}", "logical_and": "{x} & {y}",
+    "logical_or": "{x} | {y}", "logical_not": "~{x}", "round": "ops.floor({x} + 0.5)",
     "zeros": "`ops.zeros_like(x)`, or the number 0.0", "ones": "`ops.ones_like(x)`, or the number 1.0",
     "full": "`ops.full_like(x, value)`, or the number", "zeros_like": "ops.zeros_like({x})",
     "ones_like": "ops.ones_like({x})", "full_like": "ops.full_like({x}, value)", "empty": "ops.zeros_like(x)",
     "empty_like": "ops.zeros_like({x})", "array": "the number itself", "asarray": "the number itself",
     "tensor": "the number itself",
 }  # fmt: skip
-"""What it is here; {x} is the array."""
+"""What it is here; in braces stand the array, and what else the function is given in its order."""
 _ARGUMENTS = {"dim": "axis", "keepdim": "keepdims"}
 """Torch's names of arguments."""
 MAKING = re.compile(
@@ -53,50 +57,79 @@ MAKING = re.compile(
 """How arrays are made of nothing, or of numbers."""
 
 
-def written_as(name: str, array: str = "x", arguments: str | None = None) -> str | None:
+class Given(NamedTuple):
+    """What a function of another library is given, as a rule has it.
+
+    Attributes:
+        values: by position, the array first. Of a method that is what it belongs to.
+        named: by name.
+    """
+
+    values: tuple[ast.expr, ...] = ()
+    named: Mapping[str, ast.expr] = {}  # It never changes.
+
+
+NOT_KNOWN = Given()
+
+
+def written_as(name: str, given: Given = NOT_KNOWN) -> str | None:
     """How a function or a method of another library is written in a rule; None if there is no such function.
 
     Args:
         name: of the function.
-        array: what it is called for.
-        arguments: what else it is given, if that is known.
+        given: what it is given.
     """
     if name in SAME:
-        more = ""
-        if arguments:
-            more = ", " + re.sub(r"\b(dim|keepdim)=", lambda found: f"{_ARGUMENTS[found.group(1)]}=", arguments)
-        return f"Write `ops.{name}({array}{more})`."
+        values = list(given.values) or [ast.Name("x")]
+        named = [ast.keyword(_ARGUMENTS.get(key, key), value) for key, value in given.named.items()]
+        call = ast.Call(ast.Name(f"ops.{name}"), values, named)
+        return f"Write `{text(call, f'ops.{name}(x)')}`."
     found = _OTHERWISE.get(name)
     if found is None:
         return None
     is_code = "`" not in found and not found.startswith("the ")
-    written = found.format(x=array)
-    return f"Write `{written}`." if is_code else f"Write {written}."
+    codes = re.split(r"`", f"`{found}`" if is_code else found)
+    codes[1::2] = [_with_given(code, given) for code in codes[1::2]]
+    return f"Write {'`'.join(codes)}."
+
+
+def _with_given(template: str, given: Given) -> str:
+    """Code with what a function is given in the place of what stands in braces."""
+    names = list(dict.fromkeys(re.findall(r"{(\w+)}", template)))
+    general = template.format(**{name: name for name in names})
+    return text(filled(general, dict(zip(names, given.values, strict=False))), general)
 
 
 def method_written_as(name: str) -> str | None:
-    """As `written_as`, of a method that the rule asks for in the line that is running: with its arguments there."""
-    array, arguments = _call_of(name)
-    return written_as(name, array, arguments)
+    """As `written_as`, of a function or a method that the rule asks for in the line that is running."""
+    return written_as(name, given_in(running_statement(), name))
 
 
-def _call_of(name: str) -> tuple[str, str | None]:
-    """What a method is called for in the line of the rule that is running, and with which arguments."""
-    frame: Any = frame_of_rule()
-    line = "" if frame is None else linecache.getline(frame.f_code.co_filename, frame.f_lineno)
-    places = list(re.finditer(rf"(?:([A-Za-z_]\w*)|\S)\.{re.escape(name)}(?!\w)(\()?", line))
-    if len(places) != 1:
+def given_in(statement: ast.stmt | None, name: str) -> Given:
+    """What a function or a method of some name is given in a statement, where it stands there once.
+
+    Args:
+        statement: the source, if that is known.
+        name: of the function.
+    """
+    nodes = [] if statement is None else list(ast.walk(statement))
+    asked = [node for node in nodes if isinstance(node, ast.Attribute) and node.attr == name]
+    if len(asked) != 1:
         # Which of several it was is not known here.
-        return "x", None
-    found = places[0]
-    array = found.group(1) or "x"
-    if line[: found.start()].endswith((".", ")")):
-        array = "x"
-    if found.group(2) is None:
-        return array, None
-    depth = 1
-    for place in range(found.end(), len(line)):
-        depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(line[place], 0)
-        if depth == 0:
-            return array, line[found.end() : place].strip()
-    return array, None
+        return NOT_KNOWN
+    call = next((node for node in nodes if isinstance(node, ast.Call) and node.func is asked[0]), None)
+    whose = [] if is_module(asked[0].value) else [asked[0].value]
+    if call is None:
+        return Given(tuple(whose))
+    if any(isinstance(each, ast.Starred) for each in call.args) or not all(each.arg for each in call.keywords):
+        return NOT_KNOWN
+    return Given((*whose, *call.args), {str(each.arg): each.value for each in call.keywords})
+
+
+def is_module(node: ast.expr) -> bool:
+    """Whether code is the name of a module with functions of arrays."""
+    return ast.unparse(node).partition(".")[0] in _MODULES
+
+
+_MODULES = frozenset(("np", "numpy", "torch", "jnp", "jax", "math", "ops"))
+"""As which modules are imported."""

@@ -16,7 +16,7 @@ from typing import Any
 from .delta_variable import DeltaVariable
 from .detect import backend_for, backend_of, number_of_python
 from .dtypes import Array, is_number
-from .elsewhere import written_as
+from .elsewhere import method_written_as
 from .mistakes import MissingAttribute, WrongValue, line_of_rule, nearest
 from .once import once
 from .python import HOST
@@ -203,7 +203,11 @@ def where(condition: Any, a: Any, b: Any) -> Array:
     """Elementwise a where the condition holds, else b. Both are computed; see `cond` for a choice of work."""
     condition, a, b = value_of(condition), value_of(a), value_of(b)
     if isinstance(condition, bool):
-        return a if condition else b
+        chosen, other = (a, b) if condition else (b, a)
+        beside = backend_for(other)
+        # Beside an array a number is one of its shape, as where the condition is an array.
+        as_array = is_number(chosen) and beside is not HOST and beside.shape(other)
+        return beside.full_like(other, chosen) if as_array else chosen
     return backend_for(condition, a, b).select(condition, a, b)
 
 
@@ -489,7 +493,7 @@ def __getattr__(name: str) -> Any:
     """Say which function was meant by a name that does not exist."""
     if name[:2] == "__" or name == "_ipython_display_":
         raise AttributeError(name)
-    line, written = line_of_rule(), written_as(name)
+    line, written = line_of_rule(), method_written_as(name)
 
     def said() -> str:
         near = None if written else nearest(name, __all__)

@@ -26,8 +26,9 @@ from .written import (
     cached_function,
     cell_read_by,
     changed_in_place,
+    exchanged,
     given_anew,
-    in_place_of_change,
+    in_place_of_change_of_value,
     instead_of_elements,
     instead_of_going,
     text,
@@ -92,10 +93,7 @@ def _assigning(method: str) -> Callable[[Tracked, Any], None]:
 
     def refuse(self: Tracked, value: Any) -> None:
         if hasattr(value, "assign") and type(value) is not Tracked:
-            raise RuleMistake(
-                f"{line_of_rule()} has its two arguments exchanged. Write `self.{method}(variable, value)`, with the "
-                "parameter or the slot first."
-            )
+            raise RuleMistake(f"{line_of_rule()}: {exchanged(method)}")
         to = f"{self.called}, which belongs to the caller" if self.name else "an array that was computed, not to a slot"
         raise RuleMistake(f"{line_of_rule()} assigns to {to}. Write {given_anew(self.name or 'x')}.")
 
@@ -120,7 +118,7 @@ class Tracked:
     ) -> None:
         self.held = held
         self.name = name
-        self.origin = origin or name
+        self.origin = origin or (name and f"the {name}")
         self.lasting = name is not None if lasting is None else lasting
 
     @property
@@ -178,7 +176,7 @@ class Tracked:
         return backend_of(self.held) is HOST
 
     def __getitem__(self, key: Any) -> Tracked:
-        return Tracked(self.held[raw(key)], self.name)
+        return Tracked(self.held[raw(key)], self.name, self.origin and f"a part of {self.origin}")
 
     def __len__(self) -> int:
         if LENGTHS.watched:
@@ -258,8 +256,10 @@ class Tracked:
             return None
         name = (self.name or "x").removeprefix("value of ")
         cell = cell_read_by(changed[0]) if changed is not None and name != self.name else None
-        written = in_place_of_change(cell) if cell else given_anew("x" if "'" in name else name.replace(" ", "_"), sign)
-        return f"Write {written}."
+        if cell:
+            return f"Write {in_place_of_change_of_value(cell)}."
+        called = "x" if "'" in name else name.replace(" ", "_")
+        return f"Write {given_anew(called, sign)}."
 
     # ---------------------------------------------------------------- as the array itself
 
@@ -365,7 +365,7 @@ def _meet(shapes: Sequence[tuple[int, ...]]) -> bool:
 
 def _with_shape(operand: Any) -> str:
     origin = operand.origin if type(operand) is Tracked else None
-    return f"{'an array' if origin is None else f'the {origin}'} of shape {_shape_of(operand)}"
+    return f"{'an array' if origin is None else origin} has shape {_shape_of(operand)}"
 
 
 def _why_no_change(array: Tracked, sign: str) -> str:

@@ -28,6 +28,10 @@ _IN_PLACE = {
     "lerp_": "x + b * (a - x)", "addcmul_": "x + value * a * b", "addcdiv_": "x + value * a / b",
 }  # fmt: skip
 """What torch's methods change an array to: x is the array, a and b are the first arguments."""
+_MASK = (
+    ", where `mask` is a slot: `self.add_variable_from_reference(each, 'mask', initializer=array)` in build makes it "
+    "of an array that is 1.0 at these elements"
+)
 _SCALED = {"add_": "x + alpha * a", "sub_": "x - alpha * a"}
 """The same where a factor is given."""
 
@@ -71,6 +75,22 @@ def text(node: ast.AST | None, otherwise: str) -> str:
     return written if written and len(written) <= _LONG and "\n" not in written else otherwise
 
 
+def filled(template: str, known: Mapping[str, ast.expr]) -> ast.expr:
+    """Code with other code in the place of names.
+
+    Args:
+        template: an expression.
+        known: what stands in the place of some of its names.
+    """
+
+    class Filling(ast.NodeTransformer):
+        def visit_Name(self, node: ast.Name) -> Any:
+            return known.get(node.id, node)
+
+    found: ast.expr = Filling().visit(ast.parse(template, mode="eval").body)
+    return found
+
+
 def changed_in_place() -> tuple[ast.expr, ast.expr] | None:
     """What the running statement changes in place (`x *= a`, `x.mul_(a)`), and what it shall be; None if it does not.
     """
@@ -112,6 +132,83 @@ def in_place_of_change(cell: str | None = None) -> str | None:
     return None if changed is None else _committed(*changed, cell or text(changed[0], "variable"))
 
 
+def in_place_of_change_of_value(cell: str) -> str:
+    """The same for a name that was given the value of a cell: what follows goes on with the new one.
+
+    Args:
+        cell: how the cell is written.
+    """
+    changed, frame = changed_in_place(), frame_of_rule()
+    if changed is None or frame is None or not isinstance(changed[0], ast.Name):
+        return in_place_of_change(cell) or assigned(cell)
+    name, written = changed[0].id, _committed(*changed, cell)
+    if not _is_read_after(frame, name):
+        return written
+    if ".assign(" not in written:
+        return f"{written}, then `{name} = {cell}.value`"
+    return f"`{name} = {text(changed[1], '...')}`, then {assigned(cell, name)}"
+
+
+def _is_read_after(frame: Any, name: str) -> bool:
+    """Whether the function that is running may read a name behind the line in which it is."""
+    function = _function(frame.f_code)[0]
+    line = frame.f_lineno - frame.f_code.co_firstlineno + 1
+    nodes = [] if function is None else list(ast.walk(function))
+    # In a loop, what stands before may come after.
+    first = min([node.lineno for node in nodes if isinstance(node, (ast.For, ast.While))], default=line)
+    return any(
+        isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load)
+        and (node.lineno > line or first <= node.lineno < line)
+        for node in nodes
+    )  # fmt: skip
+
+
+def exchanged(method: str) -> str:
+    """What is wrong with the running statement, whose call of a method of the optimizer's exchanges its arguments.
+
+    Args:
+        method: its name.
+    """
+    call = _writing_call()
+    value, cell = ("value", "variable") if call is None else (text(call.args[0], "value"), text(call.args[1], "cell"))
+    return f"`self.{method}` has its two arguments exchanged. Write `self.{method}({cell}, {value})`."
+
+
+def chosen_by(condition: str, first: Sequence[ast.stmt], other: Sequence[ast.stmt]) -> str:
+    """How what an `if` chooses by an array is written with functions of ops.
+
+    Args:
+        condition: the array.
+        first: what is done where it holds.
+        other: what is done else.
+    """
+    given = _given_in(first)
+    if given is not None:
+        target, value, method = given
+        unchanged = target, "0.0" if method in ("assign_add", "assign_sub") else target, method
+        otherwise = _given_in(other) if other else unchanged
+        if otherwise is not None and otherwise[::2] == (target, method):
+            chosen = f"ops.where({condition}, {value}, {otherwise[1]})"
+            return f"`self.{method}({target}, {chosen})`" if method else f"`{target} = {chosen}`"
+    that = "do_that" if other else "lambda: None"
+    functions = "functions of no arguments" if other else "what stands under it in a function `do_this()`"
+    return f"`ops.cond({condition}, do_this, {that})`, with {functions}"
+
+
+def _given_in(branch: Sequence[ast.stmt]) -> tuple[str, str, str] | None:
+    """What a branch gives a value, which, and by which of the optimizer's methods if not by `=`; None if that is more.
+    """
+    statement = branch[0]
+    if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+        return statement.targets[0].id, text(statement.value, "a"), ""
+    call = statement.value if isinstance(statement, ast.Expr) and len(branch) == 1 else None
+    if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and len(call.args) == 2:
+        owner, method = ast.unparse(call.func.value), call.func.attr
+        if owner == "self" and method in ("assign", "assign_add", "assign_sub"):
+            return text(call.args[0], "variable"), text(call.args[1], "a"), method
+    return None
+
+
 def given_anew(name: str, sign: str = "") -> str:
     """How the running statement gives a new value to a name, where it changes or assigns to the old one.
 
@@ -142,7 +239,7 @@ def instead_of_elements(name: str = "array", is_cell: bool = False) -> str:
         whole = ast.unparse(target.slice) in (":", "...")
         condition = text(target.slice, "condition")
         if not isinstance(target.slice, (ast.Compare, ast.UnaryOp, ast.BinOp)) or "-" in condition:
-            condition, more = "mask > 0.5", ", where `mask` is a slot that build has filled with 1.0 at these elements"
+            condition, more = "mask > 0.5", _MASK
     new = value if whole else f"ops.where({condition}, {value}, {name})"
     return f"Write {assigned(name, new) if is_cell else f'`{name} = {new}`'}{'' if whole else more}."
 
@@ -307,13 +404,4 @@ def _chained(call: ast.expr) -> tuple[ast.expr, ast.expr] | None:
         template = template.replace("value * ", "")
     known = {"x": inner[1], **given}
     wanted = {node.id for node in ast.walk(ast.parse(template)) if isinstance(node, ast.Name)} - {"ops"}
-    return (inner[0], _filled(template, known)) if wanted <= set(known) else None
-
-
-def _filled(template: str, known: Mapping[str, ast.expr]) -> ast.expr:
-    class Filling(ast.NodeTransformer):
-        def visit_Name(self, node: ast.Name) -> Any:
-            return known.get(node.id, node)
-
-    filled: ast.expr = Filling().visit(ast.parse(template, mode="eval").body)
-    return filled
+    return (inner[0], filled(template, known)) if wanted <= set(known) else None

@@ -134,5 +134,6 @@ def _class_named(name: str, custom_objects: dict[str, Any]) -> type[Optimizer]:
         return _BY_NAME[name.lower()]
     except KeyError:
         instead = did_you_mean([name], _BY_NAME)
-        instead = instead or f" Known are {', '.join(_BY_NAME)}; pass your own class in custom_objects."
+        own = f"deserialize(config, custom_objects={{{shown(name)}: {name if name.isidentifier() else 'Mine'}}})"
+        instead = instead or f" Known are {', '.join(_BY_NAME)}; for a class of your own write `{own}`."
         raise ValueError(f"Unknown optimizer {shown(name)}.{instead}") from None

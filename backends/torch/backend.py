@@ -156,6 +156,7 @@ class TorchBackend(Backend):
     how_gradients_come = "Call loss.backward() before the step"
     how_replaced = "the model was replaced by a copy, as by copy.deepcopy"
     how_names_come = "`model.named_parameters()`"
+    how_parameters_come_first = "as in torch, `gradwise.frontends.torch.wrap({}, model.parameters())`"
     writable = True
     namespace = _Functions()
 
@@ -237,7 +238,10 @@ class TorchBackend(Backend):
         if self.traced(array):
             return "it is being transformed by torch.func. Use the optimizer's init and step, which return new values"
         if array.requires_grad and not _is_leaf(array):
-            return "it was computed by autograd and is no leaf. Pass the tensor it was computed from, or its detach()"
+            return (
+                "it was computed by autograd and is no leaf. Pass `tensor.detach().requires_grad_()`, or the tensor "
+                "that it was computed from"
+            )
         if array.is_inference() and not torch.is_inference_mode_enabled():
             return "it was made in inference mode. Pass a clone"
         if not torch.compiler.is_compiling() and _is_zerotensor(array):

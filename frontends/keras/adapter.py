@@ -30,11 +30,22 @@ from .table import COMMON, KerasRow
 BACKENDS = ("torch", "jax", "numpy")
 """Of Keras, on which there are steps here."""
 # What Keras's `apply` is made of, and a step here is not. A class that overrides one of them would be ignored.
-_PARTS_OF_A_STEP = (
-    "learning_rate", "_get_current_learning_rate", "_clip_gradients", "_clip_by_norm", "_apply_weight_decay",
-    "_backend_apply_gradients", "_backend_update_step", "_backend_increment_gradient_accumulators",
-    "_backend_reset_gradient_accumulators", "_update_model_variables_moving_average",
-)  # fmt: skip
+_BY_RATE = "For another rate pass a callable of the step as learning_rate"
+_BY_RULE = "For another rule override `update_step(gradient, variable, learning_rate)`"
+_BY_STEP = "Override `apply(grads, trainable_variables)`, and do what is yours before or after `super().apply(...)`"
+_PARTS_OF_A_STEP = {
+    **dict.fromkeys(("learning_rate", "_get_current_learning_rate"), _BY_RATE),
+    **dict.fromkeys(
+        ("_clip_gradients", "_clip_by_norm"),
+        "To change gradients override `apply(grads, trainable_variables)`, and call `super().apply(...)` with others",
+    ),
+    **dict.fromkeys(("_backend_apply_gradients", "_backend_update_step"), _BY_RULE),
+    **dict.fromkeys((
+        "_apply_weight_decay", "_backend_increment_gradient_accumulators", "_backend_reset_gradient_accumulators",
+        "_update_model_variables_moving_average",
+    ), _BY_STEP),
+}  # fmt: skip
+"""Each with what to do instead."""
 _CALLED_HERE = {"iterations": "to go on from another number call optimizer.iterations.assign(number)"}
 _OF_TORCH = {
     name: "model.fit makes the steps; in a loop of your own call apply(grads, trainable_variables)"
@@ -100,13 +111,9 @@ class KerasAdapter(keras.optimizers.Optimizer):
         own = [getattr(cls, name, None) is not getattr(KerasAdapter, name, None) for name in _PARTS_OF_A_STEP]
         ignored = list(itertools.compress(_PARTS_OF_A_STEP, own))
         if ignored and cls.apply is KerasAdapter.apply:
-            instead = ["Override update_step(gradient, variable, learning_rate) or apply(grads, trainable_variables)"]
-            rates = [name for name in ignored if "learning_rate" in name]
-            by_rate = ["For another rate pass a callable of the step as learning_rate"]
-            remedies = [*(instead if len(rates) < len(ignored) else []), *(by_rate if rates else [])]
             raise TypeError(
                 f"{cls.__name__} overrides {', '.join(ignored)}, which a step of gradwise never calls. "
-                f"{'. '.join(remedies)}."
+                f"{'. '.join(dict.fromkeys(_PARTS_OF_A_STEP[name] for name in ignored))}."
             )
         if "row" in vars(cls):
             cls.__signature__ = cls.row.signature  # read by inspect.signature

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from ... import optimizers
-from ...backends import backend_of, is_number, number_of_python, ops
+from ...backends import backend_of, is_number, number_of_python, ops, shown
 from ...optimizers.core.configuration import frozen
 from .linking import DECAY_SCHEDULE, SCHEDULE, Pairs, core_state, count_of, new_states, next_states, pairs_of
 from .table import OptaxRow
@@ -111,9 +111,17 @@ class RowBehaviour(Behaviour):
     def __reduce__(self) -> Any:
         return RowBehaviour, (self.row, self.numbers, self._others)
 
+    def with_state_of(self, name: str) -> str:
+        """See `Behaviour`."""
+        known = self.row.signature.parameters
+        given = {each: shown(value) for each, value in self._arguments.items() if value is not known[each].default}
+        given |= {name: shown(self._arguments[name])} if name in known else {}
+        arguments = ", ".join(f"{each}={value}" for each, value in given.items())
+        return f"optax.inject_hyperparams({self.row.name})({arguments})"
+
     def __repr__(self) -> str:
-        shown = {name: ops.convert_to_number(value) for name, value in self._arguments.items()}
-        arguments = [f"{name}={shown[name]!r}" for name in self.row.signature.parameters]
+        values = {name: ops.convert_to_number(value) for name, value in self._arguments.items()}
+        arguments = [f"{name}={values[name]!r}" for name in self.row.signature.parameters]
         return f"{self.row.name}({', '.join(arguments)})"
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import optax  # type: ignore[import-untyped]  # it shows mypy no types
 
-from ...backends import HOST, SIXTEEN_BIT, UnknownValueError, backend_of, is_number, number_of_python, ops
+from ...backends import HOST, SIXTEEN_BIT, UnknownValueError, backend_of, is_number, number_of_python, ops, shown
 from ...optimizers.core.configuration import frozen
 from ...optimizers.core.optimizer import Optimizer
 from ...optimizers.core.state import OptimizerState
@@ -46,6 +46,14 @@ class Behaviour:
 
     def with_numbers(self, values: Iterable[Any]) -> Behaviour:
         """The same with other numbers; they are looked at when they are used."""
+        raise NotImplementedError
+
+    def with_state_of(self, name: str) -> str:
+        """The code that makes it with a hyperparameter in the state, where that can be changed.
+
+        Args:
+            name: of the hyperparameter.
+        """
         raise NotImplementedError
 
     def init(self, params: Any) -> Any:
@@ -94,8 +102,8 @@ class Transformation(optax.GradientTransformationExtraArgs):  # type: ignore[mis
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(
-            f"A transformation cannot change, so {name!r} cannot be set. Make another one, or make it by "
-            f"`optax.inject_hyperparams`, which keeps it in the state: `state.hyperparams[{name!r}] = value`."
+            f"A transformation cannot change. Write `transformation = {self.behaviour.with_state_of(name)}`, then "
+            f"`state.hyperparams[{name!r}] = {shown(value)}`."
         )
 
     if not TYPE_CHECKING:  # For which all attributes would exist.
@@ -193,9 +201,9 @@ def run(
         ways.append((_shapes(leaves, gradients, slots), gradients))
     if params is not None:
         ways.append((leaves.leaves, leaves.leaves))
-    for shown, beside in ways:
+    for known, beside in ways:
         try:
-            deltas, state = core.delta(leaves.with_leaves(shown), leaves.build(gradients), state, rate, **extra_args)
+            deltas, state = core.delta(leaves.with_leaves(known), leaves.build(gradients), state, rate, **extra_args)
         except UnknownValueError:
             continue
         found = []

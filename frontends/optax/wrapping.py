@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from ...backends import shown
 from ...optimizers.core.mistaken import check_fresh, check_optimizer, is_transformation
 from ...optimizers.core.optimizer import Optimizer
 from ...optimizers.core.state import OptimizerState
@@ -66,6 +67,11 @@ class CoreBehaviour(Behaviour):
         further = extra_args if isinstance(self.core, TransformationOptimizer) else {}
         deltas, after = run(self.core, Leaves(like, updates, slots), updates, given, params, None, **further)
         return deltas, CoreState(after.iterations, after.slots, after.scalars)
+
+    def with_state_of(self, name: str) -> str:
+        """See `Behaviour`."""
+        made = f"from_optimizer({type(self.core).__name__}({name}={name}))"
+        return f"optax.inject_hyperparams(lambda {name}: {made})({name}={shown(getattr(self.core, name, 0.0))})"
 
     def __reduce__(self) -> Any:
         return _core_behaviour_of, (self.core,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ...backends import is_number, shown
 from ...backends.wording import did_you_mean, meant, synonyms_of
 from ...optimizers.core.declaring import is_declaring
 from ...optimizers.core.naming import unnamed
@@ -36,28 +37,35 @@ class KeysInGroups:
     if not TYPE_CHECKING:  # For which all attributes would exist.
 
         def __getattr__(self, name: str) -> Any:
-            instead = _instead(self, name, "read") or "."
+            instead = _instead(self, name) or "."
             raise AttributeError(f"{type(self).__name__} has no attribute `{name}`{instead}")
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in SYNONYMS and not (name in vars(self) or hasattr(type(self), name) or is_declaring(self)):
-            instead = _instead(self, name, "set")
+            instead = _instead(self, name, shown(value) if is_number(value) else "value")
             if instead:
                 raise AttributeError(f"{type(self).__name__} has no attribute `{name}` to set{instead}")
         super().__setattr__(name, value)
 
 
-def _instead(owner: KeysInGroups, name: str, how: str) -> str:
-    """What to do in place of an attribute, at the end of a sentence; nothing where that is not known."""
+def _instead(owner: KeysInGroups, name: str, value: str | None = None) -> str:
+    """What to do in place of an attribute, at the end of a sentence; nothing where that is not known.
+
+    Args:
+        owner: the optimizer.
+        name: of the attribute.
+        value: what it is set to, as text. Default: it is read.
+    """
     if name in _OF_THE_CORE:
         return f": {_OF_THE_CORE[name]}."
     defaults = vars(owner).get("defaults", {})
     keys = [name] if name in defaults else synonyms_of(name, defaults, SYNONYMS)
     if not keys:
         return ""
-    if how == "read":
+    if value is None:
         return f'. Groups have it: read optimizer.param_groups[0]["{keys[0]}"].'
-    return f'. Groups have it: for group in optimizer.param_groups: group["{keys[0]}"] = value'
+    called = "" if keys[0] == name else f", which is {keys[0]!r} here"
+    return f"{called}. Write `for group in optimizer.param_groups: group[{keys[0]!r}] = {value}`."
 
 
 def check_keys(group: Mapping[Any, Any], known: Iterable[str], owner: str) -> None:

@@ -10,6 +10,10 @@ from ...backends import FLOATING, HOST, Backend, Rows, Variable, backend_of, des
 from ...backends.trees import ALONE
 from .mistaken import check_no_model, instead_of_array
 
+_AS_LIST = "Put it into a list"
+_AS_LISTS = dict.fromkeys(("gradients", "variables"), f"{_AS_LIST}: a step is `apply([gradient], [variable])`")
+"""What to do about a single array, by what a list of them is called."""
+
 
 def remedy(dtype: str) -> str:
     """What to do about an array whose dtype is not a real one of the machine's."""
@@ -27,7 +31,7 @@ def as_list(values: Iterable[Any], what: str) -> list[Any]:
     check_no_model(values, f"a list of {what}")
     if isinstance(values, Variable) or backend_of(values) is not None:
         given = f"Variable {values.name!r}" if isinstance(values, Variable) else describe(values)
-        raise TypeError(f"Expected a list of {what}, received {given}. Put it into a list.")
+        raise TypeError(f"Expected a list of {what}, received {given}. {_AS_LISTS.get(what, _AS_LIST)}.")
     try:
         listed = list(values)
     except TypeError:

@@ -14,6 +14,8 @@ from .naming import check_pattern, known_by, known_paths
 
 Pattern: TypeAlias = str | tuple[str, ...] | Callable[[str, Variable], Any]
 """Which parameters: a regular expression, their paths, or a function of path and parameter."""
+_FEW = 4
+"""Fewer names than these are put into a pattern."""
 
 
 # Python itself keeps 512 of them compiled, and all are searched for in every group of parameters.
@@ -38,7 +40,8 @@ def pairs_of(rules: Any, owner: str) -> list[tuple[Pattern, Any]]:
     if pairs is None or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
         given, remedy = describe(rules), ""
         if isinstance(rules, Configured):
-            given, remedy = of_class(type(rules)), ": give the one for all other parameters as default="
+            name = type(rules).__name__
+            given, remedy = of_class(type(rules)), f". Write `{owner}({{...}}, default={name}(...))`, or take it alone"
         elif isinstance(rules, (list, tuple)):
             given, remedy = f"a {type(rules).__name__}", ": give each optimizer the pattern of its parameters"
         raise TypeError(
@@ -95,8 +98,8 @@ def owners_of(
             before = by[position]
             if before is not None:
                 raise ValueError(
-                    f"{owner}: parameter {names[position]!r} is claimed by {_shown(before)} and by {_shown(pattern)}: "
-                    "exactly one rule may claim it, so narrow one of the patterns."
+                    f"{owner}: parameter {names[position]!r} is claimed by {_shown(before)} and by {_shown(pattern)}. "
+                    f"Only one rule may claim it: {_narrowed(before, pattern, names)}."
                 )
             found[position], by[position] = name, pattern
     undecided = [name for name, one in zip(names, found, strict=True) if one is None]
@@ -131,6 +134,17 @@ def check_claims(
                 f"{owner}: its rules name the parameter {listed(missing)}, which does not exist; "
                 f"{known_paths(names, missing[0])}"
             )
+
+
+def _narrowed(first: Pattern, second: Pattern, names: Sequence[str]) -> str:
+    """What to do about two patterns that claim the same: the first is narrowed to what it alone claims."""
+    if isinstance(first, str) and isinstance(second, str):
+        search, other = map(_searching, (first, second))
+        alone = [re.escape(name) for name in names if search(name) and not other(name)]
+        if 0 < len(alone) < _FEW:
+            only = alone[0] if len(alone) == 1 else f"({'|'.join(alone)})"
+            return f"narrow one of the patterns, such as {first!r} to {shown(f'^{only}$')}"
+    return "narrow one of the patterns"
 
 
 def _claimed(

@@ -14,7 +14,7 @@ from ...backends.wording import did_you_mean, which_instead
 from .configuration import STRUCTURE
 from .hyperparameters import hyperparameters
 from .origin import is_of_library
-from .synonyms import NO_ARGUMENTS, SYNONYMS
+from .synonyms import NO_ATTRIBUTES, SYNONYMS
 
 _DECLARING = "_declaring"
 _WHERE = "A class of your own makes attributes of its own in __init__ or build."
@@ -76,8 +76,8 @@ def check_declared(
         raise AttributeError(f"`{name}` of {kind.__name__} cannot be set: {remedy}.")
     if not there:
         names = list(known())
-        if name in NO_ARGUMENTS:
-            raise AttributeError(f"{kind.__name__} has no attribute `{name}` to set: {NO_ARGUMENTS[name]}.")
+        if name in NO_ATTRIBUTES:
+            raise AttributeError(f"{kind.__name__} has no attribute `{name}` to set: {NO_ATTRIBUTES[name]}.")
         instead = which_instead([name], names, "There", SYNONYMS)
         own = "" if is_of_library(kind) or did_you_mean([name], names, SYNONYMS) else f" {where}"
         raise AttributeError(f"{kind.__name__} has no attribute `{name}` to set.{instead}{own}")

@@ -302,6 +302,15 @@ def in_use(value: Any) -> bool:
     return not (isinstance(value, float) and value == 0.0)
 
 
+def may_be(cls: type, name: str, value: Any) -> bool:
+    """Whether a hyperparameter of a class may have a value, as far as it knows by itself."""
+    known = hyperparameters(cls).get(name)
+    try:
+        return known is None or known.checked(value, cls.__name__) is not None
+    except (TypeError, ValueError):
+        return False
+
+
 def hyperparameters(cls: type) -> dict[str, Hyperparameter]:
     """The hyperparameters of a class, the base's first, in the order in which they were written."""
     found: dict[str, Hyperparameter] = {}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ...backends import Variable, backend_of, describe, shown
+from ...backends import Variable, backend_of, describe, shown, value_of
+from ...backends.detect import imported_libraries
 from ...backends.wording import called, number_of, of_class
 from .configuration import Configured
 
@@ -121,6 +122,22 @@ def instead_of_rate(value: Any, parameters: str, several: str) -> str | None:
     return "" if value is None else None
 
 
+def instead_of_parameters(value: Any, owner: str) -> str:
+    """What to do with parameters, or a model, that were given in the place of a rate.
+
+    Args:
+        value: what was given.
+        owner: the class that was called.
+    """
+    whose = [backend_of(value_of(each)) for each in value[:1]] if isinstance(value, (list, tuple)) else []
+    if not whose and not hasattr(value, "trainable_variables"):
+        # Of what a generator gives is known nothing before it is used up.
+        whose = [*imported_libraries()]
+    first = next((each.how_parameters_come_first for each in whose if each and each.how_parameters_come_first), "")
+    written = f"Parameters do not go into the constructor. Write `{owner}(1e-3)` and `optimizer.apply(grads, params)`"
+    return f"{written}, or, {first.format(f'{owner}(1e-3)')}" if first else written
+
+
 def instead_of_text(value: str) -> str:
     """What to do about text in the place of a number."""
     try:
@@ -142,7 +159,7 @@ def _instead_of_rates(values: Mapping[Any, Any] | list[Any] | tuple[Any, ...], s
     """What to do about several rates; None for a schedule as a dictionary."""
     if isinstance(values, Mapping) and (not values or {"class_name", "config"} & values.keys()):
         return None
-    return f"An optimizer has one rate. For parameters with another one write `{several}`"
+    return f"An optimizer has one rate. For another one of parameters whose names end in 'bias', write `{several}`"
 
 
 def shown_in_place_of_rate(value: Any) -> str:

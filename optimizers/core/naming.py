@@ -163,9 +163,9 @@ def check_chosen(
                     "variables, even if one has the same name. Take it from the model that is trained."
                 )
             raise ValueError(
-                f"exclude_from_weight_decay of {owner}: var_list has {called}, which is none of its parameters "
-                f"({listed(names)}). They are compared by identity, so that a copy is none: pass the objects that "
-                "apply is given."
+                f"exclude_from_weight_decay of {owner}: {called} in var_list is not one of the parameters "
+                f"{listed(names)}; a copy does not count. Write `var_list=[parameter]` with the same object that the "
+                "optimizer is given."
             )
 
 

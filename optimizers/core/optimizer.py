@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import re
 import sys
@@ -37,6 +38,7 @@ from .hyperparameters import (
     Number,
     Switch,
     hyperparameters,
+    may_be,
     remember_array,
     tables_of,
 )
@@ -171,7 +173,7 @@ class Optimizer(
         """
         signature = inspect.signature(cls)
         if len(arguments) > 1 or (keywords and not takes_any(signature)):
-            bound(cls.__name__, signature, arguments, keywords, SYNONYMS, NO_ARGUMENTS)
+            bound(cls.__name__, signature, arguments, keywords, SYNONYMS, NO_ARGUMENTS, functools.partial(may_be, cls))
         # A subclass may have arguments of its own, in its own order.
         order = vars(cls).get("older_order", ())
         convention = keywords.get("convention")

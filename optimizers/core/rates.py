@@ -6,25 +6,21 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from .mistaken import instead_of_rate, shown_in_place_of_rate
+from .mistaken import instead_of_parameters, instead_of_rate, shown_in_place_of_rate
 
-_PARAMETERS = (
-    "Parameters do not go into the constructor: give a rate, such as 1e-3, and call `optimizer.apply(grads, params)`. "
-    "As in torch, gradwise.frontends.torch has optimizers that take parameters first, and `wrap(rule, parameters)`"
-)
 _SEVERAL = "MultiOptimizer({'bias$': {'learning_rate': 0.01}}, default=Adam(0.001))"
 
 
-def check_rate(value: Any, owner: str, parameters: str = _PARAMETERS, several: str = _SEVERAL) -> None:
+def check_rate(value: Any, owner: str, parameters: str | None = None, several: str = _SEVERAL) -> None:
     """Raise ValueError for what is no rate and would be taken for one, or is often given in place of one.
 
     Args:
         value: what was given; whether a number is a rate is not asked here.
         owner: what errors call the optimizer.
-        parameters: what to do with parameters, or a model, that were given.
+        parameters: what to do with parameters, or a model, that were given. Default: what goes for the core's classes.
         several: what to do for several rates.
     """
-    remedy = instead_of_rate(value, parameters, several)
+    remedy = instead_of_rate(value, parameters or instead_of_parameters(value, owner), several)
     if remedy is not None:
         raise ValueError(
             f"{owner}: `learning_rate` must be a number in [0, inf), a schedule or a callable of the step, received "

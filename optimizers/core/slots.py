@@ -77,6 +77,8 @@ class SlotMaker(Rule):
         called = f"{parameter.name.replace('/', '_')}_{name}"
         backend, initial = parameter.backend, value_of(initializer)
         given = backend.shape(initial) if fill is None and backend_of(initial) is backend else None
+        if fill is None and backend_of(initial) is NUMPY and NUMPY.shape(initial) == shape and backend is not NUMPY:
+            return Variable.owning(backend.from_numpy(initial, dtype, parameter.value), called)
         if fill is None and given == shape:
             array = backend.cast(backend.copy(initial), dtype)
             return Variable.owning(backend.beside(array, parameter.value), called)
@@ -318,8 +320,10 @@ def _checked_shape(shape: Any, name: str) -> tuple[int, ...]:
 
 
 def _slot_of(initial: Any, parameter: Variable, reference: Any, dtype: str, name: str, called: str) -> Variable:
-    """A slot made of an array."""
+    """A slot made of an array, which may be NumPy's: a rule is written for all libraries."""
     backend = parameter.backend
+    if backend is not NUMPY and backend_of(initial) is NUMPY and NUMPY.shape(initial) == parameter.shape:
+        return Variable.owning(backend.from_numpy(initial, dtype, reference), called)
     shape = backend.shape(initial) if backend_of(initial) is backend else None
     if shape == parameter.shape:
         return Variable.owning(backend.cast(backend.copy(initial), dtype), called)

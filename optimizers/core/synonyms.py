@@ -29,11 +29,13 @@ _SAME: Final = same(
     ("slot_dtype", "mu_dtype", "accumulator_dtype", "state_dtype"),
     ("params", "parameters", "variables", "trainable_variables", "var_list"),
 )
+_AVERAGING = [("momentum",)]
+"""What remembers gradients without averaging them is what is nearest to that."""
 _FIRST, _SECOND = [("betas",)], [("betas",), ("rho",), ("alpha",)]
 # What stands for several stands for all or none of them; these do not stand for it everywhere.
 _DIRECTED: Final[Synonyms] = {
     "betas": [("beta_1", "beta_2"), ("b1", "b2")],
-    **{name: [*_SAME[name], *_FIRST] for name in ("beta_1", "b1", "beta1")},
+    **{name: [*_SAME[name], *_FIRST, *_AVERAGING] for name in ("beta_1", "b1", "beta1")},
     **{name: [*_SAME[name], *_SECOND] for name in ("beta_2", "b2", "beta2")},
     "bias_correction": [("bias_correction_mu", "bias_correction_nu")],
     **{name: [("jit_compile",)] for name in ("foreach", "fused", "capturable")},
@@ -67,6 +69,15 @@ NO_ARGUMENTS: Final = {
     "parameters": _PARAMETERS,
 }
 """What is often given to an optimizer, and belongs elsewhere, with what to do: "For `warmup` take ..."."""
+
+NO_ATTRIBUTES: Final = {
+    **NO_ARGUMENTS,
+    **dict.fromkeys(
+        [name for name, remedy in NO_ARGUMENTS.items() if remedy == _WARM_UP],
+        "write `optimizer.learning_rate = gradwise.schedules.warmup(optimizer.learning_rate, steps=100)`",
+    ),
+}
+"""The same of what is set on an optimizer."""
 
 CALLED_HERE: Final = {
     "zero_grad": "it keeps no gradients. Leave the call out, and give them to apply(grads, variables)",

@@ -27,28 +27,31 @@ from gradwise.optimizers import SGD, Optimizer
 NO_VALUE = "while JAX traces or a step is recorded"
 MISTAKES = {
     in_rules.branching: (
-        "`if` on 'ops.norm(gradient) > 1.0' needs a value", NO_VALUE,
-        "ops.cond(ops.norm(gradient) > 1.0, do_this, do_that)",
+        "`if` on `ops.norm(gradient) > 1.0` needs a value", NO_VALUE,
+        "`self.assign_sub(variable, ops.where(ops.norm(gradient) > 1.0, gradient * learning_rate, 0.0))`",
     ),
     in_rules.branching_on_an_element: (
-        "`if` on 'gradient[0] > 1.0' needs a value", "`ops.where(gradient[0] > 1.0, 2.0, 1.0)`",
+        "`if` on `gradient[0] > 1.0` needs a value", "`ops.where(gradient[0] > 1.0, 2.0, 1.0)`",
     ),
     in_rules.branching_on_the_step: (
-        "`if` on 'self.step_of(variable) % 10 == 0' needs a value", "`ops.cond(self.step_of(variable) % 10 == 0, ",
+        "`if` on `self.step_of(variable) % 10 == 0` needs a value", "ops.where(self.step_of(variable) % 10 == 0, ",
     ),
     in_rules.branching_on_the_rate: (
-        "'min(learning_rate, 0.2)' needs a value", "Write `ops.minimum(learning_rate, 0.2)`",
+        "`min(learning_rate, 0.2)` needs a value", "Write `ops.minimum(learning_rate, 0.2)`",
     ),
     in_rules.taking_the_larger: (
-        "'max(ops.norm(gradient), 1.0)' needs a value", "Write `ops.maximum(ops.norm(gradient), 1.0)`",
+        "`max(ops.norm(gradient), 1.0)` needs a value", "Write `ops.maximum(ops.norm(gradient), 1.0)`",
     ),
-    in_rules.asking_for_a_float: ("'float(ops.norm(gradient))' needs a value", "Write `ops.norm(gradient)`"),
-    in_rules.calling_math: ("'math.sqrt(self.step_of(variable))' needs a value", "Write `ops.sqrt(x)`"),
-    in_rules.calling_numpy_on_the_rate: ("calls np.sqrt", "Write `ops.sqrt(x)`"),
-    in_rules.making_a_number_of_numpys: ("'np.float64(learning_rate)' needs a value", "Write `learning_rate`"),
+    in_rules.asking_for_a_float: ("`float(ops.norm(gradient))` needs a value", "Write `ops.norm(gradient)`"),
+    in_rules.calling_math: (
+        "`math.sqrt(self.step_of(variable))` needs a value", "Write `ops.sqrt(self.step_of(variable))`",
+    ),
+    in_rules.calling_numpy_on_the_rate: ("calls `np.sqrt`", "Write `ops.sqrt(learning_rate)`"),
+    in_rules.making_a_number_of_numpys: ("`np.float64(learning_rate)` needs a value", "Write `learning_rate`"),
     in_rules.changing_the_value_of_a_slot: (
         "`momentum` is the value of", "momentum'", "on some libraries and not",
-        "`self.assign(self.momentums[self.variable_index(variable)], momentum * self.beta)`",
+        "`momentum = momentum * self.beta`, then ",
+        "`self.assign(self.momentums[self.variable_index(variable)], momentum)`",
     ),
     in_rules.changing_the_value_of_the_parameter: (
         "`weights` is the value of", "on some libraries and not",
@@ -73,10 +76,10 @@ MISTAKES = {
     in_rules.calling_a_method: (
         "the gradient has no 'sum' that every library's arrays have", "Write `ops.sum(gradient)`",
     ),
-    in_rules.calling_a_method_of_torchs: ("the array has no 'clamp'", "Write `ops.clip(direction, lower, upper)`"),
+    in_rules.calling_a_method_of_torchs: ("the array has no 'clamp'", "Write `ops.clip(direction, -1.0, 1.0)`"),
     in_rules.changing_a_slot_as_in_torch: (
         "the value of", "has no 'mul_' that every library's arrays have",
-        "`self.assign(self.momentums[self.variable_index(variable)], momentum * 0.9 + gradient)`",
+        "Write `momentum = momentum * 0.9 + gradient`, then `self.assign(self.momentums[",
     ),
     in_rules.replacing_the_array: (
         "sets the `array` of", "`self.assign(variable, variable.value - gradient * learning_rate)`",
@@ -119,15 +122,19 @@ MISTAKES = {
         "sets `self._previous`", "`self._previous = self.add_optimizer_variables(variables, 'previous')`",
         "`self.assign(self._previous[self.variable_index(variable)], gradient)`",
     ),
-    in_rules.calling_numpy: ("calls np.sign on an array", "Write `ops.sign(x)`"),
+    in_rules.calling_numpy: ("calls `np.sign` on an array", "Write `ops.sign(gradient)`"),
     in_rules.calling_numpy_on_what_follows: ("np.sign", "ops"),
-    in_rules.calling_numpy_on_a_slot: ("calls np.sqrt on an array", "Write `ops.sqrt(x)`"),
+    in_rules.calling_numpy_on_a_slot: ("calls `np.sqrt` on an array", "Write `ops.sqrt(self.momentums["),
     in_rules.misspelling_a_function: ("ops has no 'sgn'", "Did you mean 'sign'?"),
-    in_rules.calling_what_others_have: ("ops has no 'rsqrt'", "Write `1 / ops.sqrt(x)`"),
+    in_rules.calling_what_others_have: ("ops has no 'rsqrt'", "Write `1 / ops.sqrt(ops.square(gradient))`"),
     in_rules.asking_the_parameter: ("has no 'T'", "Write `ops.matrix_transpose(variable)`"),
     in_rules.misspelling_an_attribute: ("the gradient has no 'nidm'", "Did you mean 'ndim'?"),
-    in_rules.forgetting_to_commit: ("never changes the parameter", "self.assign_sub(variable"),
-    in_rules.committing_the_slot_alone: ("never changes the parameter", "self.assign_sub(variable"),
+    in_rules.forgetting_to_commit: (
+        "never changes the parameter", "`self.assign_sub(variable, learning_rate * gradient)`",
+    ),
+    in_rules.committing_the_slot_alone: (
+        "never changes the parameter", "`self.assign_sub(variable, learning_rate * momentum)`",
+    ),
     in_rules.misspelling_a_slot: ("has no attribute 'momentum'", "did you mean 'momentums'?"),
     in_rules.going_through_elements: ("goes through the elements of the gradient one by one", "`ops.sum(gradient)`"),
     in_rules.going_through_elements_of_the_parameter: ("calls sum() on the value of", "Write `ops.sum(variable)`"),
@@ -138,7 +145,7 @@ MISTAKES = {
         "gives the name `variable` to another value", "self.assign_sub(variable, learning_rate * gradient / ",
     ),
     in_rules.committing_nothing_but_asking_another_function: (
-        "never changes the parameter", "self.assign_sub(variable",
+        "never changes the parameter", "`self.assign_sub(variable, learning_rate * gradient / _size(variable))`",
     ),
     in_rules.setting_the_data: (
         "sets `data` of", "which nothing reads", "`self.assign(variable, variable - gradient * ",
@@ -171,12 +178,14 @@ MISTAKES = {
     ),
     in_rules.naming_an_axis: ("received axis='rows'", "shape (3,)", "an axis must be 0 or -1"),
     in_rules.counting_axes_too_far: ("received axis=7", "shape (3,)", "an axis must be 0 or -1"),
-    in_rules.calling_an_outer_product: ("ops has no 'outer'", "Write `ops.expand_dims(rows, -1) * ops.expand_dims("),
+    in_rules.calling_an_outer_product: (
+        "ops has no 'outer'", "Write `ops.expand_dims(gradient, -1) * ops.expand_dims(variable, -2)`",
+    ),
     in_rules.calling_what_nobody_has: ("ops has no 'xyzzy', nor one with a name like it", "`help(ops)` lists"),
-    in_rules.calling_a_reduction_of_numpy: ("calls np.mean on an array", "NumPy's arrays only", "Write `ops.mean(x)`"),
-    in_rules.calling_a_norm_of_numpy: ("calls np.linalg.norm on an array", "Write `ops.norm(x)`"),
-    in_rules.calling_torch: ("calls torch.mean on an array", "torch's tensors only", "Write `ops.mean(x)`"),
-    in_rules.calling_jax: ("calls jnp.mean on an array", "JAX's arrays only", "Write `ops.mean(x)`"),
+    in_rules.calling_a_reduction_of_numpy: ("calls `np.mean` on an array", "arrays only", "`ops.mean(gradient)`"),
+    in_rules.calling_a_norm_of_numpy: ("calls `np.linalg.norm` on an array", "Write `ops.norm(gradient)`"),
+    in_rules.calling_torch: ("calls `torch.mean` on an array", "torch's tensors only", "Write `ops.mean(gradient)`"),
+    in_rules.calling_jax: ("calls `jnp.mean` on an array", "JAX's arrays only", "Write `ops.mean(gradient)`"),
     in_rules.making_an_array_of_numpys: ("computes with an array that np.zeros(...) made", "Write `ops.zeros_like(x)`"),
     in_rules.starting_from_an_array_of_numpys: ("computes with an array that np.zeros(...) made", "number"),
     in_rules.asking_for_the_size: ("the gradient has no 'size'", "Write `math.prod(gradient.shape)`"),
@@ -185,21 +194,25 @@ MISTAKES = {
     in_rules.asking_for_an_item: ("has no 'item'", "Write `norm`, without .item()"),
     in_rules.looking_up_by_an_attribute: ("has no 'index'", "Write `self.variable_index(variable)`"),
     in_rules.meeting_another_shape: (
-        "in 'ops.moving_average(momentum, gradient[:2], self.beta)' shapes cannot be broadcast", "in the update of",
-        "the value of", "momentum' of shape (3,)", "of shape (2,)", "ops.expand_dims(x, axis)", "keepdims=True",
+        "`ops.moving_average(momentum, gradient[:2], self.beta)` in the update of", "shapes that cannot be broadcast",
+        "the value of", "momentum' has shape (3,)", "a part of the gradient has shape (2,)", "ops.expand_dims(x, axis)",
+        "keepdims=True",
     ),
     in_rules.taking_an_array_for_a_key: ("passes the gradient to `_halved`", "Remove the cache from `_halved`"),
     in_rules.assigning_another_shape: ("momentum' has shape (3,) and cannot be assigned an array of shape (3, 3)",),
     in_rules.exchanging_what_is_given: (
         "in another order", "def update_step(self, gradient, variable, learning_rate)",
     ),
-    in_rules.exchanging_what_is_assigned: ("two arguments exchanged", "Write `self.assign_sub(variable, value)`"),
+    in_rules.exchanging_what_is_assigned: (
+        "`self.assign_sub` has its two arguments exchanged",
+        "Write `self.assign_sub(variable, gradient * learning_rate)`",
+    ),
     in_rules.assigning_to_what_was_computed: ("assigns to an array that was computed", "`direction = direction * 0.5`"),
     in_rules.setting_the_value: ("sets the `value` of", "`self.assign(variable, variable - gradient * learning_rate)`"),
     in_rules.setting_all_elements: ("sets elements of", "`self.assign(variable, variable - gradient * learning_rate)`"),
     in_rules.asking_whether_there_is_a_slot: ("momentum' of shape (3,) is true", "Write `if slot is not None`"),
     in_rules.counting_slots_too_far: ("index 1 is out of range", "`self.momentums` has 1 slot. Write"),
-    in_rules.calling_a_power_of_math: ("needs a value", "`ops.power(x, y)`"),
+    in_rules.calling_a_power_of_math: ("needs a value", "`ops.power(self.step_of(variable), -0.5)`"),
     in_rules.making_a_slot_in_a_step: (
         "add_variable_from_reference works inside build(variables) only",
         "`self.late = self.add_optimizer_variables(variables, 'late')` there",
@@ -375,6 +388,32 @@ class Masked(WithSlots):
         self.assign_sub(variable, gradient * learning_rate)
 
 
+def as_an_if_is_written(self, gradient, variable, learning_rate):
+    """Choices by one number for a whole array, as errors write what an `if` would do."""
+    momentum = self.momentums[self.variable_index(variable)]
+    self.assign_sub(variable, ops.where(ops.norm(gradient) > 1.0, gradient * learning_rate, 0.0))
+    self.assign_sub(variable, ops.where(self.step_of(variable) % 10 == 0, gradient * learning_rate, 0.0))
+    self.assign(momentum, ops.where(ops.norm(gradient) > 1.0, gradient, momentum))
+    value = momentum.value
+    value = value * 2.0
+    self.assign(momentum, value)
+    self.assign_add(variable, ops.where(momentum == gradient * 2.0, 0.0, 1.0))
+
+
+class MaskedByArray(WithSlots):
+    """Elements that are chosen by an array of numbers."""
+
+    def build(self, variables):
+        self.masks = [
+            self.add_variable_from_reference(each, "mask", initializer=np.array([0.0, 1.0, 0.0]))
+            for each in variables
+        ]
+
+    def update_step(self, gradient, variable, learning_rate):
+        mask = self.masks[self.variable_index(variable)]
+        self.assign_sub(variable, ops.where(mask > 0.5, 0.0, gradient) * learning_rate)
+
+
 class WithoutSuper(WithSlots):
     """`build` makes slots whether it calls its parent's or not."""
 
@@ -434,6 +473,8 @@ class OfTheInner(WithSlots):
 
 RIGHT = {
     "as errors write it": (with_rule(as_errors_write_it), START - 0.5 * GRADIENT),
+    "as an if is written": (with_rule(as_an_if_is_written), START - 0.5 * GRADIENT),
+    "a mask by an array": (MaskedByArray, START - 0.5 * GRADIENT * np.array([1.0, 0.0, 1.0])),
     "a mask": (Masked, START - 0.5 * GRADIENT * (START >= 0)),
     "an anchor": (Anchored, START - 0.5 * GRADIENT),
     "a slot every other step": (with_rule(slot_every_other_step), START - 0.5 * GRADIENT),
@@ -479,7 +520,7 @@ def test_what_only_numpy_has_is_for_its_arrays(way, request):
     if request.node.callspec.id.startswith("numpy"):
         np.testing.assert_allclose(way(with_rule(sorting)), START - 0.5 * np.sort(GRADIENT))
     else:
-        with pytest.raises(RuleMistake, match=r"\(sorting\) calls np.sort on an array, which works on Nu"):
+        with pytest.raises(RuleMistake, match=r"\(sorting\) calls `np.sort` on an array, which works on Nu"):
             way(with_rule(sorting))
 
 
@@ -585,6 +626,54 @@ def as_torch_has_it_with_the_gradient(self, gradient, variable, learning_rate):
     self.assign_sub(variable, gradient * learning_rate)
 
 
+def going_on_with_the_value(self, gradient, variable, learning_rate):
+    weights = variable.value
+    weights -= gradient * learning_rate
+    self.assign(self.momentums[self.variable_index(variable)], weights)
+
+
+def choosing_by_two_calls(self, gradient, variable, learning_rate):
+    if ops.norm(gradient) > 1.0:
+        self.assign_sub(variable, gradient * learning_rate)
+    else:
+        self.assign_sub(variable, gradient)
+
+
+def choosing_what_to_do(self, gradient, variable, learning_rate):
+    if ops.norm(gradient) > 1.0:
+        self.assign_sub(variable, gradient * learning_rate)
+        self.assign(self.momentums[self.variable_index(variable)], gradient)
+
+
+def choosing_whether_to_remember(self, gradient, variable, learning_rate):
+    momentum = self.momentums[self.variable_index(variable)]
+    if ops.norm(gradient) > 1.0:
+        self.assign(momentum, gradient)
+    self.assign_sub(variable, momentum * learning_rate)
+
+
+def moving_another_name(self, g, w, rate):
+    step = g * rate
+    del step
+
+
+def returning_a_direction(self, g, w, rate):
+    return ops.sign(g)
+
+
+def adding_to_a_name(self, g, w, rate):
+    moved = w + -rate * g
+    del moved
+
+
+def exchanging_with_a_slot(self, gradient, variable, learning_rate):
+    self.assign(gradient * 0.5, self.momentums[self.variable_index(variable)])
+
+
+def calling_several(self, gradient, variable, learning_rate):
+    self.assign_sub(variable, np.maximum(gradient, 0.0) * np.sum(gradient, axis=0) + np.fmod(gradient, 2.0))
+
+
 def keeping_a_number(self, gradient, variable, learning_rate):
     self.last = 2.0
     self.assign_sub(variable, gradient * learning_rate)
@@ -601,6 +690,21 @@ IN_OWN_NAMES = {
     unpacking: r"Write `x = gradient\[0\]`",
     as_torch_has_it: r"Write `self.assign_add\(variable, -learning_rate \* gradient\)`",
     as_torch_has_it_with_the_gradient: r"Write `gradient = gradient \* 2.0`",
+    going_on_with_the_value: (
+        r"Write `self.assign_sub\(variable, gradient \* learning_rate\)`, then `weights = variable.value`\."
+    ),
+    choosing_by_two_calls: (
+        r"Write `self.assign_sub\(variable, ops.where\(ops.norm\(gradient\) > 1.0, gradient \* learning_rate, grad"
+    ),
+    choosing_what_to_do: r"`ops.cond\(ops.norm\(gradient\) > 1.0, do_this, lambda: None\)`, .* function `do_this\(\)`",
+    choosing_whether_to_remember: (
+        r"Write `self.assign\(momentum, ops.where\(ops.norm\(gradient\) > 1.0, gradient, momentum\)\)`"
+    ),
+    moving_another_name: r"Write `self.assign_sub\(w, g \* rate\)`",
+    returning_a_direction: r"Write `self.assign_sub\(w, rate \* ops.sign\(g\)\)` instead of `return`",
+    adding_to_a_name: r"Write `self.assign_add\(w, -rate \* g\)`",
+    exchanging_with_a_slot: r"`self.assign` .* Write `self.assign\(self.momentums\[.*\]\, gradient \* 0.5\)`",
+    calling_several: r"calls `np.maximum` .* Write `ops.maximum\(gradient, 0.0\)`",
     keeping_a_number: r"sets `self.last`, .*`self.last = self.add_scalar\('last', 0.0\)`",
 }
 
@@ -649,7 +753,7 @@ def test_a_rule_that_is_called_step():
 
 
 def test_parameters_come_first_in_torch_only():
-    with pytest.raises(ValueError, match=r"Mine: .*gradwise.frontends.torch .*wrap\(rule, parameters\)"):
+    with pytest.raises(ValueError, match=r"Write `Mine\(1e-3\)` and `optimizer.apply\(grads, params\)`"):
         with_rule(momentum)([START.copy()], lr=0.1)
 
 

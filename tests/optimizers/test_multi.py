@@ -258,7 +258,7 @@ MISTAKES = {
     ),
     "two": (
         lambda: MultiOptimizer({"^a": SGD(), "bias$": Adam()}, SGD()).plan(arrays(0)), ValueError,
-        "parameter 'a/bias' is claimed by the pattern '\\^a' and by the pattern 'bias\\$': exactly one rule",
+        "parameter 'a/bias' is claimed by the pattern '\\^a' and by the pattern 'bias\\$'. Only one rule",
     ),
     "none": (
         lambda: MultiOptimizer({"gamma": SGD()}, Adam()).plan(arrays(0)), ValueError,

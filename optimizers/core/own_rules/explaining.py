@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ....backends import Backend, Variable, describe, ops
-from ....backends.elsewhere import MAKING, written_as
+from ....backends.elsewhere import MAKING, given_in, written_as
 from ....backends.mistakes import (
     DoesNotFit,
     RuleMistake,
@@ -26,7 +26,7 @@ from ....backends.mistakes import (
 from ....backends.special_arrays import NEEDS_VALUE
 from ....backends.tracked import MixesArrays, NeedsArray, NeedsValue, ShapesApart
 from ....backends.wording import did_you_mean, meant, same
-from ....backends.written import statement_at, text
+from ....backends.written import chosen_by, statement_at, text
 from ..origin import outside_library
 from ..rule import Rule
 
@@ -62,11 +62,11 @@ def explained(rule: Rule, error: Exception, parameter: Variable | None = None) -
     where, source = line_of_error(error), source_of_error(error)
     if where is None:
         return None
-    whose = "" if parameter is None else f", in the update of {parameter.name!r} of shape {parameter.shape}"
+    whose = "" if parameter is None else f" in the update of {parameter.name!r}"
     if isinstance(error, ShapesApart):
         return WrongValue(
-            f"{where}: in {source!r} shapes cannot be broadcast{whose}: {error}. Make the shapes equal, or give one an "
-            "axis of length 1, by `keepdims=True` or `ops.expand_dims(x, axis)`."
+            f"{where}: `{source}`{whose} meets shapes that cannot be broadcast: {error}. Make them equal, or give one "
+            "an axis of length 1, by `keepdims=True` or `ops.expand_dims(x, axis)`."
         )
     if isinstance(error, DoesNotFit):
         return WrongValue(
@@ -81,11 +81,18 @@ def explained(rule: Rule, error: Exception, parameter: Variable | None = None) -
 def _of_others(where: str, error: Exception, own_library: str) -> RuleMistake | None:
     """The mistake of taking arrays or functions of another library; None if it is none, or this rule has no other."""
     called, asked = library_function(error), _asked(error)
+    written = _written_as(error, called)
     if isinstance(error, MixesArrays) or (asked is not None and not called):
         made = next((found for text in code_of_error(error) if (found := MAKING.search(text))), None)
         if made is not None or (isinstance(error, MixesArrays) and error.library != own_library):
             return _mixing(where, getattr(error, "other", None), made)
-    return None if asked is None else _of_library(where, called, asked, own_library)
+    return None if asked is None else _of_library(where, called, written, asked, own_library)
+
+
+def _written_as(error: Exception, called: str) -> str | None:
+    """How the call of another library's function that an error came through is written; None if that is not known."""
+    name, place = called.rpartition(".")[2], place_in_code(error)
+    return written_as(name, given_in(None if place is None else statement_at(*place), name))
 
 
 _CALLS = {"max": "ops.maximum({})", "min": "ops.minimum({})", "float": "{}", "np.float64": "{}", "np.float32": "{}"}
@@ -96,16 +103,16 @@ def _without_value(where: str, source: str, error: Exception, backend: Backend) 
     """The mistake of asking for a value that is not there; None if it is none."""
     called = library_function(error)
     if isinstance(error, NeedsValue) and called.startswith("math."):
-        own = written_as(called.rpartition(".")[2]) or "Write it with operators and functions of ops."
+        own = _written_as(error, called) or "Write it with operators and functions of ops."
         return RuleMistake(
-            f"{where}: {source!r} needs a value that is not there while JAX traces or a step is recorded. {own}"
+            f"{where}: `{source}` needs a value that is not there while JAX traces or a step is recorded. {own}"
         )
     reason = NEEDS_VALUE if isinstance(error, NeedsValue) else backend.why_not_traceable(error)
     if reason is None:
         return None
     instead = _of_call(source) or _of_choice(error, source)
     if instead is None:
-        return RuleMistake(f"{where}: {source!r} {reason}")
+        return RuleMistake(f"{where}: `{source}` {reason}")
     what, remedy = instead
     return RuleMistake(
         f"{where}: {what} needs a value that is not there while JAX traces or a step is recorded. {remedy}"
@@ -120,7 +127,7 @@ def _of_call(source: str) -> tuple[str, str] | None:
         call = ast.parse(source, mode="eval").body
         if isinstance(call, ast.Call) and len(call.args) == (1 if written == "{}" else 2) and written is not None:
             without = f", without {function}()" if written == "{}" else ""
-            return repr(source), f"Write `{written.format(given[:-1])}`{without}."
+            return f"`{source}`", f"Write `{written.format(given[:-1])}`{without}."
     return None
 
 
@@ -132,24 +139,12 @@ def _of_choice(error: Exception, source: str) -> tuple[str, str] | None:
     for node in chosen:
         if ast.unparse(node.test) == source and not isinstance(node.body, ast.Call):
             values = f"{text(node.body, 'a')}, {text(node.orelse, 'b')}"
-            return f"`if` on {source!r}", f"Write `ops.where({source}, {values})`."
+            return f"`if` on `{source}`", f"Write `ops.where({source}, {values})`."
     if isinstance(statement, (ast.If, ast.While)) and source in ast.unparse(statement.test):
         keyword = "if" if isinstance(statement, ast.If) else "while"
         condition = source if ast.unparse(statement.test) == source else "condition"
-        return f"`{keyword}` on {source!r}", f"Write {_chosen(statement, condition)}."
+        return f"`{keyword}` on `{source}`", f"Write {chosen_by(condition, statement.body, statement.orelse)}."
     return None
-
-
-def _chosen(statement: ast.If | ast.While, condition: str) -> str:
-    """How what a statement chooses by an array is chosen by functions of ops."""
-    first, other = statement.body[0], statement.orelse[0] if statement.orelse else None
-    if isinstance(first, ast.Assign) and isinstance(first.targets[0], ast.Name):
-        name = first.targets[0].id
-        old = text(other.value, "b") if isinstance(other, ast.Assign) else name
-        return f"`{name} = ops.where({condition}, {text(first.value, 'a')}, {old})`"
-    if isinstance(first, ast.Expr):
-        return f"`ops.cond({condition}, do_this, do_that)`, with a function for each case"
-    return f"`ops.where({condition}, a, b)` for a choice between arrays, `ops.cond({condition}, do_this, do_that)` else"
 
 
 def _asked(error: Exception) -> str | None:
@@ -173,13 +168,13 @@ def _mixing(where: str, other: Any, made: re.Match[str] | None) -> RuleMistake:
     )
 
 
-def _of_library(where: str, called: str, library: str, own_library: str) -> RuleMistake | None:
+def _of_library(
+    where: str, called: str, instead: str | None, library: str, own_library: str
+) -> RuleMistake | None:
     """The mistake of calling another library's function; None if this rule has no other, and no other library."""
-    name = called.rpartition(".")[2]
-    instead = written_as(name)
     if library == own_library and instead is None:
         return None
-    function = called or f"a function of another library's ({library})"
+    function = f"`{called}`" if called else f"a function of another library's ({library})"
     written = instead or "Write functions of `ops`."
     return RuleMistake(
         f"{where} calls {function} on an array, which works on {_WHOSE.get(library, library)} only. {written[:-1]}, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import types
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 from ....backends import backend_of
@@ -33,18 +33,20 @@ def _is_one(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value in (1, 1.0)
 
 
-def kept_in_build(name: str, is_array: bool, value: str = "value") -> str:
+def kept_in_build(name: str, is_array: bool, value: str = "value", collects: bool = False) -> str:
     """How something that lasts is kept.
 
     Args:
         name: of the attribute.
         is_array: whether it is an array, of which each parameter has one; else it is a number.
         value: what is written to it.
+        collects: whether the rule kept several of them.
     """
     key = repr(name.strip("_"))
     if is_array:
+        make = "A slot keeps one array, such as the last: make it" if collects else "Make a slot"
         return (
-            f"Make a slot in build, `self.{name} = self.add_optimizer_variables(variables, {key})`, and write "
+            f"{make} in build, `self.{name} = self.add_optimizer_variables(variables, {key})`, and write "
             f"`self.assign(self.{name}[self.variable_index(variable)], {value})`."
         )
     return (
@@ -66,7 +68,8 @@ def change_of(function: Any, name: str, values: list[Any]) -> tuple[str, str]:
     if not changes:
         return line_of_function(function), kept_in_build(name, bool(arrays))
     statement = changes[0]
-    remedy = STEP_NUMBER if counts(statement) else kept_in_build(name, bool(arrays), _put(statement))
+    collects = isinstance(statement, ast.Expr)
+    remedy = STEP_NUMBER if counts(statement) else kept_in_build(name, bool(arrays), _put(statement), collects)
     return line_of_node(function, statement), remedy
 
 
@@ -138,15 +141,58 @@ def commit_of(function: Any, name: str = "") -> str:
         name: the name. Default: what is returned.
     """
     definition = definition_of(function)
-    parameter = definition.args.args[2].arg if definition is not None and len(definition.args.args) > 2 else "variable"
-    for node in () if definition is None else ast.walk(definition):
-        is_meant = isinstance(node, ast.Return) if not name else (
-            isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name
-        )
-        value = getattr(node, "value", None) if is_meant else None
-        if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Sub) and ast.unparse(value.left) == parameter:
-            return f"`self.assign_sub({parameter}, {text(value.right, 'learning_rate * direction')})`"
-    return f"`self.assign_sub({parameter}, learning_rate * direction)`"
+    gradient, parameter, rate = _given_names(definition)
+    statements = [] if definition is None else _in_order(definition)
+    meant, general = _meant(statements, name), f"{rate} * {gradient}"
+    for value in meant:
+        if isinstance(value, ast.BinOp) and ast.unparse(value.left) == parameter and type(value.op) in _COMMITS:
+            return f"`self.{_COMMITS[type(value.op)]}({parameter}, {text(value.right, general)})`"
+    with_rate = [value for value in meant if rate in _names_in(value)]
+    if with_rate:
+        return f"`self.assign_sub({parameter}, {text(with_rate[-1], general)})`"
+    direction = _last_given(statements) or ast.Name(gradient)
+    return f"`self.assign_sub({parameter}, {text(ast.BinOp(ast.Name(rate), ast.Mult(), direction), general)})`"
+
+
+_COMMITS: dict[type[ast.operator], str] = {ast.Add: "assign_add", ast.Sub: "assign_sub"}
+"""By what an operator is committed whose first operand is the parameter."""
+
+
+def _meant(statements: Iterable[ast.stmt], name: str) -> list[ast.expr]:
+    """What may be meant for the parameter: what is returned, else what names, or one of them, are given."""
+    returned = [node.value for node in statements if isinstance(node, ast.Return) and node.value is not None]
+    given = [(ast.unparse(node.targets[0]), node.value) for node in statements if isinstance(node, ast.Assign)]
+    return returned or [value for target, value in given if name in ("", target)]
+
+
+def _given_names(definition: ast.FunctionDef | None) -> list[str]:
+    """What an `update_step` calls the gradient, the parameter and the rate."""
+    named = [] if definition is None else [each.arg for each in definition.args.args[1:4]]
+    return [*named, *("gradient", "variable", "learning_rate")[len(named) :]]
+
+
+def _names_in(node: ast.AST) -> list[str]:
+    return [each.id for each in ast.walk(node) if isinstance(each, ast.Name)]
+
+
+def _in_order(definition: ast.FunctionDef) -> list[ast.stmt]:
+    """All statements of a function, as they stand under one another."""
+    inside = [node for node in ast.walk(definition) if isinstance(node, ast.stmt) and node is not definition]
+    return sorted(inside, key=lambda node: (node.lineno, node.col_offset))
+
+
+def _last_given(statements: Iterable[ast.stmt]) -> ast.expr | None:
+    """What is given a value last in some statements, a name or a slot, or is returned; None if nothing is."""
+    found: ast.expr | None = None
+    for node in statements:
+        if isinstance(node, ast.Return):
+            return node.value
+        call = node.value if isinstance(node, ast.Expr) else None
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            found = node.targets[0]
+        elif isinstance(call, ast.Call) and ast.unparse(call.func).startswith("self.assign") and call.args:
+            found = call.args[0]
+    return found
 
 
 def slot_to_write(function: Any, attribute: str) -> str:
@@ -158,8 +204,7 @@ def slot_to_write(function: Any, attribute: str) -> str:
         return f"`self.assign(self.{attribute}[self.variable_index(variable)], value)`"
     name = local.targets[0].id
     for node in sorted(nodes, key=lambda node: node.lineno):
-        names = [each.id for each in ast.walk(node.value) if isinstance(each, ast.Name)]
-        if node is not local and name in names and isinstance(node.targets[0], ast.Name):
+        if node is not local and name in _names_in(node.value) and isinstance(node.targets[0], ast.Name):
             target = node.targets[0].id
             value = text(node.value, "value") if target == name else target
             return f"`self.assign({name}, {value})`"
