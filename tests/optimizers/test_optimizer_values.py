@@ -115,7 +115,7 @@ def test_static_and_traced_arguments(kind: Any, convention: str) -> None:
     def make(rate: float) -> Any:
         return kind(rate, weight_decay=None, clipnorm=0.5, convention=convention)
 
-    for static, most in ((0, 2), ((), 1)):
+    for static, most, rates in ((0, 2, (0.1, 0.1)), ((), 1, (0.1, 0.1, 0.2, 0.2))):
         traces = []
 
         def run(optimizer: Any, traces: list[Any] = traces) -> Any:
@@ -123,8 +123,10 @@ def test_static_and_traced_arguments(kind: Any, convention: str) -> None:
             return _trained(optimizer)
 
         jitted = jax.jit(run, static_argnums=static)
-        for rate in (0.1, 0.1, 0.2, 0.2):
+        for rate in rates:
             np.testing.assert_allclose(jitted(make(rate)), _trained(make(rate)), rtol=1e-4)
+        for _ in range(2):
+            jitted.eval_shape(make(0.2))  # Traced, and not compiled.
         assert len(traces) == most
 
 

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import inspect
 import pickle
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from helpers.backend_table import distance, precision
 from helpers.every_convention import EVERY
 from helpers.releases import optax_partition, optax_tree, seeded, skip_what_optax_lacks
-from helpers.selection import crossing
+from helpers.selection import WHOLE, crossing
 from ml_dtypes import bfloat16
 from rules import all_facts
 
@@ -102,8 +103,12 @@ def test_the_signature_is_optax_s(name: str) -> None:
     assert isinstance(getattr(functions(), name)(0.1), optax.GradientTransformationExtraArgs)
 
 
-@pytest.mark.parametrize("scheduled", [False, True], ids=["rate", "schedule"])
-@pytest.mark.parametrize("variant", VARIANTS, ids=called)
+@crossing(
+    ("variant", "scheduled"),
+    [pytest.param(variant, id=called(variant)) for variant in VARIANTS],
+    [pytest.param(False, id="rate"), pytest.param(True, id="schedule")],
+    of=lambda variant: variant.values[0][0],
+)
 def test_steps_and_states_are_optax_s(variant: Any, scheduled: bool) -> None:
     """In float64, where optax's bias correction is good enough to compare with."""
     import optax
@@ -181,15 +186,18 @@ def test_dtypes_of_states_and_updates(variant: Any, of_params: str, of_grads: st
     state = transformation.init(params)
     grads = jax.tree.map(lambda leaf: leaf.astype(of_grads), gradient(params, 0))
     assert all(leaf.dtype in (jnp.float32, jnp.int32) for leaf in jax.tree.leaves(state)) or "mu_dtype" in options
-    update = transformation.update if way == "eager" else jax.jit(transformation.update)
+    update = transformation.update
     if way == "scan":
-        carried, _ = jax.lax.scan(lambda carry, _: (update(grads, carry, params)[1], None), state, length=2)
-        assert kinds(carried) == kinds(state)
+        def carried(state: Any) -> Any:
+            return jax.lax.scan(lambda carry, _: (update(grads, carry, params)[1], None), state, length=2)[0]
+
+        assert kinds(jax.eval_shape(carried, state)) == kinds(state)
         return
-    updates, after = update(grads, state, params)
+    # What is compiled has the types of what is traced.
+    updates, after = (update if way == "eager" else partial(jax.eval_shape, update))(grads, state, params)
     assert kinds(after) == kinds(state)
     theirs = getattr(optax, name)(0.1, **options)
-    expected, _ = theirs.update(grads, theirs.init(params), params)
+    expected, _ = jax.eval_shape(theirs.update, grads, theirs.init(params), params)
     if "mu_dtype" in options and of_params == "float16":
         # The two 16-bit types make a wide one in optax.
         expected = params
@@ -331,8 +339,19 @@ WRAPPERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
-@pytest.mark.parametrize("wrapper", WRAPPERS)
+TO_BE_WRAPPED = ["adam", "adamw", "sgd"]
+
+
+@pytest.mark.crossing
+@pytest.mark.parametrize(
+    ("wrapper", "name"),
+    [
+        (wrapper, name)
+        for place, wrapper in enumerate(WRAPPERS)
+        for turn, name in enumerate(TO_BE_WRAPPED)
+        if WHOLE or place % len(TO_BE_WRAPPED) == turn
+    ],
+)
 def test_inside_of_optax_s_wrappers(wrapper: str, name: str) -> None:
     import jax
     import optax
