@@ -48,6 +48,13 @@ def pytest_collection() -> Iterator[None]:
         gc.set_threshold(10_000, 20, 20)
 
 
+@pytest.fixture(scope="module")
+def quick_collection() -> None:
+    """`gc.collect()` looks at what was made since, and not at all that a thousand tests before have left."""
+    gc.collect()
+    gc.freeze()
+
+
 LOST: list[object] = []
 
 

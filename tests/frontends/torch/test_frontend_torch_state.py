@@ -551,6 +551,7 @@ def _tensors(value):
     return [tensor for item in items for tensor in _tensors(item)]
 
 
+@pytest.mark.usefixtures("quick_collection")
 @each_class
 def test_nothing_keeps_state_that_was_loaded_when_its_optimizer_is_gone(name, monkeypatch):
     """Not even until the next collection of garbage: the state may be most of a device's memory."""

@@ -104,6 +104,7 @@ IDLE = [(), (0,), (1,), (0, 1, 2, 3, 4)]
 
 
 @crossing(("how", "remove", "idle"), list(OPTIMIZERS), REMOVALS, IDLE)
+@pytest.mark.usefixtures("quick_collection")
 def test_what_was_removed_is_kept_by_nobody(how, remove, idle):
     optimizer, given = made(how)
     train(optimizer, 4)
