@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy
 import pytest
+from helpers.selection import WHOLE
 from rules import all_facts
 from typer.testing import CliRunner
 
@@ -251,7 +252,9 @@ def _needed(key):
 
 @pytest.mark.torch
 @pytest.mark.fast
-@pytest.mark.parametrize("key", conditions.CONDITIONS)
+@pytest.mark.crossing
+# With fsdp2-clipped alone in `make test`: each starts two contenders of two processes.
+@pytest.mark.parametrize("key", [key for key in conditions.CONDITIONS if WHOLE or key != "fsdp2"])
 def test_every_condition_is_measured(key, small):
     condition = conditions.CONDITIONS[key]
     _needed(key)
@@ -456,16 +459,24 @@ def command(tmp_path, monkeypatch):
     return lambda *arguments: CliRunner().invoke(run.app, [str(argument) for argument in arguments])
 
 
+QUICK = {
+    "Adam": ("Adam on the tiny model (20 tensors, 1,080 parameters)", "torch-fused", (28, 2)),
+    "rmsprop": ("RMSprop (momentum 0.9, centered)", "torch-foreach", (36, 3)),
+}
+"""By what is asked for: what is said of it, the reference, and its bytes and slots."""
+
+
 @pytest.mark.torch
 @pytest.mark.fast
-def test_a_quick_run_of_two_algorithms(command, tmp_path):
+@pytest.mark.crossing
+@pytest.mark.parametrize("algorithms", [list(QUICK) if WHOLE else ["Adam"]], ids=",".join)
+def test_a_quick_run(algorithms, command, tmp_path):
+    """Of one algorithm; in `make crossings` of two: each starts a dozen processes."""
     done = command(
-        "--model", "tiny", "--algorithm", "Adam,rmsprop", "--contender", "numpy", "--quick", "--patience", 0,
+        "--model", "tiny", "--algorithm", ",".join(algorithms), "--contender", "numpy", "--quick", "--patience", 0,
         "--json", "results.json", "--plot", "picture.png",
     )  # fmt: skip
     assert done.exit_code == 0, done.output
-    assert "Adam on the tiny model (20 tensors, 1,080 parameters)" in done.output
-    assert "RMSprop (momentum 0.9, centered)" in done.output
     assert "of 1 targets met" in done.output
     assert "\x1b" not in done.output
     assert "…" not in done.output
@@ -477,12 +488,11 @@ def test_a_quick_run_of_two_algorithms(command, tmp_path):
     assert report["machine"]["versions"]["numpy"] == numpy.__version__
     (target,) = report["targets"]
     assert (target["algorithm"], target["limit"]) == ("adam", 0.4)
-    adam, rmsprop = report["results"]
-    assert list(adam["contenders"]) == ["numpy", "torch-fused"]
-    assert list(rmsprop["contenders"]) == ["numpy", "torch-foreach"]
-    assert (adam["bytes_per_parameter"], adam["slots"]) == (28, 2)
-    assert (rmsprop["bytes_per_parameter"], rmsprop["slots"]) == (36, 3)
-    for measured in (adam, rmsprop):
+    for measured, algorithm in zip(report["results"], algorithms, strict=True):
+        said, reference, moved_and_kept = QUICK[algorithm]
+        assert said in done.output
+        assert list(measured["contenders"]) == ["numpy", reference]
+        assert (measured["bytes_per_parameter"], measured["slots"]) == moved_and_kept
         assert (measured["rounds"], measured["new_gradients"]) == (run.QUICK, True)
         for contender in measured["contenders"].values():
             assert set(contender) == {
