@@ -41,7 +41,7 @@ def warn_once(cause: Hashable, sentence: str) -> None:
         warn(sentence)
 
 
-def warn(sentence: str) -> None:
+def warn(sentence: str, kind: type[Warning] = PerformanceWarning) -> None:
     """Warn as of the line that called this package, directly or while Numba compiled for it."""
     if _KEPT.sentences is not None:
         _KEPT.sentences.append(sentence)
@@ -49,7 +49,7 @@ def warn(sentence: str) -> None:
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _INSIDE:
         level, frame = level + 1, frame.f_back
-    warnings.warn(sentence, PerformanceWarning, stacklevel=level)
+    warnings.warn(sentence, kind, stacklevel=level)
 
 
 def kept_back(

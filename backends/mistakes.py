@@ -39,6 +39,10 @@ class MissingAttribute(SaidWhenRead, RuleMistake):
     """A rule asks for something that does not exist."""
 
 
+class RuleWarning(UserWarning):
+    """A rule does something that is mostly a mistake, and may be meant."""
+
+
 class WrongValue(RuleMistake, ValueError):
     """A rule assigns what does not fit."""
 
@@ -61,7 +65,7 @@ class DoesNotFit(ValueError):
 def frame_of_rule() -> Any:
     """The frame that is running of the rule, or of whoever else called: the first one outside of what runs rules."""
     frame: Any = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_INSIDE):
+    while frame is not None and (frame.f_code.co_filename.startswith(_INSIDE) or is_pythons(frame.f_code.co_filename)):
         frame = frame.f_back
     return frame
 
@@ -78,15 +82,23 @@ def line_of_error(error: BaseException) -> str | None:
     return None if found is None else place_of(found.filename, found.lineno, found.name)
 
 
+def as_written(function: Any) -> Any:
+    """What somebody has written of a function, without what functools puts around it."""
+    function = inspect.unwrap(function)
+    # Under another name in each release.
+    held = getattr(function, "__partialmethod__", getattr(function, "_partialmethod", function))
+    return as_written(held.func) if isinstance(held, (functools.partial, functools.partialmethod)) else function
+
+
 def line_of_function(function: Any) -> str:
     """Where a function is written."""
-    code = getattr(inspect.unwrap(function), "__code__", None)
+    code = getattr(as_written(function), "__code__", None)
     return _UNKNOWN if code is None else place_of(code.co_filename, code.co_firstlineno, code.co_name)
 
 
 def line_with(function: Any, pattern: re.Pattern[str]) -> str | None:
     """The first line of a function that a pattern is found in; None if there is none, or no source."""
-    function = inspect.unwrap(function)
+    function = as_written(function)
     with contextlib.suppress(OSError, TypeError):
         lines, first = inspect.getsourcelines(function)
         for number, line in enumerate(lines, first):
@@ -123,12 +135,21 @@ def place_in_code(error: BaseException) -> tuple[CodeType, int | None, int | Non
 
 
 def is_library(filename: str) -> bool:
-    """Whether a file belongs to a library of arrays. Rules, too, may be installed, and an environment may lie anywhere.
+    """Whether a file belongs to a library of arrays, or to Python's. Rules, too, may be installed, and an environment
+    may lie anywhere.
     """
     folders = Path(filename).parts
-    return any(
+    return is_pythons(filename) or any(
         place in _INSTALLED and package in _LIBRARIES for place, package in itertools.pairwise(folders)
     )
+
+
+def is_pythons(filename: str) -> bool:
+    """Whether a file belongs to Python's own library, whose functions rules call, and are called by."""
+    return filename.startswith(_PYTHONS) and _INSTALLED.isdisjoint(Path(filename).parts)
+
+
+_PYTHONS = (os.path.join(os.path.dirname(functools.__file__), ""), "<frozen ")
 
 
 def place_of(filename: str, line: int | None, function: str) -> str:

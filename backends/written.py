@@ -252,6 +252,17 @@ def instead_of_setting() -> str:
     return assigned("variable")
 
 
+def instead_of_reading(attribute: str) -> str:
+    """How the running expression, which reads an attribute of a cell, is written.
+
+    Args:
+        attribute: its name.
+    """
+    cell = running_code().removesuffix(f".{attribute}")
+    cell = cell if cell and len(cell) <= _LONG and cell != running_code() else "variable"
+    return f"`{cell}` itself, or `{cell}.value`"
+
+
 def instead_of_number() -> str:
     """How the running statement, which gives a cell one number, gives it one for each element."""
     call = _writing_call()

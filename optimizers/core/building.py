@@ -24,7 +24,7 @@ from ...backends.mistakes import MissingAttribute, line_of_function, line_of_rul
 from ...backends.wording import SaidWhenRead, listed, number_of
 from .cells import Cells, NamedCell
 from .checks import check_one_backend, check_parameter
-from .configuration import STRUCTURE, has_cells, restore, shallow, snapshot, unbuilt
+from .configuration import STRUCTURE, has_cells, kept, shallow, unbuilt
 from .declaring import has_no, settable
 from .exclusions import Chosen
 from .naming import named, unnamed
@@ -329,19 +329,18 @@ def _guarded(build: Callable[..., None]) -> Callable[..., None]:
             return
         cells = self._cells_for(variables, names)
         # Of those inside too: they would pass for built.
-        before = [(keeper, snapshot(keeper)) for keeper in self.all_optimizers()]
-        self._pristine = {name: shallow(value) for name, value in vars(self).items() if name not in STRUCTURE}
-        self.cells.named, self.cells.taken = [], {}
-        self._building = True
-        try:
-            self._adopt(variables, cells)
-            build(self, cells)
-            self._group()
-            self._check_slot_names()
-        except BaseException:
-            for keeper, attributes in before:
-                restore(keeper, attributes)
-            raise
+        with kept(self.all_optimizers()) as put_back:
+            self._pristine = {name: shallow(value) for name, value in vars(self).items() if name not in STRUCTURE}
+            self.cells.named, self.cells.taken = [], {}
+            self._building = True
+            try:
+                self._adopt(variables, cells)
+                build(self, cells)
+                self._group()
+                self._check_slot_names()
+            except BaseException:
+                put_back()
+                raise
         self._building = False
         self.built = True
 

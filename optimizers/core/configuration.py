@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import operator
+import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence, Set
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from typing import Any, TypeVar
 
 from ...backends import NUMPY, Variable, backend_of
 from ...schedules.base import LearningRateSchedule
@@ -150,29 +153,91 @@ class Same:
         return id(self.value)
 
 
-Snapshot: TypeAlias = list[tuple[dict[str, Any], dict[str, tuple[Any, Any]]]]
+_KEPT: dict[int, list[Kept]] = {}
+"""What is to be put back, by the identities of optimizers. Each is there as long as its context."""
 
 
-def snapshot(keeper: Configured) -> Snapshot:
-    """All attributes and cells, with the contents of those that are lists, dicts or sets."""
-    return [
-        (held, {name: (value, shallow(value)) for name, value in held.items()})
-        for held in (vars(keeper), vars(keeper.cells))
-    ]
+class Kept:
+    """All attributes and cells of an optimizer, with the contents of those that are lists, dicts or sets, to be put
+    back. What other threads set in the meantime stays: it is their user's.
+
+    Args:
+        keeper: the optimizer.
+    """
+
+    def __init__(self, keeper: Configured) -> None:
+        self.keeper = keeper
+        self.attributes, self._cells = ({name: (value, shallow(value)) for name, value in held.items()} for held in (
+            vars(keeper), vars(keeper.cells),
+        ))  # fmt: skip
+        self._thread = threading.get_ident()
+        self._set_elsewhere: set[str] = set()
+
+    def __enter__(self) -> Kept:
+        _KEPT.setdefault(id(self.keeper), []).append(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        others = _KEPT[id(self.keeper)]
+        others.remove(self)
+        if not others:
+            del _KEPT[id(self.keeper)]
+
+    def note(self, name: str) -> None:
+        """Remember that an attribute is about to be set."""
+        if threading.get_ident() != self._thread:
+            self._set_elsewhere.add(name)
+
+    def put_back(self) -> None:
+        """Undo what was done since."""
+        theirs = self._set_elsewhere
+        _put_back(vars(self.keeper), self.attributes, theirs)
+        _put_back(vars(self.keeper.cells), self._cells, {"rate"} if _RATE in theirs else set())
+        # Which is known from the named cells.
+        self.keeper.cells.taken = {}
 
 
-def restore(keeper: Configured, before: Snapshot) -> None:
-    """Undo what was done to attributes and cells since a snapshot."""
-    for held, values in before:
-        for name in [name for name in held if name not in values]:
-            del held[name]
-        for name, (value, contents) in values.items():
+@contextlib.contextmanager
+def kept(keepers: Iterable[Configured]) -> Iterator[Callable[[], None]]:
+    """A context in which what some optimizers are is kept. It gives a function that puts it back."""
+    with contextlib.ExitStack() as stack:
+        every = [stack.enter_context(Kept(keeper)) for keeper in keepers]
+
+        def put_back() -> None:
+            for each in every:
+                each.put_back()
+
+        yield put_back
+
+
+_RATE = "learning_rate"
+"""The attribute that is kept in a cell."""
+
+
+def note_setting(keeper: Configured, name: str) -> None:
+    """Tell whoever puts an optimizer's attributes back that one is about to be set."""
+    for kept in _KEPT.get(id(keeper), ()):
+        kept.note(name)
+
+
+def _put_back(held: dict[str, Any], before: Mapping[str, tuple[Any, Any]], theirs: Set[str]) -> None:
+    for name in [name for name in held if name not in before and name not in theirs]:
+        del held[name]
+    for name, (value, contents) in before.items():
+        if held.get(name) is not value and name not in theirs:
             held[name] = value
-            if contents is not value:
-                value.clear()
-                value.extend(contents) if isinstance(value, list) else value.update(contents)
-    # Which is known from the named cells.
-    keeper.cells.taken = {}
+        if contents is not value and not holds_same(value, contents):
+            value.clear()
+            value.extend(contents) if isinstance(value, list) else value.update(contents)
+
+
+def holds_same(value: Any, contents: Any) -> bool:
+    """Whether two lists, dicts or sets have the same objects in them."""
+    if len(value) != len(contents):
+        return False
+    if isinstance(value, dict):
+        return all(key in contents and contents[key] is item for key, item in value.items())
+    return all(map(operator.is_, value, contents))
 
 
 def shallow(value: Any) -> Any:

@@ -16,7 +16,7 @@ from ...backends import HOST, Variable, backend_of, is_number, ops, register_nod
 from ...backends.mistakes import called_by_rule
 from ...backends.scope import any_scope
 from .building import CellKeeper
-from .configuration import STRUCTURE, frozen
+from .configuration import STRUCTURE, frozen, note_setting
 from .declaring import check_declared, declaring, settable
 from .hyperparameters import Number, hyperparameters, remember_array
 from .own_rules.configurations import is_own, remembering
@@ -67,6 +67,7 @@ class ComparedByValue(CellKeeper):
     def __setattr__(self, name: str, value: Any) -> None:
         if is_on_trial(self):
             refuse_attribute(name, value)
+        note_setting(self, name)
         if called_by_rule():
             check_attribute(self, name, value)
         if name[0] != "_":

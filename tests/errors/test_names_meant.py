@@ -31,7 +31,7 @@ NONE_IS_MEANT = r"Its arguments are learning_rate, "
     ("Lion", "smoothing", NONE_IS_MEANT),
     ("Lion", "rho", NONE_IS_MEANT),
     ("Lion", "momentum", NONE_IS_MEANT),
-    ("SGD", "beta_1", NONE_IS_MEANT),
+    ("SGD", "beta_1", "Did you mean `momentum`?"),
     # In optax's rmsprop `decay` is another.
     ("Adam", "lr_decay", NONE_IS_MEANT),
     ("Adam", "foreach", "Did you mean `jit_compile`?"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import statistics
 import sys
 import threading
 import warnings
@@ -14,6 +15,7 @@ from helpers.mistakes.in_rules import _with_rule as with_rule
 from helpers.odd_rules import KeptMethod
 
 from gradwise.backends import Variable, ops
+from gradwise.backends.mistakes import RuleMistake, RuleWarning
 from gradwise.optimizers.core.own_rules import rehearsal
 from gradwise.optimizers.core.own_rules.explaining import check_signature
 from gradwise.optimizers.core.own_rules.trial import LookedAfter
@@ -54,7 +56,7 @@ def test_infinite_gradients_give_no_warning_of_what_is_compared():
 
 @pytest.mark.parametrize("error", [ValueError, TypeError, RuntimeWarning, RecursionError])
 @pytest.mark.parametrize("name", [
-    "check_signature", "_one_of_each_kind", "undone", "tried_out", "check_same", "check_written",
+    "check_signature", "_one_of_each_kind", "undone", "tried_out", "check_same", "unwritten",
 ])  # fmt: skip
 def test_what_fails_in_that_fails_no_step(name, error, monkeypatch):
     def failing(*arguments):
@@ -126,6 +128,95 @@ def test_an_optimizer_is_tried_out_on_one_thread_alone():
     thread.join()
     assert not failed
     assert weights.tolist() == (START - 0.5 * GRADIENT).tolist()
+
+
+def test_what_another_thread_sets_meanwhile_stays():
+    """What was tried out is undone, and nothing else: settings of all kinds, the rate, and what is new."""
+    begun, done, failed = threading.Event(), threading.Event(), []
+
+    def rule(self, gradient, variable, learning_rate):
+        if not done.is_set():
+            begun.set()
+            assert done.wait(10)
+        self.assign_sub(variable, gradient * learning_rate)
+
+    optimizer, weights = with_rule(rule)(jit_compile=False), START.copy()
+    optimizer.build([weights])
+
+    def others():
+        try:
+            assert begun.wait(10)
+            optimizer.learning_rate = np.float32(0.25)
+            optimizer.beta, optimizer.table, optimizer._new = 0.5, {"a": 1}, 3
+        except Exception as error:
+            failed.append(error)
+        finally:
+            done.set()
+
+    thread = threading.Thread(target=others)
+    thread.start()
+    optimizer.apply([GRADIENT], [weights])
+    thread.join()
+    assert not failed
+    assert (optimizer.learning_rate, optimizer.beta, optimizer.table, optimizer._new) == (0.25, 0.5, {"a": 1}, 3)
+    assert type(optimizer.momentums) is list and type(optimizer.momentums[0]) is Variable
+
+
+def controlled(self, gradient, variable, learning_rate):
+    """As in SCAFFOLD: whoever makes the steps writes what is subtracted."""
+    control = self.momentums[self.variable_index(variable)]
+    control = control * 1.0
+    self.assign_sub(variable, (gradient - control) * learning_rate)
+
+
+@pytest.mark.parametrize("jit_compile", ["auto", False])
+def test_slots_that_are_written_between_steps(jit_compile):
+    optimizer, weights = with_rule(controlled)(jit_compile=jit_compile), START.copy()
+    with pytest.warns(RuleWarning, match="never writes it, so that it stays zero, unless it is assigned to") as warned:
+        for turn in range(3):
+            optimizer.apply([GRADIENT], [weights])
+            optimizer.momentums[0].assign(START * turn)
+    assert len(warned) == 1 and warned[0].filename == __file__
+    np.testing.assert_allclose(weights, START - 0.5 * (3 * GRADIENT - START), rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("error")
+def test_slots_that_have_values_are_written_by_somebody():
+    optimizer, weights = with_rule(controlled)(), START.copy()
+    optimizer.build([weights])
+    optimizer.momentums[0].assign(START)
+    optimizer.apply([GRADIENT], [weights])
+    np.testing.assert_allclose(weights, START - 0.5 * (GRADIENT - START), rtol=1e-6)
+
+
+@pytest.mark.parametrize("names", [("grad", "p", "g"), ("x", "gradient", "g"), ("p", "theta", "eta"), ("a", "b", "w")])
+def test_a_name_alone_says_nothing_of_the_order(names):
+    namespace = {}
+    first, second, third = names
+    exec(f"def update_step(self, {first}, {second}, {third}): self.assign_sub({second}, {first} * {third})", namespace)
+    weights = START.copy()
+    with_rule(namespace["update_step"])().apply([GRADIENT], [weights])
+    np.testing.assert_allclose(weights, START - 0.5 * GRADIENT)
+
+
+def scaled(self, scale, gradient, variable, learning_rate):
+    return gradient * learning_rate * scale
+
+
+@pytest.mark.parametrize("rule", [functools.partialmethod(scaled, 2.0), functools.wraps(scaled)(
+    functools.partialmethod(scaled, 2.0),
+)])  # fmt: skip
+def test_methods_with_arguments_are_their_authors(rule):
+    with pytest.raises(RuleMistake, match=r"test_rules_tried_out.py:\d+ \(scaled\) returns a value"):
+        with_rule(rule)().apply([GRADIENT], [START.copy()])
+
+
+def test_what_pythons_own_functions_meet_is_told_of_the_rules_line():
+    def rule(self, gradient, variable, learning_rate):
+        self.assign_sub(variable, learning_rate * statistics.fmean(gradient))
+
+    with pytest.raises(RuleMistake, match=r"test_rules_tried_out.py:\d+ \(rule\) "):
+        with_rule(rule)().apply([GRADIENT], [START.copy()])
 
 
 def test_a_rule_that_is_hashed_may_change_its_rate():

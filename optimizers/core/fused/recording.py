@@ -25,7 +25,7 @@ from ....backends.programs.passes import own_scalars, scalars_alone
 from ....backends.programs.program import Program, Unrecordable
 from ....backends.programs.recorder import FreeSymbol, RecordedScalars, Recorder, Symbol
 from ....backends.programs.scalars import same_with
-from ..configuration import STRUCTURE, has_cells, restore, snapshot
+from ..configuration import STRUCTURE, Kept, has_cells
 from ..rule import Rule
 from .attributes import Fingerprint, classes_of, numbers_of, of_optimizers_alone, settings_of
 from .others import Others
@@ -221,13 +221,14 @@ class _Session:
         self._changed = False
 
     def __enter__(self) -> _Session:
-        self._before = snapshot(self._rule)
+        self._kept = Kept(self._rule).__enter__()
         self._fingerprint = Fingerprint(self._rule)
         return self
 
     def __exit__(self, *error: object) -> None:
         self._changed = not self._fingerprint.holds()
-        restore(self._rule, self._before)
+        self._kept.put_back()
+        self._kept.__exit__()
 
     def judged(self, made: _Recorded | None, reason: str | None) -> tuple[_Recorded | None, str | None]:
         """What was recorded, once it is known whether the attributes are as they were."""

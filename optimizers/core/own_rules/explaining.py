@@ -242,6 +242,7 @@ def _is_rule(function: Any) -> bool:
 
 
 def _in_another_order(names: Sequence[str]) -> bool:
-    """Whether a name is that of what is given in another place."""
-    meant = [next((own for own, called in _GIVEN.items() if name in called), None) for name in names]
-    return any(each not in (None, own) for each, own in zip(meant, _GIVEN, strict=False))
+    """Whether two names are each that of what is given in the other's place; one alone may mean what its author likes.
+    """
+    meant = [next((place for place, called in enumerate(_GIVEN.values()) if name in called), None) for name in names]
+    return any(other not in (None, place) and meant[other] == place for place, other in enumerate(meant))

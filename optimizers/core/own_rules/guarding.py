@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import operator
+import functools
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ....backends import Variable, backend_of
-from ....backends.mistakes import RuleMistake, WrongValue, line_of_rule
-from ....backends.scope import Cell
+from ....backends.mistakes import RuleMistake, WrongValue, is_of_a_rule, line_of_rule
 from ....backends.wording import number_of
-from ....backends.written import put_into, running_code, running_statement, text
-from ..configuration import STRUCTURE, Snapshot, restore, snapshot
+from ....backends.written import (
+    instead_of_reading,
+    instead_of_setting,
+    put_into,
+    running_code,
+    running_statement,
+    text,
+)
+from ..configuration import STRUCTURE, Kept, holds_same
 from ..rule import Rule
-from .remedies import STEP_NUMBER, change_of, counts, kept_in_build, setting_of
-from .source import line_of_setting
+from .remedies import STEP_NUMBER, change_of, counts, kept_in_build
 
 
 class _Trials(threading.local):
@@ -43,45 +49,39 @@ def is_on_trial(keeper: object, itself: bool = False) -> bool:
 
 @contextlib.contextmanager
 def undone(rule: Rule) -> Iterator[Callable[[], None]]:
-    """A context in which attributes are guarded, and after which they are what they were.
+    """A context in which attributes and cells are guarded, and after which they are what they were.
 
     It gives a function that raises RuleMistake if something was changed until then that is no state.
     """
     keepers = list(rule.all_optimizers())
-    before = [(keeper, snapshot(keeper)) for keeper in keepers]
-    arrays = [(cell, cell.array) for cell in [*rule.cells.parameters, *(named.cell for named in rule.named_cells())]]
-
-    def check() -> None:
-        _check_attributes(before)
-        replaced = [cell for cell, array in arrays if cell.array is not array]
-        if replaced:
-            raise RuleMistake(
-                f"{line_of_setting(type(rule).update_step, 'array')} sets the `array` of {replaced[0].name!r}, which a "
-                f"step does not read. Write {_assigning(type(rule).update_step, 'array')}."
-            )
-
+    cells = dict.fromkeys([*rule.cells.parameters, *(named.cell for named in rule.named_cells())])
+    kinds: list[tuple[Any, Any]] = [(cell, type(cell)) for cell in cells]
     roles = _TRIALS.roles
-    try:
-        for keeper in keepers:
-            attributes = vars(keeper)
-            for name, value in list(attributes.items()):
-                if type(value) is list and any(isinstance(item, Variable) for item in value):
-                    attributes[name] = _GuardedList(name, value, len(keeper.cells.parameters))
-        _TRIALS.roles = {id(keeper): keeper is rule for keeper in keepers}
-        yield check
-    finally:
-        _TRIALS.roles = roles
-        for cell, array in arrays:
-            cell.array = array
-        for keeper, taken in before:
-            restore(keeper, taken)
+    with contextlib.ExitStack() as stack:
+        before = [stack.enter_context(Kept(keeper)) for keeper in keepers]
+        try:
+            for cell, kind in kinds:
+                cell.__class__ = _telling(kind)
+            for keeper in keepers:
+                attributes = vars(keeper)
+                for name, value in list(attributes.items()):
+                    if type(value) is list and any(isinstance(item, Variable) for item in value):
+                        attributes[name] = _GuardedList(name, value, len(keeper.cells.parameters))
+            _TRIALS.roles = {id(keeper): keeper is rule for keeper in keepers}
+            yield lambda: _check_attributes(zip(keepers, before, strict=True))
+        finally:
+            _TRIALS.roles = roles
+            for cell, kind in kinds:
+                cell.__class__ = kind
+            for kept in before:
+                kept.put_back()
 
 
-def _check_attributes(before: Iterable[tuple[Rule, Snapshot]]) -> None:
+def _check_attributes(before: Iterable[tuple[Rule, Kept]]) -> None:
     """Raise if a rule has put something into a list, a dictionary or a set that is an attribute, or taken it out."""
-    for keeper, ((_, attributes), _) in before:
-        for name, (value, contents) in attributes.items():
-            if name not in STRUCTURE and contents is not value and not _holds_same(value, contents):
+    for keeper, kept in before:
+        for name, (value, contents) in kept.attributes.items():
+            if name not in STRUCTURE and contents is not value and not holds_same(value, contents):
                 here, there = (list(each.values()) if isinstance(each, dict) else list(each)
                                for each in (value, contents))
                 new = [item for item in here if not any(item is other for other in there)]
@@ -89,31 +89,41 @@ def _check_attributes(before: Iterable[tuple[Rule, Snapshot]]) -> None:
                 raise RuleMistake(f"{line} changes what is in `self.{name}`, {_NO_STATE}. {remedy}")
 
 
-def _holds_same(value: Any, contents: Any) -> bool:
-    """Whether two containers have the same objects in them."""
-    if len(value) != len(contents):
-        return False
-    if isinstance(value, dict):
-        return all(key in contents and contents[key] is item for key, item in value.items())
-    return all(map(operator.is_, value, contents))
+def _read_array(cell: Variable) -> Any:
+    """The array of a cell, which a rule that is tried out may not ask for: a step holds others."""
+    if _is_of_the_rule():
+        raise RuleMistake(
+            f"{line_of_rule()} reads the `array` of {cell.name!r}, which is not what it holds in a step. "
+            f"Write {instead_of_reading('array')}."
+        )
+    return vars(cell)["array"]
 
 
-def check_no_attribute(rule: Rule, cell: Cell, known: set[str]) -> None:
-    """Raise RuleMistake if a rule has given a cell an attribute that it did not have, and take it away."""
-    more = [name for name in vars(cell) if name not in known]
-    if not more:
-        return
-    for name in more:
-        del vars(cell)[name]
-    raise RuleMistake(
-        f"{line_of_setting(type(rule).update_step, more[0])} sets `{more[0]}` of {cell.name!r}, which nothing reads. "
-        f"Write {_assigning(type(rule).update_step, more[0])}."
-    )
+def _keep_array(cell: Variable, array: Any) -> None:
+    vars(cell)["array"] = array
 
 
-def _assigning(function: Any, attribute: str) -> str:
-    """How the line that sets an attribute of a cell is written."""
-    return "`self.assign({}, {})`".format(*setting_of(function, attribute))
+def _set_attribute(cell: Variable, name: str, value: Any) -> None:
+    """Set an attribute of a cell; a rule that is tried out may set no array, and no new attributes."""
+    is_new = name not in vars(cell) and not hasattr(type(cell), name)
+    if (is_new or name == "array") and _is_of_the_rule():
+        what = "which nothing reads" if is_new else "which a step does not read"
+        called = f"`{name}`" if is_new else f"the `{name}`"
+        raise RuleMistake(f"{line_of_rule()} sets {called} of {cell.name!r}, {what}. Write {instead_of_setting()}.")
+    object.__setattr__(cell, name, value)
+
+
+def _is_of_the_rule() -> bool:
+    """Whether a rule that is tried out does what is done to a cell."""
+    return bool(_TRIALS.roles) and is_of_a_rule(sys._getframe(2).f_code.co_filename)
+
+
+@functools.lru_cache(maxsize=64)
+def _telling(kind: type[Any]) -> type[Any]:
+    """A class of cells that tell what a rule asks of them."""
+    # As the only parent: what has others has another layout in memory, and objects cannot become such.
+    members = {"array": property(_read_array, _keep_array), "__setattr__": _set_attribute}
+    return type(kind.__name__, (kind,), {"__module__": kind.__module__, "__qualname__": kind.__qualname__, **members})
 
 
 class _GuardedList(list[Any]):

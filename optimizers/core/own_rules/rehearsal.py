@@ -16,7 +16,8 @@ from typing import Any
 
 from ....backends import trials
 from ....backends.lengths import lengths_watched
-from ....backends.mistakes import RuleMistake, line_of_function
+from ....backends.losses import warn
+from ....backends.mistakes import RuleMistake, RuleWarning, line_of_function
 from ..fused.recording import why_not_silent
 from ..origin import is_of_library
 from ..rule import Rule
@@ -27,7 +28,7 @@ from .pieces import WHOLE, GradientPieces, Pieces, pieces_for
 from .remedies import commit_of
 from .source import line_of_rebinding, never_commits
 from .trial import Given, Gradients, LookedAfter, Outcome, Seen, cells_with_values, tried_out
-from .unwritten import check_written
+from .unwritten import unwritten
 from .values import LARGE, is_traced
 
 TRIAL = threading.RLock()
@@ -46,7 +47,7 @@ def is_to_be_tried(rule: Rule) -> bool:
 
 
 def rehearse(rule: Rule, gradients: Gradients, rate: Any) -> None:
-    """Try out a rule, and raise what it does wrong. It is for safety alone: whatever else fails in it fails no step.
+    """Try out a rule, and tell what it does wrong. It is for safety alone: whatever else fails in it fails no step.
 
     Args:
         rule: an optimizer that is built; it does not change.
@@ -54,43 +55,51 @@ def rehearse(rule: Rule, gradients: Gradients, rate: Any) -> None:
         rate: of that step.
 
     Raises:
-        RuleMistake: for a mistake in the rule.
+        RuleMistake: for a mistake in the rule. What may be meant is a RuleWarning.
     """
     try:
         with trials.without_warnings():
-            _rehearse(rule, gradients, rate)
+            said = _rehearse(rule, gradients, rate)
     except RuleMistake:
         raise
     except Exception:
         return
+    for sentence in said:
+        warn(sentence, RuleWarning)
 
 
-def _rehearse(rule: Rule, gradients: Gradients, rate: Any) -> None:
+def _rehearse(rule: Rule, gradients: Gradients, rate: Any) -> list[str]:
+    """Raise what a rule does wrong; what is to be said beside."""
     parameters = rule.cells.parameters
     if any(parameters[index].backend.whereabouts(gradients.arrays[index]) is not None for index in gradients.present):
         # A process that tries, where another refuses the step or has other gradients, would wait for it for ever.
-        return
+        return []
     check_signature(rule.update_step)
     indices = _one_of_each_kind(rule, gradients.present)
     # What a rule prints of arrays shall be theirs.
     pieces = None if why_not_silent(rule) is not None else pieces_for(rule, indices, gradients.present)
-    if pieces is None or not _is_right_with(pieces, rule, gradients, rate, indices):
-        _judge(rule, gradients, rate, indices, WHOLE)
+    said = None if pieces is None else _said_of(pieces, rule, gradients, rate, indices)
+    return (_judge(rule, gradients, rate, indices, WHOLE) or []) if said is None else said
 
 
-def _is_right_with(pieces: Pieces, rule: Rule, gradients: Gradients, rate: Any, indices: Sequence[int]) -> bool:
-    """Whether a rule makes no mistake with pieces of all arrays, and would do the same with arrays of any lengths."""
+def _said_of(
+    pieces: Pieces, rule: Rule, gradients: Gradients, rate: Any, indices: Sequence[int]
+) -> list[str] | None:
+    """What is to be said of a rule that makes no mistake with pieces of all arrays, and would do the same with arrays
+    of any lengths; None if it does.
+    """
     short = gradients.with_arrays(GradientPieces(gradients.arrays, pieces))
     try:
         with lengths_watched() as lengths:
-            return _judge(rule, short, rate, indices, pieces) and not lengths.asked
+            said = _judge(rule, short, rate, indices, pieces)
+            return None if lengths.asked else said
     except Exception:
         # Perhaps with pieces alone.
-        return False
+        return None
 
 
-def _judge(rule: Rule, gradients: Gradients, rate: Any, indices: Sequence[int], pieces: Pieces) -> bool:
-    """Raise what a rule does wrong for some parameters; whether it could be looked into at all."""
+def _judge(rule: Rule, gradients: Gradients, rate: Any, indices: Sequence[int], pieces: Pieces) -> list[str] | None:
+    """Raise what a rule does wrong for some parameters; what is to be said beside, None if it cannot be looked into."""
     with undone(rule) as check:
         seen = Seen(set(), set())
         found = tried_out(rule, gradients, rate, indices, LookedAfter(pieces), seen)
@@ -103,11 +112,10 @@ def _judge(rule: Rule, gradients: Gradients, rate: Any, indices: Sequence[int], 
             if why_not_silent(rule) is None:
                 _check_again(rule, gradients, rate, dict(zip(indices, found, strict=True)), pieces, seen)
                 check()
-            # Of what can be looked into, both branches of a choice were run.
-            check_written(rule, indices, seen)
     if outcomes and not any(each.changed for each in outcomes):
         _check_commits(type(rule))
-    return found is not None
+    # Of what can be looked into, both branches of a choice were run.
+    return None if found is None else unwritten(rule, indices, seen)
 
 
 def _check_again(

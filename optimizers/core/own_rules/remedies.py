@@ -123,16 +123,6 @@ def _put(statement: ast.stmt) -> str:
     return text(call.args[-1], "value") if isinstance(call, ast.Call) and call.args else "value"
 
 
-def setting_of(function: Any, attribute: str) -> tuple[str, str]:
-    """Of the line that sets an attribute of a name, the name and the value."""
-    definition = definition_of(function)
-    for node in () if definition is None else ast.walk(definition):
-        target = node.targets[0] if isinstance(node, ast.Assign) else None
-        if isinstance(node, ast.Assign) and isinstance(target, ast.Attribute) and target.attr == attribute:
-            return text(target.value, "variable"), text(node.value, "value")
-    return "variable", "value"
-
-
 def commit_of(function: Any, name: str = "") -> str:
     """How a step is committed that a function returns, or gives a name to.
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
 from ....backends import ops
-from ....backends.mistakes import is_of_a_rule, line_of_function, place_of
+from ....backends.mistakes import is_of_a_rule, place_of
 
 _READ_ONLY = frozenset(("variable_index", "_get_variable_index", "step_of", "len", "isinstance", "print", "repr"))
 """What may be called with a parameter or a slot and does not change it."""
@@ -139,15 +139,6 @@ def line_of_rebinding(kind: type[Any]) -> tuple[str, str]:
         if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store):
             return line_of_node(kind.update_step, node), node.id
     return "", ""
-
-
-def line_of_setting(function: Any, attribute: str) -> str:
-    """The line of a function that sets an attribute of a name; where it is written, if it calls another that does."""
-    definition = definition_of(function)
-    for node in () if definition is None else ast.walk(definition):
-        if isinstance(node, ast.Attribute) and node.attr == attribute and isinstance(node.ctx, ast.Store):
-            return line_of_node(function, node)
-    return line_of_function(function)
 
 
 def definition_of(function: Any) -> ast.FunctionDef | None:

@@ -14,7 +14,6 @@ from ....backends.scope import Cell
 from ....backends.tracked import Tracked, raw
 from ..rule import Rule
 from .explaining import explained
-from .guarding import check_no_attribute
 from .pieces import WHOLE, Pieces, PiecesHeld
 from .remedies import commit_of
 from .values import LARGE, copy_of, is_large, is_traced, stand_in
@@ -157,7 +156,6 @@ def _tried(rule: Rule, index: int, gradient: Array, rate: Any, given: Given, see
         copies = list(map(given.copy, values))
         others = [cell for cell in (*rule.cells.step_scalars(), *rule.cells.shared) if not outer.holds(cell)]
         held = [*copies[:-1], *(cell.value for cell in others)]
-        attributes = [set(vars(cell)) for cell in cells]
         with _Held([*cells, *others], held, given, seen) as scope:
             before = {id(cell): raw(Scope.get(scope, cell)) for cell in (*cells, *others)}
             own_rate = given.number(ops.cast(rate, gradient.dtype), "learning rate")
@@ -165,8 +163,6 @@ def _tried(rule: Rule, index: int, gradient: Array, rate: Any, given: Given, see
                 given.array(copies[-1], "gradient"), parameter, own_rate
             )
     where = line_of_function(type(rule).update_step)
-    for cell, known in zip(cells, attributes, strict=True):
-        check_no_attribute(rule, cell, known)
     if returned is not None:
         raise RuleMistake(
             f"{where} returns a value, which is dropped. Write {commit_of(type(rule).update_step)} instead of `return`."

@@ -1,11 +1,11 @@
-"""Slots that a rule reads and that stay as they were made, because nothing writes them."""
+"""Slots that a rule reads and that stay as they were made, because none of its methods writes them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from ....backends.mistakes import RuleMistake, line_of_function
+from ....backends.mistakes import line_of_function
 from ....backends.scope import Cell
 from ..rule import Rule
 from .remedies import slot_to_write
@@ -14,11 +14,14 @@ from .trial import Seen
 from .values import has_values
 
 
-def check_written(rule: Rule, indices: Sequence[int], seen: Seen) -> None:
-    """Raise RuleMistake if slots are read that begin as zeros, as all remembering does, and that nobody ever writes.
+def unwritten(rule: Rule, indices: Sequence[int], seen: Seen) -> list[str]:
+    """What to say of slots that are read, begin as zeros, as all remembering does, and that the rule's class never
+    writes. Whoever makes the steps may do so between them, as control variates are: it is no error.
 
-    Here is seen that nothing wrote them in this run, which may depend on numbers; the source shows that nothing can.
+    Here is seen that nothing wrote them in this run, which may depend on numbers. The source shows that no method of
+    the class can; other functions are not looked at.
     """
+    found = []
     tried = {id(cell) for index in indices for cell in rule.cells.grouped[index][1:]}
     for keeper in rule.all_optimizers():
         cells: dict[str, list[Any]] = {}
@@ -31,11 +34,12 @@ def check_written(rule: Rule, indices: Sequence[int], seen: Seen) -> None:
                 continue
             attribute = _list_with(keeper, read[0])
             if attribute is not None and never_writes(type(keeper), attribute):
-                raise RuleMistake(
+                found.append(
                     f"{line_of_function(type(rule).update_step)} reads the slot {name!r} of parameters and never "
-                    "writes it, so that it stays as build has made it. Write "
+                    "writes it, so that it stays zero, unless it is assigned to between steps. Write "
                     f"{slot_to_write(type(rule).update_step, attribute)}."
                 )
+    return found
 
 
 def _list_with(keeper: Rule, cell: Cell) -> str | None:

@@ -147,7 +147,7 @@ MISTAKES = {
     ),
     "no state": (lambda: made("AdamW").load_state_dict({}), "has no 'param_groups': load_state_dict takes what"),
     "nothing to load": (lambda: made("AdamW").load_state_dict(None), "load_state_dict takes what state_dict() gave"),
-    "an attribute": (lambda: setattr(made("AdamW"), "lr", 0.1), "AdamW has no attribute `lr`", 'group["lr"] = '),
+    "an attribute": (lambda: setattr(made("AdamW"), "lr", 0.1), "AdamW has no attribute `lr`", "group['lr'] = 0.1"),
     **{
         f"a group with {what} in {name}": (functools.partial(with_group, name, group), *pieces)
         for what, (group, *pieces) in GROUPS.items()

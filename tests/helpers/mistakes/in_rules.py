@@ -289,6 +289,12 @@ def replacing_the_array(self, gradient, variable, learning_rate):
     variable.array = variable.value - gradient * learning_rate  # here
 
 
+def reading_the_array(self, gradient, variable, learning_rate):
+    """Reading the array."""
+    momentum = self.momentums[self.variable_index(variable)]
+    self.assign_sub(variable, (momentum.array + gradient) * learning_rate)  # here
+
+
 def assigning_to_the_list(self, gradient, variable, learning_rate):
     """Assigning to the list."""
     self.assign(self.momentums, gradient)  # here
