@@ -41,11 +41,12 @@ export TORCHINDUCTOR_CACHE_DIR ?= $(CURDIR)/build/inductor
 # What XLA compiles for the tests (50 MB), a quarter of their time, for each kind of processor. Tests work on a copy, whose
 # files go one by one to those that are kept when the tests have come to an end, failed or not: others may run meanwhile
 # or end at the same moment, and whoever is cut off may leave half a file (pytest ends with 3 where one of its own
-# processes was: tests/conftest.py).
+# processes was: tests/conftest.py). Of the two hundred processes that tests start, not each compiles gradwise's sources.
 PROCESSOR := $(shell { grep -m 1 -E '^(flags|Features)' /proc/cpuinfo || uname -mp; } 2>/dev/null | cksum | cut -d ' ' -f 1)
 XLA := $(CURDIR)/build/xla-$(PROCESSOR)
 begun = mkdir -p "$(dir $(XLA))"; own=$$(mktemp -d "$(XLA).XXXXXX") || exit; trap 'rm -rf "$$own"' EXIT; \
-  trap 'exit 130' INT TERM; [ ! -d "$(XLA)" ] || cp -R "$(XLA)/." "$$own"; export JAX_COMPILATION_CACHE_DIR="$$own"
+  trap 'exit 130' INT TERM; [ ! -d "$(XLA)" ] || cp -R "$(XLA)/." "$$own"; export JAX_COMPILATION_CACHE_DIR="$$own"; \
+  unset PYTHONDONTWRITEBYTECODE
 ended = code=$$?; [ $$code -gt 1 ] || { mkdir -p "$(XLA)"; \
   find "$$own" -type f -exec sh -c 'mv -f "$$@" "$$0"' "$(XLA)" {} +; }; exit $$code
 PIP_INSTALL := -m pip install -qq --disable-pip-version-check

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 PROCESS = Path(__file__).with_name("memory_process.py")
-PART = float(os.environ.get("GRADWISE_FUZZ_PART", "0.04"))
+PART = float(os.environ.get("GRADWISE_FUZZ_PART", "0.02"))
 """Which part of the steps is made."""
 SEEDS = math.ceil(5 * PART)
 """In how many processes, which take longer to start than to make a few steps."""
