@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from helpers.algorithms import DEFAULTS, EXPONENTIAL, ROWS, SHAPES, Row, problem
 from helpers.backend_table import largest_distance
+from helpers.every_convention import algorithm_of
+from helpers.selection import crossing
 from helpers.twin import Twin
 
 from gradwise.backends import Variable
@@ -67,20 +69,25 @@ def test_each_step_is_the_twins(row):
 
 
 @pytest.mark.filterwarnings("ignore:Gradients do not exist:UserWarning")  # as in Keras
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_parameters_without_gradients(row):
+@crossing(("row", "way"), ROWS, ["imperative", "functional"], of=algorithm_of)
+def test_parameters_without_gradients(row, way):
     start, gradients = problem(np.float64, STEPS)
     gradients = with_gaps(gradients)
     twin = twin_of(row, start)
     optimizer, params = row.make(), start
     state = optimizer.init(params)
-    for gradient, parameters in zip(gradients, steps_of(row.make(), start, gradients), strict=True):
+    imperative = steps_of(optimizer, start, gradients) if way == "imperative" else None
+    for gradient in gradients:
         twin.apply(flat(gradient))
-        params, state = optimizer.step(params, gradient, state)
-        assert off(parameters, twin, start) <= PRECISION
+        if imperative:
+            params = next(imperative)
+        else:
+            params, state = optimizer.step(params, gradient, state)
         assert off(params, twin, start) <= PRECISION
     if row.arguments.get("use_ema"):
-        for name, average in optimizer.averages(state).items():
+        cells = [np.asarray(cell) for cell in optimizer.variables if cell.name.endswith("_average")]
+        averages = dict(zip(SHAPES, cells, strict=True)) if imperative else optimizer.averages(state)
+        for name, average in averages.items():
             np.testing.assert_allclose(average, averages_of(twin)[name], rtol=1e-12, atol=1e-15)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from helpers.selection import covering
 from helpers.user_optimizers import Adafactor, Lamb
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard
@@ -314,6 +315,9 @@ MAKERS = {
 }
 
 
+WRONG = ("shape", "dtype", "a plain tensor", "an array", "sparse", "missing", "all missing")
+
+
 def spoilt(how: str, gradients: list[Any], mesh: Any) -> list[Any]:
     """Gradients of one process, of which the one at position 1 is not as it should be."""
     wrong = {
@@ -337,25 +341,23 @@ def laid_out_here(tensor: torch.Tensor, mesh: Any) -> DTensor:
 def disagreements(mesh: Any) -> dict[str, Any]:
     """What all processes say if one of them, rank 2, is given something else than the others, and what changed."""
     found: dict[str, Any] = {}
-    for name, make in MAKERS.items():
-        for how in ("shape", "dtype", "a plain tensor", "an array", "sparse", "missing", "all missing"):
-            for before in (0, 3):
-                own, optimizer = parameters(mesh, True, seed=0), make()
-                for step in range(before):
-                    optimizer.apply(parameters(mesh, True, seed=1000 * (step + 1)), own)
-                start = [local(tensor).clone() for tensor in own]
-                given = parameters(mesh, True, seed=7000)
-                if dist.get_rank() == 2:
-                    given = spoilt(how, given, mesh)
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    said = refusal(lambda o=optimizer, g=given, p=own: o.apply(g, p))
-                same = all(torch.equal(local(now), then) for now, then in zip(own, start, strict=True))
-                everybody: list[Any] = [None] * PROCESSES
-                dist.all_gather_object(everybody, (said, same, int(optimizer.iterations) == before))
-                # And all go on.
-                optimizer.apply(parameters(mesh, True, seed=8000), own)
-                found[f"{name}, {how}, after {before}"] = [*everybody, int(optimizer.iterations) == before + 1]
+    for name, how, before in covering(list(MAKERS), WRONG, (0, 3)):
+        own, optimizer = parameters(mesh, True, seed=0), MAKERS[name]()
+        for step in range(before):
+            optimizer.apply(parameters(mesh, True, seed=1000 * (step + 1)), own)
+        start = [local(tensor).clone() for tensor in own]
+        given = parameters(mesh, True, seed=7000)
+        if dist.get_rank() == 2:
+            given = spoilt(how, given, mesh)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            said = refusal(lambda o=optimizer, g=given, p=own: o.apply(g, p))
+        same = all(torch.equal(local(now), then) for now, then in zip(own, start, strict=True))
+        everybody: list[Any] = [None] * PROCESSES
+        dist.all_gather_object(everybody, (said, same, int(optimizer.iterations) == before))
+        # And all go on.
+        optimizer.apply(parameters(mesh, True, seed=8000), own)
+        found[f"{name}, {how}, after {before}"] = [*everybody, int(optimizer.iterations) == before + 1]
     return found
 
 

@@ -130,6 +130,7 @@ def test_what_does_not_fit_is_said_before_anything_is_written(found: Any) -> Non
         assert not refusals.get(f"{name} changed"), name
 
 
+@pytest.mark.crossing
 def test_all_make_a_step_or_none_does(found: Any) -> None:
     """Where one process is given what it refuses, or nothing, all say so, and nobody waits for it."""
     name_of_it = "'variable_1'"
