@@ -17,7 +17,7 @@ import pytest
 from helpers.backend_table import array, precision, read
 from helpers.drawn_runs import Run
 from helpers.every_convention import EVERY, WITH_NAMES, algorithm_of
-from helpers.selection import crossing
+from helpers.selection import crossing, taking_turns
 from rules import all_facts
 from test_extremes import (
     DTYPES,
@@ -340,20 +340,23 @@ def test_around_the_rule_every_way_is_the_same(convention: str, way: str, option
 
 
 @pytest.mark.jax
-@pytest.mark.parametrize("exponent", [-120, -60, 60, 110, 120, 125])
-@pytest.mark.parametrize(
-    ("kind", "convention"), [each for each in EVERY if each[1] == "torch"] + [(optimizers.Adam, "optax")]
+@crossing(
+    ("kind", "convention", "low", "high"),
+    [each for each in WITH_NAMES if each.values[1] == "torch" or each.values == (optimizers.Adam, "optax")],
+    [pytest.param(-120, 110), pytest.param(-60, 120), pytest.param(60, 125)],
+    of=taking_turns,
 )
-def test_loss_scales_under_jit(kind: Any, convention: str, exponent: int) -> None:
+def test_loss_scales_under_jit(kind: Any, convention: str, low: int, high: int) -> None:
     """What undoes them and what weighs the gradients become no constant together that compiled code takes for 0."""
-    scale, rng = 2.0**exponent, np.random.default_rng(0)
-    start = {"parameter": np.asarray([1.0, -2.0, 0.0], np.float32)}
-    gradients = [{"parameter": (rng.uniform(0.5, 2.0, 3) * scale).astype(np.float32)} for _ in range(4)]
-    run = Run(start, gradients, [RATE] * 4)
-    make = functools.partial(kind, RATE, convention=convention, loss_scale_factor=scale)
-    wanted, found = ours(functools.partial(make, jit_compile=False), run), functional(make, run, "jax", True)
-    for mine, theirs in zip(found, wanted, strict=True):
-        assert np.allclose(mine["parameter"], theirs["parameter"], rtol=1e-5, atol=1e-6)
+    for exponent in (low, high):
+        scale, rng = 2.0**exponent, np.random.default_rng(0)
+        start = {"parameter": np.asarray([1.0, -2.0, 0.0], np.float32)}
+        gradients = [{"parameter": (rng.uniform(0.5, 2.0, 3) * scale).astype(np.float32)} for _ in range(4)]
+        run = Run(start, gradients, [RATE] * 4)
+        make = functools.partial(kind, RATE, convention=convention, loss_scale_factor=scale)
+        wanted, found = ours(functools.partial(make, jit_compile=False), run), functional(make, run, "jax", True)
+        for mine, theirs in zip(found, wanted, strict=True):
+            assert np.allclose(mine["parameter"], theirs["parameter"], rtol=1e-5, atol=1e-6)
 
 
 # ---------------------------------------------------------------- 16 bits

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from helpers.backend_table import array, distance, numpy_dtype, read, unit, wide
 from helpers.drawn_runs import distances as distances_of_runs
-from helpers.selection import crossing
+from helpers.selection import crossing, taking_turns
 
 from gradwise import schedules
 from gradwise.backends import Variable, ops
@@ -168,8 +168,12 @@ def distances(a, b):
 
 
 @pytest.mark.jax
-@pytest.mark.parametrize("options", [OPTIONS["plain"], OPTIONS["everything"]], ids=["plain", "everything"])
-@pytest.mark.parametrize("algorithm", ALGORITHMS, ids=lambda kind: kind.__name__)
+@crossing(
+    ("algorithm", "options"),
+    ALGORITHMS,
+    [pytest.param(OPTIONS["plain"], id="plain"), pytest.param(OPTIONS["everything"], id="everything")],
+    of=taking_turns,
+)
 def test_imperative_steps_on_jax_are_jitted_by_themselves(algorithm, options):
     import jax.numpy as jnp
 

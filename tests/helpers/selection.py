@@ -78,6 +78,10 @@ def _by_turns(values: Sequence[Any], ways: Sequence[Any], of: Callable[[Any], An
     return rows
 
 
+def taking_turns(value: Any) -> None:
+    """`of` where each value of the first axis occurs, and what it meets of the others takes turns."""
+
+
 def crossing(
     names: Sequence[str], *axes: Sequence[Any], of: Callable[[Any], Any] | None = None
 ) -> Callable[[Any], Any]:

@@ -9,7 +9,7 @@ from itertools import combinations, product
 from pathlib import Path
 
 import pytest
-from helpers.selection import covering, places
+from helpers.selection import covering, places, taking_turns
 from other_releases import LEFT_OUT, SELECTED, SELECTED_ON_KERAS
 from requirements import requirements
 
@@ -108,6 +108,9 @@ def test_options_of_one_thing_take_turns() -> None:
         own = [one for one in found if one[0][0] == thing]
         assert {one[0] for one in own} == {option for option in options if option[0] == thing}
         assert {one[1:] for one in own} == set(product(ways, dtypes)) and len(own) == len(set(own)) == count
+    turns = covering(options, ways, dtypes, whole=False, of=taking_turns)
+    assert {one[0] for one in turns} == set(options) and {one[1:] for one in turns} == set(product(ways, dtypes))
+    assert len(turns) == len(options)
     for option in ("a1", "a2", "a3"):
         assert {dtype for own, _, dtype in found if own == option} == set(dtypes)
     assert covering(options, ways, dtypes, whole=True, of=None) == list(product(options, ways, dtypes))

@@ -14,7 +14,7 @@ import pytest
 from helpers.backend_table import distance, precision
 from helpers.every_convention import EVERY
 from helpers.releases import optax_partition, optax_tree, seeded, skip_what_optax_lacks
-from helpers.selection import WHOLE, crossing
+from helpers.selection import crossing, taking_turns
 from ml_dtypes import bfloat16
 from rules import all_facts
 
@@ -339,19 +339,7 @@ WRAPPERS = [
 ]  # fmt: skip
 
 
-TO_BE_WRAPPED = ["adam", "adamw", "sgd"]
-
-
-@pytest.mark.crossing
-@pytest.mark.parametrize(
-    ("wrapper", "name"),
-    [
-        (wrapper, name)
-        for place, wrapper in enumerate(WRAPPERS)
-        for turn, name in enumerate(TO_BE_WRAPPED)
-        if WHOLE or place % len(TO_BE_WRAPPED) == turn
-    ],
-)
+@crossing(("wrapper", "name"), WRAPPERS, ["adam", "adamw", "sgd"], of=taking_turns)
 def test_inside_of_optax_s_wrappers(wrapper: str, name: str) -> None:
     import jax
     import optax
