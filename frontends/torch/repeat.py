@@ -52,10 +52,10 @@ class Repeat:
         self._numbers = engines[0].numbers if len(engines) == 1 else joined([engine.numbers for engine in engines])
         # For each of these numbers its place among those that a step counts up; None if it does none of them.
         counted = {id(cell): place for place, cell in enumerate(self._joint.counted)}
-        self._counted = [_places(counted, numbers.cells) for numbers in self._numbers]
+        self._counted = tuple([_places(counted, numbers.cells) for numbers in self._numbers])
         self._state = state
-        self._lengths = list(map(len, [*groups, *map(_parameters_of, groups)]))
-        self._entries = [entry for engine in engines for entry in engine.entries.held]
+        self._lengths = self._lengths_of(groups)
+        self._entries = tuple([entry for engine in engines for entry in engine.entries.held])
         # Where nobody else keeps anything, all there is is read in one go.
         self._alone = all(engine.entries.alone for engine in engines)
         self._present, self._absent = _with_and_without_gradient(groups, ready)
@@ -71,12 +71,15 @@ class Repeat:
         # The groups of each engine, of which most have one; and of each group the number of its engine.
         self._of_each = [groups.groups for groups, _, _, _ in ready]
         self._rows = [groups.row for groups, _, _, _ in ready]
-        self._groups = [*itertools.chain.from_iterable(self._of_each)]
+        self._groups = (*itertools.chain.from_iterable(self._of_each),)
         self._members = [number for number, own in enumerate(self._of_each) for _ in own]
-        self._values: list[Values] = [values for engine in self._engines for values in engine.values]
-        self._reads = [values.read for values in self._values]
+        self._values: tuple[Values, ...] = tuple([values for engine in self._engines for values in engine.values])
+        self._reads = tuple([values.read for values in self._values])
         self._held = [values.held for values in self._values]
-        self._live = [number for number, values in enumerate(self._values) if values.live]
+        self._live = self._followed_always()
+
+    def _followed_always(self) -> tuple[int, ...]:
+        return tuple([number for number, values in enumerate(self._values) if values.live])
 
     def lasts(self) -> bool:
         """Whether it may be made again after another step."""
@@ -91,6 +94,13 @@ class Repeat:
         parameters = itertools.chain.from_iterable(map(_parameters_of, groups))
         return [*groups, *parameters, *self._state.values(), *contents]
 
+    @staticmethod
+    def _lengths_of(groups: Sequence[dict[str, Any]]) -> Any:
+        """How many keys and parameters groups have. Of the latter, those of one are counted with all else."""
+        if len(groups) == 1:
+            return len(groups[0])
+        return list(map(len, [*groups, *map(_parameters_of, groups)]))
+
     def fits(self, groups: Sequence[dict[str, Any]], state: State) -> bool:
         """Whether groups, parameters and what the state holds are the same objects as before."""
         if state is not self._state:
@@ -100,7 +110,7 @@ class Repeat:
         except KeyError:
             return False
         same = same_objects.run(id(now), id(self._objects))
-        return bool(same) and list(map(len, [*groups, *map(_parameters_of, groups)])) == self._lengths
+        return bool(same) and self._lengths_of(groups) == self._lengths
 
     def step(self, groups: Sequence[dict[str, Any]]) -> bool:
         """Make the step, once it fits, if all else is as it was but for numbers; whether it was made.
@@ -176,19 +186,19 @@ class Repeat:
                 return False
             self._held[number] = values.held
             if values.live or self._live:
-                self._live = [place for place, each in enumerate(self._values) if each.live]
+                self._live = self._followed_always()
         return True
 
 
 def _with_and_without_gradient(
     groups: Sequence[dict[str, Any]], ready: Sequence[Ready]
-) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
     """The parameters that have a gradient, in the order of the groups that are ready, and the others."""
     starts = [0, *itertools.accumulate(map(len, map(_parameters_of, groups)))]
     places = [starts[own.index] + position for own, _, _, present in ready for position in present]
     everyone = [*itertools.chain.from_iterable(map(_parameters_of, groups))]
     without = sorted(set(range(starts[-1])).difference(places))
-    return [everyone[place] for place in places], [everyone[place] for place in without]
+    return tuple([everyone[place] for place in places]), tuple([everyone[place] for place in without])
 
 
 def _places(known: dict[int, int], cells: Sequence[Any]) -> Callable[[Sequence[Any]], Sequence[Any]] | None:

@@ -17,6 +17,12 @@ from .table import TorchRow
 _FLAGS = ("differentiable", "capturable")
 
 
+@functools.lru_cache(maxsize=256)
+def _reader(keys: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """One for all groups that have the same keys: hundreds of optimizers are out of the processor's reach."""
+    return operator.itemgetter(*keys)
+
+
 class Values:
     """What a group says of its hyperparameters, as it was when it was read last, and the optimizer that follows.
 
@@ -45,7 +51,7 @@ class Values:
         others = (*_FLAGS, RULE) if row.is_one_of_several else _FLAGS
         self.keys = [*row.hyperparameters, *(key for key in others if key in group)]
         self._named = group.get(RULE)
-        self.read: Callable[[Mapping[str, Any]], tuple[Any, ...]] = operator.itemgetter(*self.keys)
+        self.read = _reader(tuple(self.keys))
         self.held: tuple[Any, ...] | None = None
         self.live, self.changed, self.renumbered = False, True, False
         # The group's copy of the rate that a schedule of the core gives.

@@ -48,7 +48,7 @@ class InCalls(NamedTuple):
     backend: Backend
     written: list[Any]
     calls: list[partial[Any]]
-    cells: list[Variable]
+    cells: Sequence[Variable]
     after: list[Any]
     kept: Any
 

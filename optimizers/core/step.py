@@ -286,18 +286,18 @@ class Bookkeeping:
         self._lay_out(rules, present, kernels, further)
         # Whether kernels read nothing that some parameters have of their own.
         self._same_for_all = len(rules) == 1 and not any(share.names for shares in self._kernels for share in shares)
-        self._evaluations = [way.evaluate for way, _ in kernels]
+        self._evaluations = tuple([way.evaluate for way, _ in kernels])
         self._divided = any([rule.gradient_divisor is not None for rule in rules])
-        self.scheduled = [member for member, rule in enumerate(rules) if rule.rate_follows_steps]
+        self.scheduled = tuple([member for member, rule in enumerate(rules) if rule.rate_follows_steps])
         self._begin, self._present, numbers = begin, present[0], rules[0].cells.numbers
         # What `begin_step` reads of each parameter, and what it gives new numbers to.
         self._read = [] if begin is None else [[self.place[id(cell)] for cell in numbers[at]] for at in present[0]]
         self._begun = [] if begin is None else [self.place[id(cell)] for cell in begin.cells(rules[0])]
         # What is given a number and counted too is only counted.
-        self._set = sorted({*self._begun}.difference(self._counted))
-        self._counted_of = picked(self._counted)
+        self._set = tuple(sorted({*self._begun}.difference(self._counted)))
+        self._counted_of = picked(tuple(self._counted))
         self.places = [*self._counted, *self._set]
-        self.changing = [self.cells[place] for place in self.places]
+        self.changing = tuple([self.cells[place] for place in self.places])
 
     @staticmethod
     def serves(rule: Rule, count: int) -> bool:
@@ -320,8 +320,9 @@ class Bookkeeping:
         cells += [*counts, *further]
         cells += [cell for rule, indices in all_present for at in indices for cell in rule.cells.numbers[at]]
         # Each once.
-        self.cells = list(dict(zip(map(id, cells), cells, strict=True)).values())
-        self.layout = layout_of(rules, self.cells)
+        cells = list(dict(zip(map(id, cells), cells, strict=True)).values())
+        self.layout = layout_of(rules, cells)
+        self.cells = tuple(cells)
         self.place = dict(zip(map(id, self.cells), range(len(self.cells)), strict=True))
         first = self.layout.first
         self._counted = [*sorted(map(self.place.__getitem__, map(id, counts))), *range(first, first + len(rules))]

@@ -81,7 +81,7 @@ class Joint:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._lanes: list[Lane] = _short_ways(rules)
-        self._rules = list(rules)
+        self._rules = tuple(rules)
         self._fusions = [rule.fusion for rule in rules]
         self._backend = rules[0].cells.parameters[0].backend
         self._attributes: list[dict[str, Any]] = [{} for _ in rules]
@@ -108,7 +108,7 @@ class Joint:
         way = _same_ways(_key(parts[0].way), parts[0].way)
         cells = [cell for part in parts for cell in part.cells]
         table, look = parts[0].table, parts[0].look
-        if len(parts) > 1:
+        if len(parts) > 1 or (len(cells) <= _FEW * way.columns and not table.partial):
             table, look = self._table_and_look(parts, [cell.shape for cell in cells[:: way.columns]], way)
         # Of no gradient is it known yet that it does not lie in what another optimizer writes.
         before = before_gradients([part.before for part in parts])

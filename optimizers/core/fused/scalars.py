@@ -7,6 +7,7 @@ to these is added here.
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -63,7 +64,7 @@ class Layout(NamedTuple):
 
     first: int
     members: int
-    shared: Sequence[tuple[list[str], slice]]
+    shared: tuple[tuple[list[str], slice], ...]
 
 
 def layout_of(rules: Sequence[Rule], cells: list[Variable]) -> Layout:
@@ -79,7 +80,7 @@ def layout_of(rules: Sequence[Rule], cells: list[Variable]) -> Layout:
         start, numbers = len(cells), shared_numbers(rule)
         cells += [cell for _, cell in numbers]
         shared.append(([name for name, _ in numbers], slice(start, len(cells))))
-    return Layout(first, len(rules), shared if any(names for names, _ in shared) else ())
+    return Layout(first, len(rules), tuple(shared) if any(names for names, _ in shared) else ())
 
 
 def named_values(
@@ -244,9 +245,10 @@ def _each(
     return rows
 
 
-def picked(places: Sequence[int]) -> Callable[[Sequence[Any]], Sequence[Any]]:
+@functools.lru_cache(maxsize=256)
+def picked(places: tuple[int, ...]) -> Callable[[Sequence[Any]], Sequence[Any]]:
     """A function of a list that gives what stands in it at some places."""
     run = range(places[0], places[0] + len(places))
-    if list(places) == list(run):
+    if places == tuple(run):
         return operator.itemgetter(slice(run.start, run.stop))
     return operator.itemgetter(*places)
