@@ -24,7 +24,7 @@ from ...backends.mistakes import MissingAttribute, line_of_function, line_of_rul
 from ...backends.wording import SaidWhenRead, listed, number_of
 from .cells import Cells, NamedCell
 from .checks import check_one_backend, check_parameter
-from .configuration import STRUCTURE, has_cells, kept, shallow, unbuilt
+from .configuration import STRUCTURE, as_made, kept, shallow, unbuilt
 from .declaring import has_no, settable
 from .exclusions import Chosen
 from .naming import named, unnamed
@@ -260,9 +260,7 @@ class CellKeeper(SlotMaker):
         for name, value in vars(self).items():
             if name in STRUCTURE or (self._pristine is not None and name not in self._pristine):
                 continue
-            if self._pristine is not None and has_cells(value):
-                value = self._pristine[name]
-            vars(copy)[name] = unbuilt(value)
+            vars(copy)[name] = unbuilt(value if self._pristine is None else as_made(self, name, value))
         copy._reset_structure()
         copy.cells.rate = Variable.scalar(self.cells.rate.value, "learning_rate")
         copy._arrays, copy._made_with = self._arrays, self._made_with

@@ -16,7 +16,7 @@ from .exclusions import Chosen
 
 STRUCTURE = frozenset((
     "cells", "fusion", "built", "_pristine", "_templates", "_handle", "_hashed", "_tree", "_bare_names", "_building",
-    "_off_when_built", "_arrays", "_remembered", "_declaring", "_made_with",
+    "_off_when_built", "_arrays", "_remembered", "_declaring", "_made_with", "_memos",
 ))  # fmt: skip
 """Attributes that belong to a built instance and not to its configuration."""
 
@@ -35,6 +35,8 @@ class Configured:
     _pristine: dict[str, Any] | None
     _made_with: dict[str, Any] = {}  # It never changes.
     """The plain values that the constructor of a user's class was given, by the names of its arguments."""
+    _memos: frozenset[str] = frozenset()
+    """Attributes in which a rule keeps what follows from shapes and the like, and which are no setting."""
 
     def nested_optimizers(self: _Kind) -> Iterator[tuple[str, _Kind]]:
         """Optimizers that this one keeps as attributes, or in lists or dicts that are attributes."""
@@ -69,10 +71,16 @@ def configuration(keeper: Configured) -> dict[str, Any]:
     """The attributes of an optimizer that its user set, as they were before `build` filled containers with cells."""
     pristine = keeper._pristine
     return {
-        name: pristine[name] if pristine is not None and has_cells(value) else value
+        name: value if pristine is None else as_made(keeper, name, value)
         for name, value in vars(keeper).items()
         if name not in STRUCTURE and (pristine is None or name in pristine)
     }
+
+
+def as_made(keeper: Configured, name: str, value: Any) -> Any:
+    """An attribute of a built optimizer as its user set it."""
+    filled = name in keeper._memos or has_cells(value)
+    return keeper._pristine[name] if filled and keeper._pristine is not None else value
 
 
 def has_cells(value: Any) -> bool:

@@ -6,7 +6,9 @@ ways too.
 
 from __future__ import annotations
 
+import copy
 import inspect
+import pickle
 import re
 from pathlib import Path
 
@@ -423,6 +425,23 @@ class MaskedByArray(WithSlots):
         self.assign_sub(variable, ops.where(mask > 0.5, 0.0, gradient) * learning_rate)
 
 
+class Remembering(WithSlots):
+    """What follows from shapes and dtypes, kept in dictionaries and sets."""
+
+    def __init__(self, **keywords):
+        super().__init__(**keywords)
+        self._scales, self._seen = {}, set()
+
+    def update_step(self, gradient, variable, learning_rate):
+        key = tuple(variable.shape), str(variable.dtype)
+        if key not in self._scales:
+            self._scales[key] = len(variable.shape) * 1.0
+        self.table[self.variable_index(variable)] = (2.0, "as it is")
+        self._seen.add(key)
+        scale, _ = self.table[self.variable_index(variable)]
+        self.assign_sub(variable, gradient * (learning_rate * self._scales[key] * scale * 0.5))
+
+
 class WithoutSuper(WithSlots):
     """`build` makes slots whether it calls its parent's or not."""
 
@@ -484,6 +503,7 @@ RIGHT = {
     "as errors write it": (with_rule(as_errors_write_it), START - 0.5 * GRADIENT),
     "as an if is written": (with_rule(as_an_if_is_written), START - 0.5 * GRADIENT),
     "a mask by an array": (MaskedByArray, START - 0.5 * GRADIENT * np.array([1.0, 0.0, 1.0])),
+    "remembering": (Remembering, START - 0.5 * GRADIENT),
     "a mask": (Masked, START - 0.5 * GRADIENT * (START >= 0)),
     "an anchor": (Anchored, START - 0.5 * GRADIENT),
     "a slot every other step": (with_rule(slot_every_other_step), START - 0.5 * GRADIENT),
@@ -507,6 +527,38 @@ RIGHT = {
 def test_what_is_right_gives_the_same_everywhere(name, way):
     kind, expected = RIGHT[name]
     np.testing.assert_allclose(way(kind), expected, rtol=1e-6)
+
+
+def test_what_is_remembered_of_shapes_belongs_to_no_configuration():
+    optimizer, weights, rows = Remembering(), START.copy(), np.ones((2, 2), np.float32)
+    for _ in range(3):
+        optimizer.apply([GRADIENT, rows], [weights, rows])
+    assert len(optimizer._scales) == 2 and optimizer._seen
+    assert optimizer == Remembering() and optimizer.get_config() == Remembering().get_config()
+    assert optimizer.unbuilt_copy()._scales == {} and copy.copy(optimizer) == optimizer
+    assert pickle.loads(pickle.dumps(optimizer)) == optimizer
+    np.testing.assert_allclose(weights, START - 1.5 * GRADIENT, rtol=1e-6)
+
+
+def counting_in_a_set(self, gradient, variable, learning_rate):
+    self.table.setdefault(len(self.table), 1)
+    self.assign_sub(variable, gradient * learning_rate)
+
+
+def keeping_an_array_of_a_shape(self, gradient, variable, learning_rate):
+    if variable.shape not in self.table:
+        self.table[variable.shape] = ops.ones_like(variable)
+    self.assign_sub(variable, gradient * learning_rate * self.table[variable.shape])
+
+
+@every_way
+@pytest.mark.parametrize(("function", "said"), [
+    (counting_in_a_set, "changes what is in `self\\.table`"),
+    (keeping_an_array_of_a_shape, r"an array in `self\.table`, .* Compute `ops\.ones_like\(variable\)` in each step"),
+])  # fmt: skip
+def test_what_is_remembered_otherwise_is_refused(function, said, way):
+    with pytest.raises(RuleMistake, match=said):
+        way(with_rule(function))
 
 
 def sorting(self, gradient, variable, learning_rate):

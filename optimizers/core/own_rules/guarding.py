@@ -7,10 +7,10 @@ import contextlib
 import functools
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ....backends import Variable, backend_of
+from ....backends import HOST, Variable, backend_of
 from ....backends.mistakes import RuleMistake, WrongValue, is_of_a_rule, line_of_rule
 from ....backends.wording import number_of
 from ....backends.written import (
@@ -21,9 +21,9 @@ from ....backends.written import (
     running_statement,
     text,
 )
-from ..configuration import STRUCTURE, Kept, holds_same
+from ..configuration import STRUCTURE, Kept, frozen, holds_same, shallow
 from ..rule import Rule
-from .remedies import STEP_NUMBER, change_of, counts, kept_in_build
+from .remedies import STEP_NUMBER, array_kept_in, change_of, counts, kept_in_build
 
 
 class _Trials(threading.local):
@@ -48,11 +48,8 @@ def is_on_trial(keeper: object, itself: bool = False) -> bool:
 
 
 @contextlib.contextmanager
-def undone(rule: Rule) -> Iterator[Callable[[], None]]:
-    """A context in which attributes and cells are guarded, and after which they are what they were.
-
-    It gives a function that raises RuleMistake if something was changed until then that is no state.
-    """
+def undone(rule: Rule) -> Iterator[Attributes]:
+    """A context in which attributes and cells are guarded, and after which they are what they were."""
     keepers = list(rule.all_optimizers())
     cells = dict.fromkeys([*rule.cells.parameters, *(named.cell for named in rule.named_cells())])
     kinds: list[tuple[Any, Any]] = [(cell, type(cell)) for cell in cells]
@@ -68,7 +65,7 @@ def undone(rule: Rule) -> Iterator[Callable[[], None]]:
                     if type(value) is list and any(isinstance(item, Variable) for item in value):
                         attributes[name] = _GuardedList(name, value, len(keeper.cells.parameters))
             _TRIALS.roles = {id(keeper): keeper is rule for keeper in keepers}
-            yield lambda: _check_attributes(zip(keepers, before, strict=True))
+            yield Attributes(keepers, before)
         finally:
             _TRIALS.roles = roles
             for cell, kind in kinds:
@@ -77,16 +74,80 @@ def undone(rule: Rule) -> Iterator[Callable[[], None]]:
                 kept.put_back()
 
 
-def _check_attributes(before: Iterable[tuple[Rule, Kept]]) -> None:
-    """Raise if a rule has put something into a list, a dictionary or a set that is an attribute, or taken it out."""
-    for keeper, kept in before:
-        for name, (value, contents) in kept.attributes.items():
-            if name not in STRUCTURE and contents is not value and not holds_same(value, contents):
+class Attributes:
+    """What lists, dictionaries and sets hold that are attributes: a rule may only put there what it finds again.
+
+    So a dictionary may keep, under a shape or a dtype, what follows from that. A count is another one the next time.
+
+    Args:
+        keepers: the optimizers.
+        before: for each what it had at first.
+    """
+
+    def __init__(self, keepers: Sequence[Rule], before: Sequence[Kept]) -> None:
+        self._known = [
+            (keeper, {
+                name: (value, contents)
+                for name, (value, contents) in kept.attributes.items()
+                if name not in STRUCTURE and contents is not value
+            })
+            for keeper, kept in zip(keepers, before, strict=True)
+        ]  # fmt: skip
+        self._memos: list[tuple[Rule, str]] = []
+        self.have_grown = False
+
+    def check(self, may_grow: bool = True) -> None:
+        """Look at what a run has changed.
+
+        Args:
+            may_grow: whether there may be something new in a dictionary or a set, which is no array.
+
+        Raises:
+            RuleMistake: if more is changed.
+        """
+        self.have_grown = False
+        for keeper, attributes in self._known:
+            for name, (value, contents) in attributes.items():
+                if holds_same(value, contents):
+                    continue
                 here, there = (list(each.values()) if isinstance(each, dict) else list(each)
                                for each in (value, contents))
                 new = [item for item in here if not any(item is other for other in there)]
-                line, remedy = change_of(type(keeper).update_step, name, new)
-                raise RuleMistake(f"{line} changes what is in `self.{name}`, {_NO_STATE}. {remedy}")
+                grows, arrays = _has_all(value, contents), any(map(_has_array, new))
+                if grows and arrays and _has_shapes_as_keys(value):
+                    raise RuleMistake(array_kept_in(type(keeper).update_step, name))
+                if not (may_grow and grows) or arrays:
+                    line, remedy = change_of(type(keeper).update_step, name, new)
+                    raise RuleMistake(f"{line} changes what is in `self.{name}`, {_NO_STATE}. {remedy}")
+                self._memos.append((keeper, name))
+                attributes[name] = value, shallow(value)
+                self.have_grown = True
+
+    def keep_memos(self) -> None:
+        """Have the optimizers know in which of their attributes a rule keeps what belongs to no configuration."""
+        for keeper, name in self._memos:
+            vars(keeper)["_memos"] = keeper._memos | {name}
+
+
+def _has_all(value: Any, contents: Any) -> bool:
+    """Whether a dictionary or a set has what it had before, and perhaps more; a list has an order, which counts."""
+    if isinstance(value, dict):
+        return all(key in value and frozen(value[key]) == frozen(item) for key, item in contents.items())
+    return isinstance(value, set) and value >= contents
+
+
+def _has_shapes_as_keys(value: Any) -> bool:
+    """Whether a dictionary keeps things under shapes, dtypes and the like, and not by parameters or names."""
+    return isinstance(value, dict) and not any(isinstance(key, (int, str)) for key in value)
+
+
+def _has_array(value: Any) -> bool:
+    """Whether something is an array, or a container with one in it."""
+    if isinstance(value, Mapping):
+        return any(map(_has_array, value.values()))
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return any(map(_has_array, value))
+    return isinstance(value, Variable) or backend_of(value) not in (None, HOST)
 
 
 def _read_array(cell: Variable) -> Any:

@@ -23,7 +23,7 @@ from ..origin import is_of_library
 from ..rule import Rule
 from .comparison import check_same
 from .explaining import check_signature
-from .guarding import undone
+from .guarding import Attributes, undone
 from .pieces import WHOLE, GradientPieces, Pieces, pieces_for
 from .remedies import commit_of
 from .source import line_of_rebinding, never_commits
@@ -100,18 +100,22 @@ def _said_of(
 
 def _judge(rule: Rule, gradients: Gradients, rate: Any, indices: Sequence[int], pieces: Pieces) -> list[str] | None:
     """Raise what a rule does wrong for some parameters; what is to be said beside, None if it cannot be looked into."""
-    with undone(rule) as check:
+    with undone(rule) as attributes:
         seen = Seen(set(), set())
         found = tried_out(rule, gradients, rate, indices, LookedAfter(pieces), seen)
-        check()
+        attributes.check()
         outcomes = found
         if found is None:
             outcomes = tried_out(rule, gradients, rate, indices, Given(pieces), seen)
-            check()
-        else:
-            if why_not_silent(rule) is None:
-                _check_again(rule, gradients, rate, dict(zip(indices, found, strict=True)), pieces, seen)
-                check()
+            attributes.check()
+        elif why_not_silent(rule) is None:
+            known = dict(zip(indices, found, strict=True))
+            _check_again(rule, gradients, rate, known, pieces, seen, attributes)
+        if attributes.have_grown:
+            # What is kept for later is there now.
+            tried_out(rule, gradients, rate, indices, Given(pieces), seen)
+            attributes.check(may_grow=False)
+    attributes.keep_memos()
     if outcomes and not any(each.changed for each in outcomes):
         _check_commits(type(rule))
     # Of what can be looked into, both branches of a choice were run.
@@ -119,8 +123,9 @@ def _judge(rule: Rule, gradients: Gradients, rate: Any, indices: Sequence[int], 
 
 
 def _check_again(
-    rule: Rule, gradients: Gradients, rate: Any, found: dict[int, Outcome], pieces: Pieces, seen: Seen
-) -> None:
+    rule: Rule, gradients: Gradients, rate: Any, found: dict[int, Outcome], pieces: Pieces, seen: Seen,
+    attributes: Attributes,
+) -> None:  # fmt: skip
     """Run a rule once more, and raise RuleMistake if it does not do the same; not with what cannot be compared."""
     arrays = [*(gradients.arrays[index] for index in found), *(cell.value for cell in cells_with_values(rule))]
     # What is being traced says nothing of itself: something else stands for it, and is looked after again.
@@ -129,6 +134,7 @@ def _check_again(
     indices = [index for index in found if pieces is not WHOLE or traced or parameters[index].size <= LARGE]
     given = LookedAfter(pieces) if traced else Given(pieces)
     again = tried_out(rule, gradients, rate, indices, given, seen) if indices else []
+    attributes.check()
     if again is not None:
         check_same(rule, indices, [found[index] for index in indices], again)
 

@@ -73,6 +73,17 @@ def change_of(function: Any, name: str, values: list[Any]) -> tuple[str, str]:
     return line_of_node(function, statement), remedy
 
 
+def array_kept_in(function: Any, name: str) -> str:
+    """The words for an array that a function keeps in `self.name` under a shape or a dtype."""
+    changes = [node for node, base in _changes(function) if ast.unparse(base) == f"self.{name}"]
+    line = line_of_node(function, changes[0]) if changes else line_of_function(function)
+    value = _put(changes[0]) if changes else "value"
+    return (
+        f"{line} keeps an array in `self.{name}`, which under jit nobody can use after the step was compiled. Compute "
+        f"`{value}` in each step; numbers and text may be kept so."
+    )
+
+
 def outside_change(function: Any) -> tuple[str, str, str] | None:
     """The line of a function that changes something outside of its optimizer, its name, and what to write instead."""
     code = inspect.unwrap(function).__code__
