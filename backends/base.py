@@ -33,6 +33,10 @@ from .special_arrays import SparseArrays, SpreadArrays, SubclassedArrays, Transf
 from .strides import Order
 
 
+class MissingDtype(TypeError):
+    """A library has no arrays of some dtype."""
+
+
 class Arrays:
     """Part 1: arrays. Methods never change their arguments, except `write`.
 
@@ -72,8 +76,15 @@ class Arrays:
             return self._dtype_names.setdefault(dtype, str(dtype).rpartition(".")[2])
 
     def dtype(self, name: str) -> Any:
-        """The library's own dtype object for a name."""
-        return getattr(self.namespace, name)
+        """The library's own dtype object for a name.
+
+        Raises:
+            MissingDtype: if the library has none.
+        """
+        try:
+            return getattr(self.namespace, name)
+        except AttributeError:
+            raise MissingDtype(f"{self.name} has no dtype {name!r}. Choose another one, such as 'float32'.") from None
 
     def is_real(self, array: Array) -> bool:
         """Whether an array holds real numbers: no bools, complex numbers, objects, text or dates."""

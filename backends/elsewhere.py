@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from .written import filled, running_statement, text
+from .written import Place, filled, statement_at, text
 
 SAME = frozenset((
     "abs", "ceil", "clip", "cos", "exp", "expm1", "floor", "isfinite", "log", "log1p", "max", "mean", "min", "norm",
@@ -100,9 +100,14 @@ def _with_given(template: str, given: Given) -> str:
     return text(filled(general, dict(zip(names, given.values, strict=False))), general)
 
 
-def method_written_as(name: str) -> str | None:
-    """As `written_as`, of a function or a method that the rule asks for in the line that is running."""
-    return written_as(name, given_in(running_statement(), name))
+def method_written_as(name: str, place: Place | None) -> str | None:
+    """As `written_as`, of a function or a method that a rule asks for.
+
+    Args:
+        name: of the function.
+        place: where that stands, if it is known.
+    """
+    return written_as(name, given_in(None if place is None else statement_at(*place), name))
 
 
 def given_in(statement: ast.stmt | None, name: str) -> Given:

@@ -22,6 +22,7 @@ from .once import once
 from .python import HOST
 from .scope import held_cells, run_in_branch
 from .variable import value_of
+from .written import running_place
 
 __all__ = [
     "abs", "absolute", "add", "cast", "ceil", "clip", "cond", "convert_to_number", "cos", "divide", "equal", "exp",
@@ -493,9 +494,10 @@ def __getattr__(name: str) -> Any:
     """Say which function was meant by a name that does not exist."""
     if name[:2] == "__" or name == "_ipython_display_":
         raise AttributeError(name)
-    line, written = line_of_rule(), method_written_as(name)
+    line, place = line_of_rule(), running_place()
 
     def said() -> str:
+        written = method_written_as(name, place)
         near = None if written else nearest(name, __all__)
         meant = written or (f"Did you mean {near!r}?" if near is not None else "")
         if not meant:

@@ -31,6 +31,7 @@ from .written import (
     in_place_of_change_of_value,
     instead_of_elements,
     instead_of_going,
+    running_place,
     text,
 )
 
@@ -289,7 +290,7 @@ class Tracked:
 
 
 def _instead_of(name: str) -> str:
-    written = method_written_as(name)
+    written = method_written_as(name, running_place())
     if written is not None:
         return f" that every library's arrays have. {written}"
     near = nearest(name, _OF_ALL)

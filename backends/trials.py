@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import math
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
 import numpy
 
-from .base import Backend
-from .detect import LIBRARIES, backend_named
+from .base import Backend, MissingDtype
+from .detect import LIBRARIES, backend_named, backend_of
 from .dtypes import SIXTEEN_BIT, Array
+from .mistakes import is_library
 from .numpy import NUMPY
 from .strides import Order
+from .variable import Variable
 
 EPS = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}
 """The distance from 1 to the next number of each dtype."""
@@ -40,6 +43,31 @@ def has_dtype(backend: Backend, name: str) -> bool:
         return backend.dtype_name(made(backend, numpy.zeros(()), name)) == name
     except (AttributeError, ImportError, TypeError, ValueError):
         return False
+
+
+def why_not_there(error: BaseException) -> str | None:
+    """Why a library cannot do what every other one can, if an error says so; None for all other errors.
+
+    Args:
+        error: what was raised in a step on its arrays.
+    """
+    if isinstance(error, MissingDtype):
+        return str(error).rstrip(".")
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        code = frame.f_code
+        if code.co_name not in _OPERATORS or not is_library(code.co_filename):
+            continue
+        left, right = [frame.f_locals.get(name) for name in code.co_varnames[:2]]
+        if isinstance(right, Variable) and backend_of(left) is not None:
+            # Python asks the cell next, if the array leaves it to it, as the standard has it.
+            return "its arrays refuse cells on their right, as in `array * cell`, instead of leaving it to them"
+    return None
+
+
+_OPERATORS = frozenset((
+    "__add__", "__sub__", "__mul__", "__truediv__", "__floordiv__", "__mod__", "__pow__", "__matmul__", "__lt__",
+    "__le__", "__gt__", "__ge__", "__eq__", "__ne__", "__and__", "__or__", "__xor__",
+))  # fmt: skip
 
 
 def made(backend: Backend, values: Any, name: str, order: Order = None, like: Array = None) -> Array:

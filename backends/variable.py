@@ -18,7 +18,7 @@ from .mistakes import DoesNotFit, MissingAttribute, RuleMistake, WrongValue, lin
 from .numpy import NUMPY
 from .python import HOST
 from .scope import Scope, any_scope, build_scope, scope_holding
-from .written import assigned, in_place_of_change, instead_of_elements, instead_of_setting
+from .written import assigned, in_place_of_change, instead_of_elements, instead_of_setting, running_place
 
 
 def _addend(delta: Any) -> Any:
@@ -499,13 +499,14 @@ class Variable:
             raise AttributeError(name)
         scope = scope_holding(self)
         held = type(self.array if scope is None else scope.get(self))
-        line, written = line_of_rule(), method_written_as(name)
-        if name.endswith("_"):
-            change = in_place_of_change()
-            written = written if change is None else f"Write {change}."
-        raise MissingAttribute(
-            lambda: f"{line}: variable {self.name!r} has no {name!r}. {written or _instead_of(name, held)}"
-        )
+        line, place = line_of_rule(), running_place()
+        change = in_place_of_change() if name.endswith("_") else None
+
+        def said() -> str:
+            written = method_written_as(name, place) if change is None else f"Write {change}."
+            return f"{line}: variable {self.name!r} has no {name!r}. {written or _instead_of(name, held)}"
+
+        raise MissingAttribute(said)
 
     def __float__(self) -> float:
         return float(self.value)

@@ -15,10 +15,12 @@ import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from types import CodeType
-from typing import Any
+from typing import Any, TypeAlias
 
 from .mistakes import frame_of_rule
 
+Place: TypeAlias = tuple[CodeType, int, int | None]
+"""A function, a line, and a column in it if that is known."""
 _LONG = 70
 """Longer code is not repeated in an error."""
 _IN_PLACE = {
@@ -52,10 +54,16 @@ def statement_at(code: CodeType, line: int | None, column: int | None = None) ->
     return max(around, key=lambda node: (node.lineno, node.col_offset), default=None)
 
 
+def running_place() -> Place | None:
+    """Where the rule is running, to look later for what stands there; None if that is not known."""
+    frame = frame_of_rule()
+    return None if frame is None else (frame.f_code, frame.f_lineno, _position(frame)[2])
+
+
 def running_statement() -> ast.stmt | None:
     """The statement of the rule that is running; None if that is not known."""
-    frame = frame_of_rule()
-    return None if frame is None else statement_at(frame.f_code, frame.f_lineno, _position(frame)[2])
+    place = running_place()
+    return None if place is None else statement_at(*place)
 
 
 def running_code() -> str:

@@ -10,6 +10,7 @@ from ...backends import Backend, Variable, backend_of, describe, shown
 from ...backends.trees import ALONE
 from ...backends.wording import did_you_mean, listed, meant, which_instead
 from .checks import as_list
+from .exclusions import only_name
 
 _UNNAMED = re.compile(r"variable_\d+")
 
@@ -139,8 +140,9 @@ def check_chosen(
     """
     if not names:
         return
+    every = set(names)
     for pattern in patterns:
-        if not _found(pattern, names):
+        if only_name(pattern) not in every and not _found(pattern, names):
             raise ValueError(
                 f"exclude_from_weight_decay of {owner}: the pattern {pattern!r} in var_names matches no parameter's "
                 f"name; {known_by(names, pattern, known)}"

@@ -12,6 +12,7 @@ from helpers.user_optimizers import Adafactor
 from gradwise.backends import NUMPY, Variable, ops, trials
 from gradwise.backends.mistakes import RuleMistake
 from gradwise.optimizers import SGD, MultiOptimizer, Optimizer
+from gradwise.optimizers.core.own_rules import problem
 from gradwise.optimizers.core.own_rules.check_report import WaysDiffer
 
 NAMES = [backend.name for backend in trials.libraries()]
@@ -57,6 +58,77 @@ def test_what_is_recorded_has_the_same_bits(numpy_alone):
     assert {"numpy, in place", "numpy, functional", "numpy, in place, column-major"} <= recorded
     assert all(row.same_bits for row in report if row.recorded and row.way.startswith("numpy"))
     assert not any("whole" in way for way in recorded)
+
+
+class ByCells(Optimizer):
+    """A right rule with cells on the right of arrays."""
+
+    fault = False
+
+    def build(self, variables):
+        super().build(variables)
+        self.means = self.add_optimizer_variables(variables, "mean")
+
+    def update_step(self, gradient, variable, learning_rate):
+        mean = self.means[self.variable_index(variable)]
+        self.assign(mean, 0.5 * gradient + 0.5 * mean)
+        if self.fault and type(variable.value).__module__.startswith("array_api_strict"):
+            raise TypeError("its own fault")
+        self.assign_sub(variable, (gradient + 1.0) * mean * learning_rate)
+
+
+class ByCellsWithAFault(ByCells):
+    fault = True
+
+
+@pytest.fixture
+def strict_beside(monkeypatch):
+    pytest.importorskip("array_api_strict")
+    every = trials.libraries()
+    monkeypatch.setattr(trials, "libraries", lambda: [every[0], every[-1]])
+    assert trials.libraries()[-1].name == "array_api_strict"
+
+
+@pytest.mark.parametrize(("optimizer", "reason"), [
+    (ByCells(0.1), "left out: its arrays refuse cells on their right, as in `array * cell`"),
+    (SGD(0.1, momentum=0.5, slot_dtype="bfloat16"), "left out: array_api_strict has no dtype 'bfloat16'. Choose"),
+])  # fmt: skip
+def test_what_a_library_lacks_is_no_fault_of_a_rule(optimizer, reason, strict_beside):
+    report = optimizer.check(params(), steps=1)
+    left_out = [row for row in report if row.way.startswith("array_api_strict") and not row.ran]
+    assert left_out and all(row.note.startswith(reason) for row in left_out)
+    assert all(row.ran for row in report if row.way.startswith("numpy"))
+
+
+def test_the_fault_of_a_rule_there_is_told(strict_beside):
+    with pytest.raises(WaysDiffer, match=r"on array_api_strict, .* it raises TypeError in .*: its own fault"):
+        ByCellsWithAFault(0.1).check(params(), steps=1)
+
+
+def test_a_dtype_that_a_library_lacks_is_told_in_a_step():
+    strict = pytest.importorskip("array_api_strict")
+    optimizer = SGD(0.1, momentum=0.5, slot_dtype="bfloat16")
+    with pytest.raises(TypeError, match=r"^array_api_strict has no dtype 'bfloat16'\. Choose another one"):
+        optimizer.apply([strict.ones(2)], [Variable(strict.ones(2))])
+
+
+def test_nothing_is_drawn_beside_what_is_given_nor_looked_at_twice(numpy_alone, monkeypatch):
+    seen = {"drawn": 0, "looked at": 0}
+
+    def counted(name, function):
+        def counting(*arguments):
+            seen[name] += 1
+            return function(*arguments)
+
+        return counting
+
+    monkeypatch.setattr(trials, "drawn", counted("drawn", trials.drawn))
+    monkeypatch.setattr(problem, "_are_finite", counted("looked at", problem._are_finite))
+    tree = {"w": np.ones(2, np.float32)}
+    for steps in (2, 8):
+        SGD(0.1).check(tree, gradients={"w": np.ones(2, np.float32)}, steps=steps)
+    # For parameters whose values may not be known.
+    assert seen == {"drawn": 2, "looked at": 2}
 
 
 class Differing(Optimizer):

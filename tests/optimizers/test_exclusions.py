@@ -5,13 +5,16 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+import re
 import weakref
 
 import numpy as np
 import pytest
 from helpers.python_calls import counted_calls
 
+from gradwise.backends import Variable
 from gradwise.optimizers import AdamW
+from gradwise.optimizers.core.exclusions import Exclusions, only_name
 
 
 def excluding(count, jit_compile="auto"):
@@ -79,3 +82,18 @@ def test_copies_leave_out_the_copies(copied):
     other, theirs = copied((optimizer, params))
     other.apply([np.zeros(2), np.zeros(2)], theirs)
     assert theirs[0][0] == 1.0 and theirs[1][0] < params[1][0]
+
+
+@pytest.mark.parametrize("name", ["a", "a.b", "layer/0/kernel", "a-b", "a b", "[x]", "ä", "line\nline", "\\", "$"])
+def test_expressions_for_one_name_find_that_alone(name):
+    assert only_name(f"^{re.escape(name)}$") == name
+    exclusions = Exclusions([[], [f"^{re.escape(name)}$"]])
+    for other in (name, f"{name}x", f"x{name}", name.replace(".", "x"), f"{name}\n"):
+        found = re.search(f"^{re.escape(name)}$", other) is not None
+        assert exclusions.have(Variable(np.ones(2), other)) is found
+    assert not exclusions._patterns
+
+
+@pytest.mark.parametrize("pattern", ["a", "^a", "a$", "^a.b$", "^(a|b)$", "^a*$", r"^\d$", r"^a\\$$", "^$a$", "", "$"])
+def test_expressions_for_more_are_searched(pattern):
+    assert only_name(pattern) is None and len(Exclusions([[], [pattern]])._patterns) == 1

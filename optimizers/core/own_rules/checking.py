@@ -77,10 +77,13 @@ class CheckedOptimizer(FunctionalOptimizer):
         try:
             found, recorded, note = self._run_way(way, problem, watched=first)
         except LeftOut as reason:
-            return Row(str(way), way.dtype, None, 0.0, "", False, f"left out: {reason}", ran=False)
+            return _left_out(way, str(reason))
         except Exception as error:
             if first:
                 raise
+            lacks = trials.why_not_there(error)
+            if lacks is not None:
+                return _left_out(way, lacks)
             said, where = shown(error, str), line_of_error(error)
             place = "" if where is None or where in said else f" in {where}"
             said = f"{type(error).__name__}{place}: {said}"
@@ -113,14 +116,15 @@ class CheckedOptimizer(FunctionalOptimizer):
         for keeper in optimizer.all_optimizers():
             chosen, patterns = keeper.exclusions
             if chosen:
-                known = [name for name, leaf in zip(tree.names, tree.leaves, strict=True) if _is_one_of(leaf, chosen)]
+                those = {id(held) for each in chosen for held in (each, getattr(each, "array", each))}
+                known = [name for name, leaf in zip(tree.names, tree.leaves, strict=True) if _is_one_of(leaf, those)]
                 keeper.exclude_from_weight_decay(var_names=[*patterns, *(f"^{re.escape(name)}$" for name in known)])
         copied: CheckedOptimizer = optimizer
         return copied
 
     def _check_numbers(self, way: Way[Any], problem: Problem, number: int, parameters: Sequence[Any]) -> None:
         """Raise RuleMistake if a parameter is NaN after a step, where all that was given is finite."""
-        if not problem.is_finite(number):
+        if number > problem.finite_steps:
             return
         gradients = problem.gradients[number - 1]
         for name, values, gradient in zip(problem.names, parameters, gradients, strict=True):
@@ -136,14 +140,17 @@ class CheckedOptimizer(FunctionalOptimizer):
             )
 
 
+def _left_out(way: Way[Any], reason: str) -> Row:
+    return Row(str(way), way.dtype, None, 0.0, "", False, f"left out: {reason}", ran=False)
+
+
 def _read(parameters: Sequence[Any]) -> list[Any]:
     """Arrays of any library as NumPy's in double precision."""
     return [trials.read(backend, each) for each in parameters if (backend := backend_of(each)) is not None]
 
 
-def _is_one_of(leaf: Any, chosen: Iterable[Any]) -> bool:
-    held = getattr(leaf, "array", leaf)
-    return any(each is leaf or getattr(each, "array", each) is held for each in chosen)
+def _is_one_of(leaf: Any, identities: set[int]) -> bool:
+    return id(leaf) in identities or id(getattr(leaf, "array", leaf)) in identities
 
 
 def _shown_progress(ways: list[Way[Any]]) -> Iterable[Way[Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ....backends import Backend, Tree, backend_of, trials, value_of
@@ -19,6 +19,7 @@ class Problem(NamedTuple):
         gradients: for every step those of all parameters.
         likes: for every parameter an array of the user's library, beside which arrays are put.
         is_drawn: whether the gradients were drawn.
+        finite_steps: for how many steps the parameters that there are at first, and all gradients, are finite.
     """
 
     tree: Tree
@@ -26,6 +27,7 @@ class Problem(NamedTuple):
     gradients: list[list[Any]]
     likes: list[Any]
     is_drawn: bool
+    finite_steps: int
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -50,12 +52,8 @@ class Problem(NamedTuple):
 
     def with_zeros(self) -> Problem:
         """The same, with gradients that are zero in two steps."""
-        return self._replace(gradients=[[each * 0.0 for each in given] for given in self.gradients[:1]] * 2)
-
-    def is_finite(self, steps: int) -> bool:
-        """Whether the parameters and the gradients of so many steps are."""
-        given = (each for gradients in self.gradients[:steps] for each in gradients)
-        return all((abs(each) < math.inf).all() for each in (*self.start, *given))
+        zeros = [[each * 0.0 for each in given] for given in self.gradients[:1]] * 2
+        return self._replace(gradients=zeros, finite_steps=2 if self.finite_steps else 0)
 
     def has_wide(self) -> bool:
         """Whether a parameter has double precision."""
@@ -81,11 +79,16 @@ def problem_of(tree: Tree, gradients: Any, steps: int) -> Problem:
         backend = backend_of(leaf)
         if backend is not None and backend.why_no_values(leaf) is None:
             values[place] = trials.read(backend, leaf)
-    given = None if gradients is None else tree.match(gradients, "gradients")
+    if gradients is not None:
+        given = tree.match(gradients, "gradients")
+        own = [trials.read(backend, each) for each in given if (backend := backend_of(each)) is not None]
+        finite = steps if _are_finite([*values, *own]) else 0
+        return Problem(tree, values, [own] * steps, likes, False, finite)
     drawn = [trials.drawn(shapes, step + 1) for step in range(steps)]
     for each_step in drawn[1:2]:
         each_step[::2] = [each * 0.0 for each in each_step[::2]]
-    if given is not None:
-        own = [trials.read(backend, each) for each in given if (backend := backend_of(each)) is not None]
-        drawn = [own] * steps
-    return Problem(tree, values, drawn, likes, given is None)
+    return Problem(tree, values, drawn, likes, True, steps if _are_finite(values) else 0)
+
+
+def _are_finite(arrays: Iterable[Any]) -> bool:
+    return all((abs(each) < math.inf).all() for each in arrays)
