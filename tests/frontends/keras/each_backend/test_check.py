@@ -33,7 +33,7 @@ class OfParameters(Optimizer):
     """Which does something else where the parameter needs gradients."""
 
     def update_step(self, gradient, variable, learning_rate):
-        trained = getattr(variable.array, "requires_grad", False)
+        trained = getattr(variable.value, "requires_grad", False)
         self.assign_sub(variable, gradient * (learning_rate * (2.0 if trained else 1.0)))
 
 
