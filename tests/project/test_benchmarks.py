@@ -253,8 +253,8 @@ def _needed(key):
 @pytest.mark.torch
 @pytest.mark.fast
 @pytest.mark.crossing
-# With fsdp2-clipped alone in `make test`: each starts two contenders of two processes.
-@pytest.mark.parametrize("key", [key for key in conditions.CONDITIONS if WHOLE or key != "fsdp2"])
+# Without clipping in `make crossings` alone: each starts two contenders of two processes.
+@pytest.mark.parametrize("key", [key for key in conditions.CONDITIONS if (key == "fsdp2") == WHOLE])
 def test_every_condition_is_measured(key, small):
     condition = conditions.CONDITIONS[key]
     _needed(key)
