@@ -122,5 +122,5 @@ def test_every_crossing_is_run_whole_somewhere() -> None:
     for file in (ROOT / "tests").rglob("test_*.py"):
         text = file.read_text(encoding="utf-8")
         assert not {"helpers.selection.covering", "helpers.selection.WHOLE"} & imported(text) or any(
-            each in text for each in ("@pytest.mark.crossing", "covering(*axes")
+            each in text for each in ("@pytest.mark.crossing", "@crossing(", "covering(*axes")
         ), file
