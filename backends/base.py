@@ -268,6 +268,8 @@ class Arrays:
     """By the names of other libraries what makes their arrays this one's, in words for errors, where it is known."""
     how_gradients_come = "Compute them first"
     """What a user of the library does for gradients, in words for errors."""
+    arrays_called = "arrays of its own library"
+    """What errors call the library's arrays."""
     how_replaced = "an array was replaced, as by `x = x * 0.5`"
     """How parameters come to be others, in words for errors."""
     how_names_come = "a dictionary, such as {'kernel': kernel, 'bias': bias},"

@@ -7,7 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from .written import Place, filled, statement_at, text
+from .mistakes import MODULES
+from .source import Place, filled, statement_at, text
+from .wording import same, synonyms_of
 
 SAME = frozenset((
     "abs", "ceil", "clip", "cos", "exp", "expm1", "floor", "isfinite", "log", "log1p", "max", "mean", "min", "norm",
@@ -48,10 +50,15 @@ _OTHERWISE = {
     "tensor": "the number itself",
 }  # fmt: skip
 """What it is here; in braces stand the array, and what else the function is given in its order."""
-_ARGUMENTS = {"dim": "axis", "keepdim": "keepdims"}
-"""Torch's names of arguments."""
+ARGUMENTS = same(
+    ("axis", "dim", "axes", "dims", "reduction_indices"), ("keepdims", "keepdim", "keep_dims"),
+    ("x", "a", "input", "array", "tensor"), ("lower", "min", "a_min"), ("upper", "max", "a_max"),
+    ("shape", "size", "newshape"), ("a", "x1", "x"), ("b", "x2", "y"),
+)  # fmt: skip
+"""What arguments of functions are called in different libraries."""
+_OF_REDUCTIONS = ("axis", "keepdims")
 MAKING = re.compile(
-    r"\b(?:np|numpy|jnp|torch|jax\.numpy)\.(zeros|ones|full|empty|array|asarray|tensor|eye|arange|linspace"
+    rf"\b(?:{'|'.join(MODULES)})(?:\.numpy)?\.(zeros|ones|full|empty|array|asarray|tensor|eye|arange|linspace"
     r"|zeros_like|ones_like|full_like|random\.\w+|rand|randn)\("
 )
 """How arrays are made of nothing, or of numbers."""
@@ -81,7 +88,7 @@ def written_as(name: str, given: Given = NOT_KNOWN) -> str | None:
     """
     if name in SAME:
         values = list(given.values) or [ast.Name("x")]
-        named = [ast.keyword(_ARGUMENTS.get(key, key), value) for key, value in given.named.items()]
+        named = [ast.keyword(_called_here(key), value) for key, value in given.named.items()]
         call = ast.Call(ast.Name(f"ops.{name}"), values, named)
         return f"Write `{text(call, f'ops.{name}(x)')}`."
     found = _OTHERWISE.get(name)
@@ -91,6 +98,11 @@ def written_as(name: str, given: Given = NOT_KNOWN) -> str | None:
     codes = re.split(r"`", f"`{found}`" if is_code else found)
     codes[1::2] = [_with_given(code, given) for code in codes[1::2]]
     return f"Write {'`'.join(codes)}."
+
+
+def _called_here(argument: str) -> str:
+    """What an argument that functions have in several libraries is called here."""
+    return next(iter(synonyms_of(argument, _OF_REDUCTIONS, ARGUMENTS)), argument)
 
 
 def _with_given(template: str, given: Given) -> str:
@@ -107,7 +119,7 @@ def method_written_as(name: str, place: Place | None) -> str | None:
         name: of the function.
         place: where that stands, if it is known.
     """
-    return written_as(name, given_in(None if place is None else statement_at(*place), name))
+    return written_as(name, given_in(statement_at(place), name))
 
 
 def given_in(statement: ast.stmt | None, name: str) -> Given:
@@ -136,5 +148,5 @@ def is_module(node: ast.expr) -> bool:
     return ast.unparse(node).partition(".")[0] in _MODULES
 
 
-_MODULES = frozenset(("np", "numpy", "torch", "jnp", "jax", "math", "ops"))
-"""As which modules are imported."""
+_MODULES = frozenset((*MODULES, "ops"))
+"""As which functions are had here."""

@@ -104,6 +104,7 @@ class JaxBackend(Backend):
     """JAX arrays, tracers, and (for `init`) ShapeDtypeStructs."""
 
     name = "jax"
+    arrays_called = "JAX's arrays"
     namespace = jax.numpy
 
     def dtype(self, name: str) -> Any:

@@ -19,15 +19,15 @@ class _Lengths(threading.local):
     asked = False
 
 
-LENGTHS = _Lengths()
+ASKED_LENGTHS = _Lengths()
 
 
 @contextlib.contextmanager
 def lengths_watched() -> Iterator[_Lengths]:
     """A context that tells whether this thread asks for lengths in it."""
-    before = LENGTHS.watched, LENGTHS.asked
-    LENGTHS.watched, LENGTHS.asked = True, False
+    before = ASKED_LENGTHS.watched, ASKED_LENGTHS.asked
+    ASKED_LENGTHS.watched, ASKED_LENGTHS.asked = True, False
     try:
-        yield LENGTHS
+        yield ASKED_LENGTHS
     finally:
-        LENGTHS.watched, LENGTHS.asked = before
+        ASKED_LENGTHS.watched, ASKED_LENGTHS.asked = before

@@ -173,7 +173,9 @@ def library_function(error: Exception) -> str:
     return called.group(0) if called else ""
 
 
-_FUNCTION = re.compile(r"\b(?:np|numpy|torch|jnp|jax|math)\.(?:\w+\.)*\w+")
+MODULES = ("np", "numpy", "torch", "jnp", "jax", "math")
+"""As which modules with functions of arrays and numbers are imported."""
+_FUNCTION = re.compile(rf"\b(?:{'|'.join(MODULES)})\.(?:\w+\.)*\w+")
 
 
 def code_of_error(error: BaseException) -> list[str]:

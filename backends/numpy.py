@@ -76,6 +76,7 @@ class NumpyBackend(Backend):
     """NumPy arrays and scalars, bfloat16 of ml_dtypes included."""
 
     name = "numpy"
+    arrays_called = "NumPy's arrays"
     writable = True
     namespace = numpy
 

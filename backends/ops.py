@@ -21,8 +21,8 @@ from .mistakes import MissingAttribute, WrongValue, line_of_rule, nearest
 from .once import once
 from .python import HOST
 from .scope import held_cells, run_in_branch
+from .source import running_place
 from .variable import value_of
-from .written import running_place
 
 __all__ = [
     "abs", "absolute", "add", "cast", "ceil", "clip", "cond", "convert_to_number", "cos", "divide", "equal", "exp",

@@ -18,9 +18,10 @@ from .base import Backend
 from .detect import backend_for, backend_of, register_type
 from .dtypes import Array
 from .elsewhere import method_written_as
-from .lengths import LENGTHS
+from .lengths import ASKED_LENGTHS
 from .mistakes import MissingAttribute, RuleMistake, is_library, is_of_a_rule, line_of_rule, nearest
 from .python import HOST
+from .source import running_place, text
 from .variable import value_of
 from .written import (
     cached_function,
@@ -31,8 +32,6 @@ from .written import (
     in_place_of_change_of_value,
     instead_of_elements,
     instead_of_going,
-    running_place,
-    text,
 )
 
 _OF_ALL = ("device", "dtype", "ndim", "shape")
@@ -137,8 +136,8 @@ class Tracked:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape; () of a number."""
-        if LENGTHS.watched:
-            LENGTHS.asked = True
+        if ASKED_LENGTHS.watched:
+            ASKED_LENGTHS.asked = True
         return _shape_of(self.held)
 
     @property
@@ -180,8 +179,8 @@ class Tracked:
         return Tracked(self.held[raw(key)], self.name, self.origin and f"a part of {self.origin}")
 
     def __len__(self) -> int:
-        if LENGTHS.watched:
-            LENGTHS.asked = True
+        if ASKED_LENGTHS.watched:
+            ASKED_LENGTHS.asked = True
         return len(self.held)
 
     def __iter__(self) -> Any:

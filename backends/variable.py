@@ -13,12 +13,13 @@ from .base import Backend
 from .detect import backend_of, describe
 from .dtypes import Array, is_number
 from .elsewhere import method_written_as
-from .lengths import LENGTHS
+from .lengths import ASKED_LENGTHS
 from .mistakes import DoesNotFit, MissingAttribute, RuleMistake, WrongValue, line_of_rule, nearest
 from .numpy import NUMPY
 from .python import HOST
 from .scope import Scope, any_scope, build_scope, scope_holding
-from .written import assigned, in_place_of_change, instead_of_elements, instead_of_setting, running_place
+from .source import running_place
+from .written import assigned, in_place_of_change, instead_of_elements, instead_of_setting
 
 
 def _addend(delta: Any) -> Any:
@@ -335,8 +336,8 @@ class Variable:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape, which never changes."""
-        if LENGTHS.watched:
-            LENGTHS.asked = True
+        if ASKED_LENGTHS.watched:
+            ASKED_LENGTHS.asked = True
         return self._shape
 
     @property

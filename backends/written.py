@@ -1,28 +1,29 @@
-"""What stands in the line of a rule that makes a mistake, and how it is written instead, in the rule's own names.
+"""How the line of a rule that makes a mistake is written instead, in the rule's own names.
 
-Where the source cannot be had or read, nothing is known, and errors say it in general words.
+Where its source is not known, errors say it in general words. What is found after a run is told by
+`own_rules/remedies.py`, which has how cells are written to and made from here.
 """
 
 from __future__ import annotations
 
 import ast
 import contextlib
-import functools
-import inspect
-import itertools
-import linecache
 import re
-import textwrap
-from collections.abc import Mapping, Sequence
-from types import CodeType
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
-from .mistakes import frame_of_rule
+from .source import (
+    Source,
+    filled,
+    is_short,
+    named,
+    names_in,
+    running_code,
+    running_source,
+    running_statement,
+    text,
+)
 
-Place: TypeAlias = tuple[CodeType, int, int | None]
-"""A function, a line, and a column in it if that is known."""
-_LONG = 70
-"""Longer code is not repeated in an error."""
 _IN_PLACE = {
     "mul_": "x * a", "add_": "x + a", "sub_": "x - a", "div_": "x / a", "pow_": "x**a", "copy_": "a", "neg_": "-x",
     "sqrt_": "ops.sqrt(x)", "abs_": "ops.abs(x)", "sign_": "ops.sign(x)", "square_": "ops.square(x)",
@@ -36,67 +37,6 @@ _MASK = (
 )
 _SCALED = {"add_": "x + alpha * a", "sub_": "x - alpha * a"}
 """The same where a factor is given."""
-
-
-def statement_at(code: CodeType, line: int | None, column: int | None = None) -> ast.stmt | None:
-    """The statement of a function that is in a place, the innermost one; None if that is not known.
-
-    Args:
-        code: of the function.
-        line: the number in the file.
-        column: the one in that line, in bytes. Default: any.
-    """
-    function, indent = _function(code)
-    if function is None or line is None:
-        return None
-    place = line - code.co_firstlineno + 1, -1 if column is None else column - indent
-    around = [node for node in ast.walk(function) if isinstance(node, ast.stmt) and _holds(node, *place)]
-    return max(around, key=lambda node: (node.lineno, node.col_offset), default=None)
-
-
-def running_place() -> Place | None:
-    """Where the rule is running, to look later for what stands there; None if that is not known."""
-    frame = frame_of_rule()
-    return None if frame is None else (frame.f_code, frame.f_lineno, _position(frame)[2])
-
-
-def running_statement() -> ast.stmt | None:
-    """The statement of the rule that is running; None if that is not known."""
-    place = running_place()
-    return None if place is None else statement_at(*place)
-
-
-def running_code() -> str:
-    """The expression of the rule that is running, as it is written; nothing if that is not known."""
-    frame = frame_of_rule()
-    if frame is None:
-        return ""
-    first, last, begin, end = _position(frame)
-    if first is None or first != last or begin is None or end is None:
-        return ""
-    return linecache.getline(frame.f_code.co_filename, first).encode()[begin:end].decode(errors="replace")
-
-
-def text(node: ast.AST | None, otherwise: str) -> str:
-    """Code as it is repeated in an error; something else, if it is long or not known."""
-    written = "" if node is None else ast.unparse(node)
-    return written if written and len(written) <= _LONG and "\n" not in written else otherwise
-
-
-def filled(template: str, known: Mapping[str, ast.expr]) -> ast.expr:
-    """Code with other code in the place of names.
-
-    Args:
-        template: an expression.
-        known: what stands in the place of some of its names.
-    """
-
-    class Filling(ast.NodeTransformer):
-        def visit_Name(self, node: ast.Name) -> Any:
-            return known.get(node.id, node)
-
-    found: ast.expr = Filling().visit(ast.parse(template, mode="eval").body)
-    return found
 
 
 def changed_in_place() -> tuple[ast.expr, ast.expr] | None:
@@ -114,15 +54,13 @@ def changed_in_place() -> tuple[ast.expr, ast.expr] | None:
 def cell_read_by(target: ast.expr) -> str | None:
     """The cell whose value a name of the running function was given, `x = cell.value`; None if it was given another.
     """
-    frame = frame_of_rule()
-    function = None if frame is None else _function(frame.f_code)[0]
-    if function is None or not isinstance(target, ast.Name):
+    source, line = running_source()
+    if source is None or not isinstance(target, ast.Name):
         return None
-    line = frame.f_lineno - frame.f_code.co_firstlineno + 1
     given = [
         node
-        for node in ast.walk(function)
-        if isinstance(node, ast.Assign) and node.lineno < line and ast.unparse(node.targets[0]) == target.id
+        for node in source.all_of(ast.Assign)
+        if node.lineno < line and ast.unparse(node.targets[0]) == target.id
     ]
     value = max(given, key=lambda node: node.lineno).value if given else None
     if isinstance(value, ast.Attribute) and value.attr == "value":
@@ -146,29 +84,24 @@ def in_place_of_change_of_value(cell: str) -> str:
     Args:
         cell: how the cell is written.
     """
-    changed, frame = changed_in_place(), frame_of_rule()
-    if changed is None or frame is None or not isinstance(changed[0], ast.Name):
+    changed, (source, line) = changed_in_place(), running_source()
+    if changed is None or source is None or not isinstance(changed[0], ast.Name):
         return in_place_of_change(cell) or assigned(cell)
     name, written = changed[0].id, _committed(*changed, cell)
-    if not _is_read_after(frame, name):
+    if not _is_read_after(source, line, name):
         return written
     if ".assign(" not in written:
         return f"{written}, then `{name} = {cell}.value`"
     return f"`{name} = {text(changed[1], '...')}`, then {assigned(cell, name)}"
 
 
-def _is_read_after(frame: Any, name: str) -> bool:
-    """Whether the function that is running may read a name behind the line in which it is."""
-    function = _function(frame.f_code)[0]
-    line = frame.f_lineno - frame.f_code.co_firstlineno + 1
-    nodes = [] if function is None else list(ast.walk(function))
+def _is_read_after(source: Source, line: int, name: str) -> bool:
+    """Whether a function may read a name behind a line of it."""
     # In a loop, what stands before may come after.
-    first = min([node.lineno for node in nodes if isinstance(node, (ast.For, ast.While))], default=line)
-    return any(
-        isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load)
-        and (node.lineno > line or first <= node.lineno < line)
-        for node in nodes
-    )  # fmt: skip
+    loops = [*source.all_of(ast.For), *source.all_of(ast.While)]
+    first = min([node.lineno for node in loops], default=line)
+    read = [node.lineno for node in source.all_of(ast.Name) if node.id == name and isinstance(node.ctx, ast.Load)]
+    return any(other > line or first <= other < line for other in read)
 
 
 def exchanged(method: str) -> str:
@@ -179,7 +112,7 @@ def exchanged(method: str) -> str:
     """
     call = _writing_call()
     value, cell = ("value", "variable") if call is None else (text(call.args[0], "value"), text(call.args[1], "cell"))
-    return f"`self.{method}` has its two arguments exchanged. Write `self.{method}({cell}, {value})`."
+    return f"`self.{method}` has its two arguments exchanged. Write {assigned_by_rule(cell, value, method)}."
 
 
 def chosen_by(condition: str, first: Sequence[ast.stmt], other: Sequence[ast.stmt]) -> str:
@@ -197,7 +130,7 @@ def chosen_by(condition: str, first: Sequence[ast.stmt], other: Sequence[ast.stm
         otherwise = _given_in(other) if other else unchanged
         if otherwise is not None and otherwise[::2] == (target, method):
             chosen = f"ops.where({condition}, {value}, {otherwise[1]})"
-            return f"`self.{method}({target}, {chosen})`" if method else f"`{target} = {chosen}`"
+            return assigned_by_rule(target, chosen, method) if method else f"`{target} = {chosen}`"
     that = "do_that" if other else "lambda: None"
     functions = "functions of no arguments" if other else "what stands under it in a function `do_this()`"
     return f"`ops.cond({condition}, do_this, {that})`, with {functions}"
@@ -267,7 +200,7 @@ def instead_of_reading(attribute: str) -> str:
         attribute: its name.
     """
     cell = running_code().removesuffix(f".{attribute}")
-    cell = cell if cell and len(cell) <= _LONG and cell != running_code() else "variable"
+    cell = cell if is_short(cell) and cell != running_code() else "variable"
     return f"`{cell}` itself, or `{cell}.value`"
 
 
@@ -288,7 +221,7 @@ def instead_of_list() -> str:
     call = _writing_call()
     slots, value = ("self.slots", "value") if call is None else (text(call.args[0], "self.slots"), call.args[1])
     value = value if isinstance(value, str) else text(value, "value")
-    return f"`self.assign({slots}[self.variable_index(variable)], {value})`"
+    return assigned_by_rule(slot_in(slots), value)
 
 
 def instead_in_build(method: str, name: str | Sequence[str]) -> str:
@@ -302,9 +235,7 @@ def instead_in_build(method: str, name: str | Sequence[str]) -> str:
     target = statement.targets[0] if isinstance(statement, ast.Assign) else None
     attribute = target.attr if isinstance(target, ast.Attribute) else name
     kept = f"self.{attribute}" if isinstance(attribute, str) and attribute.isidentifier() else "self.slots"
-    if method == "add_scalar":
-        return f"`{kept} = self.add_scalar({name!r}, 0.0)`"
-    return f"`{kept} = self.add_optimizer_variables(variables, {name!r})`"
+    return number_made(kept, name) if method == "add_scalar" else slots_made(kept, name)
 
 
 def instead_of_going(called: str) -> str:
@@ -379,34 +310,28 @@ def _committed(target: ast.expr, value: ast.expr, cell: str) -> str:
 def assigned(cell: str, value: str = "value", method: str = "assign") -> str:
     """How a cell is written to, by whoever runs now: a rule by its optimizer, others by the cell itself."""
     if hasattr(named("self"), "update_step"):
-        return f"`self.{method}({cell}, {value})`"
+        return assigned_by_rule(cell, value, method)
     return f"`{cell}.{method}({value})`"
 
 
-def named(name: str) -> Any:
-    """What a name stands for in the rule that is running; None if it is not known."""
-    frame = frame_of_rule()
-    return None if frame is None else {**frame.f_globals, **frame.f_locals}.get(name)
+def assigned_by_rule(cell: str, value: str = "value", method: str = "assign") -> str:
+    """How a rule writes to a cell."""
+    return f"`self.{method}({cell}, {value})`"
 
 
-@functools.lru_cache(maxsize=64)
-def _function(code: CodeType) -> tuple[ast.AST | None, int]:
-    """A function's source, and how far it is indented in its file."""
-    with contextlib.suppress(OSError, TypeError, SyntaxError):
-        source = inspect.getsource(code)
-        return ast.parse(textwrap.dedent(source)), len(source) - len(source.lstrip())
-    return None, 0
+def slot_in(attribute: str) -> str:
+    """How a rule finds the slot of its parameter in a list."""
+    return f"{attribute}[self.variable_index(variable)]"
 
 
-def _position(frame: Any) -> tuple[int | None, int | None, int | None, int | None]:
-    """The first and the last line, and the first and the last column, of what a frame runs."""
-    known = itertools.islice(frame.f_code.co_positions(), frame.f_lasti // 2, None)
-    return next(known, (None, None, None, None))
+def slots_made(attribute: str, key: str | Sequence[str]) -> str:
+    """How build makes a slot for each parameter."""
+    return f"`{attribute} = self.add_optimizer_variables(variables, {key!r})`"
 
 
-def _holds(node: ast.stmt, line: int, column: int) -> bool:
-    begin, end = (node.lineno, node.col_offset), (node.end_lineno or node.lineno, node.end_col_offset or 0)
-    return begin[0] <= line <= end[0] if column < 0 else begin <= (line, column) < end
+def number_made(attribute: str, key: str | Sequence[str]) -> str:
+    """How build makes a number for all parameters."""
+    return f"`{attribute} = self.add_scalar({key!r}, 0.0)`"
 
 
 def _chained(call: ast.expr) -> tuple[ast.expr, ast.expr] | None:
@@ -422,5 +347,5 @@ def _chained(call: ast.expr) -> tuple[ast.expr, ast.expr] | None:
     if method in ("addcmul_", "addcdiv_") and "value" not in given:
         template = template.replace("value * ", "")
     known = {"x": inner[1], **given}
-    wanted = {node.id for node in ast.walk(ast.parse(template)) if isinstance(node, ast.Name)} - {"ops"}
+    wanted = {*names_in(ast.parse(template))} - {"ops"}
     return (inner[0], filled(template, known)) if wanted <= set(known) else None

@@ -122,6 +122,10 @@ def _read(value: Any, custom_objects: Mapping[str, Any]) -> Any:
     return deserialize(value, dict(custom_objects)) if ours else value
 
 
+_LONG = 40
+"""Longer names are not repeated as code."""
+
+
 def _class_named(name: str, custom_objects: dict[str, Any]) -> type[Optimizer]:
     if not isinstance(custom_objects, Mapping):
         raise TypeError(f"custom_objects must be a dictionary of classes by name, received {describe(custom_objects)}.")
@@ -134,6 +138,7 @@ def _class_named(name: str, custom_objects: dict[str, Any]) -> type[Optimizer]:
         return _BY_NAME[name.lower()]
     except KeyError:
         instead = did_you_mean([name], _BY_NAME)
-        own = f"deserialize(config, custom_objects={{{shown(name)}: {name if name.isidentifier() else 'Mine'}}})"
+        kind = name if name.isidentifier() and len(name) < _LONG else "Mine"
+        own = f"deserialize(config, custom_objects={{{kind!r}: {kind}}})"
         instead = instead or f" Known are {', '.join(_BY_NAME)}; for a class of your own write `{own}`."
         raise ValueError(f"Unknown optimizer {shown(name)}.{instead}") from None

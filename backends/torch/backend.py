@@ -152,6 +152,7 @@ class TorchBackend(Backend):
     """PyTorch tensors."""
 
     name = "torch"
+    arrays_called = "torch's tensors"
     conversions = MappingProxyType({"numpy": "torch.from_numpy(array)"})
     how_gradients_come = "Call loss.backward() before the step"
     how_replaced = "the model was replaced by a copy, as by copy.deepcopy"

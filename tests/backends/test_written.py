@@ -7,7 +7,7 @@ import types
 import numpy as np
 import pytest
 
-from gradwise.backends import Variable, ops, written
+from gradwise.backends import Variable, ops, source
 from gradwise.backends.mistakes import MissingAttribute, RuleMistake
 
 CHANGES = {
@@ -68,9 +68,9 @@ def test_what_no_change_is_written_for(code, tmp_path):
 def test_a_place_among_several_statements():
     code = compile("def f():\n    a = 1; b = 2\n", "nowhere.py", "exec").co_consts[0]
     assert isinstance(code, types.CodeType)
-    assert written.statement_at(code, 2) is None
+    assert source.statement_at((code, 2, None)) is None
     here = test_a_place_among_several_statements.__code__
     first = here.co_firstlineno + 1
-    assert written.text(written.statement_at(here, first), "long") == "long"
-    assert written.text(written.statement_at(here, first + 3), "") == f"here = {here.co_name}.__code__"
-    assert written.statement_at(here, None) is None
+    assert source.text(source.statement_at((here, first, None)), "long") == "long"
+    assert source.text(source.statement_at((here, first + 3, None)), "") == f"here = {here.co_name}.__code__"
+    assert source.statement_at((here, None, None)) is None

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ....backends import Backend, Variable, describe, ops
-from ....backends.elsewhere import MAKING, given_in, written_as
+from ....backends.detect import backend_named
+from ....backends.elsewhere import ARGUMENTS, MAKING, given_in, written_as
 from ....backends.mistakes import (
     DoesNotFit,
     RuleMistake,
@@ -23,23 +24,16 @@ from ....backends.mistakes import (
     place_in_code,
     source_of_error,
 )
+from ....backends.source import statement_at, text
 from ....backends.special_arrays import NEEDS_VALUE
 from ....backends.tracked import MixesArrays, NeedsArray, NeedsValue, ShapesApart
-from ....backends.wording import did_you_mean, meant, same
-from ....backends.written import chosen_by, statement_at, text
+from ....backends.wording import did_you_mean, meant
+from ....backends.written import chosen_by
 from ..origin import outside_library
 from ..rule import Rule
 
-_WHOSE = {"numpy": "NumPy's arrays", "torch": "torch's tensors", "jax": "JAX's arrays"}
-"""What errors call the arrays of a library."""
 _CALL = re.compile(r"^(\w+)\(\) (?:got an unexpected keyword argument '(\w+)'|missing |takes |got multiple )")
 """What Python says of arguments that do not belong to a function."""
-_ARGUMENTS = same(
-    ("axis", "dim", "axes", "dims", "reduction_indices"), ("keepdims", "keepdim", "keep_dims"),
-    ("x", "a", "input", "array", "tensor"), ("lower", "min", "a_min"), ("upper", "max", "a_max"),
-    ("shape", "size", "newshape"), ("a", "x1", "x"), ("b", "x2", "y"),
-)  # fmt: skip
-"""What arguments of functions are called in different libraries."""
 _GIVEN = {
     "gradient": ("gradient", "grad", "g"),
     "variable": ("variable", "var", "parameter", "param", "weight", "weights", "p", "w"),
@@ -91,8 +85,8 @@ def _of_others(where: str, error: Exception, own_library: str) -> RuleMistake | 
 
 def _written_as(error: Exception, called: str) -> str | None:
     """How the call of another library's function that an error came through is written; None if that is not known."""
-    name, place = called.rpartition(".")[2], place_in_code(error)
-    return written_as(name, given_in(None if place is None else statement_at(*place), name))
+    name = called.rpartition(".")[2]
+    return written_as(name, given_in(statement_at(place_in_code(error)), name))
 
 
 _CALLS = {"max": "ops.maximum({})", "min": "ops.minimum({})", "float": "{}", "np.float64": "{}", "np.float32": "{}"}
@@ -133,8 +127,7 @@ def _of_call(source: str) -> tuple[str, str] | None:
 
 def _of_choice(error: Exception, source: str) -> tuple[str, str] | None:
     """What is written for an `if` that asks for a value; None if it is none, or not known."""
-    place = place_in_code(error)
-    statement = None if place is None else statement_at(*place)
+    statement = statement_at(place_in_code(error))
     chosen = [node for node in ast.walk(statement) if isinstance(node, ast.IfExp)] if statement is not None else []
     for node in chosen:
         if ast.unparse(node.test) == source and not isinstance(node.body, ast.Call):
@@ -177,8 +170,8 @@ def _of_library(
     function = f"`{called}`" if called else f"a function of another library's ({library})"
     written = instead or "Write functions of `ops`."
     return RuleMistake(
-        f"{where} calls {function} on an array, which works on {_WHOSE.get(library, library)} only. {written[:-1]}, "
-        "with `from gradwise.backends import ops`."
+        f"{where} calls {function} on an array, which works on {backend_named(library).arrays_called} only. "
+        f"{written[:-1]}, with `from gradwise.backends import ops`."
     )
 
 
@@ -192,7 +185,7 @@ def _wrong_arguments(where: str, source: str, error: Exception) -> RuleMistake |
     shown = ", ".join(str(each.replace(annotation=inspect.Parameter.empty)) for each in parameters.values())
     wrong = f"ops.{name} {str(error).partition('() ')[2]}."
     if unknown is not None:
-        wrong = f"ops.{name} has no argument `{unknown}`.{did_you_mean([unknown], parameters, _ARGUMENTS)}"
+        wrong = f"ops.{name} has no argument `{unknown}`.{did_you_mean([unknown], parameters, ARGUMENTS)}"
     return RuleMistake(f"{where}: {wrong} It is `ops.{name}({shown})`.")
 
 

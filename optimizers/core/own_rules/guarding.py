@@ -12,14 +12,13 @@ from typing import Any
 
 from ....backends import HOST, Variable, backend_of
 from ....backends.mistakes import RuleMistake, WrongValue, is_of_a_rule, line_of_rule
+from ....backends.source import running_code, running_statement, text
 from ....backends.wording import number_of
 from ....backends.written import (
     instead_of_reading,
     instead_of_setting,
     put_into,
-    running_code,
-    running_statement,
-    text,
+    slot_in,
 )
 from ..configuration import STRUCTURE, Kept, frozen, holds_same, shallow
 from ..rule import Rule
@@ -37,7 +36,7 @@ _TRIALS = _Trials()
 
 
 def is_on_trial(keeper: object, itself: bool = False) -> bool:
-    """Whether this thread tries out an optimizer now; other threads may do anything with it meanwhile.
+    """Whether this thread tries out an optimizer now; what other threads set meanwhile is no rule's doing, and stays.
 
     Args:
         keeper: the optimizer.
@@ -199,7 +198,7 @@ class _GuardedList(list[Any]):
         if isinstance(place, Variable):
             raise RuleMistake(
                 f"{line_of_rule()} looks for the slot of a parameter in the list `self.{self._name}` by the parameter. "
-                f"Write `self.{self._name}[self.variable_index(variable)]`."
+                f"Write `{slot_in(f'self.{self._name}')}`."
             )
         try:
             return super().__getitem__(place)
@@ -212,7 +211,7 @@ class _GuardedList(list[Any]):
                 ) from None
             raise WrongValue(
                 f"{line_of_rule()}: index {place} is out of range, because `self.{self._name}` has {count}. Write "
-                f"`self.{self._name}[self.variable_index(variable)]`."
+                f"`{slot_in(f'self.{self._name}')}`."
             ) from None
 
     def __setitem__(self, place: Any, value: Any) -> None:

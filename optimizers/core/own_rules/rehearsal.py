@@ -5,7 +5,7 @@ an array of the caller's, in JAX it changes none; `self.count += 1` counts param
 rule runs, for one parameter of each kind, on copies that tell what is done to them; whatever it writes is dropped. Of
 large arrays it is given pieces first, and no more if these show a rule that makes no mistake and asks for no lengths.
 An error that is none of these mistakes is left to the step itself. Rules of this library are not tried out, nor any
-where several processes hold a parameter together, and steps after the first pay nothing.
+where several processes hold a parameter together. Steps after the first only ask whether there was one.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def rehearse(rule: Rule, gradients: Gradients, rate: Any) -> None:
     """Try out a rule, and tell what it does wrong. It is for safety alone: whatever else fails in it fails no step.
 
     Args:
-        rule: an optimizer that is built; it does not change.
+        rule: an optimizer that is built. All that the rule does to it, and to its cells, is undone.
         gradients: of its first step.
         rate: of that step.
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from ....backends import backend_of
 from ....backends.mistakes import line_of_function
-from ....backends.written import text
-from .source import definition_of, line_of_node
+from ....backends.source import Source, names_in, text
+from ....backends.written import assigned_by_rule, number_made, slot_in, slots_made
+from .source import source_of_function
 
 STEP_NUMBER = "Write `self.step_of(variable)` for the number of the step."
 _CHANGING = frozenset((
@@ -42,16 +43,16 @@ def kept_in_build(name: str, is_array: bool, value: str = "value", collects: boo
         value: what is written to it.
         collects: whether the rule kept several of them.
     """
-    key = repr(name.strip("_"))
+    key = name.strip("_")
     if is_array:
         make = "A slot keeps one array, such as the last: make it" if collects else "Make a slot"
         return (
-            f"{make} in build, `self.{name} = self.add_optimizer_variables(variables, {key})`, and write "
-            f"`self.assign(self.{name}[self.variable_index(variable)], {value})`."
+            f"{make} in build, {slots_made(f'self.{name}', key)}, and write "
+            f"{assigned_by_rule(slot_in(f'self.{name}'), value)}."
         )
     return (
-        f"Make it in build, `self.{name} = self.add_scalar({key}, 0.0)`, and write `self.assign(self.{name}, {value})` "
-        "in begin_step."
+        f"Make it in build, {number_made(f'self.{name}', key)}, and write {assigned_by_rule(f'self.{name}', value)} in "
+        "begin_step."
     )
 
 
@@ -64,53 +65,65 @@ def change_of(function: Any, name: str, values: list[Any]) -> tuple[str, str]:
         values: what it put there.
     """
     arrays = [each for each in values if (backend := backend_of(each)) is not None and backend.shape(each)]
-    changes = [node for node, base in _changes(function) if ast.unparse(base) == f"self.{name}"]
-    if not changes:
-        return line_of_function(function), kept_in_build(name, bool(arrays))
-    statement = changes[0]
+    line, statement = _change_in(function, name)
+    if statement is None:
+        return line, kept_in_build(name, bool(arrays))
     collects = isinstance(statement, ast.Expr)
     remedy = STEP_NUMBER if counts(statement) else kept_in_build(name, bool(arrays), _put(statement), collects)
-    return line_of_node(function, statement), remedy
+    return line, remedy
+
+
+def _change_in(function: Any, name: str) -> tuple[str, ast.stmt | None]:
+    """The line of a function that changes what is in `self.name`, and the statement; where it is written, and None."""
+    for line, node, base in _changes(function):
+        if ast.unparse(base) == f"self.{name}":
+            return line, node
+    return line_of_function(function), None
 
 
 def array_kept_in(function: Any, name: str) -> str:
     """The words for an array that a function keeps in `self.name` under a shape or a dtype."""
-    changes = [node for node, base in _changes(function) if ast.unparse(base) == f"self.{name}"]
-    line = line_of_node(function, changes[0]) if changes else line_of_function(function)
-    value = _put(changes[0]) if changes else "value"
+    line, statement = _change_in(function, name)
+    value = "the array" if statement is None else f"`{_put(statement)}`"
     return (
         f"{line} keeps an array in `self.{name}`, which under jit nobody can use after the step was compiled. Compute "
-        f"`{value}` in each step; numbers and text may be kept so."
+        f"{value} in each step; numbers and text may be kept so."
     )
 
 
 def outside_change(function: Any) -> tuple[str, str, str] | None:
     """The line of a function that changes something outside of its optimizer, its name, and what to write instead."""
     code = inspect.unwrap(function).__code__
-    for node, base in _changes(function):
+    for line, node, base in _changes(function):
         if not isinstance(base, ast.Name) or base.id in code.co_varnames:
             continue
         if isinstance(getattr(function, "__globals__", {}).get(base.id), types.ModuleType):
             continue
         remedy = STEP_NUMBER if counts(node) else kept_in_build(base.id.lower(), False)
-        return line_of_node(function, node), base.id, remedy
+        return line, base.id, remedy
     return None
 
 
-def _changes(function: Any) -> Iterator[tuple[ast.stmt, ast.expr]]:
-    """The statements of a function that change something which lasts, each with what that is."""
-    definition = definition_of(function)
-    nodes = [] if definition is None else list(ast.walk(definition))
-    shared = {name for node in nodes if isinstance(node, (ast.Global, ast.Nonlocal)) for name in node.names}
-    for node in nodes:
-        if isinstance(node, ast.Assign):
-            yield from ((node, base) for target in node.targets if (base := _changed(target, shared)) is not None)
-        elif isinstance(node, ast.AugAssign) and (base := _changed(node.target, shared)) is not None:
-            yield node, base
-        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-            called = node.value.func
-            if isinstance(called, ast.Attribute) and called.attr in _CHANGING:
-                yield node, called.value
+def _changes(function: Any) -> Iterator[tuple[str, ast.stmt, ast.expr]]:
+    """The statements of a function that change something which lasts, each with its line and with what that is."""
+    source = source_of_function(function)
+    if source is None:
+        return
+    declared: list[ast.Global | ast.Nonlocal] = [*source.all_of(ast.Global), *source.all_of(ast.Nonlocal)]
+    shared = {name for node in declared for name in node.names}
+    for node in source.statements:
+        yield from ((source.line_of(node), node, base) for base in _changed_by(node, shared))
+
+
+def _changed_by(node: ast.stmt, shared: Container[str]) -> list[ast.expr]:
+    """What lasts and is changed by a statement."""
+    if isinstance(node, ast.Assign):
+        return [base for target in node.targets if (base := _changed(target, shared)) is not None]
+    if isinstance(node, ast.AugAssign):
+        base = _changed(node.target, shared)
+        return [] if base is None else [base]
+    called = node.value.func if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) else None
+    return [called.value] if isinstance(called, ast.Attribute) and called.attr in _CHANGING else []
 
 
 def _changed(target: ast.expr, shared: Container[str]) -> ast.expr | None:
@@ -141,18 +154,17 @@ def commit_of(function: Any, name: str = "") -> str:
         function: an `update_step`.
         name: the name. Default: what is returned.
     """
-    definition = definition_of(function)
-    gradient, parameter, rate = _given_names(definition)
-    statements = [] if definition is None else _in_order(definition)
+    source = source_of_function(function)
+    gradient, parameter, rate = _given_names(source)
+    statements = [] if source is None else source.statements
     meant, general = _meant(statements, name), f"{rate} * {gradient}"
     for value in meant:
         if isinstance(value, ast.BinOp) and ast.unparse(value.left) == parameter and type(value.op) in _COMMITS:
-            return f"`self.{_COMMITS[type(value.op)]}({parameter}, {text(value.right, general)})`"
-    with_rate = [value for value in meant if rate in _names_in(value)]
-    if with_rate:
-        return f"`self.assign_sub({parameter}, {text(with_rate[-1], general)})`"
+            return assigned_by_rule(parameter, text(value.right, general), _COMMITS[type(value.op)])
+    with_rate = [value for value in meant if rate in names_in(value)]
     direction = _last_given(statements) or ast.Name(gradient)
-    return f"`self.assign_sub({parameter}, {text(ast.BinOp(ast.Name(rate), ast.Mult(), direction), general)})`"
+    step = with_rate[-1] if with_rate else ast.BinOp(ast.Name(rate), ast.Mult(), direction)
+    return assigned_by_rule(parameter, text(step, general), "assign_sub")
 
 
 _COMMITS: dict[type[ast.operator], str] = {ast.Add: "assign_add", ast.Sub: "assign_sub"}
@@ -166,20 +178,11 @@ def _meant(statements: Iterable[ast.stmt], name: str) -> list[ast.expr]:
     return returned or [value for target, value in given if name in ("", target)]
 
 
-def _given_names(definition: ast.FunctionDef | None) -> list[str]:
+def _given_names(source: Source | None) -> list[str]:
     """What an `update_step` calls the gradient, the parameter and the rate."""
+    definition = None if source is None else source.definition
     named = [] if definition is None else [each.arg for each in definition.args.args[1:4]]
     return [*named, *("gradient", "variable", "learning_rate")[len(named) :]]
-
-
-def _names_in(node: ast.AST) -> list[str]:
-    return [each.id for each in ast.walk(node) if isinstance(each, ast.Name)]
-
-
-def _in_order(definition: ast.FunctionDef) -> list[ast.stmt]:
-    """All statements of a function, as they stand under one another."""
-    inside = [node for node in ast.walk(definition) if isinstance(node, ast.stmt) and node is not definition]
-    return sorted(inside, key=lambda node: (node.lineno, node.col_offset))
 
 
 def _last_given(statements: Iterable[ast.stmt]) -> ast.expr | None:
@@ -198,15 +201,14 @@ def _last_given(statements: Iterable[ast.stmt]) -> ast.expr | None:
 
 def slot_to_write(function: Any, attribute: str) -> str:
     """How a slot that a function reads from a list in `self` is written."""
-    definition = definition_of(function)
-    nodes = [] if definition is None else [node for node in ast.walk(definition) if isinstance(node, ast.Assign)]
+    source = source_of_function(function)
+    nodes = [] if source is None else [node for node in source.statements if isinstance(node, ast.Assign)]
     local = next((node for node in nodes if f"self.{attribute}[" in ast.unparse(node.value)), None)
     if local is None or not isinstance(local.targets[0], ast.Name):
-        return f"`self.assign(self.{attribute}[self.variable_index(variable)], value)`"
+        return assigned_by_rule(slot_in(f"self.{attribute}"))
     name = local.targets[0].id
-    for node in sorted(nodes, key=lambda node: node.lineno):
-        if node is not local and name in _names_in(node.value) and isinstance(node.targets[0], ast.Name):
+    for node in nodes:
+        if node is not local and name in names_in(node.value) and isinstance(node.targets[0], ast.Name):
             target = node.targets[0].id
-            value = text(node.value, "value") if target == name else target
-            return f"`self.assign({name}, {value})`"
-    return f"`self.assign({name}, value)`"
+            return assigned_by_rule(name, text(node.value, "value") if target == name else target)
+    return assigned_by_rule(name)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import ast
 import contextlib
 import inspect
-import textwrap
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any, TypeAlias
 
 from ....backends import ops
-from ....backends.mistakes import is_of_a_rule, place_of
+from ....backends.mistakes import is_of_a_rule
+from ....backends.source import Source, source_of
 
 _READ_ONLY = frozenset(("variable_index", "_get_variable_index", "step_of", "len", "isinstance", "print", "repr"))
 """What may be called with a parameter or a slot and does not change it."""
@@ -29,11 +29,11 @@ def never_commits(kind: type[Any]) -> bool:
     Args:
         kind: the class of a rule.
     """
-    definition = definition_of(kind.update_step)
-    name = None if definition is None else _parameter(definition, kind)
-    if definition is None or name is None:
+    source = source_of_function(kind.update_step)
+    name = None if source is None else _parameter(source, kind)
+    if source is None or name is None:
         return False
-    return _are_only_read(definition, _named(definition, [name]), kind)
+    return _are_only_read(source, _named(source, [name]), kind)
 
 
 def never_writes(kind: type[Any], attribute: str) -> bool:
@@ -63,19 +63,18 @@ def _may_name(function: Any, attribute: str) -> bool:
 
 def _only_reads_slots(function: Any, attribute: str, kind: type) -> bool:
     """Whether a function that names a list of slots only reads these."""
-    definition = definition_of(function)
-    nodes = [] if definition is None else list(ast.walk(definition))
-    lists = [node for node in nodes if isinstance(node, ast.Attribute) and node.attr == attribute]
-    return definition is not None and bool(lists) and _are_only_read(definition, lists, kind)
+    source = source_of_function(function)
+    lists = [] if source is None else [node for node in source.all_of(ast.Attribute) if node.attr == attribute]
+    return source is not None and bool(lists) and _are_only_read(source, lists, kind)
 
 
-def _named(definition: ast.FunctionDef, names: Iterable[str]) -> list[ast.AST]:
-    return [node for node in ast.walk(definition) if isinstance(node, ast.Name) and node.id in names]
+def _named(source: Source, names: Container[str]) -> list[ast.AST]:
+    return [node for node in source.all_of(ast.Name) if node.id in names]
 
 
-def _are_only_read(definition: ast.FunctionDef, nodes: Iterable[ast.AST], kind: type) -> bool:
+def _are_only_read(source: Source, nodes: Iterable[ast.AST], kind: type) -> bool:
     """Whether cells are only read where they stand in a function, whatever names it gives them."""
-    parents = {child: parent for parent in ast.walk(definition) for child in ast.iter_child_nodes(parent)}
+    parents = {child: parent for parent in source.nodes for child in ast.iter_child_nodes(parent)}
     waiting, known = list(nodes), set[str]()
     while waiting:
         node = waiting.pop()
@@ -86,7 +85,7 @@ def _are_only_read(definition: ast.FunctionDef, nodes: Iterable[ast.AST], kind: 
         names = _names_given(around)
         if names is None and not _is_read(node, around):
             return False
-        waiting += _named(definition, set(names or ()) - known)
+        waiting += _named(source, set(names or ()) - known)
         known |= set(names or ())
     return True
 
@@ -133,25 +132,20 @@ def _is_read(node: ast.AST, around: ast.AST) -> bool:
 
 def line_of_rebinding(kind: type[Any]) -> tuple[str, str]:
     """The first line of `update_step` that gives its parameter's name to another value, and that name; or nothing."""
-    definition = definition_of(kind.update_step)
-    name = None if definition is None else _parameter(definition, kind)
-    for node in () if definition is None else ast.walk(definition):
-        if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store):
-            return line_of_node(kind.update_step, node), node.id
+    source = source_of_function(kind.update_step)
+    name = None if source is None else _parameter(source, kind)
+    for node in () if source is None else source.all_of(ast.Name):
+        if source is not None and node.id == name and isinstance(node.ctx, ast.Store):
+            return source.line_of(node), node.id
     return "", ""
 
 
-def definition_of(function: Any) -> ast.FunctionDef | None:
+def source_of_function(function: Any) -> Source | None:
     """The source of a function; None if it cannot be had, or if another function does more around it."""
     written = _as_written(function)
-    if hasattr(written, "__wrapped__"):
-        return None
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(written)))
-    except (OSError, TypeError, SyntaxError):
-        return None
-    definition = tree.body[0]
-    return definition if isinstance(definition, ast.FunctionDef) else None
+    code = None if hasattr(written, "__wrapped__") else getattr(written, "__code__", None)
+    source = None if code is None else source_of(code)
+    return None if source is None or source.definition is None else source
 
 
 def _as_written(function: Any) -> Any:
@@ -161,16 +155,11 @@ def _as_written(function: Any) -> Any:
     return function
 
 
-def _parameter(definition: ast.FunctionDef, kind: type) -> str | None:
+def _parameter(source: Source, kind: type) -> str | None:
     """What an `update_step` calls its parameter."""
     place = 1 if isinstance(inspect.getattr_static(kind, "update_step"), staticmethod) else 2
-    return definition.args.args[place].arg if len(definition.args.args) > place else None
-
-
-def line_of_node(function: Any, node: ast.expr | ast.stmt) -> str:
-    """The line in which something of a function's source stands."""
-    code = inspect.unwrap(function).__code__
-    return place_of(code.co_filename, code.co_firstlineno + node.lineno - 1, code.co_name)
+    arguments = [] if source.definition is None else source.definition.args.args
+    return arguments[place].arg if len(arguments) > place else None
 
 
 def _resolved(called: ast.expr, kind: Any) -> Any:

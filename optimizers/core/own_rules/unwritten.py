@@ -18,8 +18,8 @@ def unwritten(rule: Rule, indices: Sequence[int], seen: Seen) -> list[str]:
     """What to say of slots that are read, begin as zeros, as all remembering does, and that the rule's class never
     writes. Whoever makes the steps may do so between them, as control variates are: it is no error.
 
-    Here is seen that nothing wrote them in this run, which may depend on numbers. The source shows that no method of
-    the class can; other functions are not looked at.
+    That nothing wrote them in this run may depend on numbers. Where the source of all methods is there, and each only
+    reads them, none can; functions outside of the class are looked into where a method gives them a slot.
     """
     found = []
     tried = {id(cell) for index in indices for cell in rule.cells.grouped[index][1:]}
