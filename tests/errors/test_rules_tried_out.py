@@ -334,3 +334,36 @@ def test_what_a_decorator_does_is_not_looked_for_in_the_source():
 def test_names_of_any_kind_have_a_default():
     for thing in (Variable(START), ops):
         assert [getattr(thing, name, None) for name in ("", "(", "a b")] == [None] * 3
+
+
+def counted_from_nothing(self, gradient, variable, learning_rate):
+    """Adam's correction by the number of the steps before, which is 0 in the first one."""
+    momentum = self.momentums[self.variable_index(variable)]
+    self.assign(momentum, momentum * self.beta + gradient * (1 - self.beta))
+    corrected = momentum / ops.one_minus_power(self.beta, self.iterations)
+    self.assign_sub(variable, corrected * learning_rate)
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_the_number_of_the_steps_before_is_no_number_of_the_step(library):
+    weights, gradient = START.copy(), GRADIENT
+    if library == "torch":
+        torch = pytest.importorskip("torch")
+        weights, gradient = torch.from_numpy(weights), torch.from_numpy(GRADIENT)
+    with pytest.warns(RuleWarning) as warned:
+        with_rule(counted_from_nothing)().apply([gradient], [weights])
+    (said,) = [str(each.message) for each in warned if issubclass(each.category, RuleWarning)]
+    assert "test_rules_tried_out.py:" in said and "self.one_minus" not in said
+    assert said.endswith(
+        "reads `self.iterations`, which is 0 in the first step. Write `self.step_of(variable)`, which is 1."
+    )
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_number_of_the_steps_before_may_be_read():
+    def from_one(self, gradient, variable, learning_rate):
+        self.assign_sub(variable, gradient * learning_rate / (self.iterations + 1))
+
+    weights = START.copy()
+    with_rule(from_one)().apply([GRADIENT], [weights])
+    np.testing.assert_allclose(weights, START - 0.5 * GRADIENT, rtol=1e-6)

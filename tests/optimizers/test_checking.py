@@ -234,8 +234,31 @@ def test_no_numbers_of_zero_gradients_are_told_with_the_parameter(numpy_alone):
 def test_no_numbers_where_nothing_else_was_given_are_nobodys_mistake(numpy_alone):
     given, gradients = params(), {"layer": {"kernel": np.full((4, 3), np.nan), "bias": np.ones(3)}}
     assert all(row.distance == 0.0 for row in SGD(0.1).check(given, gradients, steps=1))
-    given["layer"]["bias"][0] = np.nan
-    assert all(row.distance < 8 for row in Normalizing(epsilon=1.0).check(given, steps=2))
+
+
+@pytest.mark.parametrize(("values", "said"), [
+    ([np.nan, 1.0, 2.0], "has 1 element that is not finite"),
+    ([np.nan, 1.0, np.inf], "has 2 elements that are not finite"),
+])  # fmt: skip
+def test_parameters_that_are_not_finite_compare_with_nothing(values, said):
+    given = params()
+    given["layer"]["bias"][:] = values
+    with pytest.raises(ValueError, match=f"'layer/bias' {said}, .* as they were before training, or their shapes"):
+        SGD(0.1).check(given, steps=2)
+
+
+@pytest.mark.parametrize("divided", [
+    lambda gradient, count: gradient / ops.one_minus_power(0.9, count),
+    lambda gradient, count: gradient * 0.0 / (ops.ones_like(gradient) * count),
+], ids=["a number", "an array"])  # fmt: skip
+@pytest.mark.filterwarnings("ignore::gradwise.backends.mistakes.RuleWarning")
+def test_the_number_of_the_steps_before_is_told_where_it_makes_no_number(divided, numpy_alone):
+    class Counting(Optimizer):
+        def update_step(self, gradient, variable, learning_rate):
+            self.assign_sub(variable, divided(gradient, self.iterations) * learning_rate)
+
+    with pytest.raises(RuleMistake, match=r"reads `self.iterations`, which is 0 .* `self.step_of\(variable\)`, which"):
+        Counting(0.1).check(params())
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")

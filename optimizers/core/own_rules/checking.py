@@ -16,6 +16,7 @@ from ..given import tree_of_parameters
 from ..hyperparameters import Count
 from .check_report import CheckReport, Row, differing
 from .problem import Problem, problem_of
+from .remedies import zero_at_first
 from .ways import LeftOut, Way, know_ways, ways_for
 from .ways_of_libraries import ways_of_libraries
 
@@ -53,6 +54,7 @@ class CheckedOptimizer(FunctionalOptimizer):
             WaysDiffer: if a way is too far from the others, or raises an error: a TypeError that names the first
                 parameter and way, and whose `report` has them all.
             RuleMistake: a TypeError, if a finite parameter becomes NaN by finite gradients.
+            ValueError: if parameters are not finite, of which nothing can be compared.
         """
         tree = tree_of_parameters(params)
         problem = problem_of(tree, gradients, _STEPS.checked(steps, f"{type(self).__name__}.check"))
@@ -132,11 +134,17 @@ class CheckedOptimizer(FunctionalOptimizer):
             if not (values != values).any():
                 continue
             finite = "are finite" if gradient.any() else "are zero"
+            why = zero_at_first(type(self).update_step) if number == 1 else None
             raise RuleMistake(
                 f"{type(self).__name__} makes NaN of parameter {name!r} in step {number} on {way} ({way.dtype}), where "
-                f"it was finite and all elements of its gradient {finite}: what it divides by, or takes a root of, may "
-                "be zero or too small for the dtype, as products of tiny numbers are. Add an epsilon to that, last of "
-                "all."
+                f"it was finite and all elements of its gradient {finite}: "
+                + (
+                    "what it divides by, or takes a root of, may be zero or too small for the dtype, as products of "
+                    "tiny numbers are. Divide such numbers before they are multiplied, or add an epsilon to what is "
+                    "divided by."
+                    if why is None
+                    else why
+                )
             )
 
 

@@ -31,6 +31,8 @@ from ....backends.wording import did_you_mean, meant
 from ....backends.written import chosen_by
 from ..origin import outside_library
 from ..rule import Rule
+from .remedies import zero_at_first
+from .values import read
 
 _CALL = re.compile(r"^(\w+)\(\) (?:got an unexpected keyword argument '(\w+)'|missing |takes |got multiple )")
 """What Python says of arguments that do not belong to a function."""
@@ -67,6 +69,9 @@ def explained(rule: Rule, error: Exception, parameter: Variable | None = None) -
             f"{where}: {error} Assign an array of its shape, or make a slot with that shape in build, by `shape=` of "
             "`self.add_variable_from_reference`."
         )
+    if isinstance(error, ZeroDivisionError):
+        reason = zero_at_first(type(rule).update_step)
+        return None if reason is None or read(rule.cells.iterations.value) != 0 else RuleMistake(reason)
     if isinstance(error, MixesArrays) or _asked(error) is not None:
         return _of_others(where, error, backend.name)
     return _wrong_arguments(where, source, error) or _without_value(where, source, error, backend)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ....backends import Backend, Tree, backend_of, trials, value_of
+from ....backends.wording import number_of
 from ..given import of_shapes
 
 
@@ -19,7 +20,7 @@ class Problem(NamedTuple):
         gradients: for every step those of all parameters.
         likes: for every parameter an array of the user's library, beside which arrays are put.
         is_drawn: whether the gradients were drawn.
-        finite_steps: for how many steps the parameters that there are at first, and all gradients, are finite.
+        finite_steps: for how many steps all gradients are finite.
     """
 
     tree: Tree
@@ -72,6 +73,9 @@ def problem_of(tree: Tree, gradients: Any, steps: int) -> Problem:
         tree: of parameters, or of what has a shape and a dtype.
         gradients: of every step, in a tree of the same structure, or None.
         steps: how many.
+
+    Raises:
+        ValueError: if a parameter is not finite.
     """
     likes, shapes = of_shapes(tree)
     values = trials.drawn(shapes, 0)
@@ -79,15 +83,23 @@ def problem_of(tree: Tree, gradients: Any, steps: int) -> Problem:
         backend = backend_of(leaf)
         if backend is not None and backend.why_no_values(leaf) is None:
             values[place] = trials.read(backend, leaf)
+    for name, each in zip(tree.names, values, strict=True):
+        count = int((~(abs(each) < math.inf)).sum())
+        if count:
+            raise ValueError(
+                f"Parameter {name!r} has {number_of(count, 'elements')} that {'is' if count == 1 else 'are'} not "
+                "finite, so that nothing can be compared. Give parameters as they were before training, or their "
+                "shapes alone."
+            )
     if gradients is not None:
         given = tree.match(gradients, "gradients")
         own = [trials.read(backend, each) for each in given if (backend := backend_of(each)) is not None]
-        finite = steps if _are_finite([*values, *own]) else 0
+        finite = steps if _are_finite(own) else 0
         return Problem(tree, values, [own] * steps, likes, False, finite)
     drawn = [trials.drawn(shapes, step + 1) for step in range(steps)]
     for each_step in drawn[1:2]:
         each_step[::2] = [each * 0.0 for each in each_step[::2]]
-    return Problem(tree, values, drawn, likes, True, steps if _are_finite(values) else 0)
+    return Problem(tree, values, drawn, likes, True, steps)
 
 
 def _are_finite(arrays: Iterable[Any]) -> bool:

@@ -23,6 +23,7 @@ from ..origin import is_of_library
 from ..rule import Rule
 from .comparison import check_same
 from .explaining import check_signature
+from .first_step import not_finite
 from .guarding import Attributes, undone
 from .pieces import WHOLE, GradientPieces, Pieces, pieces_for
 from .remedies import commit_of
@@ -119,7 +120,10 @@ def _judge(rule: Rule, gradients: Gradients, rate: Any, indices: Sequence[int], 
     if outcomes and not any(each.changed for each in outcomes):
         _check_commits(type(rule))
     # Of what can be looked into, both branches of a choice were run.
-    return None if found is None else unwritten(rule, indices, seen)
+    if found is None:
+        return None
+    grown = [(gradients.arrays[index], outcome) for index, outcome in zip(indices, found, strict=True)]
+    return [*unwritten(rule, indices, seen), *not_finite(rule, grown)]
 
 
 def _check_again(

@@ -12,7 +12,7 @@ from ....backends import backend_of
 from ....backends.mistakes import line_of_function
 from ....backends.source import Source, names_in, text
 from ....backends.written import assigned_by_rule, number_made, slot_in, slots_made
-from .source import source_of_function
+from .source import line_of_reading, source_of_function
 
 STEP_NUMBER = "Write `self.step_of(variable)` for the number of the step."
 _CHANGING = frozenset((
@@ -197,6 +197,14 @@ def _last_given(statements: Iterable[ast.stmt]) -> ast.expr | None:
         elif isinstance(call, ast.Call) and ast.unparse(call.func).startswith("self.assign") and call.args:
             found = call.args[0]
     return found
+
+
+def zero_at_first(function: Any) -> str | None:
+    """That an `update_step` reads what is 0 in the first step, and what to write instead; None if it does not."""
+    line = line_of_reading(function, "iterations")
+    if line is None:
+        return None
+    return f"{line} reads `self.iterations`, which is 0 in the first step. Write `self.step_of(variable)`, which is 1."
 
 
 def slot_to_write(function: Any, attribute: str) -> str:

@@ -140,6 +140,15 @@ def line_of_rebinding(kind: type[Any]) -> tuple[str, str]:
     return "", ""
 
 
+def line_of_reading(function: Any, attribute: str) -> str | None:
+    """The first line of a function that reads an attribute of `self`; None if none does, or that is not known."""
+    source = source_of_function(function)
+    for node in () if source is None else source.all_of(ast.Attribute):
+        if source is not None and ast.unparse(node) == f"self.{attribute}":
+            return source.line_of(node)
+    return None
+
+
 def source_of_function(function: Any) -> Source | None:
     """The source of a function; None if it cannot be had, or if another function does more around it."""
     written = _as_written(function)
