@@ -255,11 +255,48 @@ def instead_of_going(called: str) -> str:
                 f"takes {called} apart into its elements, which not every library allows. "
                 f"Write `{first.id} = {array}[0]`."
             )
-    name = text(statement.iter, "array") if isinstance(statement, ast.For) else "array"
+    name = "array"
+    slow = f"goes through the elements of {called} one by one, which JAX cannot compile in reasonable time."
+    if isinstance(statement, ast.For):
+        name, whole = text(statement.iter, "array"), _added_up(statement)
+        if whole is not None:
+            return f"{slow} Write {whole}."
     return (
-        f"goes through the elements of {called} one by one, which JAX cannot compile in reasonable time. "
-        f"Compute with the whole array, as `{name} * {name}`, `ops.sum({name})` and `ops.where(condition, a, b)` do."
+        f"{slow} Compute with the whole array, as `{name} * {name}`, `ops.sum({name})` and "
+        "`ops.where(condition, a, b)` do."
     )
+
+
+def _added_up(loop: ast.For) -> str | None:
+    """How a loop over an array that only adds up is written in one line; None if it does something else."""
+    body, element = loop.body[0], loop.target.id if isinstance(loop.target, ast.Name) else ""
+    if len(loop.body) > 1 or loop.orelse or not element:
+        return None
+    if isinstance(body, ast.AugAssign) and isinstance(body.op, (ast.Add, ast.Sub)):
+        each, name = body.value, text(body.target, "")
+        if element not in names_in(each) or any(isinstance(node, ast.Call) for node in ast.walk(each)):
+            return None
+        added = filled(f"ops.sum({ast.unparse(filled(ast.unparse(each), {element: loop.iter}))}, axis=0)", {})
+        new = text(ast.BinOp(body.target, body.op, added), "")
+        return f"`{name} = {new}`" if name and new else None
+    call = _writing(body)
+    if call is None or call.func.attr == "assign" or not _is_proportional(call.args[1], element):
+        return None
+    total = filled(f"ops.sum({ast.unparse(loop.iter)}, axis=0)", {})
+    cell, new = text(call.args[0], ""), text(filled(ast.unparse(call.args[1]), {element: total}), "")
+    return assigned_by_rule(cell, new, call.func.attr) if cell and new else None
+
+
+def _is_proportional(node: ast.expr, name: str) -> bool:
+    """Whether code is proportional to what a name stands for, so that sums of it are it of the sum."""
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return _is_proportional(node.operand, name)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mult, ast.Div)):
+        left, right = name in names_in(node.left), name in names_in(node.right)
+        if left and not right:
+            return _is_proportional(node.left, name)
+        return right and not left and isinstance(node.op, ast.Mult) and _is_proportional(node.right, name)
+    return isinstance(node, ast.Name) and node.id == name
 
 
 def put_into() -> str:
@@ -291,7 +328,11 @@ def _assigned_to() -> tuple[ast.expr, ast.expr] | None:
 
 def _writing_call() -> Any:
     """The call of `self.assign(cell, value)` or its like that the running statement is; None if it is none."""
-    statement = running_statement()
+    return _writing(running_statement())
+
+
+def _writing(statement: ast.stmt | None) -> Any:
+    """The same of any statement."""
     call = statement.value if isinstance(statement, ast.Expr) else None
     if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and len(call.args) == 2:
         return call

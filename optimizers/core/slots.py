@@ -51,7 +51,8 @@ class SlotMaker(Rule):
         Args:
             reference_variable: the parameter.
             name: the slot's name, the same for all parameters; the key in functional state.
-            initializer: "zeros", "ones", a number, or an array of the slot's shape. Default "zeros".
+            initializer: "zeros", "ones", a number, or an array of the slot's shape, of the parameter's library or of
+                NumPy's. Default "zeros".
             shape: lengths >= 0, where the slot has another shape than the parameter: `variable.shape[:-1]` for a number
                 of each row, say. Its axes that are the parameter's are spread over devices as those are. Parameters
                 with such slots are updated by whole arrays, not in one pass. Default: the parameter's.

@@ -139,7 +139,10 @@ MISTAKES = {
         "never changes the parameter", "`self.assign_sub(variable, learning_rate * momentum)`",
     ),
     in_rules.misspelling_a_slot: ("has no attribute 'momentum'", "did you mean 'momentums'?"),
-    in_rules.going_through_elements: ("goes through the elements of the gradient one by one", "`ops.sum(gradient)`"),
+    in_rules.going_through_elements: (
+        "goes through the elements of the gradient one by one",
+        "Write `self.assign_sub(variable, gradient * (learning_rate * ops.sum(gradient, axis=0)))`",
+    ),
     in_rules.going_through_elements_of_the_parameter: ("calls sum() on the value of", "Write `ops.sum(variable)`"),
     in_rules.taking_elements_apart: (
         "takes the value of", "momentum' apart", "`first = self.momentums[self.variable_index(variable)][0]`",
@@ -425,6 +428,13 @@ class MaskedByArray(WithSlots):
         self.assign_sub(variable, ops.where(mask > 0.5, 0.0, gradient) * learning_rate)
 
 
+def as_a_loop_is_written(self, gradient, variable, learning_rate):
+    total = 0.0
+    total = total + ops.sum(gradient * gradient, axis=0)
+    self.assign_sub(variable, gradient * (learning_rate * ops.sum(gradient, axis=0) / 2.0))
+    self.assign_sub(variable, 0.0 * gradient * total)
+
+
 class Remembering(WithSlots):
     """What follows from shapes and dtypes, kept in dictionaries and sets."""
 
@@ -504,6 +514,7 @@ RIGHT = {
     "as an if is written": (with_rule(as_an_if_is_written), START - 0.5 * GRADIENT),
     "a mask by an array": (MaskedByArray, START - 0.5 * GRADIENT * np.array([1.0, 0.0, 1.0])),
     "remembering": (Remembering, START - 0.5 * GRADIENT),
+    "sums in place of loops": (with_rule(as_a_loop_is_written), START - 0.5 * GRADIENT),
     "a mask": (Masked, START - 0.5 * GRADIENT * (START >= 0)),
     "an anchor": (Anchored, START - 0.5 * GRADIENT),
     "a slot every other step": (with_rule(slot_every_other_step), START - 0.5 * GRADIENT),
@@ -735,6 +746,23 @@ def calling_several(self, gradient, variable, learning_rate):
     self.assign_sub(variable, np.maximum(gradient, 0.0) * np.sum(gradient, axis=0) + np.fmod(gradient, 2.0))
 
 
+def adding_squares(self, gradient, variable, learning_rate):
+    total = 0.0
+    for x in gradient:
+        total += x * x
+    self.assign_sub(variable, gradient * (learning_rate * total))
+
+
+def adding_what_is_no_product(self, gradient, variable, learning_rate):
+    for x in gradient:
+        self.assign_sub(variable, gradient * learning_rate + x)
+
+
+def assigning_each(self, gradient, variable, learning_rate):
+    for x in variable:
+        self.assign(variable, gradient * x)
+
+
 def keeping_a_number(self, gradient, variable, learning_rate):
     self.last = 2.0
     self.assign_sub(variable, gradient * learning_rate)
@@ -766,6 +794,9 @@ IN_OWN_NAMES = {
     adding_to_a_name: r"Write `self.assign_add\(w, -rate \* g\)`",
     exchanging_with_a_slot: r"`self.assign` .* Write `self.assign\(self.momentums\[.*\]\, gradient \* 0.5\)`",
     calling_several: r"calls `np.maximum` .* Write `ops.maximum\(gradient, 0.0\)`",
+    adding_squares: r"Write `total = total \+ ops.sum\(gradient \* gradient, axis=0\)`\.",
+    adding_what_is_no_product: r"Compute with the whole array, as `gradient \* gradient`, ",
+    assigning_each: r"Compute with the whole array, as `variable \* variable`, ",
     keeping_a_number: r"sets `self.last`, .*`self.last = self.add_scalar\('last', 0.0\)`",
 }
 
