@@ -272,19 +272,25 @@ def _added_up(loop: ast.For) -> str | None:
     body, element = loop.body[0], loop.target.id if isinstance(loop.target, ast.Name) else ""
     if len(loop.body) > 1 or loop.orelse or not element:
         return None
-    if isinstance(body, ast.AugAssign) and isinstance(body.op, (ast.Add, ast.Sub)):
-        each, name = body.value, text(body.target, "")
-        if element not in names_in(each) or any(isinstance(node, ast.Call) for node in ast.walk(each)):
-            return None
-        added = filled(f"ops.sum({ast.unparse(filled(ast.unparse(each), {element: loop.iter}))}, axis=0)", {})
-        new = text(ast.BinOp(body.target, body.op, added), "")
-        return f"`{name} = {new}`" if name and new else None
+    if isinstance(body, ast.AugAssign):
+        return _added_to_name(body, element, loop.iter)
     call = _writing(body)
     if call is None or call.func.attr == "assign" or not _is_proportional(call.args[1], element):
         return None
     total = filled(f"ops.sum({ast.unparse(loop.iter)}, axis=0)", {})
     cell, new = text(call.args[0], ""), text(filled(ast.unparse(call.args[1]), {element: total}), "")
     return assigned_by_rule(cell, new, call.func.attr) if cell and new else None
+
+
+def _added_to_name(body: ast.AugAssign, element: str, array: ast.expr) -> str | None:
+    """The same of a loop in which `total += ...` stands, with what follows from an element."""
+    calls = any(isinstance(node, ast.Call) for node in ast.walk(body.value))
+    if calls or element not in names_in(body.value) or not isinstance(body.op, (ast.Add, ast.Sub)):
+        return None
+    whole = ast.unparse(filled(ast.unparse(body.value), {element: array}))
+    name = text(body.target, "")
+    new = text(ast.BinOp(body.target, body.op, filled(f"ops.sum({whole}, axis=0)", {})), "")
+    return f"`{name} = {new}`" if name and new else None
 
 
 def _is_proportional(node: ast.expr, name: str) -> bool:
