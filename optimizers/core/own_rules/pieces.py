@@ -11,10 +11,10 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ....backends import HOST, Rows, StepScope, backend_of
+from ....backends import HOST, NUMPY, Rows, StepScope, backend_of, trials
 from ....backends.scope import Cell
 from ..rule import Rule
-from .values import is_traced
+from .values import is_joint, is_traced
 
 _KEPT = 10
 """Up to which length axes stay as they are: to such, rules put numbers themselves."""
@@ -38,18 +38,26 @@ class Pieces:
         return tuple([self._lengths.get(length, length) for length in shape])
 
     def of(self, value: Any) -> Any:
-        """The beginning of an array along every axis; what is traced, is no array or has no values, as it is."""
+        """The beginning of an array along every axis; what is traced, is no array or has no values, as it is.
+
+        For one that processes hold together stands a plain one: of theirs nobody asks them anything.
+        """
         value = value.whole() if type(value) is Rows else value
         backend = backend_of(value)
         if backend is None or backend is HOST or is_traced(value) or backend.why_no_values(value) is not None:
             return value
         shape = backend.shape(value)
         short = self.shape(shape)
+        if is_joint(value):
+            return trials.made(backend, NUMPY.full(short, 0.5, "float64", None), backend.dtype_name(value))
         return value if short == tuple(shape) else backend.copy(value[tuple(map(slice, short))])
 
 
 WHOLE = Pieces(())
 """The arrays themselves."""
+
+PLAIN = Pieces(())
+"""Arrays as long as these, and plain."""
 
 
 def pieces_for(rule: Rule, indices: Sequence[int], present: Iterable[int]) -> Pieces | None:

@@ -25,12 +25,12 @@ from .comparison import check_same
 from .explaining import check_signature
 from .first_step import not_finite
 from .guarding import Attributes, undone
-from .pieces import WHOLE, GradientPieces, Pieces, pieces_for
+from .pieces import PLAIN, WHOLE, GradientPieces, Pieces, pieces_for
 from .remedies import commit_of
 from .source import line_of_rebinding, never_commits
 from .trial import Given, Gradients, LookedAfter, Outcome, Seen, cells_with_values, tried_out
 from .unwritten import unwritten
-from .values import LARGE, is_traced
+from .values import LARGE, is_joint, is_traced
 
 TRIAL = threading.RLock()
 """Is held while a rule is tried out: what it is made of has others in its place, which steps of no thread may meet."""
@@ -71,16 +71,26 @@ def rehearse(rule: Rule, gradients: Gradients, rate: Any) -> None:
 
 def _rehearse(rule: Rule, gradients: Gradients, rate: Any) -> list[str]:
     """Raise what a rule does wrong; what is to be said beside."""
-    parameters = rule.cells.parameters
-    if any(parameters[index].backend.whereabouts(gradients.arrays[index]) is not None for index in gradients.present):
-        # A process that tries, where another refuses the step or has other gradients, would wait for it for ever.
-        return []
     check_signature(rule.update_step)
     indices = _one_of_each_kind(rule, gradients.present)
+    if any(is_joint(gradients.arrays[index]) for index in gradients.present):
+        return _said_of_plain(rule, gradients, rate, indices)
     # What a rule prints of arrays shall be theirs.
     pieces = None if why_not_silent(rule) is not None else pieces_for(rule, indices, gradients.present)
     said = None if pieces is None else _said_of(pieces, rule, gradients, rate, indices)
     return (_judge(rule, gradients, rate, indices, WHOLE) or []) if said is None else said
+
+
+def _said_of_plain(rule: Rule, gradients: Gradients, rate: Any, indices: Sequence[int]) -> list[str]:
+    """What is to be said of a rule for parameters that processes hold together, found out with plain arrays.
+
+    With theirs, a process that tries would wait for ever for one that refuses the step, or has other gradients.
+    """
+    taken = gradients.present if rule.has_begin_step() else indices
+    if sum(rule.cells.parameters[index].size for index in taken) > LARGE:
+        return []
+    plain = gradients.with_arrays(GradientPieces(gradients.arrays, PLAIN))
+    return _judge(rule, plain, rate, indices, PLAIN) or []
 
 
 def _said_of(

@@ -22,6 +22,12 @@ def stand_in(shape: tuple[int, ...], name: str) -> Any:
     return NUMPY.full(shape, 1 if "int" in name else 0.5, name, None)
 
 
+def is_joint(value: Any) -> bool:
+    """Whether several processes hold an array together."""
+    backend = backend_of(value)
+    return backend is not None and backend.whereabouts(value) is not None
+
+
 def is_large(value: Any) -> bool:
     """Whether an array has so many elements that these are not looked at."""
     backend = backend_of(value)
@@ -43,10 +49,14 @@ def read(value: Any) -> Any:
     backend = backend_of(value)
     if backend is None or is_traced(value) or is_large(value) or backend.why_no_values(value) is not None:
         return None
+    if is_joint(value):
+        # Other processes would have to read it too.
+        return None
     return NUMPY.cast(backend.to_numpy(value), "float64")
 
 
 def has_values(value: Any) -> bool:
-    """Whether an array is known to have elements that are not zero, as somebody must have written them."""
+    """Whether an array may have elements that are not zero, as somebody must have written them; what is traced, or has
+    no values, has none."""
     held = read(value)
-    return held is not None and bool(held.any())
+    return is_joint(value) if held is None else bool(held.any())

@@ -61,6 +61,33 @@ class Gathered(optimizers.Optimizer):
         self.assign_sub(variable, torch.unique(gradient) * learning_rate)
 
 
+def gathered() -> Any:
+    """Not tried out before its first step, in which it would be told that torch's functions are not everybody's."""
+    rule: Any = Gathered(0.1)
+    rule.update_step = rule.update_step
+    return rule
+
+
+class Forgetful(optimizers.Optimizer):
+    """A rule with a mistake that is found before the first step, as everywhere."""
+
+    def build(self, variables: Any) -> None:
+        super().build(variables)
+        self.momentums = self.add_optimizer_variables(variables, "momentum")
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> Any:
+        momentum = self.momentums[self.variable_index(variable)]
+        self.assign(momentum, momentum * 0.9 + gradient / (ops.norm(gradient) + 1e-8))
+        return variable - momentum * learning_rate
+
+
+class Clipped(Forgetful):
+    """The same, where gradients are clipped by a norm of them all."""
+
+    def __init__(self, learning_rate: Any) -> None:
+        super().__init__(learning_rate, global_clipnorm=1.0)
+
+
 def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
@@ -293,7 +320,11 @@ def refusals(mesh: Any) -> dict[str, Any]:
             lambda g=gradient, p=parameter, f=first: optimizers.SGD(0.1).apply([torch.ones(2), g], [f, p])
         )
         found[f"{name} changed"] = bool(first.any() or (whole(square) != before).any())
-    found["rule"] = refusal(lambda: Gathered(0.1).apply([square], [square]))
+    found["rule"] = refusal(lambda: gathered().apply([square], [square]))
+    for kind in (Forgetful, Clipped):
+        own = parameters(mesh, True, seed=0)
+        found[kind.__name__] = refusal(lambda k=kind, o=own: k(0.1).apply(parameters(mesh, True, seed=1), o))
+        found[f"{kind.__name__} changed"] = far(own, parameters(mesh, False, seed=0), parameters(mesh, False, seed=0))
     found["empty"] = refusal(lambda: ops.max(laid_out(torch.zeros(0, 3), mesh, [Shard(0), Shard(0)])))
     return found
 

@@ -124,6 +124,8 @@ def test_what_does_not_fit_is_said_before_anything_is_written(found: Any) -> Non
         "spread gradient": ["ValueError", "'variable_1'", "is a DTensor placed as", "its parameter a plain tensor"],
         "another mesh": ["ValueError", "'variable_1'", "mesh of shape (4,)", "mesh of shape (2, 2)"],
         "rule": ["RuntimeError", "Gathered", "'variable_0'", "a DTensor placed as", "mesh of shape (2, 2)"],
+        "Forgetful": ["RuleMistake", "spread_process.py:", "`self.assign_sub(variable, momentum * learning_rate)`"],
+        "Clipped": ["RuleMistake", "spread_process.py:", "`self.assign_sub(variable, momentum * learning_rate)`"],
         "empty": ["ValueError", "shape (0, 3)"],
     }.items():
         assert all(word in refusals[name] for word in words), refusals[name]
