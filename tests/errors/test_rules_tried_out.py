@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import statistics
 import sys
 import threading
@@ -16,6 +17,7 @@ from helpers.odd_rules import KeptMethod
 
 from gradwise.backends import Variable, ops
 from gradwise.backends.mistakes import RuleMistake, RuleWarning
+from gradwise.optimizers import Optimizer
 from gradwise.optimizers.core.own_rules import rehearsal
 from gradwise.optimizers.core.own_rules.explaining import check_signature
 from gradwise.optimizers.core.own_rules.trial import LookedAfter
@@ -367,3 +369,28 @@ def test_the_number_of_the_steps_before_may_be_read():
     weights = START.copy()
     with_rule(from_one)().apply([GRADIENT], [weights])
     np.testing.assert_allclose(weights, START - 0.5 * GRADIENT, rtol=1e-6)
+
+
+class Scaled(Optimizer):
+    def __init__(self, learning_rate=0.5, epsilon=1e-8, **keywords):
+        super().__init__(learning_rate, **keywords)
+        self.epsilon = epsilon
+
+    def update_step(self, gradient, variable, learning_rate):
+        self.assign_sub(variable, learning_rate * gradient / (ops.abs(gradient) + self.epsilon))
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch", "jax"])
+@pytest.mark.parametrize("epsilon", [None, "1e-8", (1e-8, 1e-3)])
+def test_hyperparameters_that_are_no_numbers_are_told_by_name(library, epsilon):
+    if library == "numpy":
+        weights, gradient = START, GRADIENT
+    else:
+        made = pytest.importorskip("jax.numpy" if library == "jax" else library).asarray
+        weights, gradient = made(START), made(GRADIENT)
+    optimizer = Scaled(epsilon=epsilon)
+    state = optimizer.init([weights])
+    said = re.escape(f"needs a number, and `self.epsilon` is {epsilon!r}.")
+    with pytest.raises(RuleMistake, match=said) as caught:
+        optimizer.step([weights], [gradient], state)
+    assert "test_rules_tried_out.py:" in str(caught.value) and "ops.abs(gradient) + self.epsilon" in str(caught.value)

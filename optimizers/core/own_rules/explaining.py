@@ -34,6 +34,11 @@ from ..rule import Rule
 from .remedies import zero_at_first
 from .values import read
 
+_ATTRIBUTE = re.compile(r"\bself\.(\w+)\b(?!\s*[\[(.])")
+_SAID_OF = {
+    type(None): re.compile("NoneType"), str: re.compile(r"\bstr\b|<U"), tuple: re.compile(r"ShapesApart|\btuple\b"),
+}  # fmt: skip
+"""By what libraries' errors say that they were given something that is no number."""
 _CALL = re.compile(r"^(\w+)\(\) (?:got an unexpected keyword argument '(\w+)'|missing |takes |got multiple )")
 """What Python says of arguments that do not belong to a function."""
 _GIVEN = {
@@ -59,6 +64,9 @@ def explained(rule: Rule, error: Exception, parameter: Variable | None = None) -
     if where is None:
         return None
     whose = "" if parameter is None else f" in the update of {parameter.name!r}"
+    name = _no_number(rule, source, error)
+    if name is not None:
+        return WrongValue(f"{where}: `{source}` needs a number, and `self.{name}` is {getattr(rule, name)!r}.")
     if isinstance(error, ShapesApart):
         return WrongValue(
             f"{where}: `{source}`{whose} meets shapes that cannot be broadcast: {error}. Make them equal, or give one "
@@ -75,6 +83,16 @@ def explained(rule: Rule, error: Exception, parameter: Variable | None = None) -
     if isinstance(error, MixesArrays) or _asked(error) is not None:
         return _of_others(where, error, backend.name)
     return _wrong_arguments(where, source, error) or _without_value(where, source, error, backend)
+
+
+def _no_number(rule: Rule, source: str, error: Exception) -> str | None:
+    """The attribute in a line of a rule that is no number, where an error says that one was needed; None if none is."""
+    said = f"{type(error).__name__}: {error}"
+    for name in _ATTRIBUTE.findall(source):
+        kinds = _SAID_OF.get(type(vars(rule).get(name, 0.0)))
+        if kinds is not None and kinds.search(said):
+            return str(name)
+    return None
 
 
 def _of_others(where: str, error: Exception, own_library: str) -> RuleMistake | None:
