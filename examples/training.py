@@ -24,6 +24,7 @@ LEARNING_RATES = {
     "Adagrad": 0.05,
     "Adadelta": 1.0,
     "Adamax": 0.004,
+    "RAdam": 0.004,
 }
 """Rates at which an algorithm trains this network better than at its own default, which all others use."""
 

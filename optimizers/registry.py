@@ -17,15 +17,16 @@ from .core.multi import MultiOptimizer
 from .core.optimizer import Optimizer
 from .lion import Lion
 from .nadam import Nadam
+from .radam import RAdam
 from .rmsprop import RMSprop
 from .sgd import SGD
 
 __all__ = [
-    "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "Nadam", "RMSprop", "deserialize", "get",
-    "serialize",
+    "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "Nadam", "RAdam", "RMSprop", "deserialize",
+    "get", "serialize",
 ]  # fmt: skip
 
-ALGORITHMS: tuple[type[Optimizer], ...] = (SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Adamax, Nadam, Lion)
+ALGORITHMS: tuple[type[Optimizer], ...] = (SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Adamax, Nadam, RAdam, Lion)
 """Every algorithm. Adding one is a file, and here its import, its name and its place."""
 
 _OWN = (*ALGORITHMS, MultiOptimizer)

@@ -74,11 +74,15 @@ def schema(text: str) -> str:
     """The schema with the names that the facts have."""
     conventions = dict.fromkeys(each for facts in all_facts().values() for each in facts.hyperparameters)
     scalars = dict.fromkeys(facts.product.name for facts in all_facts().values() if facts.product is not None)
+    hyperparameters = dict.fromkeys(
+        name for facts in in_order() for known in facts.hyperparameters.values() for name in known
+    )
     lists = {
         r'"algorithm": \{"enum": ': [facts.name for facts in in_order()],
         r'"convention": \{"enum": ': list(conventions),
         r'slot\'s name.",\s*"type": "object",\s*"propertyNames": \{\s*"enum": ': sorted(all_slots()),
         r'"propertyNames": \{"enum": ': list(scalars),
+        r'"required": \["learning_rate"\],\s*"propertyNames": \{\s*"enum": ': list(hyperparameters),
     }
     for before, names in lists.items():
         written = json.dumps(names)

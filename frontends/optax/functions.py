@@ -83,6 +83,7 @@ ROWS = {
             lambda given: (MAXIMA, _rate(given)),
             {"amsgrad": True},
         ),
+        OptaxRow("radam", optimizers.RAdam, {**_ADAM, "threshold": "threshold"}, lambda given: (MOMENTS, _rate(given))),
         OptaxRow("adamax", optimizers.Adamax, _BETAS, lambda given: (INFINITY_MOMENTS, _rate(given))),
         OptaxRow(
             "adamaxw",

@@ -9,7 +9,7 @@ from ...optimizers.core.hyperparameters import Number
 from .adapter import TorchAdapter
 from .table import Names, TorchRow
 
-__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RMSprop"]
+__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop"]
 
 _STEP = {"step": "step"}
 _MOMENTS = {"momentum": "exp_avg", "velocity": "exp_avg_sq"}
@@ -141,6 +141,32 @@ class NAdam(TorchAdapter):
         slots=_MOMENTS,
         numbers={"step": "step", "u_product": "mu_product"},
     )  # fmt: skip
+
+
+class RAdam(TorchAdapter):
+    """`gradwise.optimizers.RAdam` in convention "torch", as torch.optim.RAdam.
+
+    Args:
+        params: parameters, named ones, or groups.
+        lr: 0.001.
+        betas: (0.9, 0.999).
+        eps: >= 0. 1e-8.
+        weight_decay: 0.
+        decoupled_weight_decay: let the decay act on the parameter. False.
+        foreach, maximize, capturable, differentiable: see the module.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: see `TorchAdapter`.
+    """
+
+    row: ClassVar[TorchRow] = TorchRow(
+        core.RAdam,
+        {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0, "decoupled_weight_decay": False},
+        {"foreach": None, "maximize": False, "capturable": False, "differentiable": False},
+        {**_BETAS, "decoupled_weight_decay": "decoupled_weight_decay"},
+        slots=_MOMENTS,
+        numbers=_STEP,
+    )
 
 
 class Adamax(TorchAdapter):

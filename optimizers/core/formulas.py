@@ -39,7 +39,7 @@ def nesterov_weights(beta: Any, step: Any) -> tuple[Any, Any]:
 
 def adaptive_step(
     rule: Denominators, learning_rate: Any, momentum: Variable, gradient: Array, weights: tuple[Any, Any],
-    square: Array, correction: Any,
+    square: Array, correction: Any, rectification: tuple[Any, Any] | None = None,
 ) -> Array:  # fmt: skip
     r"""$\eta (a m + b g) / (\sqrt{v / c + \epsilon_r} + \epsilon)$, without a correction for each element.
 
@@ -55,6 +55,7 @@ def adaptive_step(
         weights: $a$ and $b$; None for a $b$ of 0.
         square: $v$.
         correction: $c$.
+        rectification: whether a step is adaptive, and its factor, scalars; a step that is not is $\eta (a m + b g)$.
     """
     if in_use(rule.eps_root):
         square = square + ops.once(ops.multiply, rule.eps_root, correction)
@@ -62,9 +63,14 @@ def adaptive_step(
     scalars = learning_rate, correction, *weights, rule.epsilon, corrected, floor
     size, of_momentum, of_gradient, epsilon = ops.once(_size_shares_and_epsilon, *scalars)
     direction = momentum.value if of_gradient is None else momentum * of_momentum + gradient * of_gradient
+    denominator = ops.sqrt(square) + epsilon
+    if rectification is not None:
+        adaptive, factor = rectification
+        size = ops.once(_rectified_size, size, correction, adaptive, factor)
+        denominator = ops.where(adaptive, denominator, 1.0)
     # Without a memory, the denominator may be epsilon beside a large momentum.
     size_first = not (rule.rate_comes_last or in_use(rule.beta_2))
-    return scaled_quotient(direction, ops.sqrt(square) + epsilon, size, size_first)
+    return scaled_quotient(direction, denominator, size, size_first)
 
 
 def _size_shares_and_epsilon(
@@ -83,6 +89,11 @@ def _size_shares_and_epsilon(
         return learning_rate * root * of_momentum, None, None, added
     total = of_momentum + of_gradient
     return learning_rate * root * total, of_momentum / total, of_gradient / total, added
+
+
+def _rectified_size(size: Any, correction: Any, adaptive: Any, factor: Any) -> Any:
+    """The size of a step with a factor, or that of one without a denominator."""
+    return ops.where(adaptive, size * factor, size / ops.sqrt(correction))
 
 
 def scaled_quotient(numerator: Array, denominator: Array, factor: Any, factor_first: bool) -> Array:

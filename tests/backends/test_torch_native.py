@@ -122,7 +122,8 @@ def test_meta_tensors(algorithm):
     state = optimizer.init(params)
     stepped, state = optimizer.step(params, params, state)
     assert stepped["w"].device.type == "meta" and stepped["h"].dtype == torch.bfloat16
-    assert all(slot["h"].dtype == torch.float32 for slot in state.slots.values())
+    # A convention may count steps of each.
+    assert all(slot["h"].dtype == torch.float32 for name, slot in state.slots.items() if name != "step")
     assert int(state.iterations) == 1
     optimizer.apply([params["w"]], [params["w"]])
 
