@@ -54,8 +54,9 @@ class LearningRateSchedule:
         """The learning rate at a step.
 
         Args:
-            step: the number of updates made so far, >= 0: a number, a 0-d array of any library, a cell, or a traced
-                scalar. An array of steps that the host can read, as for a plot, gives the rate at each.
+            step: the number of calls made so far, >= 0, which with gradient accumulation are more than the updates: a
+                number, a 0-d array of any library, a cell, or a traced scalar. An array of steps that the host can
+                read, as for a plot, gives the rate at each.
 
         Returns:
             A rate; for an array of steps a NumPy array of its shape, in double precision.

@@ -31,7 +31,11 @@ from ...backends.wording import no_such_name
 from ..needed import needed
 from ..wording import classes_of_core
 
-with needed("keras"):
+with needed(
+    "keras",
+    "Keras runs on another library, which the environment variable KERAS_BACKEND names: set it to 'torch' or 'jax' "
+    "before Keras is imported, and install that one, as pip install 'gradwise[torch]' does.",
+):
     import keras
     from keras.optimizers import LossScaleOptimizer, Optimizer, serialize
 

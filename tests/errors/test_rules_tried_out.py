@@ -394,3 +394,56 @@ def test_hyperparameters_that_are_no_numbers_are_told_by_name(library, epsilon):
     with pytest.raises(RuleMistake, match=said) as caught:
         optimizer.step([weights], [gradient], state)
     assert "test_rules_tried_out.py:" in str(caught.value) and "ops.abs(gradient) + self.epsilon" in str(caught.value)
+
+
+def added_in_place(self, gradient, index):
+    self.kept[index] += gradient
+
+
+def written_into(self, gradient, index):
+    self.kept[index][:] = self.kept[index] * 0.9 + gradient
+
+
+def changed_by_another_name(self, gradient, index):
+    kept = self.kept[index]
+    kept *= 0.9
+    kept += gradient
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("change", [added_in_place, written_into, changed_by_another_name])
+@pytest.mark.parametrize("jit_compile", ["auto", False])
+def test_arrays_of_ones_own_that_are_changed_in_place(change, library, jit_compile):
+    """They are no state. What was done to them while the rule was tried out is undone."""
+    made = np.array if library == "numpy" else pytest.importorskip("torch").tensor
+
+    class Keeping(Optimizer):
+        def build(self, variables):
+            self.kept = [made([0.0, 0.0, 0.0]) for _ in variables]
+
+        def update_step(self, gradient, variable, learning_rate):
+            index = self.variable_index(variable)
+            change(self, gradient, index)
+            self.assign_sub(variable, self.kept[index] * learning_rate)
+
+    weights, gradient = made(START.tolist()), made(GRADIENT.tolist())
+    optimizer = Keeping(0.5, jit_compile=jit_compile)
+    with pytest.raises(RuleMistake) as caught:
+        optimizer.apply([gradient], [weights])
+    for part in ("test_rules_tried_out.py:", "`self.kept` in place", "`self.kept = self.add_optimizer_variables("):
+        assert part in str(caught.value)
+    assert not optimizer.kept[0].any() and weights.tolist() == START.tolist()
+
+
+def test_arrays_of_ones_own_that_are_only_read():
+    class Fixed(Optimizer):
+        def build(self, variables):
+            self.scales = [np.full(variable.shape, 2.0, np.float32) for variable in variables]
+
+        def update_step(self, gradient, variable, learning_rate):
+            scale = self.scales[self.variable_index(variable)]
+            self.assign_sub(variable, gradient * learning_rate * scale)
+
+    weights = START.copy()
+    Fixed(0.5).apply([GRADIENT], [weights])
+    np.testing.assert_allclose(weights, START - GRADIENT, rtol=1e-6)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import subprocess
 import sys
 import tomllib
@@ -43,6 +45,20 @@ def test_a_front_end_without_its_framework_names_the_extra():
             f"installs it, or from a clone pip install '.[{extra}]'."
         )
         assert any(each.startswith(f"{extra}>=") for each in extras[extra])
+
+
+def test_a_backend_that_keras_lacks_is_no_extra_of_ours(tmp_path):
+    """Its default is TensorFlow, which no extra brings, and which gradwise has no backend for."""
+    if importlib.util.find_spec("keras") is None:
+        pytest.skip("Keras is not installed")
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.modules['tensorflow'] = None; import gradwise.frontends.keras"],
+        check=False, capture_output=True, text=True, cwd=ROOT, timeout=120,
+        env={**os.environ, "KERAS_BACKEND": "tensorflow", "KERAS_HOME": str(tmp_path)},
+    )  # fmt: skip
+    said = done.stderr.strip().split("\n")[-1]
+    assert "needs tensorflow, which is not installed here. Keras runs on another library" in said
+    assert "KERAS_BACKEND" in said and "'torch' or 'jax'" in said and "gradwise[keras]" not in said
 
 
 def test_classes_are_found_at_the_top_too():

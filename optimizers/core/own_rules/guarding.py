@@ -22,6 +22,7 @@ from ....backends.written import (
 )
 from ..configuration import STRUCTURE, Kept, frozen, holds_same, shallow
 from ..rule import Rule
+from .kept_arrays import KeptArrays
 from .remedies import STEP_NUMBER, array_kept_in, change_of, counts, kept_in_build
 
 
@@ -52,7 +53,7 @@ def undone(rule: Rule) -> Iterator[Attributes]:
     keepers = list(rule.all_optimizers())
     cells = dict.fromkeys([*rule.cells.parameters, *(named.cell for named in rule.named_cells())])
     kinds: list[tuple[Any, Any]] = [(cell, type(cell)) for cell in cells]
-    roles = _TRIALS.roles
+    roles, arrays = _TRIALS.roles, KeptArrays(keepers)
     with contextlib.ExitStack() as stack:
         before = [stack.enter_context(Kept(keeper)) for keeper in keepers]
         try:
@@ -64,13 +65,14 @@ def undone(rule: Rule) -> Iterator[Attributes]:
                     if type(value) is list and any(isinstance(item, Variable) for item in value):
                         attributes[name] = _GuardedList(name, value, len(keeper.cells.parameters))
             _TRIALS.roles = {id(keeper): keeper is rule for keeper in keepers}
-            yield Attributes(keepers, before)
+            yield Attributes(keepers, before, arrays)
         finally:
             _TRIALS.roles = roles
             for cell, kind in kinds:
                 cell.__class__ = kind
             for kept in before:
                 kept.put_back()
+            arrays.put_back()
 
 
 class Attributes:
@@ -81,9 +83,11 @@ class Attributes:
     Args:
         keepers: the optimizers.
         before: for each what it had at first.
+        arrays: what those held at first that are attributes.
     """
 
-    def __init__(self, keepers: Sequence[Rule], before: Sequence[Kept]) -> None:
+    def __init__(self, keepers: Sequence[Rule], before: Sequence[Kept], arrays: KeptArrays) -> None:
+        self._arrays = arrays
         self._known = [
             (keeper, {
                 name: (value, contents)
@@ -105,6 +109,7 @@ class Attributes:
             RuleMistake: if more is changed.
         """
         self.have_grown = False
+        self._arrays.check()
         for keeper, attributes in self._known:
             for name, (value, contents) in attributes.items():
                 if holds_same(value, contents):
