@@ -284,6 +284,10 @@ class Arrays:
         """Copy `value` into `target` in place."""
         raise TypeError(f"{self.name} arrays cannot be changed in place.")
 
+    def is_trained(self, array: Array) -> bool:
+        """Whether an array says itself that it is trained, as no gradient does."""
+        return False
+
     def why_not_variable(self, array: Array) -> str | None:
         """Why the imperative path cannot change this array in place, or None if it can."""
         return (

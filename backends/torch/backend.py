@@ -234,6 +234,10 @@ class TorchBackend(Backend):
         at_zero = array == 0
         return torch.where(at_zero, array.detach(), torch.sqrt(torch.where(at_zero, torch.ones_like(array), array)))
 
+    def is_trained(self, array: Array) -> bool:
+        """A leaf that requires gradients."""
+        return bool(array.requires_grad and _is_leaf(array))
+
     def why_not_variable(self, array: Array) -> str | None:
         """Results of differentiated operations, wrapped, inference and expanded tensors cannot be changed in place."""
         if self.traced(array):

@@ -174,6 +174,21 @@ def check_held(cell: Variable, what: str, parameter: Any) -> None:
         raise ValueError(f"{what} {apart}: move it first.")
 
 
+def check_not_exchanged(gradients: Sequence[Any], cells: Sequence[Variable]) -> None:
+    """Raise ValueError where all gradients say that they are trained, and no parameter does."""
+    given = [(gradient, cell) for gradient, cell in zip(gradients, cells, strict=True) if type(gradient) is not Rows]
+    trained = [
+        backend is cell.backend and backend.is_trained(gradient) and not backend.is_trained(cell.array)
+        for gradient, cell in given
+        if gradient is not None and (backend := backend_of(gradient)) is not None
+    ]
+    if trained and all(trained):
+        raise ValueError(
+            f"What was given as gradients are parameters, which require gradients, and {cells[0].name!r} does not. Did "
+            "you exchange the arguments? The order is apply(grads, variables)."
+        )
+
+
 def check_some_gradient(gradients: Sequence[Any], names: Sequence[str], backend: Backend) -> None:
     """Raise ValueError if there are parameters, of that library, but no gradient for any of them."""
     if names and all(gradient is None for gradient in gradients):

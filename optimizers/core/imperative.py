@@ -24,6 +24,7 @@ from .checks import (
     as_list,
     check_gradient,
     check_held,
+    check_not_exchanged,
     check_rows,
     check_some_gradient,
 )
@@ -334,6 +335,8 @@ class ImperativeOptimizer(UpdateRule):
             repeated = next(cell.name for cell, at in zip(cells, positions, strict=True) if positions.count(at) > 1)
             raise ValueError(f"Variable {repeated!r} was given twice in one step: add up its gradients.")
         self._check_held(cells, positions)
+        if not self.built:
+            check_not_exchanged(gradients, cells)
         for gradient, cell in zip(gradients, cells, strict=True):
             backend = cell.backend
             if type(gradient) is Rows:

@@ -43,6 +43,8 @@ class DecaysWeights(CellKeeper):
         if isinstance(var_names, str):
             given = f"the string {shown(var_names)}: give [{shown(var_names)}]"
             raise TypeError(f"var_names must be a list of regular expressions, received {given}.")
+        if isinstance(var_list, str):
+            check_var_list([var_list])
         excluded = [] if var_list is None else as_list(var_list, "variables in var_list")
         names = [] if var_names is None else as_list(var_names, "regular expressions in var_names")
         for expression in names:

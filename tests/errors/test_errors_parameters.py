@@ -286,3 +286,30 @@ def test_exclusions_that_cannot_be():
         optimizer.exclude_from_weight_decay(var_names=["bias", "[a-"])
     with refused(TypeError, "var_list", "list", keeps=(optimizer, weights)):
         optimizer.exclude_from_weight_decay(var_list=weights)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("jit_compile", ["auto", False])
+def test_parameters_of_torch_in_the_place_of_gradients(jit_compile):
+    """What is computed with a graph of its own requires gradients too, and is no parameter."""
+    import torch
+
+    parameters = [torch.ones(2, requires_grad=True), torch.ones(3, requires_grad=True)]
+    gradients = [torch.full((2,), 0.5), torch.full((3,), 0.5)]
+    optimizer = Adam(0.1, jit_compile=jit_compile)
+    for call in (
+        lambda: optimizer.apply(parameters, gradients),
+        lambda: optimizer.apply_gradients(zip(parameters, gradients, strict=True)),
+    ):
+        with pytest.raises(ValueError, match=r"'variable_0' does not. Did you exchange .* apply\(grads, variables\)"):
+            call()
+    assert not optimizer.built and all(each.eq(0.5).all() for each in gradients)
+    (gradient,) = torch.autograd.grad((parameters[0] ** 2).sum(), parameters[:1], create_graph=True)
+    plain = torch.ones(2)
+    optimizer.apply([gradient], [plain])
+    assert plain.lt(1).all()
+
+
+def test_a_name_in_the_place_of_parameters():
+    with pytest.raises(TypeError, match=r"var_list has the string 'bias', .* `var_names=\['bias'\]`"):
+        Adam().exclude_from_weight_decay("bias")

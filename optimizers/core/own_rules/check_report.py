@@ -75,7 +75,7 @@ def differing(owner: str, row: Row, bound: float, report: CheckReport) -> WaysDi
     error = WaysDiffer(
         f"{owner} is not the same on all ways: on {row.way} ({row.dtype}) "
         + (
-            f"it raises {row.note}"
+            f"it raises {row.note.removesuffix('.')}"
             if not row.parameter
             else f"parameter {row.parameter!r} is {row.distance:.3g} eps from where whole arrays of NumPy's "
             f"take it, and {bound:g} are allowed. What update_step does may not depend on the library, the "
