@@ -169,6 +169,7 @@ if __name__ == "__main__":
             f"{kind.__name__} {convention}": sharded_steps(kind(0.1, convention=convention))
             for kind in ALGORITHMS
             for convention in ("keras", "optax")
+            if convention in kind.conventions
         },
         "elsewhere": {
             "core": elsewhere(optimizers.Adam(0.1)),
