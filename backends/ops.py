@@ -379,10 +379,11 @@ def cast(x: Any, dtype: Any) -> Array:
         dtype: the library's dtype object or a name such as "float32".
     """
     x = value_of(x)
-    return backend_for(x).cast(x, dtype if isinstance(dtype, str) else _dtype_name(dtype))
+    return backend_for(x).cast(x, _dtype_name(dtype))
 
 
 def _dtype_name(dtype: Any) -> str:
+    # A library's own may be text, too, with its name before it.
     return str(getattr(dtype, "name", None) or str(dtype).rpartition(".")[2])
 
 

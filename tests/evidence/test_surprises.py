@@ -451,8 +451,9 @@ def test_every_real_number_is_a_rate(keras):
 @on_keras
 def test_decay_is_decoupled_in_every_algorithm(keras):
     theirs = keras("S25")
-    assert set(theirs) == {algorithm.__name__ for algorithm in ALGORITHMS}
-    for algorithm in ALGORITHMS:
+    as_in_keras = [algorithm for algorithm in ALGORITHMS if "keras" in algorithm.conventions]
+    assert set(theirs) == {algorithm.__name__ for algorithm in as_in_keras}
+    for algorithm in as_in_keras:
         keras_3 = {"schedule_decay": 1.0} if algorithm is Nadam else {}
         ours = stepped(algorithm(RATE, weight_decay=0.5, **keras_3), *GRADIENTS)
         assert close(ours, theirs[algorithm.__name__], 1e-11), algorithm
