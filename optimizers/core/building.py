@@ -295,7 +295,8 @@ class CellKeeper(SlotMaker):
             names = listed([cell.name for cell in self.cells.parameters], getattr(variable, "name", ""))
             count = number_of(len(self.cells.parameters), "variables")
             remedy = "Make a new optimizer for another model"
-            shape = tuple(getattr(variable, "shape", ()))
+            # Classes of arrays have one, too, which is no shape.
+            shape = None if isinstance(variable, type) else tuple(getattr(variable, "shape", ()))
             if any(tuple(cell.shape) == shape for cell in self.cells.parameters):
                 remedy += f"; if {self.cells.parameters[0].backend.how_replaced}, call `optimizer.relink(variables)`"
             raise ValueError(

@@ -27,7 +27,7 @@ def tree_of_parameters(params: Any) -> Tree:
         params = values if names is None else OrderedDict(zip(names, values, strict=True))
     tree = Tree.of(params)
     for name, leaf in zip(tree.names, tree.leaves, strict=True):
-        if not (hasattr(leaf, "shape") and hasattr(leaf, "dtype")):
+        if isinstance(leaf, type) or not (hasattr(leaf, "shape") and hasattr(leaf, "dtype")):
             raise TypeError(f"Parameter {name!r} has no shape and dtype, received {describe(leaf)}.")
     return tree
 

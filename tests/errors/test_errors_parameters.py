@@ -313,3 +313,15 @@ def test_parameters_of_torch_in_the_place_of_gradients(jit_compile):
 def test_a_name_in_the_place_of_parameters():
     with pytest.raises(TypeError, match=r"var_list has the string 'bias', .* `var_names=\['bias'\]`"):
         Adam().exclude_from_weight_decay("bias")
+
+
+def test_a_class_of_arrays_in_the_place_of_an_array():
+    optimizer = SGD(0.1)
+    optimizer.build([np.ones(2)])
+    with pytest.raises(ValueError, match=r"Unknown variable: .*ndarray"):
+        optimizer.variable_index(np.ndarray)
+    with pytest.raises((TypeError, ValueError), match="ndarray"):
+        optimizer.apply([np.ones(2)], [np.ndarray])
+    for question in (SGD(0.1).memory, SGD(0.1).check):
+        with pytest.raises(TypeError, match="Parameter 'w' has no shape and dtype"):
+            question({"w": np.ndarray})
