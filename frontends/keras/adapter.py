@@ -29,7 +29,6 @@ from .table import COMMON, KerasRow
 
 BACKENDS = ("torch", "jax", "numpy")
 """Of Keras, on which there are steps here."""
-# What Keras's `apply` is made of, and a step here is not. A class that overrides one of them would be ignored.
 _BY_RATE = "For another rate pass a callable of the step as learning_rate"
 _BY_RULE = "For another rule override `update_step(gradient, variable, learning_rate)`"
 _BY_STEP = "Override `apply(grads, trainable_variables)`, and do what is yours before or after `super().apply(...)`"
@@ -45,7 +44,7 @@ _PARTS_OF_A_STEP = {
         "_update_model_variables_moving_average",
     ), _BY_STEP),
 }  # fmt: skip
-"""Each with what to do instead."""
+"""What Keras's `apply` is made of, and a step here is not, so that overriding it would be ignored; and what to do."""
 _CALLED_HERE = {"iterations": "to go on from another number call optimizer.iterations.assign(number)"}
 _OF_TORCH = {
     name: "model.fit makes the steps; in a loop of your own call apply(grads, trainable_variables)"

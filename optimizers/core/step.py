@@ -295,7 +295,7 @@ class Bookkeeping:
         self._begun = [] if begin is None else [self.place[id(cell)] for cell in begin.cells(rules[0])]
         # What is given a number and counted too is only counted.
         self._set = tuple(sorted({*self._begun}.difference(self._counted)))
-        self._counted_of = picked(tuple(self._counted))
+        self._counted_of = picked(self._counted)
         self.places = [*self._counted, *self._set]
         self.changing = tuple([self.cells[place] for place in self.places])
 

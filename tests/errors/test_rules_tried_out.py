@@ -18,7 +18,7 @@ from helpers.odd_rules import KeptMethod
 from gradwise.backends import Variable, ops
 from gradwise.backends.mistakes import RuleMistake, RuleWarning
 from gradwise.optimizers import Optimizer
-from gradwise.optimizers.core.own_rules import rehearsal
+from gradwise.optimizers.core.own_rules import kept_arrays, rehearsal
 from gradwise.optimizers.core.own_rules.explaining import check_signature
 from gradwise.optimizers.core.own_rules.trial import LookedAfter
 
@@ -447,3 +447,18 @@ def test_arrays_of_ones_own_that_are_only_read():
     weights = START.copy()
     Fixed(0.5).apply([GRADIENT], [weights])
     np.testing.assert_allclose(weights, START - GRADIENT, rtol=1e-6)
+
+
+def test_of_a_models_own_arrays_nothing_is_copied(monkeypatch):
+    """A rule may hold all parameters, which are as large as the model."""
+    copied = []
+    monkeypatch.setattr(kept_arrays, "copy_of", copied.append)
+    monkeypatch.setattr(kept_arrays, "LARGE", 5)
+    optimizer = Scaled()
+    optimizer.build([START.copy()])
+    vars(optimizer)["data"] = [np.zeros(3), np.zeros(3)]
+    kept_arrays.KeptArrays([optimizer]).check()
+    assert not copied
+    vars(optimizer)["data"].pop()
+    kept_arrays.KeptArrays([optimizer])
+    assert len(copied) == 1

@@ -118,7 +118,7 @@ class Again:
                 self._written += [self._place[id(cells[target])] for target in way.targets]
                 row += [self._place[id(cell)] for cell in cells]
                 row += range(first, leaves + len(self._written))
-            self._rows.append(picked(tuple(row)))
+            self._rows.append(picked(row))
             self._parts.append(Part(way.apart, [(0, indices)], *self._table_and_look(rule, way, indices, orders)))
 
     def _table_and_look(

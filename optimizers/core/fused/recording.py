@@ -221,14 +221,16 @@ class _Session:
         self._changed = False
 
     def __enter__(self) -> _Session:
-        self._kept = Kept(self._rule).__enter__()
         self._fingerprint = Fingerprint(self._rule)
+        self._kept = Kept(self._rule).__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._changed = not self._fingerprint.holds()
-        self._kept.put_back()
-        self._kept.__exit__()
+        try:
+            self._changed = not self._fingerprint.holds()
+            self._kept.put_back()
+        finally:
+            self._kept.__exit__()
 
     def judged(self, made: _Recorded | None, reason: str | None) -> tuple[_Recorded | None, str | None]:
         """What was recorded, once it is known whether the attributes are as they were."""

@@ -245,10 +245,13 @@ def _each(
     return rows
 
 
-@functools.lru_cache(maxsize=256)
-def picked(places: tuple[int, ...]) -> Callable[[Sequence[Any]], Sequence[Any]]:
+def picked(places: Sequence[int]) -> Callable[[Sequence[Any]], Sequence[Any]]:
     """A function of a list that gives what stands in it at some places."""
-    run = range(places[0], places[0] + len(places))
-    if places == tuple(run):
-        return operator.itemgetter(slice(run.start, run.stop))
-    return operator.itemgetter(*places)
+    first, end = places[0], places[0] + len(places)
+    return _in_a_row(first, end) if list(places) == list(range(first, end)) else operator.itemgetter(*places)
+
+
+@functools.lru_cache(maxsize=256)
+def _in_a_row(first: int, end: int) -> Callable[[Sequence[Any]], Sequence[Any]]:
+    """One for all optimizers: hundreds of one parameter are out of the processor's reach."""
+    return operator.itemgetter(slice(first, end))

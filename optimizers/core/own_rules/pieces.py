@@ -11,10 +11,10 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ....backends import HOST, NUMPY, Rows, StepScope, backend_of, trials
+from ....backends import HOST, Rows, StepScope, backend_of, trials
 from ....backends.scope import Cell
 from ..rule import Rule
-from .values import is_joint, is_traced
+from .values import is_joint, is_traced, stand_in
 
 _KEPT = 10
 """Up to which length axes stay as they are: to such, rules put numbers themselves."""
@@ -49,7 +49,7 @@ class Pieces:
         shape = backend.shape(value)
         short = self.shape(shape)
         if is_joint(value):
-            return trials.made(backend, NUMPY.full(short, 0.5, "float64", None), backend.dtype_name(value))
+            return trials.made(backend, stand_in(short, "float64"), backend.dtype_name(value))
         return value if short == tuple(shape) else backend.copy(value[tuple(map(slice, short))])
 
 
