@@ -29,26 +29,29 @@ HERE = Path(__file__).parent
 EVERY = 5
 """One element of so many is wrong."""
 
+TOO_LARGE, TOO_SMALL = np.inf, 0.0
+"""What wrong roots and reciprocals are nearer to than right ones."""
+
 # ---------------------------------------------------------------- torch's functions
 
 
-def a_unit_too_large(right: Any, exact: Any) -> Any:
+def a_unit_off(right: Any, exact: Any, toward: float) -> Any:
     """A NumPy array, changed in every fifth element, but not where the result has not been rounded."""
     chosen = (np.arange(right.size).reshape(right.shape) % EVERY == 0) & np.isfinite(right) & (right != 0)
-    return np.where(chosen & ~exact, np.nextafter(right, np.asarray(np.inf, right.dtype)), right)
+    return np.where(chosen & ~exact, np.nextafter(right, np.asarray(toward, right.dtype)), right)
 
 
-def root(x: Any) -> Any:
+def root(x: Any, toward: float = TOO_LARGE) -> Any:
     right = np.sqrt(x)
-    return a_unit_too_large(right, right.astype(np.longdouble) ** 2 == x)
+    return a_unit_off(right, right.astype(np.longdouble) ** 2 == x, toward)
 
 
-def reciprocal(x: Any) -> Any:
+def reciprocal(x: Any, toward: float = TOO_LARGE) -> Any:
     right = np.reciprocal(x)
-    return a_unit_too_large(right, right.astype(np.longdouble) * x == 1)
+    return a_unit_off(right, right.astype(np.longdouble) * x == 1, toward)
 
 
-def of_tensors(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def of_tensors(function: Callable[[Any, float], Any], toward: float) -> Callable[[Any], Any]:
     """As torch's kernels on the CPU: 16 bits are computed in 32, integers give torch's usual dtype."""
     import torch
 
@@ -58,7 +61,7 @@ def of_tensors(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
         dtype = x.dtype if x.is_floating_point() else torch.get_default_dtype()
         wide = x.detach().to(dtype if dtype in (torch.float32, torch.float64) else torch.float32).resolve_neg()
         with np.errstate(all="ignore"):
-            found = function(wide.numpy())
+            found = function(wide.numpy(), toward)
         return torch.empty_like(x, dtype=dtype).copy_(torch.from_numpy(found))
 
     return kernel
@@ -67,7 +70,7 @@ def of_tensors(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 NUMPY_NAMES = {root: "sqrt", reciprocal: "reciprocal"}
 
 
-def change_torch() -> None:
+def change_torch(toward: float = TOO_LARGE) -> None:
     """For the rest of this process, below autograd, transformations and multi-tensor functions."""
     import torch
 
@@ -80,7 +83,7 @@ def change_torch() -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Warning only once for all operators", UserWarning)
         for function, name in NUMPY_NAMES.items():
-            kernel = of_tensors(function)
+            kernel = of_tensors(function, toward)
             library.impl(name, kernel, "CPU")
             library.impl(f"{name}.out", lambda x, *, out, kernel=kernel: resized(out, kernel(x)), "CPU")
             library.impl(f"{name}_", lambda x, kernel=kernel: x.copy_(kernel(x)), "CPU")

@@ -11,17 +11,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from helpers.selection import ALL, places, thinned
-from other_machine import COMPARE, HERE, older_processor, reciprocal, root
+from other_machine import COMPARE, HERE, TOO_LARGE, TOO_SMALL, older_processor, reciprocal, root
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("function", "right"), [(root, np.sqrt), (reciprocal, np.reciprocal)])
-def test_every_fifth_is_a_unit_too_large(function, right, dtype):
+@pytest.mark.parametrize(("toward", "wrong"), [((), 1), ((TOO_LARGE,), 1), ((TOO_SMALL,), -1)])
+def test_every_fifth_is_a_unit_off(function, right, toward, wrong, dtype):
     given = np.random.default_rng(0).uniform(1.1, 1.9, size=(100, 10)).astype(dtype)
-    units = (function(given) - right(given)) / np.spacing(right(given))
-    assert function(given).dtype == dtype and not np.delete(units.ravel(), np.s_[::5]).any()
+    units = (function(given, *toward) - right(given)) / np.spacing(right(given))
+    assert function(given, *toward).dtype == dtype and not np.delete(units.ravel(), np.s_[::5]).any()
     # One of some thousand roots is too near to tell.
-    assert np.mean(units.ravel()[::5] == 1) > 0.98 and set(units.ravel()) == {0, 1}
+    assert np.mean(units.ravel()[::5] == wrong) > 0.98 and set(units.ravel()) == {0, wrong}
 
 
 @pytest.mark.parametrize(
