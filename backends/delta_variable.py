@@ -91,6 +91,7 @@ class DeltaVariable(Variable):
             # The value that was to be replaced is needed to say by how much it changes.
             _ = self.value
         value = value_of(value)
+        self._refuse_number(value)
         if backend_of(value) is HOST:
             value = self.backend.full_like(self.delta.value, value)
         self.delta.assign(value - super().value)

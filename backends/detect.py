@@ -154,6 +154,14 @@ def backend_for(*values: Any) -> Backend:
     return chosen
 
 
+def path_in_keras(value: Any) -> str | None:
+    """The path of one of Keras's variables, which are no arrays; None of anything else."""
+    for kind in type(value).__mro__:
+        if kind.__name__ in ("Variable", "KerasVariable") and kind.__module__.partition(".")[0] == "keras":
+            return str(getattr(value, "path", ""))
+    return None
+
+
 def shown(value: Any, as_text: Callable[[Any], str] = repr) -> str:
     """A value in one short line, for an error message, whatever it is."""
     try:
@@ -168,6 +176,9 @@ def shown(value: Any, as_text: Callable[[Any], str] = repr) -> str:
 def describe(value: Any) -> str:
     """What a value is, for an error message: library, dtype and shape of an array, the type of anything else."""
     backend = backend_of(value)
+    path = path_in_keras(value) if backend is None else None
+    if path is not None:
+        return f"{path!r}, a Variable of Keras"
     if backend is None or backend is HOST:
         text = shown(value)
         if " at 0x" not in text:

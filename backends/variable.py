@@ -19,7 +19,7 @@ from .numpy import NUMPY
 from .python import HOST
 from .scope import Scope, any_scope, build_scope, scope_holding
 from .source import running_place
-from .written import assigned, in_place_of_change, instead_of_elements, instead_of_setting
+from .written import assigned, in_place_of_change, instead_of_elements, instead_of_number, instead_of_setting
 
 
 def _addend(delta: Any) -> Any:
@@ -370,7 +370,7 @@ class Variable:
         """Make the cell hold `value`, in the cell's dtype.
 
         Args:
-            value: an array of the cell's library and shape, or a Python number, which fills the shape.
+            value: an array of the cell's library and shape; a Python number where the cell holds one number.
 
         Raises:
             TypeError: if the value is of another library.
@@ -378,11 +378,20 @@ class Variable:
             RuntimeError: if a JAX tracer would outlive its trace.
         """
         value = value_of(value)
+        self._refuse_number(value)
         scope = scope_holding(self)
         if scope is None:
             self._commit(self._fitting(value, self.array))
         else:
             scope.set(self, self._fitting(value, scope.get(self)))
+
+    def _refuse_number(self, value: Any) -> None:
+        """Raise for one number in the place of several."""
+        if self._shape and backend_of(value) is HOST:
+            raise WrongValue(
+                f"{line_of_rule()} assigns one number to {self.name!r}, which has shape {self._shape}. To fill it, "
+                f"write {instead_of_number()}."
+            )
 
     def assign_add(self, delta: Any) -> None:
         """Add `delta` to what the cell holds."""

@@ -221,6 +221,15 @@ def _one_letter_apart(name: str, other: str) -> bool:
     return len(name) == len(other) and sum(map(operator.ne, name, other)) == 1
 
 
+def _two_exchanged(name: str, other: str) -> bool:
+    """Whether two letters that follow one another stand in the other order."""
+    apart = [place for place, (one, another) in enumerate(zip(name, other, strict=False)) if one != another]
+    if len(name) != len(other) or len(apart) != 2 or apart[1] != apart[0] + 1:
+        return False
+    first, second = apart
+    return name[first] == other[second] and name[second] == other[first]
+
+
 def _likeness(name: str, other: str) -> float:
     """How alike two names are, at most 1; letters and digits count, in whichever case."""
     # Only for words about mistakes: who makes none does not wait for the import.
@@ -228,5 +237,8 @@ def _likeness(name: str, other: str) -> float:
 
     short, long = sorted(("".join(filter(str.isalnum, text.lower())) for text in (name, other)), key=len)
     ratio = SequenceMatcher(a=long, b=short, autojunk=False).ratio()
+    if _two_exchanged(short, long):
+        # All letters are there.
+        ratio = max(ratio, 1 - 0.5 / len(long))
     # Of names that are paths people search for a part.
     return max(ratio, _PART) if len(short) > _FEW_LETTERS and short in long else ratio

@@ -206,14 +206,23 @@ def instead_of_reading(attribute: str) -> str:
 
 def instead_of_number() -> str:
     """How the running statement, which gives a cell one number, gives it one for each element."""
-    call = _writing_call()
+    call, statement = _writing_call(), running_statement()
+    alone = statement.value if call is None and isinstance(statement, ast.Expr) else None
+    if isinstance(alone, ast.Call) and isinstance(alone.func, ast.Attribute) and len(alone.args) == 1:
+        # `cell.assign(number)`, of whoever has a cell.
+        cell = text(alone.func.value, "variable")
+        return f"`{cell}.{alone.func.attr}({_of_each_element(alone.args[0], alone.func.value)})`"
     if call is None:
         return "`number * ops.ones_like(variable)`"
     cell, number = call.args
-    name = cell.id if isinstance(cell, ast.Name) else "variable"
-    filled = ast.BinOp(number, ast.Mult(), ast.parse(f"ops.ones_like({name})", mode="eval").body)
-    written = text(filled, f"{text(number, 'number')} * ops.ones_like(variable)")
-    return f"`{ast.unparse(call.func)}({text(cell, 'variable')}, {written})`"
+    return f"`{ast.unparse(call.func)}({text(cell, 'variable')}, {_of_each_element(number, cell)})`"
+
+
+def _of_each_element(number: ast.expr, cell: ast.expr) -> str:
+    """How a number is written for each element of a cell."""
+    name = text(cell, "variable")
+    written = ast.BinOp(number, ast.Mult(), ast.parse(f"ops.ones_like({name})", mode="eval").body)
+    return text(written, f"{text(number, 'number')} * ops.ones_like({name})")
 
 
 def instead_of_list() -> str:
@@ -374,6 +383,12 @@ def slot_in(attribute: str) -> str:
 def slots_made(attribute: str, key: str | Sequence[str]) -> str:
     """How build makes a slot for each parameter."""
     return f"`{attribute} = self.add_optimizer_variables(variables, {key!r})`"
+
+
+def build_with_slots(name: str) -> str:
+    """A whole build that makes a slot for each parameter, as an attribute of some name."""
+    made = slots_made(f"self.{name}", name.strip("_")).strip("`")
+    return f"def build(self, variables): super().build(variables); {made}"
 
 
 def number_made(attribute: str, key: str | Sequence[str]) -> str:

@@ -65,6 +65,9 @@ class _OfCore:
     def __set__(self, instance: Any, value: Any) -> None:
         setattr(instance.core, self._name, plain(value))
 
+    def __delete__(self, instance: Any) -> None:
+        delattr(instance.core, self._name)
+
 
 class KerasAdapter(keras.optimizers.Optimizer):
     """Runs a core optimizer on Keras Variables. The base of all classes here.
@@ -136,11 +139,11 @@ class KerasAdapter(keras.optimizers.Optimizer):
 
         def __getattr__(self, name: str) -> Any:
             """Say of an attribute that is misspelt, or that optimizers have elsewhere, what to do here."""
-            kind = type(self).__name__
+            kind = type(self)
             if name[0] == "_" or "core" not in vars(self):
-                raise AttributeError(f"{kind!r} object has no attribute {name!r}")
+                raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
             if name in _OF_TORCH:
-                raise AttributeError(f"{kind} has no attribute `{name}`: {_OF_TORCH[name]}.")
+                raise AttributeError(f"{kind.__name__} has no attribute `{name}`: {_OF_TORCH[name]}.")
             raise SaidWhenRead(lambda: has_no(name, kind, self._settable()))
 
     def _elsewhere(self) -> Mapping[str, str]:
@@ -551,8 +554,7 @@ class KerasAdapter(keras.optimizers.Optimizer):
             ValueError: if there are none.
         """
         given = trainable_variables
-        if given is None:
-            given = self._link.variables if self.built else ()
+        given = self._listed(given) if given is not None else self._link.variables if self.built else ()
         pairs = [(variable.path, variable) for variable in given if not _is_overwritten(variable)]
         if not pairs:
             raise ValueError(f"Optimizer {self.name!r} has no variables yet: give memory(model.trainable_variables).")

@@ -9,6 +9,7 @@ import torch
 
 from ... import optimizers
 from ...backends import describe
+from ...backends.detect import path_in_keras
 from ...backends.wording import of_class
 from ...optimizers import Optimizer
 from ...optimizers.core.mistaken import is_model
@@ -58,9 +59,8 @@ def checked_parameters(params: Any, owner: str, place: str = "first", call: str 
             "params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
             f"{torch.typename(params)}. Put it into a list."
         )
-    _refuse_what_has_no_order(
-        params, f"{owner} takes parameters {place}", call or f"{owner}(model.parameters(), ...)"
-    )
+    call = call or f"{owner}(model.parameters(), ...)"
+    _refuse_what_has_no_order(params, f"{owner} takes parameters {place}", call)
     if iter(params) is not params:
         return params
     listed = list(params)
@@ -83,6 +83,17 @@ def _refuse_what_has_no_order(params: Any, taken: str, call: str) -> None:
     if is_model(params):
         raise TypeError(
             f"{taken}, received the model itself, {of_class(type(params))}. Give `model.parameters()`."
+        )
+    # Some keep the order of a set in a dictionary.
+    if isinstance(params, Mapping) and any(isinstance(key, str) for key in params):
+        given, remedy = "a dictionary", "Give `params.values()`, or `params.items()` to keep the names"
+        if "params" in params:
+            given, remedy = "a group", "Put it into a list"
+        raise TypeError(f"{taken}, received {given} in the place of a list. {remedy}.")
+    if isinstance(params, (list, tuple)) and params and path_in_keras(params[0]) is not None:
+        raise TypeError(
+            f"{taken}, received {describe(params[0])}. Take gradwise.frontends.keras, or give the tensors, "
+            "`[variable.value for variable in variables]`."
         )
     try:
         iter(params)

@@ -22,6 +22,7 @@ from ...backends import (
 )
 from ...backends.mistakes import MissingAttribute, line_of_function, line_of_rule, nearest
 from ...backends.wording import SaidWhenRead, listed, number_of
+from ...backends.written import build_with_slots
 from .cells import Cells, NamedCell
 from .checks import check_one_backend, check_parameter
 from .configuration import STRUCTURE, as_made, kept, shallow, unbuilt
@@ -86,7 +87,7 @@ class CellKeeper(SlotMaker):
             )
         if not (self._building or any_scope()):
             # Whoever asks is no rule.
-            return SaidWhenRead(lambda: has_no(name, kind.__name__, settable(kind, self)))
+            return SaidWhenRead(lambda: has_no(name, kind, settable(kind, self)))
         # Of both other things are true once the error has gone through whoever called the rule.
         line, there = line_of_rule(), list(vars(self))
         return MissingAttribute(
@@ -99,8 +100,7 @@ class CellKeeper(SlotMaker):
         build = cls.build
         if build is CellKeeper.build:
             return (
-                "it has no build. A rule makes its slots there: def build(self, variables): super().build(variables); "
-                f"self.{name} = self.add_optimizer_variables(variables, {name!r})."
+                f"it has no build. A rule makes its slots there: {build_with_slots(name)}."
             )
         near = nearest(name, [each for each in (*there, *dir(cls)) if each[0] != "_"])
         return f"its build ({line_of_function(build)}) has not made it." if near is None else f"did you mean {near!r}?"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ...backends import FLOATING, HOST, Backend, Rows, Variable, backend_of, describe, is_number, ops
+from ...backends.detect import path_in_keras
 from ...backends.trees import ALONE
 from .mistaken import check_no_model, instead_of_array
 
@@ -106,6 +107,7 @@ def check_array(array: Any, backend: Backend, shape: tuple[int, ...], what: str)
     own = backend_of(array)
     if own is None or (own is not backend and not backend.takes(array)):
         converted = None if own is None else backend.conversions.get(own.name)
+        converted = converted if path_in_keras(array) is None else "its `value`"
         raise TypeError(
             f"{what} must be a {backend.name} array like its parameter, received {describe(array)}. Convert it first"
             f"{f', by {converted}' if converted else ''}."

@@ -83,15 +83,18 @@ def check_declared(
         raise AttributeError(f"{kind.__name__} has no attribute `{name}` to set.{instead}{own}")
 
 
-def has_no(name: str, owner: str, known: Iterable[str]) -> str:
+def has_no(name: str, kind: type, known: Iterable[str]) -> str:
     """The sentence about an attribute that is asked for and does not exist.
 
     Args:
         name: of the attribute.
-        owner: what has it not.
-        known: the attributes that users set.
+        kind: the class of what has it not.
+        known: the attributes that users set. What the class has besides may be meant, too.
     """
-    return f"{owner} has no attribute `{name}`.{which_instead([name], known, 'Its attributes', SYNONYMS)}"
+    known = list(known)
+    there = [*known, *(each for each in dir(kind) if each[0] != "_")]
+    instead = did_you_mean([name], there, SYNONYMS) or which_instead([name], known, "Its attributes", SYNONYMS)
+    return f"{kind.__name__} has no attribute `{name}`.{instead}"
 
 
 def settable(kind: type, thing: object) -> list[str]:

@@ -39,6 +39,7 @@ from .fused.apart import Apart
 from .fused.apart_again import Remembered
 from .fused.attributes import Seen, of_optimizers_alone
 from .hyperparameters import LEARNING_RATE
+from .rates import checked_number
 from .state import OptimizerState, as_trees, check_state, held_by_state, no_state, state_of
 from .stateless import checked_gradients, checked_value, pure_arithmetic, restored
 from .templates import LOCK, TemplateKeeper
@@ -278,7 +279,7 @@ class FunctionalOptimizer(TemplateKeeper):
         Raises:
             ValueError: if the optimizer's rate is a schedule, or the rate is not allowed.
         """
-        check_state(state)
+        check_state(state, "with_learning_rate(state, learning_rate)")
         if state.learning_rate is None:
             raise ValueError(
                 f"The learning rate of {self.name!r} is a schedule, so that the state holds no rate. For a step with "
@@ -290,7 +291,7 @@ class FunctionalOptimizer(TemplateKeeper):
 
     def learning_rate_at(self, state: OptimizerState) -> Any:
         """The learning rate of the next step from this state: a Python float, or a traced scalar."""
-        check_state(state)
+        check_state(state, "learning_rate_at(state)")
         count = checked_count(state.iterations, "The state's iterations")
         held = state.learning_rate
         rate = None if held is None else checked_scalar(held, "The state's learning_rate")
@@ -302,7 +303,7 @@ class FunctionalOptimizer(TemplateKeeper):
         `state.iterations` counts calls of `step`, of which `gradient_accumulation_steps` make one update. Schedules are
         asked with the number of calls, bias corrections with that of updates.
         """
-        check_state(state)
+        check_state(state, "updates_at(state)")
         return self.updates_after(checked_count(state.iterations, "The state's iterations"))
 
     def averages(self, state: OptimizerState | None = None) -> Any:
@@ -324,7 +325,7 @@ class FunctionalOptimizer(TemplateKeeper):
                     "averages(state)."
                 )
             return [cell.backend.copy(cell.value) for cell in self.cells.averages]
-        check_state(state)
+        check_state(state, "averages(state)")
         if "average" not in state.slots:
             raise ValueError(f"Optimizer {self.name!r} keeps no averages: make it with use_ema=True.")
         return state.slots["average"]
@@ -357,7 +358,7 @@ def _check_leaves(tree: Tree) -> Backend:
 
 
 def _checked_rate(optimizer: FunctionalOptimizer, value: Any) -> Any:
-    return LEARNING_RATE.checked(value_of(value), type(optimizer).__name__)
+    return checked_number(value_of(value), type(optimizer).__name__)
 
 
 def _carried(rate: Any, backend: Backend, like: Array) -> Array:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ...backends import Tree, backend_of, describe, trials, value_of
+from ...backends.detect import path_in_keras
+from .mistaken import check_no_model
 from .naming import named
 
 
@@ -21,15 +23,40 @@ def tree_of_parameters(params: Any) -> Tree:
         TypeError: if it is a model, or something in it has no shape and dtype.
         ValueError: if it is an iterator that has nothing left.
     """
-    if isinstance(params, Iterator) or _are_pairs(params) or hasattr(params, "named_parameters"):
+    check_no_model(params, "parameters", question=True)
+    if isinstance(params, Iterator) or _are_pairs(params):
         values, names = named(params, "parameters")
         # Of a plain dictionary trees have the names in another order.
         params = values if names is None else OrderedDict(zip(names, values, strict=True))
+    elif isinstance(params, (list, tuple)):
+        params = _by_path(params)
     tree = Tree.of(params)
     for name, leaf in zip(tree.names, tree.leaves, strict=True):
         if isinstance(leaf, type) or not (hasattr(leaf, "shape") and hasattr(leaf, "dtype")):
+            shape = _shape_alone(params)
+            if shape is not None:
+                raise TypeError(
+                    f"Received the shape {shape} in the place of a parameter, whose dtype counts, too. Give an array, "
+                    f"such as `np.empty({shape}, np.float32)`, or another thing with `shape` and `dtype`."
+                )
             raise TypeError(f"Parameter {name!r} has no shape and dtype, received {describe(leaf)}.")
     return tree
+
+
+def _shape_alone(params: Any) -> tuple[int, ...] | None:
+    """The first tuple or list of whole numbers in a tree, which is a shape; None if there is none."""
+    if isinstance(params, (tuple, list)) and params and all(type(each) is int for each in params):
+        return tuple(params)
+    inside = params.values() if isinstance(params, Mapping) else params if isinstance(params, (tuple, list)) else ()
+    return next((shape for each in inside if (shape := _shape_alone(each)) is not None), None)
+
+
+def _by_path(params: Sequence[Any]) -> Any:
+    """Keras's variables under their paths; anything else as it is."""
+    paths = list(map(path_in_keras, params))
+    if not paths or None in paths or len(set(paths)) < len(paths):
+        return params
+    return OrderedDict(zip(paths, params, strict=True))
 
 
 def _are_pairs(params: Any) -> bool:

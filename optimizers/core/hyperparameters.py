@@ -71,6 +71,12 @@ class Hyperparameter:
         instance.__dict__[self.name] = value
         remember_array(instance, self.name, given)
 
+    def __delete__(self, instance: Any) -> None:
+        raise AttributeError(
+            f"{type(instance).__name__}: `{self.name}` cannot be deleted; set it to another value"
+            f"{', or to None' if self.optional else ''}."
+        )
+
     def is_off(self, value: Any) -> bool:
         """Whether the value is the one at which the hyperparameter does nothing."""
         return value is None if self.optional else value is False or not in_use(value)
@@ -287,6 +293,9 @@ class Switch:
         raise AttributeError(
             f"{type(instance).__name__}: `{self.name}` follows from the convention: set it in a subclass's table."
         )
+
+    def __delete__(self, instance: Any) -> None:
+        raise AttributeError(f"{type(instance).__name__}: `{self.name}` follows from the convention.")
 
 
 def tables_of(kind: type) -> tuple[tuple[type, dict[str, dict[str, Any]]], ...]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ...backends import Variable, backend_of, describe, shown, value_of
-from ...backends.detect import imported_libraries
+from ...backends.detect import imported_libraries, path_in_keras
 from ...backends.wording import called, number_of, of_class
 from .configuration import Configured
 
@@ -23,18 +23,22 @@ def is_model(value: Any) -> bool:
     return any(hasattr(value, name) for name in _OF_MODELS)
 
 
-def check_no_model(value: Any, what: str, tree: bool = False) -> None:
+def check_no_model(value: Any, what: str, tree: bool = False, question: bool = False) -> None:
     """Raise TypeError for a model, or a generator, in the place of its parameters.
 
     Args:
         value: what was given.
         what: what errors say was expected.
         tree: whether a tree was, which a generator is not.
+        question: whether shapes suffice, so that Keras's variables are taken.
     """
-    theirs = next((theirs for name, theirs in _OF_MODELS.items() if hasattr(value, name)), None)
-    if theirs is not None:
-        given = f"dict({theirs})" if tree and theirs.startswith("model.named") else theirs
-        raise TypeError(f"Expected {what}, received the model itself, {of_class(type(value))}. Give `{given}`.")
+    found = next((each for each in _OF_MODELS.items() if hasattr(value, each[0])), None)
+    if found is not None:
+        name, theirs = found
+        given = f"`dict({theirs})`" if tree and theirs.startswith("model.named") else f"`{theirs}`"
+        if name == "trainable_variables" and not question:
+            given += " to an optimizer of gradwise.frontends.keras"
+        raise TypeError(f"Expected {what}, received the model itself, {of_class(type(value))}. Give {given}.")
     if tree and isinstance(value, Iterator):
         raise TypeError(
             f"Expected {what}, received a {type(value).__name__}, which can be read once. Make a list or a dictionary "
@@ -42,8 +46,16 @@ def check_no_model(value: Any, what: str, tree: bool = False) -> None:
         )
 
 
+_INSTEAD_IN_KERAS = (
+    "Keras's variables are updated by `gradwise.frontends.keras.wrap(optimizer)`, or by a class of "
+    "gradwise.frontends.keras"
+)
+
+
 def instead_of_array(value: Any) -> str:
     """What to do about something that is no array, behind an error's sentence."""
+    if path_in_keras(value) is not None:
+        return f". {_INSTEAD_IN_KERAS}"
     if isinstance(value, (int, float, list, tuple)) and not isinstance(value, bool):
         return ". Make an array of it first"
     return ". Remove it from the parameters"
@@ -129,13 +141,16 @@ def instead_of_parameters(value: Any, owner: str) -> str:
         value: what was given.
         owner: the class that was called.
     """
-    whose = [backend_of(value_of(each)) for each in value[:1]] if isinstance(value, (list, tuple)) else []
-    if not whose and not hasattr(value, "trainable_variables"):
-        # Of what a generator gives is known nothing before it is used up.
-        whose = [*imported_libraries()]
+    made, listed = f"{owner}(1e-3)", value[:1] if isinstance(value, (list, tuple)) else []
+    taken = f"{'A model does' if is_model(value) else 'Parameters do'} not go into the constructor"
+    if hasattr(value, "trainable_variables") or any(path_in_keras(each) is not None for each in listed):
+        return f"{taken}. Write `model.compile(optimizer=gradwise.frontends.keras.wrap({made}))`"
+    # Of what a generator gives is known nothing before it is used up.
+    whose = list(map(backend_of, map(value_of, listed))) or [*imported_libraries()]
     first = next((each.how_parameters_come_first for each in whose if each and each.how_parameters_come_first), "")
-    written = f"Parameters do not go into the constructor. Write `{owner}(1e-3)` and `optimizer.apply(grads, params)`"
-    return f"{written}, or, {first.format(f'{owner}(1e-3)')}" if first else written
+    params = "model.parameters()" if hasattr(value, "named_parameters") else "params"
+    written = f"{taken}. Write `{made}` and `optimizer.apply(grads, {params})`"
+    return f"{written}, or, {first.format(made)}" if first else written
 
 
 def instead_of_text(value: str) -> str:
@@ -151,13 +166,15 @@ def _are_parameters(value: Any) -> bool:
     """Whether something is a list of arrays, which are not all numbers in the shape of arrays."""
     if not isinstance(value, (list, tuple)) or not value:
         return False
-    arrays = all(isinstance(each, Variable) or backend_of(each) is not None for each in value)
+    arrays = all(
+        isinstance(each, Variable) or backend_of(each) is not None or path_in_keras(each) is not None for each in value
+    )
     return arrays and any(getattr(each, "shape", ()) for each in value)
 
 
 def _instead_of_rates(values: Mapping[Any, Any] | list[Any] | tuple[Any, ...], several: str) -> str | None:
     """What to do about several rates; None for a schedule as a dictionary."""
-    if isinstance(values, Mapping) and (not values or {"class_name", "config"} & values.keys()):
+    if isinstance(values, Mapping) and {"class_name", "config"} & values.keys():
         return None
     return f"An optimizer has one rate. For another one of parameters whose names end in 'bias', write `{several}`"
 
@@ -166,8 +183,11 @@ def shown_in_place_of_rate(value: Any) -> str:
     """What was given in the place of a rate, in a few words: arrays and models have long ones."""
     if isinstance(value, type) or value is None or isinstance(value, (str, Mapping)):
         return called(value).removesuffix(f" of type {type(value).__name__}")
+    if path_in_keras(value) is not None:
+        return describe(value)
+    if _are_parameters(value):
+        return f"a {type(value).__name__} of {number_of(len(value), 'arrays')}"
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
         short = describe(value).removesuffix(f" of type {type(value).__name__}")
-        things = "arrays" if _are_parameters(value) else "things"
-        return f"a {type(value).__name__} of {len(value)} {things}" if len(short) > 60 or "array" in short else short
+        return f"a {type(value).__name__} of {len(value)} things" if len(short) > 60 or "array" in short else short
     return of_class(type(value))

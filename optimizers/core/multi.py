@@ -7,13 +7,14 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, overload
 
-from ...backends import Array, Tree, Variable, is_number, ops
+from ...backends import Array, Variable, is_number, ops
 from ...backends.wording import called, which_instead
 from .claims import check_claims, owners_of, pairs_of
 from .conventions import facts_of
 from .declaring import settable
+from .given import of_shapes, tree_of_parameters
 from .optimizer import Optimizer
-from .overview import Plan, PlanRow, bytes_of
+from .overview import Plan, PlanRow, bytes_of, times
 from .synonyms import SYNONYMS
 
 
@@ -173,7 +174,9 @@ class MultiOptimizer(Optimizer):
         Raises:
             ValueError: as the first step, if a parameter is undecided.
         """
-        template, _ = self._new_template(Tree.of(params))
+        tree = tree_of_parameters(params)
+        arrays, _ = of_shapes(tree)
+        template, _ = self._new_template(tree.with_leaves(arrays))
         return template.plan_as_built()  # type: ignore[no-any-return]  # of the same class
 
     def plan_as_built(self) -> Plan:
@@ -186,10 +189,10 @@ class MultiOptimizer(Optimizer):
 
     def _row(self, parameter: Variable, named: Sequence[Any]) -> PlanRow:
         name, rule = self.owners[self.variable_index(parameter)], self._owner_of(parameter)
-        rate = rule.learning_rate_schedule
+        factor, rate = map(_rate_of, (self, rule))
         return PlanRow(
             parameter.name, parameter.shape, parameter.dtype_name, name,
-            rule.cells.rate.value if rate is None else rate,
+            times(factor, rate),
             rule.weight_decay if rule._decays(parameter) else None,
             tuple(each.name.rpartition("/")[2] for each in named),
             bytes_of([each.cell for each in named]),
@@ -203,6 +206,12 @@ class MultiOptimizer(Optimizer):
             [list(pattern) if isinstance(pattern, tuple) else pattern, fresh[name]] for pattern, name in self.claims
         ]
         return {**config, "rules": rules, "default": None if self._default is None else fresh[self._default]}
+
+
+def _rate_of(optimizer: Optimizer) -> Any:
+    """The rate that an optimizer was given, a number or a schedule."""
+    schedule = optimizer.learning_rate_schedule
+    return optimizer.cells.rate.value if schedule is None else schedule
 
 
 class _Named:

@@ -11,6 +11,7 @@ from ...backends.trees import ALONE
 from ...backends.wording import did_you_mean, listed, meant, which_instead
 from .checks import as_list
 from .exclusions import only_name
+from .mistaken import instead_of_array
 
 _UNNAMED = re.compile(r"variable_\d+")
 
@@ -182,4 +183,6 @@ def check_var_list(excluded: Sequence[Any]) -> None:
                 f"`var_names=[{parameter!r}]`."
             )
         if not isinstance(parameter, Variable) and backend_of(parameter) is None:
-            raise TypeError(f"var_list takes parameters themselves, received {describe(parameter)}.")
+            raise TypeError(
+                f"var_list takes parameters themselves, received {describe(parameter)}{instead_of_array(parameter)}."
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,9 +14,7 @@ _SMALLEST = 1e-3
 
 
 def hint_at_convention(owner: str, keywords: Mapping[str, Any], remedy: str, stacklevel: int) -> None:
-    """Say, where two of Keras 2's own arguments are given, that another formula than Keras 2's is followed.
-
-    Python shows a warning once for each line of code.
+    """Say once, where two of Keras 2's own arguments are given, that another formula than Keras 2's is followed.
 
     Args:
         owner: what the warning calls the class.
@@ -30,10 +29,30 @@ def hint_at_convention(owner: str, keywords: Mapping[str, Any], remedy: str, sta
         keep = ["write `learning_rate` instead of `lr`"] if "lr" in keywords else []
         keep += ["leave `epsilon=None` out"] if "`epsilon=None`" in given else []
         works = "; `decay` lowers the rate in both" if "decay" in keywords else ""
-        warnings.warn(
+        _warn_once(
             f"{owner} received {names} as in Keras 2, but uses the formula of Keras 3. For the formula of Keras 2 "
-            f"{remedy}. For that of Keras 3 {' and '.join(keep)}{works}.", stacklevel=stacklevel + 1,
+            f"{remedy}. For that of Keras 3 {' and '.join(keep)}{works}.", stacklevel + 1,
         )  # fmt: skip
+
+
+_WARNED: dict[Any, Any] = {}
+"""What has been said, as Python's `__warningregistry__` has it: a text, a class and a line."""
+
+
+def _warn_once(text: str, stacklevel: int) -> None:
+    """Warn, where Python would warn once for each line of code, once for all lines.
+
+    Args:
+        text: of the warning.
+        stacklevel: how many calls the user's line is away from whoever calls this.
+    """
+    frame = sys._getframe(stacklevel)
+    if any(isinstance(said, tuple) and said[:2] == (text, UserWarning) for said in _WARNED):
+        _WARNED[text, UserWarning, frame.f_lineno] = True
+    # What filters say goes first: with others than before, or with "always", it is said again.
+    warnings.warn_explicit(
+        text, UserWarning, frame.f_code.co_filename, frame.f_lineno, frame.f_globals.get("__name__"), _WARNED,
+    )  # fmt: skip
 
 
 def check_order(

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from ...backends import FLOATING, HOST, Variable, backend_of, describe, is_number, value_of
+from ...backends import FLOATING, Variable, backend_of, describe, is_number, value_of
 from ...backends.arguments import (
     bound,
     merged_signature,
@@ -29,7 +29,6 @@ from .equality import ComparedByValue
 from .exclusions import Chosen
 from .following import FollowsConvention
 from .hyperparameters import (
-    LEARNING_RATE,
     Choice,
     ChoiceForEach,
     Convention,
@@ -50,7 +49,7 @@ from .own_rules.checking import CheckedOptimizer
 from .own_rules.configurations import completed, is_own, made_from, shown_values
 from .own_rules.explaining import check_no_step
 from .own_rules.guarding import is_on_trial, refuse_rate
-from .rates import called_with_step, check_rate
+from .rates import called_with_step, check_rate, checked_number
 from .saving import SavedOptimizer
 from .stateless import StatelessOptimizer
 from .synonyms import ASKED_BY, CALLED_HERE, NO_ARGUMENTS, SYNONYMS
@@ -280,7 +279,7 @@ class Optimizer(
         if isinstance(value, dict):
             self.learning_rate = schedule_registry.deserialize(value)
             return
-        rate = LEARNING_RATE.checked(value.value if isinstance(value, Variable) else value, type(self).__name__)
+        rate = checked_number(value_of(value), type(self).__name__)
         self._schedule = None
         self.cells.rate = Variable.scalar(rate, "learning_rate")
         remember_array(self, "learning_rate", value)
@@ -308,7 +307,7 @@ class Optimizer(
         Raises:
             ValueError: if it is none.
         """
-        rate = LEARNING_RATE.checked(value, type(self).__name__)
+        rate = checked_number(value, type(self).__name__)
         self._schedule = None
         self.cells.rate.array = rate
 
@@ -330,11 +329,6 @@ class Optimizer(
             TypeError, ValueError: if it is of another library or shape; a number has the shape of numbers only.
         """
         _check_cell(variable)
-        if variable.ndim and backend_of(value) is HOST:
-            raise WrongValue(
-                f"{line_of_rule()} assigns one number to {variable.name!r}, which has shape {variable.shape}. To fill "
-                f"it, write {instead_of_number()}."
-            )
         variable.assign(value)
 
     def assign_add(self, variable: Variable, value: Any) -> None:

@@ -6,7 +6,25 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ...backends import HOST, ITEM_SIZES
+from ...backends import HOST, ITEM_SIZES, is_number
+
+
+class Times(NamedTuple):
+    """A rate that is a product, of which one factor or both are schedules."""
+
+    factor: Any
+    rate: Any
+
+    def __str__(self) -> str:
+        return f"{self.factor} * {self.rate}"
+
+
+def times(factor: Any, rate: Any) -> Any:
+    """The product of two rates, each of which is a number or a schedule."""
+    if callable(factor) or callable(rate):
+        others = [each for each in (factor, rate) if callable(each) or not (is_number(each) and each == 1)]
+        return others[0] if len(others) == 1 else Times(*sorted(others, key=callable))
+    return factor * rate
 
 
 class PlanRow(NamedTuple):
@@ -16,7 +34,7 @@ class PlanRow(NamedTuple):
         parameter: its path.
         shape, dtype: of it.
         optimizer: the name of its rule.
-        learning_rate: of the rule: a number or a schedule.
+        learning_rate: of the rule, times that of all: a number or a schedule; `Times` where they have one and a factor.
         weight_decay: of the rule for this parameter; None if it does not decay.
         slots: the names of its slots and numbers.
         bytes: what its slots take.

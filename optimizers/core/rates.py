@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from ...backends.detect import path_in_keras
+from .hyperparameters import LEARNING_RATE
 from .mistaken import instead_of_parameters, instead_of_rate, shown_in_place_of_rate
 
 _SEVERAL = "MultiOptimizer({'bias$': {'learning_rate': 0.01}}, default=Adam(0.001))"
@@ -22,10 +24,38 @@ def check_rate(value: Any, owner: str, parameters: str | None = None, several: s
     """
     remedy = instead_of_rate(value, parameters or instead_of_parameters(value, owner), several)
     if remedy is not None:
-        raise ValueError(
-            f"{owner}: `learning_rate` must be a number in [0, inf), a schedule or a callable of the step, received "
-            f"{shown_in_place_of_rate(value)}{remedy and f'. {remedy}'}."
-        )
+        raise _no_rate(owner, ", a schedule or a callable of the step", value, remedy)
+
+
+def _no_rate(owner: str, or_else: str, value: Any, remedy: str) -> ValueError:
+    """The error about something in the place of a rate, which may be a number or something else."""
+    return ValueError(
+        f"{owner}: `learning_rate` must be a number in [0, inf){or_else}, received "
+        f"{shown_in_place_of_rate(value)}{remedy and f'. {remedy}'}."
+    )
+
+
+def checked_number(value: Any, owner: str) -> Any:
+    """A rate that is a number: a float, or a traced scalar as it is.
+
+    Args:
+        value: what was given.
+        owner: what errors call the optimizer.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    try:
+        return LEARNING_RATE.checked(value, owner)
+    except ValueError:
+        remedy = instead_of_rate(value, instead_of_parameters(value, owner), _SEVERAL)
+        if path_in_keras(value) is not None:
+            remedy = "Give a number, `float(variable.numpy())`"
+        elif callable(value) and not isinstance(value, type):
+            remedy = f"Give it to the optimizer, `{owner}(learning_rate=...)`, or write `schedule(step)` for its value"
+        if remedy is None:
+            raise
+        raise _no_rate(owner, "", value, remedy) from None
 
 
 def _of_step(signature: inspect.Signature) -> str:

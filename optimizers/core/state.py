@@ -41,13 +41,21 @@ def no_state(params: Any, what: str = "parameters") -> Any:
     return params
 
 
-def check_state(state: Any) -> None:
-    """Raise TypeError if something is no state."""
+_STEP = "step(params, grads, state)"
+
+
+def check_state(state: Any, call: str = _STEP) -> None:
+    """Raise TypeError if something is no state.
+
+    Args:
+        state: what was given.
+        call: to what, as it is written.
+    """
     parts = (state.slots, state.scalars) if isinstance(state, OptimizerState) else (None,)
     if not all(isinstance(part, dict) for part in parts):
         raise TypeError(
-            f"The third argument must be the OptimizerState that init or step returned, received "
-            f"{type(state).__name__}. Write `state = optimizer.init(params)`, then `step(params, grads, state)`."
+            f"The `state` of {call} must be the OptimizerState that init or step returned, received "
+            f"{type(state).__name__}. Write `state = optimizer.init(params)`, then `{call}`."
         )
 
 

@@ -179,7 +179,8 @@ class StepMaker(CellKeeper):
 
         def write() -> None:
             for index in summed.present:
-                self.cells.accumulators[index].assign(0.0)
+                accumulator = self.cells.accumulators[index]
+                accumulator.assign(ops.zeros_like(accumulator))
 
         later(write)
 

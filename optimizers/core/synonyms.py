@@ -56,6 +56,7 @@ CONVENTION_SYNONYMS: Final = same(
 """The same of conventions."""
 
 _WARM_UP = "take a schedule as the rate, such as gradwise.schedules.warmup(1e-3, steps=100)"
+_SCHEDULE = "take the schedule as the rate, such as gradwise.schedules.CosineDecay(1e-3, decay_steps=100)"
 _PARAMETERS = (
     "call build, apply or init, which take them; or take the optimizers of gradwise.frontends.torch, which take them "
     "first"
@@ -65,6 +66,7 @@ NO_ARGUMENTS: Final = {
     "warmup": _WARM_UP,
     "warmup_steps": _WARM_UP,
     "num_warmup_steps": _WARM_UP,
+    **dict.fromkeys(("schedule", "scheduler", "lr_schedule", "lr_scheduler", "learning_rate_scheduler"), _SCHEDULE),
     "params": _PARAMETERS,
     "parameters": _PARAMETERS,
 }
@@ -75,6 +77,10 @@ NO_ATTRIBUTES: Final = {
     **dict.fromkeys(
         [name for name, remedy in NO_ARGUMENTS.items() if remedy == _WARM_UP],
         "write `optimizer.learning_rate = gradwise.schedules.warmup(optimizer.learning_rate, steps=100)`",
+    ),
+    **dict.fromkeys(
+        [name for name, remedy in NO_ARGUMENTS.items() if remedy == _SCHEDULE],
+        "write `optimizer.learning_rate = schedule`, with one of gradwise.schedules",
     ),
 }
 """The same of what is set on an optimizer."""

@@ -82,6 +82,9 @@ def test_schedules_in_configurations_are_checked():
         config = {"class_name": "Adam", "config": {"learning_rate": rate}}
         with refused(kind, *named, keeps=[config]):
             optimizers.deserialize(config)
+        if not rate:
+            # Outside of a configuration it is no schedule.
+            kind, named = ValueError, ("{}", "MultiOptimizer")
         with refused(kind, *named, keeps=[optimizer, rate]):
             optimizer.learning_rate = rate
 

@@ -93,7 +93,9 @@ MISTAKES = {
     in_rules.looking_up_by_the_parameter: (
         "in the list `self.momentums`", "`self.momentums[self.variable_index(variable)]`",
     ),
-    in_rules.filling_with_a_number: ("assigns one number to", "1.0 * ops.ones_like(variable))`"),
+    in_rules.filling_with_a_number: (
+        "assigns one number to", "1.0 * ops.ones_like(self.momentums[self.variable_index(variable)]))`",
+    ),
     in_rules.forgetting_the_rate: ("other arguments", "def update_step(self, gradient, variable, learning_rate)"),
     in_rules.returning: ("returns a value", "dropped", "`self.assign_sub(variable, learning_rate * gradient)`"),
     in_rules.subtracting_in_place: ("`-=` does not change", "`self.assign_sub(variable, learning_rate * gradient)`"),

@@ -350,3 +350,13 @@ def test_weights_travel():
     found = stepped(second, "numpy", params, gradients, others)
     for name in SHAPES:
         np.testing.assert_array_equal(found[name], expected[name])
+
+
+@pytest.mark.parametrize(("factor", "rate", "said"), [
+    (0.5, 0.1, "0.05"), (1.0, 0.1, "0.1"), (0.0, 0.1, "0.0"), (1.0, abs, f"{abs}"), (abs, 1.0, f"{abs}"),
+    (0.5, abs, f"0.5 * {abs}"), (abs, 0.5, f"0.5 * {abs}"), (abs, round, f"{abs} * {round}"),
+])  # fmt: skip
+def test_plan_has_the_rate_of_the_rule_times_that_of_all(factor, rate, said):
+    optimizer = MultiOptimizer({"bias$": SGD(rate)}, default=SGD(1.0), learning_rate=factor)
+    of_bias, _ = optimizer.plan({"bias": np.ones(2), "kernel": np.ones(3)})
+    assert str(of_bias.learning_rate) == said

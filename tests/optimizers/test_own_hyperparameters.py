@@ -223,7 +223,8 @@ class Uses(Descending):
 
 CANNOT = {
     "an argument that is not kept": (
-        lambda: Uses(Model(), scale=lambda x: x * 2), "of its arguments 'model', 'scale' nothing is kept, .* values",
+        lambda: Uses(Model(), scale=lambda x: x * 2),
+        "it does not keep 'model', 'scale', arguments of its constructor that are no plain values",
     ),
     "something of its own": (Random, r"self\._seed would not be what it is"),
     "any number of arguments": (lambda: Positional(3, 4), r"self\._sizes would not be what it is"),

@@ -23,7 +23,7 @@ from ..rule import Rule
 
 _NOT_WRITTEN = frozenset(("_excluded", "_excluded_names"))
 """Which parameters do not decay belongs to a model, and no configuration has it."""
-_REMEDY = "keep each argument of __init__ in a public attribute of its name (self.x = x), or write get_config"
+_REMEDY = "keep each argument of the constructor in a public attribute of its name (self.x = x), or write get_config"
 
 
 def is_own(kind: type) -> bool:
@@ -146,7 +146,10 @@ def _why_not_made_again(keeper: Rule, config: dict[str, Any]) -> tuple[str, dict
     except Exception as error:
         lost = [name for name, value in made_with.items() if value is NotKept and name not in config]
         if lost:
-            return f"of its arguments {', '.join(map(repr, lost))} nothing is kept, which are no plain values", {}
+            what = "an argument of its constructor that is no plain value"
+            if len(lost) > 1:
+                what = "arguments of its constructor that are no plain values"
+            return f"it does not keep {', '.join(map(repr, lost))}, {what}", {}
         return f"it raises {type(error).__name__}: {shown(error, str)}", {}
     different = _differences(keeper, made)
     if not different:

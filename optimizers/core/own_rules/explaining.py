@@ -28,12 +28,13 @@ from ....backends.source import statement_at, text
 from ....backends.special_arrays import NEEDS_VALUE
 from ....backends.tracked import MixesArrays, NeedsArray, NeedsValue, ShapesApart
 from ....backends.wording import did_you_mean, meant
-from ....backends.written import chosen_by
+from ....backends.written import build_with_slots, chosen_by, slots_made
 from ..origin import outside_library
 from ..rule import Rule
 from .remedies import zero_at_first
 from .values import read
 
+_PLACE = re.compile(r"\bself\.(\w+)\[")
 _ATTRIBUTE = re.compile(r"\bself\.(\w+)\b(?!\s*[\[(.])")
 _SAID_OF = {
     type(None): re.compile("NoneType"), str: re.compile(r"\bstr\b|<U"), tuple: re.compile(r"ShapesApart|\btuple\b"),
@@ -64,6 +65,9 @@ def explained(rule: Rule, error: Exception, parameter: Variable | None = None) -
     if where is None:
         return None
     whose = "" if parameter is None else f" in the update of {parameter.name!r}"
+    empty = _without_slots(rule, source, error)
+    if empty:
+        return WrongValue(f"{where}: {empty}")
     name = _no_number(rule, source, error)
     if name is not None:
         return WrongValue(f"{where}: `{source}` needs a number, and `self.{name}` is {getattr(rule, name)!r}.")
@@ -83,6 +87,24 @@ def explained(rule: Rule, error: Exception, parameter: Variable | None = None) -
     if isinstance(error, MixesArrays) or _asked(error) is not None:
         return _of_others(where, error, backend.name)
     return _wrong_arguments(where, source, error) or _without_value(where, source, error, backend)
+
+
+def _without_slots(rule: Rule, source: str, error: Exception) -> str:
+    """What is wrong with a list in a line of a rule that has nothing, where slots are looked for; nothing if none is.
+    """
+    if not isinstance(error, IndexError):
+        return ""
+    for name in _PLACE.findall(source):
+        if vars(rule).get(name) == []:
+            written = slots_made(f"self.{name}", name.strip("_"))
+            where = f"Write {written} there" if _has_own_build(rule) else f"Make them there: {build_with_slots(name)}"
+            return f"the list `self.{name}` is empty, because build has made no slots for it. {where}."
+    return ""
+
+
+def _has_own_build(rule: Rule) -> bool:
+    """Whether a user's class makes slots."""
+    return any("build" in vars(kind) for kind in outside_library(type(rule)))
 
 
 def _no_number(rule: Rule, source: str, error: Exception) -> str | None:

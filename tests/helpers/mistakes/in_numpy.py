@@ -118,6 +118,23 @@ def attribute_read():
     print(optimizer.beta1)
 
 
+def method_misspelt():
+    """A method that is misspelt."""
+    Adam(0.1).apply_gradient([(np.ones(2), np.ones(2))])
+
+
+def attribute_of_a_scheduler():
+    """A scheduler as an attribute."""
+    optimizer = Adam(0.1)
+    optimizer.lr_scheduler = schedules.CosineDecay(0.1, 100)
+
+
+def attribute_deleted():
+    """A hyperparameter that is deleted."""
+    optimizer = Adam(0.1)
+    del optimizer.beta_1
+
+
 def attribute_of_another():
     """A hyperparameter that another algorithm has."""
     optimizer = SGD(0.1)
@@ -213,6 +230,25 @@ def rates_by_name():
 def rates_in_list():
     """A list of rates."""
     Adam([1e-3, 1e-2])
+
+
+def no_rates():
+    """An empty dictionary of rates."""
+    Adam(learning_rate={})
+
+
+def rates_of_a_step():
+    """A dictionary of rates for a pure step."""
+    params = {"kernel": np.ones(2), "bias": np.ones(2)}
+    optimizer = Adam(1e-3)
+    optimizer.step(params, params, optimizer.init(params), learning_rate={"kernel": 1e-3, "bias": 1e-2})
+
+
+def schedule_of_a_step():
+    """A schedule for a pure step."""
+    params = {"kernel": np.ones(2), "bias": np.ones(2)}
+    optimizer = Adam(1e-3)
+    optimizer.step(params, params, optimizer.init(params), learning_rate=schedules.CosineDecay(0.1, 100))
 
 
 def parameters_first():
@@ -438,11 +474,40 @@ def scalar_for_slot():
     Counting(0.1).apply([np.ones(2)], [np.ones(2)])
 
 
+def scalar_for_variable():
+    """A number that is assigned to one of the optimizer's variables."""
+    optimizer = Adam(0.1)
+    optimizer.apply([np.ones(2)], [np.ones(2)])
+    optimizer.variables[2].assign(0.5)
+
+
 def reading_averages():
     """Averages that are not kept."""
     params = {"w": np.ones(2)}
     optimizer = Adam(0.1)
     optimizer.averages(optimizer.init(params))
+
+
+def averages_of_parameters():
+    """Parameters in the place of a state whose averages are read."""
+    params = {"w": np.ones(2)}
+    Adam(0.1, use_ema=True).averages(params)
+
+
+def rate_of_parameters():
+    """Parameters in the place of a state whose rate is read."""
+    params = {"w": np.ones(2)}
+    Adam(0.1).learning_rate_at(params)
+
+
+def memory_of_shapes():
+    """Shapes alone, whose memory is asked for."""
+    Adam(0.1).memory({"kernel": (1000, 10), "bias": (10,)})
+
+
+def plan_of_shapes():
+    """Shapes alone, whose plan is asked for."""
+    MultiOptimizer({"bias$": SGD(0.1)}, default=Adam(0.1)).plan({"kernel": (1000, 10), "bias": (10,)})
 
 
 def class_for_optimizer():
@@ -489,6 +554,11 @@ def both_rates():
 def optimizer_misspelt():
     """An optimizer that is misspelt."""
     gradwise.Adan(1e-3)
+
+
+def letters_exchanged():
+    """An optimizer with two letters exchanged."""
+    _ = optimizers.Adma
 
 
 def optimizer_of_torch():
@@ -628,6 +698,32 @@ def changed_after_hash():
 def scaled_loss():
     """A loss scale that is not set."""
     Adam(0.1, loss_scale_factor=0)
+
+
+def slots_in_no_build():
+    """A rule whose slots are made nowhere."""
+
+    class Momentum(Optimizer):
+        def __init__(self, learning_rate=0.1, **keywords):
+            super().__init__(learning_rate, **keywords)
+            self.momentums = []
+
+        def update_step(self, gradient, variable, learning_rate):
+            momentum = self.momentums[self.variable_index(variable)]
+            self.assign_sub(variable, learning_rate * (momentum + gradient))
+
+    Momentum().apply([np.ones(2)], [np.ones(2)])
+
+
+def function_in_configuration():
+    """A configuration of a rule that keeps a function in another."""
+
+    class Shaped(Optimizer):
+        def __init__(self, learning_rate, shape, **keywords):
+            super().__init__(learning_rate, **keywords)
+            self._shape = lambda gradient: shape(gradient)
+
+    Shaped(0.1, np.tanh).get_config()
 
 
 def variable_of_nothing():

@@ -166,6 +166,16 @@ def one_tensor():
     optim.Adam(torch.nn.Linear(2, 1).weight)
 
 
+def parameters_by_name():
+    """A dictionary of parameters in the place of a list."""
+    optim.Adam(dict(torch.nn.Linear(2, 1).named_parameters()))
+
+
+def group_alone():
+    """A group in the place of a list of groups."""
+    optim.Adam({"params": torch.nn.Linear(2, 1).parameters(), "lr": 0.1})
+
+
 def generator_used_up():
     """Parameters that were read before."""
     parameters = torch.nn.Linear(2, 1).parameters()
