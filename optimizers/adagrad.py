@@ -41,8 +41,8 @@ class Adagrad(Optimizer):
     }
     older_order = ("learning_rate", "epsilon", "decay")
     epsilon_in_sqrt, stays_at_zero_over_zero = Switch(True), Switch(False)
-    initial_accumulator_value, epsilon = Number("[0, inf)", neutral=0.0), Number("[0, inf)")
-    lr_decay = Number("[0, inf)", neutral=0.0)
+    initial_accumulator_value, epsilon = Number("[0, inf)"), Number("[0, inf)")
+    lr_decay = Number("[0, inf)")
 
     def __init__(
         self, learning_rate: Any = 0.01, initial_accumulator_value: float | None = None, epsilon: float | None = None,

@@ -56,8 +56,8 @@ class Adam(Optimizer):
     weight_decay_forms = {**Optimizer.weight_decay_forms, "optax": "decoupled"}
     epsilon_is_corrected, rate_comes_last, maximum_is_corrected = Switch(False), Switch(False), Switch(False)
     beta_1, beta_2 = Number("[0, 1)"), Number("[0, 1)")
-    epsilon, eps_root = Number("[0, inf)"), Number("[0, inf)", neutral=0.0)
-    decoupled_weight_decay, amsgrad, nesterov = Flag(neutral=True), Flag(), Flag(neutral=False)
+    epsilon, eps_root = Number("[0, inf)"), Number("[0, inf)")
+    decoupled_weight_decay, amsgrad, nesterov = Flag(neutral=True), Flag(), Flag()
     bias_correction_mu, bias_correction_nu = Flag(neutral=True), Flag(neutral=True)
 
     def __init__(

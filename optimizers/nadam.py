@@ -50,9 +50,9 @@ class Nadam(Optimizer):
     epsilon_is_corrected, rate_comes_last = Switch(True), Switch(False)
     product_of_each, has_decay = Switch(False), Switch(True)
     beta_1, beta_2 = Number("[0, 1)"), Number("[0, 1)")
-    epsilon, eps_root = Number("[0, inf)"), Number("[0, inf)", neutral=0.0)
+    epsilon, eps_root = Number("[0, inf)"), Number("[0, inf)")
     decoupled_weight_decay = Flag(neutral=True)
-    schedule_decay = Number("[0, inf)", optional=True, neutral=None)
+    schedule_decay = Number("[0, inf)", optional=True)
 
     def __init__(
         self, learning_rate: Any = 0.002, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float | None = None,

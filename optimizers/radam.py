@@ -56,16 +56,16 @@ class RAdam(Optimizer):
     weight_decay_forms = Adam.weight_decay_forms
     epsilon_is_corrected, rate_comes_last = Switch(False), Switch(False)
     beta_1, beta_2 = Number("[0, 1)"), Number("[0, 1)")
-    epsilon, eps_root = Number("[0, inf)"), Number("[0, inf)", neutral=0.0)
-    threshold = Number("[4, inf)", optional=True, neutral=None)
-    decoupled_weight_decay, nesterov = Flag(neutral=True), Flag(neutral=False)
+    epsilon, eps_root = Number("[0, inf)"), Number("[0, inf)")
+    threshold = Number("[4, inf)", optional=True)
+    decoupled_weight_decay, nesterov = Flag(neutral=True), Flag()
 
     def __init__(
         self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
         *common: Any, threshold: float | None = None, nesterov: bool | None = None, eps_root: float | None = None,
-        decoupled_weight_decay: bool | None = None, convention: str = next(iter(conventions)), **keywords: Any,
+        decoupled_weight_decay: bool | None = None, **keywords: Any,
     ) -> None:  # fmt: skip
-        super().__init__(learning_rate, *common, convention=convention, **keywords)
+        super().__init__(learning_rate, *common, **keywords)
         self._resolve(beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, eps_root=eps_root, threshold=threshold)
         self._resolve(decoupled_weight_decay=decoupled_weight_decay, nesterov=nesterov)
 

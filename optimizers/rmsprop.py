@@ -58,9 +58,9 @@ class RMSprop(Optimizer):
     }  # fmt: skip
     older_order = ("learning_rate", "rho", "epsilon", "decay")
     rate_in_velocity, momentum_descends = Switch(True), Switch(False)
-    rho, momentum, epsilon = Number("[0, 1]"), Number("[0, 1]", neutral=0.0), Number("[0, inf)")
-    centered, nesterov, initial_scale = Flag(neutral=False), Flag(neutral=False), Number("[0, inf)", neutral=0.0)
-    eps_in_sqrt, bias_correction = Flag(), Flag(neutral=False)
+    rho, momentum, epsilon = Number("[0, 1]"), Number("[0, 1]"), Number("[0, inf)")
+    centered, nesterov, initial_scale = Flag(), Flag(), Number("[0, inf)")
+    eps_in_sqrt, bias_correction = Flag(), Flag()
 
     def __init__(
         self, learning_rate: Any = 0.001, rho: float = 0.9, momentum: float | None = None, epsilon: float | None = None,

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from ...backends import is_number
 from .conventions import facts_of
-from .hyperparameters import NOWHERE, Fixed, Hyperparameter
+from .hyperparameters import UNKNOWN, Fixed, Hyperparameter
 from .rule import Rule
 
 
@@ -23,9 +23,14 @@ def conventions_having(kind: type[FollowsConvention], hyperparameter: Hyperparam
     if name == "maximize":
         return [each for each in kind.conventions if facts_of(each).has_maximize]
     rows = kind.conventions.items()
-    if hyperparameter.neutral is NOWHERE and not any([name in row for _, row in rows]):
+    if not any([name in row for _, row in rows]) and not may_be_lacked(kind, hyperparameter):
         return None
     return [each for each, row in rows if name in row and not isinstance(row[name], Fixed)]
+
+
+def may_be_lacked(kind: type[FollowsConvention], hyperparameter: Hyperparameter) -> bool:
+    """Whether a hyperparameter need not exist in every convention of a class, or of one of its parents."""
+    return hyperparameter.says_neutral or hyperparameter.name in kind.sometimes_lacked
 
 
 class FollowsConvention(Rule):
@@ -33,6 +38,7 @@ class FollowsConvention(Rule):
 
     conventions: ClassVar[dict[str, dict[str, Any]]]
     weight_decay_forms: ClassVar[dict[str, str]]
+    sometimes_lacked: ClassVar[frozenset[str]]
     clipvalue: float | None
     decoupled_weight_decay: Any
 
@@ -58,8 +64,9 @@ class FollowsConvention(Rule):
         """The convention's own value of an argument, `Fixed` or not."""
         # A subclass may have put something plain in a hyperparameter's place.
         declared = (vars(kind).get(name) for kind in type(self).__mro__)
-        neutral = next((each.neutral for each in declared if isinstance(each, Hyperparameter)), NOWHERE)
-        own = type(self).conventions[self.convention].get(name, None if neutral is NOWHERE else neutral)
+        known = next((each for each in declared if isinstance(each, Hyperparameter)), None)
+        has_neutral = known is not None and known.neutral is not UNKNOWN and may_be_lacked(type(self), known)
+        own = type(self).conventions[self.convention].get(name, known.neutral if known and has_neutral else None)
         return own.value if isinstance(own, Fixed) else own
 
     def _check_convention_has(self, hyperparameter: Hyperparameter, value: Any) -> None:

@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from ...backends import HOST, backend_of, describe, number_of_python, ops, shown, value_of
 from ...backends.wording import did_you_mean
 from .configuration import Configured
 from .synonyms import CONVENTION_SYNONYMS
+
+Tables: TypeAlias = tuple[tuple[type, dict[str, dict[str, Any]]], ...]
+"""The conventions that a class, and each of its parents, has in a table of its own; the class's first."""
 
 
 class Fixed(NamedTuple):
@@ -20,8 +23,8 @@ class Fixed(NamedTuple):
     value: Any
 
 
-NOWHERE = object()
-"""The neutral value of a hyperparameter that no convention lacks."""
+UNKNOWN = object()
+"""The neutral value of a hyperparameter of which neither its kind nor its class says any."""
 
 
 class Hyperparameter:
@@ -32,13 +35,18 @@ class Hyperparameter:
 
     Args:
         optional: whether None, meaning off, is allowed.
-        neutral: where some convention lacks it, the value at which it changes nothing. Default: none lacks it, or what
-            lacks it is said elsewhere.
+        neutral: the value at which it changes nothing, which it has in conventions that lack it. Default: that at which
+            such a thing is off; nothing is off at what it cannot be.
     """
 
-    def __init__(self, *, optional: bool = False, neutral: Any = NOWHERE) -> None:
+    off: Any = UNKNOWN
+    """The value at which one that is not optional is off, if it may have that."""
+
+    def __init__(self, *, optional: bool = False, neutral: Any = UNKNOWN) -> None:
         self.optional = optional
-        self.neutral = neutral
+        # What a class says of it holds for its subclasses too, whatever their conventions are.
+        self.says_neutral = neutral is not UNKNOWN
+        self.neutral = neutral if self.says_neutral else None if optional else self.off
         self.name = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -107,16 +115,17 @@ class Number(Hyperparameter):
         optional, neutral: see `Hyperparameter`.
     """
 
-    def __init__(self, interval: str, *, optional: bool = False, neutral: Any = NOWHERE) -> None:
-        super().__init__(optional=optional, neutral=neutral)
+    def __init__(self, interval: str, *, optional: bool = False, neutral: Any = UNKNOWN) -> None:
         self.interval = interval
         low, high = interval[1:-1].split(",")
         # The least and the greatest number in it: one look at each tells also of NaN and of what is infinite. Above 0
         # it is a normal number, which is greater than 0 also where the processor is told to flush others.
-        self._least = float(low)
+        self.least = float(low)
         if interval[0] == "(":
-            self._least = sys.float_info.min if self._least == 0.0 else math.nextafter(self._least, math.inf)
+            self.least = sys.float_info.min if self.least == 0.0 else math.nextafter(self.least, math.inf)
         self._greatest = math.nextafter(float(high), -math.inf) if interval[-1] == ")" else float(high)
+        self.off = 0.0 if self.contains(0.0) else UNKNOWN
+        super().__init__(optional=optional, neutral=neutral)
 
     def checked(self, value: Any, owner: str) -> Any:
         """A float in the interval, or a traced scalar as it is."""
@@ -140,7 +149,7 @@ class Number(Hyperparameter):
 
     def contains(self, number: float) -> bool:
         """Whether a float lies in the interval."""
-        return self._least <= number <= self._greatest
+        return self.least <= number <= self._greatest
 
 
 def remember_array(keeper: Configured, name: str, given: Any) -> None:
@@ -210,6 +219,8 @@ class Count(Hyperparameter):
 
 class Flag(Hyperparameter):
     """True or False."""
+
+    off = False
 
     def checked(self, value: Any, owner: str) -> Any:
         """A bool."""
@@ -298,12 +309,18 @@ class Switch:
         raise AttributeError(f"{type(instance).__name__}: `{self.name}` follows from the convention.")
 
 
-def tables_of(kind: type) -> tuple[tuple[type, dict[str, dict[str, Any]]], ...]:
+def tables_of(kind: type) -> Tables:
     """The conventions that a class, and each of its parents, has in a table of its own.
 
     They are put together when the class is made, because torch's compiler cannot look into classes.
     """
     return tuple((each, vars(each).get("conventions", {})) for each in kind.__mro__)
+
+
+def lacked_in(tables: Tables) -> frozenset[str]:
+    """What some rows of a table name and others do not: hyperparameters that need not exist in a convention."""
+    rows = [[set(row) for row in table.values()] for _, table in tables if table]
+    return frozenset(name for each in rows for name in set[str]().union(*each) - each[0].intersection(*each))
 
 
 def in_use(value: Any) -> bool:

@@ -36,7 +36,9 @@ from .hyperparameters import (
     Flag,
     Number,
     Switch,
+    Tables,
     hyperparameters,
+    lacked_in,
     may_be,
     remember_array,
     tables_of,
@@ -82,7 +84,7 @@ class Optimizer(
         name: what errors call the optimizer. Default: the class's name in snake case.
         convention: whose formula to follow: "keras", "keras2", "torch" or "optax". As in Keras 3, Keras 2.2,
             torch.optim 2.13 and optax 0.2.8. In "torch" each parameter has a step count of its own, of the
-            steps in which it had a gradient.
+            steps in which it had a gradient. None is the first in the class's table.
         slot_dtype: the dtype in which slots are stored, or a dict of dtypes by slot name, such as
             {"momentum": "bfloat16"}. Default: float32 for 16-bit parameters, else the parameter's.
         jit_compile: how imperative steps run: "auto", True or False. "auto": NumPy arrays and torch CPU tensors in one
@@ -146,8 +148,11 @@ class Optimizer(
     older_order: ClassVar[tuple[str, ...]] = ()
     """The arguments of Keras 2's class, in their order, under the names that they have here."""
 
-    own_tables: ClassVar[tuple[tuple[type, dict[str, dict[str, Any]]], ...]]
+    own_tables: ClassVar[Tables]
     """The tables of the class and of its parents, for the `Switch`es."""
+
+    sometimes_lacked: ClassVar[frozenset[str]]
+    """What some conventions of the class, or of a parent, have and others do not."""
 
     decoupled_weight_decay = Switch(False)
     """Whether weight decay is decoupled even where the convention couples it; some algorithms let users say so."""
@@ -202,7 +207,7 @@ class Optimizer(
         gradient_accumulation_steps: int | None = None,
         name: str | None = None,
         *,
-        convention: str = "keras",
+        convention: str | None = None,
         slot_dtype: str | dict[str, str] | None = None,
         jit_compile: bool | str = "auto",
         maximize: bool = False,
@@ -212,7 +217,7 @@ class Optimizer(
         self._schedule: Callable[..., Any] | None = None
         self._excluded = Chosen()
         self._excluded_names: tuple[str, ...] = ()
-        self.convention = convention
+        self.convention = next(iter(type(self).conventions)) if convention is None else convention
         if name is not None and not isinstance(name, str):
             raise ValueError(f"{type(self).__name__}: `name` must be a string or None, received {describe(name)}.")
         self.name = name or _snake_case(type(self).__name__)
@@ -256,8 +261,10 @@ class Optimizer(
         super().__init_subclass__(**keywords)
         # Algorithms pass the common arguments on; help() and editors should still show them all.
         cls.own_tables = tables_of(cls)
+        cls.sometimes_lacked = lacked_in(cls.own_tables)
         show_as_page(cls, _with_common, formulas=is_of_library(cls))
-        cls.__signature__ = merged_signature(cls, Optimizer)  # type: ignore[attr-defined]  # read by inspect.signature
+        signature = _with_first_convention(cls, merged_signature(cls, Optimizer))
+        cls.__signature__ = signature  # type: ignore[attr-defined]  # read by inspect.signature
 
     # ---------------------------------------------------------------- learning rate
 
@@ -475,9 +482,23 @@ def _with_methods(cls: type, text: str) -> str:
     return "\n\n".join([text, *lists])
 
 
+def _with_first_convention(cls: type[Optimizer], signature: inspect.Signature) -> inspect.Signature:
+    """The signature of a class, with the convention that it has if none is given, unless a constructor has another."""
+    own = (inspect.signature(vars(each)["__init__"]).parameters for each in cls.__mro__ if "__init__" in vars(each))
+    named = next((each["convention"] for each in own if "convention" in each), None)
+    if named is None or named.default is not None or "convention" not in signature.parameters:
+        return signature
+    shown_there = {**signature.parameters}
+    first = next(iter(cls.conventions))
+    shown_there["convention"] = shown_there["convention"].replace(default=first, annotation="str")
+    return signature.replace(parameters=list(shown_there.values()))
+
+
 show_as_page(Optimizer, _with_methods)
 Optimizer.own_tables = tables_of(Optimizer)
-Optimizer.__signature__ = signature_of_init(Optimizer)  # type: ignore[attr-defined]  # read by inspect.signature
+Optimizer.sometimes_lacked = lacked_in(Optimizer.own_tables)
+_own_signature = _with_first_convention(Optimizer, signature_of_init(Optimizer))
+Optimizer.__signature__ = _own_signature  # type: ignore[attr-defined]  # read by inspect.signature
 
 
 def _snake_case(name: str) -> str:

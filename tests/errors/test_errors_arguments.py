@@ -12,7 +12,8 @@ from helpers.refusals import refused, unchanged
 
 from gradwise import schedules
 from gradwise.optimizers import SGD, Adagrad, Adam, AdamW, Nadam, Optimizer, RMSprop
-from gradwise.optimizers.core.hyperparameters import NOWHERE, Choice, Convention, Count, Flag, Number, hyperparameters
+from gradwise.optimizers.core.following import may_be_lacked
+from gradwise.optimizers.core.hyperparameters import Choice, Convention, Count, Flag, Number, hyperparameters
 from gradwise.optimizers.registry import ALGORITHMS
 
 NO_NUMBERS = [True, False, "0.5", "", [0.5], (), {}, 1j, object, Adam, lambda: 0.5]
@@ -86,9 +87,9 @@ def test_hyperparameters_set_later(algorithm, name, built):
 @pytest.mark.parametrize(("algorithm", "name"), HYPERPARAMETERS)
 def test_hyperparameters_of_the_constructor(algorithm, name):
     hyperparameter = hyperparameters(algorithm)[name]
-    resolved = hyperparameter.neutral is not NOWHERE or any(name in row for row in algorithm.conventions.values())
+    resolved = may_be_lacked(algorithm, hyperparameter) or any(name in row for row in algorithm.conventions.values())
     for value, words in wrong_values(algorithm, hyperparameter):
-        if value is None and (name == "decay" or resolved):
+        if value is None and (name in ("decay", "convention") or resolved):
             assert getattr(algorithm(**{name: None}), name) is not None
             continue
         named = "convention" if name == "convention" else f"`{name}`"
@@ -236,7 +237,7 @@ def test_arguments_that_exclude_each_other():
 
 
 @pytest.mark.parametrize("algorithm", (Optimizer, *ALGORITHMS), ids=lambda kind: kind.__name__)
-@pytest.mark.parametrize("convention", ["pytorch", "", "Keras", None, 3])
+@pytest.mark.parametrize("convention", ["pytorch", "", "Keras", 3])
 def test_unknown_conventions(algorithm, convention):
     with refused(ValueError, algorithm.__name__, repr(convention), "convention", *map(repr, algorithm.conventions)):
         algorithm(convention=convention)

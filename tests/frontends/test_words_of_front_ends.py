@@ -11,24 +11,37 @@ import gradwise
 from gradwise import optimizers
 from gradwise.frontends.wording import ArgumentsOfCore, InCore
 from gradwise.optimizers.core.conventions import facts_of
-from gradwise.optimizers.core.hyperparameters import Flag, hyperparameters
+from gradwise.optimizers.core.hyperparameters import (
+    LEARNING_RATE,
+    Choice,
+    Convention,
+    Count,
+    Number,
+    hyperparameters,
+)
 from gradwise.optimizers.registry import ALGORITHMS
 
-VALUES = {
-    "learning_rate": 0.5, "clipnorm": 1.0, "clipvalue": 1.0, "global_clipnorm": 1.0, "loss_scale_factor": 2.0,
-    "slot_dtype": "float32", "gradient_accumulation_steps": 2, "ema_overwrite_frequency": 3, "jit_compile": False,
-    # Elsewhere it needs a momentum, too.
-    "nesterov": False,
-    "threshold": 5.0,
-}  # fmt: skip
-"""Where it is not True, or a half."""
+def values_of(kind, name, convention):
+    """Values that an argument may have, by what the class says of it; of some, others of the class may ask for more."""
+    known = hyperparameters(kind).get(name, LEARNING_RATE)
+    if isinstance(known, Number):
+        return [0.5 if known.contains(0.5) else known.least]
+    if isinstance(known, Count):
+        return [known.minimum]
+    if isinstance(known, Convention):
+        return [convention]
+    return list(known.choices) if isinstance(known, Choice) else [True, False]
 
 
 def followed(line, name, kind, convention):
-    """What a line makes, with a value in the place of the dots."""
-    value = True if isinstance(hyperparameters(kind).get(name), Flag) else 0.5
-    value = convention if name == "convention" else VALUES.get(name, value)
-    return eval(line.replace("...", repr(value)), {"gradwise": gradwise})
+    """What a line makes, with the first value in the place of the dots that makes something."""
+    refusals = []
+    for value in values_of(kind, name, convention):
+        try:
+            return eval(line.replace("...", repr(value)), {"gradwise": gradwise})
+        except ValueError as refusal:
+            refusals.append(str(refusal))
+    raise AssertionError(refusals)
 
 
 @pytest.mark.parametrize(("kind", "convention"), [(kind, each) for kind in ALGORITHMS for each in kind.conventions])

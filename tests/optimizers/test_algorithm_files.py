@@ -18,7 +18,7 @@ from gradwise.optimizers import SGD, Adam, AdamW, Optimizer
 from gradwise.optimizers.core import formulas
 from gradwise.optimizers.core.conventions import CONVENTIONS, ConventionFacts, facts_of
 from gradwise.optimizers.core.fused.recording import record_updates
-from gradwise.optimizers.core.hyperparameters import Hyperparameter, Switch
+from gradwise.optimizers.core.hyperparameters import UNKNOWN, Hyperparameter, Switch
 from gradwise.optimizers.registry import ALGORITHMS
 
 TABLES = {"conventions", "weight_decay_forms"}
@@ -93,6 +93,9 @@ def test_tables_name_hyperparameters_and_switches(algorithm, convention):
         if isinstance(declared, Switch):
             assert isinstance(value, bool) and value is not declared.otherwise
             assert getattr(algorithm(convention=convention), name) is value
+        # Where it is lacked it needs a value, which its kind knows or its class says.
+        elif name in algorithm.sometimes_lacked:
+            assert declared.neutral is not UNKNOWN
 
 
 @pytest.mark.parametrize(("algorithm", "convention"), EVERY, ids=called)
@@ -195,6 +198,21 @@ def test_a_switch_that_turns_in_the_middle_is_seen(monkeypatch):
             for _ in range(3):
                 each.apply([np.full(3, 0.25)], [held])
     np.testing.assert_array_equal(*weights)
+
+
+class Foreign(Optimizer):
+    """Of a convention that Keras has not."""
+
+    conventions: ClassVar = {"mine": {}, "torch": {}}
+
+
+@pytest.mark.parametrize("kind", [*ALGORITHMS, Optimizer, WithTable, Foreign], ids=lambda kind: kind.__name__)
+def test_the_first_convention_of_the_table_is_that_of_who_names_none(kind):
+    first, shown = next(iter(kind.conventions)), inspect.signature(kind).parameters["convention"]
+    assert (shown.default, shown.annotation, shown.kind) == (first, "str", shown.KEYWORD_ONLY)
+    for made in (kind(), kind(convention=None), kind(convention=first)):
+        assert made.convention == made.get_config()["convention"] == first and f"convention={first!r}" in repr(made)
+        assert made == kind.from_config(made.get_config()) == pickle.loads(pickle.dumps(made))
 
 
 def test_a_convention_of_a_user_s_own_has_no_facts():
