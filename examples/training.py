@@ -19,15 +19,6 @@ from gradwise import optimizers
 
 EPSILON = float(numpy.finfo(numpy.float32).eps)
 
-LEARNING_RATES = {
-    "SGD": 0.2,
-    "Adagrad": 0.05,
-    "Adadelta": 1.0,
-    "Adamax": 0.004,
-    "RAdam": 0.004,
-}
-"""Rates at which an algorithm trains this network better than at its own default, which all others use."""
-
 
 @dataclass
 class Epoch:
@@ -117,7 +108,7 @@ def make_optimizer(name: str, learning_rate: float | None = None) -> Any:
         ValueError: if there is no such optimizer, or the rate is not allowed.
     """
     optimizer = optimizers.get(name)
-    rate = LEARNING_RATES.get(type(optimizer).__name__) if learning_rate is None else learning_rate
+    rate = optimizer.suggested_rate if learning_rate is None else learning_rate
     if rate is not None:
         optimizer.learning_rate = rate
     return optimizer
@@ -140,7 +131,7 @@ def train(
         backends: names out of `networks.LIBRARIES`, or "all".
         data: what to learn.
         optimizer: a name that `optimizers.get` knows.
-        learning_rate: None is the rate of `LEARNING_RATES`, or else the algorithm's own.
+        learning_rate: None is the algorithm's `suggested_rate`, or else its default.
         epochs: how often to go through the data.
         batch_size: images in a batch; what is left over at the end of an epoch waits for the next shuffle, so that all
             batches have one shape and JAX compiles once.

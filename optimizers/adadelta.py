@@ -40,6 +40,7 @@ class Adadelta(Optimizer):
     older_order = ("learning_rate", "rho", "epsilon", "decay")
     weight_decay_forms = {**Optimizer.weight_decay_forms, "optax": "coupled"}
     rho, epsilon = Number("[0, 1]"), Number("[0, inf)")
+    suggested_rate = 1.0
 
     def __init__(
         self, learning_rate: Any = 1.0, rho: float = 0.95, epsilon: float | None = None, *common: Any, **keywords: Any

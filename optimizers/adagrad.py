@@ -43,6 +43,7 @@ class Adagrad(Optimizer):
     epsilon_in_sqrt, stays_at_zero_over_zero = Switch(True), Switch(False)
     initial_accumulator_value, epsilon = Number("[0, inf)"), Number("[0, inf)")
     lr_decay = Number("[0, inf)")
+    suggested_rate = 0.05
 
     def __init__(
         self, learning_rate: Any = 0.01, initial_accumulator_value: float | None = None, epsilon: float | None = None,

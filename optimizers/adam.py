@@ -3,7 +3,7 @@
 from typing import Any
 
 from .core.algorithm import Array, Flag, Number, Optimizer, Switch, Variable, Variables, ops
-from .core.formulas import adaptive_step, nesterov_weights, unbiased_weights
+from .core.formulas import adaptive_step, moments, weights_of_direction
 
 
 class Adam(Optimizer):
@@ -81,15 +81,11 @@ class Adam(Optimizer):
             self.velocity_hats = self.add_optimizer_variables(variables, "velocity_hat")
 
     def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
-        index = self.variable_index(variable)
-        momentum, velocity = self.momentums[index], self.velocities[index]
-        self.assign(momentum, ops.moving_average(momentum, gradient, self.beta_1))
-        self.assign(velocity, ops.moving_average_of_squares(velocity, gradient, self.beta_2))
-
+        momentum, velocity = moments(self, variable, gradient)
         step = self.step_of(variable)
         square, correction = velocity.value, ops.one_minus_power(self.beta_2, step)
         if self.amsgrad:
-            largest = self.velocity_hats[index]
+            largest = self.velocity_hats[self.variable_index(variable)]
             if self.maximum_is_corrected:
                 square, correction = square / correction if self.bias_correction_nu else square, 1.0
             self.assign(largest, ops.maximum(largest, square))
@@ -97,6 +93,6 @@ class Adam(Optimizer):
         # The direction is a m + b g: a = 1 / (1 - β₁ᵗ) without a b, or Nadam's; found once for all parameters.
         weights: Any = (1.0, None)
         if self.bias_correction_mu:
-            weights = ops.once(nesterov_weights if self.nesterov else unbiased_weights, self.beta_1, step)
+            weights = weights_of_direction(self.beta_1, step, self.nesterov)
         # The step is η (a m + b g) / (√(square / correction + ε_r) + ε), without a division more for each element.
         self.assign_sub(variable, adaptive_step(self, learning_rate, momentum, gradient, weights, square, correction))

@@ -42,6 +42,7 @@ class Adamax(Optimizer):
     weight_decay_forms = {**Optimizer.weight_decay_forms, "optax": "decoupled"}
     epsilon_in_maximum, rate_comes_last = Switch(False), Switch(False)
     beta_1, beta_2, epsilon = Number("[0, 1)"), Number("[0, 1]"), Number("[0, inf)")
+    suggested_rate = 0.004
 
     def __init__(
         self, learning_rate: Any = 0.002, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float | None = None,

@@ -5,7 +5,7 @@ from typing import Any
 from ..schedules.base import as_float
 from .adam import Adam
 from .core.algorithm import Array, Flag, Gradients, Number, Optimizer, Switch, Variable, Variables, ops
-from .core.formulas import adaptive_step, nesterov_weights
+from .core.formulas import adaptive_step, moments, weights_of_direction
 
 
 class Nadam(Optimizer):
@@ -81,18 +81,14 @@ class Nadam(Optimizer):
             self.assign(product, product * self._momentum_at(self.step_of(variable)))
 
     def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
-        index = self.variable_index(variable)
-        momentum, velocity = self.momentums[index], self.velocities[index]
-        self.assign(momentum, ops.moving_average(momentum, gradient, self.beta_1))
-        self.assign(velocity, ops.moving_average_of_squares(velocity, gradient, self.beta_2))
-
+        momentum, velocity = moments(self, variable, gradient)
         step = self.step_of(variable)
         square, correction = velocity.value, ops.one_minus_power(self.beta_2, step)
         # The direction is a m + b g, with a and b found once; the step is η (a m + b g) / (√(v / correction) + ε).
         if self.schedule_decay is None:
-            weights = ops.once(nesterov_weights, self.beta_1, step)
+            weights = weights_of_direction(self.beta_1, step, nesterov=True)
         else:
-            weights = ops.once(self._weights, step, self.products[index].value)
+            weights = ops.once(self._weights, step, self.products[self.variable_index(variable)].value)
         self.assign_sub(variable, adaptive_step(self, learning_rate, momentum, gradient, weights, square, correction))
 
     def _weights(self, step: Any, product: Any) -> tuple[Any, Any]:

@@ -4,8 +4,7 @@ from typing import Any
 
 from .adam import Adam
 from .core.algorithm import Array, Flag, Number, Optimizer, Switch, Variable, Variables, ops
-from .core.averages import effective_length
-from .core.formulas import adaptive_step, nesterov_weights, unbiased_weights
+from .core.formulas import adaptive_step, moments, rectification, weights_of_direction
 
 
 class RAdam(Optimizer):
@@ -59,6 +58,7 @@ class RAdam(Optimizer):
     epsilon, eps_root = Number("[0, inf)"), Number("[0, inf)")
     threshold = Number("[4, inf)", optional=True)
     decoupled_weight_decay, nesterov = Flag(neutral=True), Flag()
+    suggested_rate = 0.004
 
     def __init__(
         self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
@@ -74,28 +74,13 @@ class RAdam(Optimizer):
         self.momentums, self.velocities = self.add_optimizer_variables(variables, ["momentum", "velocity"])
 
     def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
-        index = self.variable_index(variable)
-        momentum, velocity = self.momentums[index], self.velocities[index]
-        self.assign(momentum, ops.moving_average(momentum, gradient, self.beta_1))
-        self.assign(velocity, ops.moving_average_of_squares(velocity, gradient, self.beta_2))
-
+        momentum, velocity = moments(self, variable, gradient)
         step = self.step_of(variable)
         square, correction = velocity.value, ops.one_minus_power(self.beta_2, step)
         # The direction is a m + b g: a = 1 / (1 - β₁ᵗ) without a b, or Nadam's; found once for all parameters.
-        weights = ops.once(nesterov_weights if self.nesterov else unbiased_weights, self.beta_1, step)
+        weights = weights_of_direction(self.beta_1, step, self.nesterov)
         # The step is η r (a m + b g) / (√(v / correction + ε_r) + ε), or η (a m + b g) where it is not rectified.
-        threshold = 5.0 if self.threshold is None else self.threshold
-        rectification = ops.once(_rectification, self.beta_2, step, threshold)
+        rectified = ops.once(rectification, self.beta_2, step, 5.0 if self.threshold is None else self.threshold)
         self.assign_sub(
-            variable,
-            adaptive_step(self, learning_rate, momentum, gradient, weights, square, correction, rectification),
+            variable, adaptive_step(self, learning_rate, momentum, gradient, weights, square, correction, rectified)
         )
-
-
-def _rectification(beta: Any, step: Any, threshold: Any) -> tuple[Any, Any]:
-    """Whether a step is adaptive, and then its factor, else 1."""
-    length = effective_length(beta, step)
-    adaptive = length > threshold
-    # Elsewhere nobody asks for the factor, which need not have a value: here it is 1.
-    length, limit = ops.where(adaptive, length, 5.0), ops.where(adaptive, 2 / (1 - beta) - 1, 5.0)
-    return adaptive, ops.sqrt((length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length))

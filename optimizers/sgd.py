@@ -40,6 +40,7 @@ class SGD(Optimizer):
     older_order = ("learning_rate", "momentum", "decay", "nesterov")
     rate_in_velocity, nesterov_needs_momentum = Switch(True), Switch(False)
     momentum, nesterov, dampening = Number("[0, 1]"), Flag(), Number("[0, 1]")
+    suggested_rate = 0.2
 
     def __init__(self, learning_rate: Any = 0.01, momentum: float = 0.0, nesterov: bool = False, *common: Any,
                  dampening: float | None = None, **keywords: Any) -> None:  # fmt: skip

@@ -111,13 +111,18 @@ def write_vectors(names: Iterable[str]) -> None:
     write([each for each in files() if each[0] in names])
 
 
-def write_numbers_of_mutants(names: Iterable[str]) -> None:
+def write_numbers_of_mutants() -> list[str]:
+    """How many mutants each algorithm has, of all: what several share may have changed, and to count takes no time.
+
+    Returns:
+        Those of which the number is another.
+    """
     from evidence.mutation.mutants import mutants_of
 
-    numbers = json.loads(NUMBERS.read_text(encoding="utf-8"))
-    numbers.update({name: len(mutants_of(name)) for name in names})
-    known = {name: numbers[name] for name in sorted(numbers) if name in all_facts()}
-    NUMBERS.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+    before = json.loads(NUMBERS.read_text(encoding="utf-8"))
+    numbers = {name: len(mutants_of(name)) for name in sorted(all_facts())}
+    NUMBERS.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    return [name for name, number in numbers.items() if before.get(name) != number]
 
 
 def write_bounds(names: Iterable[str]) -> list[str]:
@@ -150,7 +155,9 @@ def main() -> int:
         print(path.relative_to(ROOT), flush=True)
         path.write_text(text, encoding="utf-8", newline="\n")
     print("Numbers of mutants", flush=True)
-    write_numbers_of_mutants(names)
+    others = " ".join(name.lower() for name in write_numbers_of_mutants() if name not in names)
+    if others:
+        print(f"  What others share has changed, too. Where they round otherwise now: make refresh ONLY='{others}'")
     print("Bounds", flush=True)
     problems = write_bounds(names)
     print("What mistakes give", flush=True)

@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from ...backends import Array, Variable, ops
+from .averages import effective_length
 from .hyperparameters import in_use
+
+
+class Moments(Protocol):
+    """What an algorithm has that keeps means of gradients and of their squares; see `moments`."""
+
+    beta_1: Any
+    beta_2: Any
+
+    @property
+    def momentums(self) -> Sequence[Variable]:
+        """The means of gradients."""
+
+    @property
+    def velocities(self) -> Sequence[Variable]:
+        """The means of squares."""
+
+    def variable_index(self, variable: Any) -> int:
+        """Where a parameter's are."""
+
+    def assign(self, variable: Variable, value: Any) -> None:
+        """Set one."""
 
 
 class Denominators(Protocol):
@@ -24,6 +47,22 @@ class Denominators(Protocol):
         """Whether the rate multiplies what was divided, even where the quotient overflows."""
 
 
+def moments(rule: Moments, variable: Variable, gradient: Array) -> tuple[Variable, Variable]:
+    r"""A parameter's $m$ and $v$, moved on by a gradient $g$: $m \leftarrow \beta_1 m + (1-\beta_1) g$ and
+    $v \leftarrow \beta_2 v + (1-\beta_2) g^2$."""
+    index = rule.variable_index(variable)
+    momentum, velocity = rule.momentums[index], rule.velocities[index]
+    rule.assign(momentum, ops.moving_average(momentum, gradient, rule.beta_1))
+    rule.assign(velocity, ops.moving_average_of_squares(velocity, gradient, rule.beta_2))
+    return momentum, velocity
+
+
+def weights_of_direction(beta: Any, step: Any, nesterov: bool) -> tuple[Any, Any]:
+    """The weights $a$ and $b$ of momentum and gradient in the direction $a m + b g$; None for a $b$ of 0."""
+    weights: tuple[Any, Any] = ops.once(nesterov_weights if nesterov else unbiased_weights, beta, step)
+    return weights
+
+
 def unbiased_weights(beta: Any, step: Any) -> tuple[Any, Any]:
     r"""The weights of momentum and gradient in a direction that is the momentum without the bias that it has because it
     began at 0: $1 / (1-\beta^t)$ and none."""
@@ -39,7 +78,7 @@ def nesterov_weights(beta: Any, step: Any) -> tuple[Any, Any]:
 
 def adaptive_step(
     rule: Denominators, learning_rate: Any, momentum: Variable, gradient: Array, weights: tuple[Any, Any],
-    square: Array, correction: Any, rectification: tuple[Any, Any] | None = None,
+    square: Array, correction: Any, rectified: tuple[Any, Any] | None = None,
 ) -> Array:  # fmt: skip
     r"""$\eta (a m + b g) / (\sqrt{v / c + \epsilon_r} + \epsilon)$, without a correction for each element.
 
@@ -55,7 +94,7 @@ def adaptive_step(
         weights: $a$ and $b$; None for a $b$ of 0.
         square: $v$.
         correction: $c$.
-        rectification: whether a step is adaptive, and its factor, scalars; a step that is not is $\eta (a m + b g)$.
+        rectified: whether a step is adaptive, and its factor, scalars; a step that is not is $\eta (a m + b g)$.
     """
     if in_use(rule.eps_root):
         square = square + ops.once(ops.multiply, rule.eps_root, correction)
@@ -64,8 +103,8 @@ def adaptive_step(
     size, of_momentum, of_gradient, epsilon = ops.once(_size_shares_and_epsilon, *scalars)
     direction = momentum.value if of_gradient is None else momentum * of_momentum + gradient * of_gradient
     denominator = ops.sqrt(square) + epsilon
-    if rectification is not None:
-        adaptive, factor = rectification
+    if rectified is not None:
+        adaptive, factor = rectified
         size = ops.once(_rectified_size, size, correction, adaptive, factor)
         denominator = ops.where(adaptive, denominator, 1.0)
     # Without a memory, the denominator may be epsilon beside a large momentum.
@@ -94,6 +133,22 @@ def _size_shares_and_epsilon(
 def _rectified_size(size: Any, correction: Any, adaptive: Any, factor: Any) -> Any:
     """The size of a step with a factor, or that of one without a denominator."""
     return ops.where(adaptive, size * factor, size / ops.sqrt(correction))
+
+
+def rectification(beta: Any, step: Any, threshold: Any) -> tuple[Any, Any]:
+    r"""Whether a step is adaptive, so many squares being known that $\rho_t > \tau$; and then its factor
+    $\sqrt{\frac{(\rho_t-4)(\rho_t-2)\rho_\infty}{(\rho_\infty-4)(\rho_\infty-2)\rho_t}}$, else 1.
+
+    Args:
+        beta: the decay rate of the mean of squares, whose effective length is $\rho_t$ and in the end $\rho_\infty$.
+        step: $t$.
+        threshold: $\tau$.
+    """
+    length = effective_length(beta, step)
+    adaptive = length > threshold
+    # Elsewhere nobody asks for the factor, which need not have a value: here it is 1.
+    length, limit = ops.where(adaptive, length, 5.0), ops.where(adaptive, 2 / (1 - beta) - 1, 5.0)
+    return adaptive, ops.sqrt((length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length))
 
 
 def scaled_quotient(numerator: Array, denominator: Array, factor: Any, factor_first: bool) -> Array:

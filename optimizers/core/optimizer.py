@@ -148,6 +148,10 @@ class Optimizer(
     older_order: ClassVar[tuple[str, ...]] = ()
     """The arguments of Keras 2's class, in their order, under the names that they have here."""
 
+    suggested_rate: ClassVar[float | None] = None
+    """A learning rate to begin with on a small network, where the default, which is the frameworks', is too small for
+    that; None where it will do."""
+
     own_tables: ClassVar[Tables]
     """The tables of the class and of its parents, for the `Switch`es."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.every_convention import existing
 from helpers.selection import crossing
 
 from gradwise.backends import HOST, NUMPY, Scope, Variable, backend_of, compute_dtype, describe, ops
@@ -297,7 +298,8 @@ def test_torch_on_the_cpu_shares_the_definition():
 def run(algorithm, wrap, count=4):
     rng = np.random.default_rng(1)
     start = {"w": rng.normal(size=(3, 2)).astype(np.float32), "b": np.float32(0.5)}
-    optimizer = algorithm(0.1, use_ema=True, ema_overwrite_frequency=2, global_clipnorm=1.0, weight_decay=0.1)
+    decay = existing(algorithm, {"weight_decay": 0.1})
+    optimizer = algorithm(0.1, use_ema=True, ema_overwrite_frequency=2, global_clipnorm=1.0, **decay)
     params = {name: wrap(value) for name, value in start.items()}
     state = optimizer.init(params)
     for _ in range(count):

@@ -11,6 +11,7 @@ import warnings
 
 import numpy as np
 import pytest
+from helpers.every_convention import EVERY
 from helpers.hostile import THINGS, things
 from helpers.libraries import LIBRARIES, array, parameter
 from helpers.refusals import photograph
@@ -19,7 +20,6 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from gradwise import backends, optimizers, schedules
-from gradwise.optimizers.registry import ALGORITHMS
 
 FUZZ = {"suppress_health_check": list(HealthCheck)}
 OWN = [pathlib.Path(module.__file__).parent for module in (backends, optimizers, schedules)]
@@ -27,9 +27,7 @@ KINDS = (ValueError, TypeError, RuntimeError)
 
 OPTIMIZERS = st.builds(
     lambda which, options: (which[0], {**options, "convention": which[1]}),
-    st.sampled_from([
-        (kind, name) for kind in ALGORITHMS for name in ("keras", "torch", "optax") if name in kind.conventions
-    ]),
+    st.sampled_from(EVERY),
     st.sampled_from(
         [{}, {"use_ema": True}, {"gradient_accumulation_steps": 2}, {"clipnorm": 1.0}, {"global_clipnorm": 1.0}]
     ),

@@ -1,6 +1,6 @@
-"""Every row on every library, in every way to run it: 100 steps from one start, with the same gradients.
+"""Every row on every library, in every way to run it: 30 steps from one start, with the same gradients.
 
-On array-api-strict, which computes with NumPy and checks each operation, 20; in `make crossings` 100 as well.
+On array-api-strict, which computes with NumPy and checks each operation, 10. In `make crossings` 100 everywhere.
 
 The result of NumPy by whole arrays is what the others are compared with. Distances are in units of the dtype's eps; see
 `distance`.
@@ -12,13 +12,14 @@ import functools
 
 import numpy as np
 import pytest
-from helpers.algorithms import PLAIN, ROWS, STEPS, problem, steady_problem
+from helpers.algorithms import PLAIN, ROWS, problem, steady_problem
 from helpers.backend_table import functional, imperative, largest_distance, numpy_dtype, precision, same_bits
 from helpers.every_convention import algorithm_of
 from helpers.selection import WHOLE, crossing
 from rules import all_facts
 
 BY_NAME = {row.name: row for row in ROWS}
+STEPS, STRICT_STEPS = (100, 100) if WHOLE else (30, 10)
 PROBLEMS = {"scattered": problem, "steady": steady_problem}
 
 MODES = (
@@ -87,7 +88,7 @@ def run(row, library, mode, given):
 
 def measured(kind, row, library, mode, dtype):
     """The distance from NumPy's result; 0 if and only if the bits are the same."""
-    steps = 20 if library == "array_api_strict" and not WHOLE else STEPS
+    steps = STRICT_STEPS if library == "array_api_strict" else STEPS
     given = start_and_gradients(kind, dtype, steps)
     reference = expected(kind, row.name, dtype, steps)
     with precision(library, dtype):

@@ -13,6 +13,7 @@ from helpers.twin import Twin
 from gradwise.backends import Variable
 
 STEPS = 30
+WITH_GAPS = 15
 EPS = float(np.finfo(np.float64).eps)
 PRECISION = 16.0
 """In units of `distance`. The twin's own numbers are exact: this is rounding in gradwise alone. Measured: 5.6."""
@@ -71,7 +72,7 @@ def test_each_step_is_the_twins(row):
 @pytest.mark.filterwarnings("ignore:Gradients do not exist:UserWarning")  # as in Keras
 @crossing(("row", "way"), ROWS, ["imperative", "functional"], of=algorithm_of)
 def test_parameters_without_gradients(row, way):
-    start, gradients = problem(np.float64, STEPS)
+    start, gradients = problem(np.float64, WITH_GAPS)
     gradients = with_gaps(gradients)
     twin = twin_of(row, start)
     optimizer, params = row.make(), start

@@ -21,6 +21,7 @@ from gradwise.optimizers.core.hyperparameters import (
 )
 from gradwise.optimizers.registry import ALGORITHMS
 
+
 def values_of(kind, name, convention):
     """Values that an argument may have, by what the class says of it; of some, others of the class may ask for more."""
     known = hyperparameters(kind).get(name, LEARNING_RATE)

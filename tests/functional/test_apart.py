@@ -9,6 +9,7 @@ import optree
 import pytest
 import torch
 from helpers.algorithms import DEFAULTS, ELSEWHERE, FEATURES, PLAIN, problem
+from helpers.every_convention import existing
 from helpers.selection import WHOLE, crossing
 
 from gradwise import optimizers, schedules
@@ -621,7 +622,8 @@ def test_a_run_is_made_of_steps(kind, arguments, jit_compile):
         if step == 4:
             grads["w"] = np.asfortranarray(grads["w"])
         if step == 6:
-            optimizer.weight_decay = 0.01
+            for name, value in existing(kind, {"weight_decay": 0.01}).items():
+                setattr(optimizer, name, value)
         given = read_only(now)
         now = {name: np.clip(array, -0.9, 0.9) for name, array in run.step(given, grads).items()}
         expected, state = optimizer.step(expected, grads, state)

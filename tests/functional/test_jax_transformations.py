@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from helpers.every_convention import SMOOTH, called
+from helpers.every_convention import SMOOTH, WITH_NAMES, algorithm_of, existing
 from helpers.releases import enable_x64
+from helpers.selection import crossing
 
 from gradwise import schedules
 from gradwise.backends import Variable, ops
@@ -43,7 +44,8 @@ def test_init_and_step_under_jit_compile_once(algorithm):
     import jax
 
     params, grads = params_and_grads()
-    optimizer = algorithm(0.1, use_ema=True, ema_overwrite_frequency=3, global_clipnorm=1.0, weight_decay=0.1)
+    decay = existing(algorithm, {"weight_decay": 0.1})
+    optimizer = algorithm(0.1, use_ema=True, ema_overwrite_frequency=3, global_clipnorm=1.0, **decay)
     state = jax.jit(optimizer.init)(params)
     close(state, optimizer.init(params))
     assert kinds(state) == kinds(optimizer.init(params))
@@ -192,8 +194,12 @@ def test_gradient_through_steps_to_a_hyperparameter(name):
     assert math.isclose(slope, difference, rel_tol=1e-5)
 
 
-@pytest.mark.parametrize("clipped", [False, True], ids=["", "clipped"])
-@pytest.mark.parametrize(("kind", "convention"), SMOOTH, ids=called)
+@crossing(
+    ("kind", "convention", "clipped"),
+    [each for each in WITH_NAMES if each.values in SMOOTH],
+    [pytest.param(False, id=""), pytest.param(True, id="clipped")],
+    of=algorithm_of,
+)
 def test_derivative_where_the_gradient_is_zero(kind, convention, clipped):
     """The root of the mean of squares has no derivative there, and the step has one."""
     import jax

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from helpers.backend_table import array, distance, numpy_dtype, read, unit, wide
 from helpers.drawn_runs import distances as distances_of_runs
+from helpers.every_convention import existing
 from helpers.selection import crossing, taking_turns
 
 from gradwise import schedules
@@ -57,7 +58,7 @@ def same_bits(a, b):
 
 @crossing(("algorithm", "option", "dtype"), ALGORITHMS, [*OPTIONS], ["float32", "float64"])
 def test_fused_gives_the_bits_of_whole_arrays(algorithm, option, dtype, monkeypatch):
-    options, dtype = OPTIONS[option], np.dtype(dtype)
+    options, dtype = existing(algorithm, OPTIONS[option]), np.dtype(dtype)
     expected = train(algorithm(0.1, jit_compile=False, **options), np.array, dtype)
     for threads, threaded_from in (("1", 10**9), ("2", 1)):
         monkeypatch.setenv("GRADWISE_NUM_THREADS", threads)
@@ -72,7 +73,7 @@ def test_fused_gives_the_bits_of_whole_arrays(algorithm, option, dtype, monkeypa
 def test_torch_tensors_give_the_bits_of_numpy_arrays(algorithm):
     import torch
 
-    options = {"global_clipnorm": 0.7, "weight_decay": 0.01}
+    options = existing(algorithm, {"global_clipnorm": 0.7, "weight_decay": 0.01})
     expected = train(algorithm(0.1, jit_compile=False, **options), np.array, np.float32)
     result = train(algorithm(0.1, jit_compile=True, **options), lambda array: torch.tensor(array), np.float32)
     assert same_bits(result, expected)
@@ -127,6 +128,7 @@ def test_variables_of_numpy_arrays_are_fused_too():
 def test_blocks_without_numba_give_the_same_bits(algorithm, options, monkeypatch):
     from gradwise.optimizers.core.fused import plan
 
+    options = existing(algorithm, options)
     expected = train(algorithm(0.1, jit_compile=False, **options), np.array, np.float32)
     monkeypatch.setattr(plan, "has_numba", lambda: False)
     optimizer = algorithm(0.1, jit_compile=True, **options)
@@ -180,7 +182,7 @@ def test_imperative_steps_on_jax_are_jitted_by_themselves(algorithm, options):
     from gradwise.backends import jax as backend
 
     def run(jit_compile):
-        optimizer = algorithm(0.1, jit_compile=jit_compile, **options)
+        optimizer = algorithm(0.1, jit_compile=jit_compile, **existing(algorithm, options))
         variables = [Variable(jnp.asarray(array)) for array in arrays(np.float32, 0)]
         sizes, results = [], []
         for step in range(4):
@@ -206,6 +208,7 @@ def test_multi_tensor_functions_agree(algorithm, options, monkeypatch):
 
     from gradwise.backends.torch.backend import TorchBackend
 
+    options = existing(algorithm, options)
     expected = train(algorithm(0.1, jit_compile=False, **options), lambda array: torch.tensor(array), np.float32)
     monkeypatch.setattr(TorchBackend, "address", lambda self, *arguments, **keywords: None)
     monkeypatch.setattr(TorchBackend, "lookout", lambda *arguments, **keywords: None)

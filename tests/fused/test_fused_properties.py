@@ -7,6 +7,7 @@ from unittest import mock
 import ml_dtypes
 import numpy as np
 import pytest
+from helpers.every_convention import existing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -95,6 +96,7 @@ def drawer(seed, special):
     layouts=st.tuples(st.sampled_from(LAYOUTS), st.sampled_from(LAYOUTS)),
 )
 def test_every_algorithm(algorithm, keywords, shapes, dtype, seed, special, threads, layouts):
+    keywords = existing(algorithm, keywords)
     expected = run(lambda: algorithm(jit_compile=False, **keywords), shapes, dtype, drawer(seed, special), 3)
     # Parameters that do not lie plainly are updated by whole arrays; gradients are copied.
     fused = True if layouts[0] is contiguous else "auto"

@@ -8,6 +8,7 @@ import mmap
 import numpy as np
 import pytest
 from helpers.backend_table import array, numpy_dtype, read
+from helpers.every_convention import existing
 from helpers.user_optimizers import Lamb
 
 from gradwise.backends import Variable, ops
@@ -80,8 +81,9 @@ def compare(library, make, drawn, gradient_orders, steps=4, fused=True):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_algorithm_in_the_order_of_the_parameters(library, algorithm, dtype):
     drawn = Orders(len(algorithm.__name__), SHAPES, dtype)
+    decay = existing(algorithm, {"weight_decay": 0.01})
     optimizer, laid, lanes = compare(
-        library, lambda **keywords: algorithm(0.1, weight_decay=0.01, **keywords), drawn, lambda: drawn.orders
+        library, lambda **keywords: algorithm(0.1, **decay, **keywords), drawn, lambda: drawn.orders
     )
     # Nothing is in the way of a short step, and slots were made as the parameters lie.
     assert lanes[0] is not None and all(lane is lanes[0] for lane in lanes)

@@ -55,13 +55,13 @@ def spelled_out(facts: AlgorithmFacts) -> dict[str, Any]:
 
 def row_of(facts: AlgorithmFacts, example: Example) -> Row:
     """A row with the facts' rate."""
-    given = {"learning_rate": facts.rate, **example.arguments}
+    given, convention = {"learning_rate": facts.rate, **example.arguments}, example.convention or facts.first
     if example.keras is None:
-        return Row(example.name, facts.name, given, example.convention)
+        return Row(example.name, facts.name, given, convention)
     theirs = {**spelled_out(facts), **given, **(example.keras if not isinstance(example.keras, str) else {})}
     # None here takes an argument away; Keras does not know it.
     theirs = {key: value for key, value in theirs.items() if value is not None}
-    return Row(example.name, facts.name, given, example.convention, (facts.name, theirs))
+    return Row(example.name, facts.name, given, convention, (facts.name, theirs))
 
 
 def rows_of(examples: str) -> tuple[Row, ...]:
@@ -76,7 +76,7 @@ ROWS = (*PLAIN, *FEATURES, *ELSEWHERE)
 
 # No argument at all: what the documentation says is compared with what happens.
 DEFAULTS = tuple(
-    Row(f"{'' if convention == 'keras' else f'{convention}-'}{name.lower()}-defaults", name, {}, convention)
+    Row(f"{'' if convention == facts.first else f'{convention}-'}{name.lower()}-defaults", name, {}, convention)
     for name, facts in all_facts().items()
     for convention in facts.hyperparameters
 )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from rules import all_facts
 
+from gradwise.optimizers.core.following import conventions_having
+from gradwise.optimizers.core.hyperparameters import hyperparameters
 from gradwise.optimizers.registry import ALGORITHMS
 
 EVERY = [(kind, convention) for kind in ALGORITHMS for convention in kind.conventions]
@@ -14,6 +17,14 @@ EVERY = [(kind, convention) for kind in ALGORITHMS for convention in kind.conven
 
 WITH_NAMES = [pytest.param(*each, id=f"{each[0].__name__}-{each[1]}") for each in EVERY]
 """The same for `crossing`s."""
+
+
+def existing(kind: Any, options: Mapping[str, Any], convention: str | None = None) -> dict[str, Any]:
+    """Of options those that exist in a convention of a class, which is its first if none is named: not everywhere do
+    weights decay."""
+    named = convention or next(iter(kind.conventions))
+    having = {name: conventions_having(kind, each) for name, each in hyperparameters(kind).items()}
+    return {name: value for name, value in options.items() if named in (having.get(name) or [named])}
 
 
 def algorithm_of(each: Any) -> Any:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rules import Now, Schedule, Slots, all_facts
+from rules import STEPS_OF_EACH, Now, Schedule, Slots, all_facts
 
 from helpers.exact import distance_from_tie, mp, number, rounded
 
@@ -42,7 +42,7 @@ class Twin:
     """An optimizer for parameters given as lists of numbers.
 
     Args:
-        iterations: how many updates there have been; in torch's convention, each parameter's count too, unless
+        iterations: how many updates there have been; where each parameter counts its own, these too, unless
             `counts` is set afterwards.
         dtype: parameters are rounded to it, to nearest even, after each update ("bfloat16" or "float16"). Slots are
             not.
@@ -84,7 +84,7 @@ class Twin:
     @property
     def per_parameter(self) -> bool:
         """Whether each parameter counts its own updates."""
-        return self.convention == "torch"
+        return self.convention in STEPS_OF_EACH
 
     # ------------------------------------------------------------ reading and setting
 

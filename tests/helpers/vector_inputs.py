@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from rules import all_facts
+from rules import STEPS_OF_EACH, all_facts
 
 from helpers.exact import number, rounded
 from helpers.vector_cases import LATE, Case
@@ -112,6 +112,6 @@ class Inputs:
         product = self.facts.product
         if product is None or self.case.convention not in product.conventions:
             return {}
-        if self.case.convention == "torch":
+        if self.case.convention in STEPS_OF_EACH:
             return {product.name: {"vector": number(0.75), "scalar": number(0.5), "empty": number(0.25)}}
         return {product.name: number(0.75)}

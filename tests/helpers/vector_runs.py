@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from rules import STEPS_OF_EACH
 
 from gradwise import optimizers
 from gradwise.vectors import Case, distance
@@ -90,8 +91,8 @@ def continued(case: Case, state: Any, library: str, dtype: str) -> Any:
 
 
 def numbers_of(case: Case) -> dict[str, Any]:
-    """Scalars before the first step, by name; in convention "torch" step counts are among them."""
-    counts = {"step": dict.fromkeys(case.parameters, case.iterations)} if case.convention == "torch" else {}
+    """Scalars before the first step, by name; where each parameter counts its steps, these are among them."""
+    counts = {"step": dict.fromkeys(case.parameters, case.iterations)} if case.convention in STEPS_OF_EACH else {}
     return {**case.scalars, **counts}
 
 

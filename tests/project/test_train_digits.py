@@ -114,7 +114,8 @@ def test_every_algorithm_agrees_after_the_first_epoch(digits, optimizer):
 @pytest.mark.parametrize("optimizer", NAMES)
 def test_every_algorithm_trains_well_with_its_default_rate(digits, optimizer):
     results = training.train(["numpy"], digits, optimizer.lower())
-    own = training.LEARNING_RATES.get(optimizer, getattr(optimizers, optimizer)().learning_rate)
+    kind = getattr(optimizers, optimizer)
+    own = kind().learning_rate if kind.suggested_rate is None else kind.suggested_rate
     assert (results.optimizer, results.learning_rate) == (optimizer, own)
     assert results.epochs[-1].accuracies["numpy"] > 0.95
     assert results.epochs[-1].loss_difference is results.epochs[-1].weight_distance is None

@@ -16,7 +16,8 @@ from types import ModuleType
 from typing import Any
 
 KERAS = ("keras", "keras2")
-CONVENTIONS = ("keras", "keras2", "torch", "optax")
+STEPS_OF_EACH = ("torch",)
+"""Conventions in which each parameter counts the steps in which it had a gradient."""
 
 Given = Mapping[str, Any]
 """Hyperparameters, by gradwise's names."""
@@ -66,14 +67,14 @@ class Example:
     Attributes:
         name: the test's id.
         arguments: besides the facts' rate; a `Schedule` stands for a schedule.
-        convention: whose formula.
+        convention: whose formula; None is the algorithm's first.
         keras: by what Keras 3 means the same: "same" arguments, those that differ (None takes one away), or None where
             it has no such thing.
     """
 
     name: str
     arguments: Given = field(default_factory=dict)
-    convention: str = "keras"
+    convention: str | None = None
     keras: Given | str | None = None
 
 
@@ -264,6 +265,11 @@ class AlgorithmFacts:
     torch: Torch | None = None
     keras: Keras | None = None
     optax: Mapping[str, Optax] = field(default_factory=dict)
+
+    @property
+    def first(self) -> str:
+        """The convention that it has if none is named."""
+        return next(iter(self.hyperparameters))
 
     @property
     def decays(self) -> bool:

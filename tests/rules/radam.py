@@ -94,13 +94,13 @@ FACTS = AlgorithmFacts(
     ranges={"threshold": (4.0, 6.0)},
     conditioned=conditioned,
     plain=(
-        Example("radam", {}, "torch"),
-        Example("radam-short", {**SHORT, "epsilon": 1e-3}, "torch"),
-        Example("radam-medium", {**MEDIUM, "epsilon": 1e-3}, "torch"),
+        Example("radam"),
+        Example("radam-short", {**SHORT, "epsilon": 1e-3}),
+        Example("radam-medium", {**MEDIUM, "epsilon": 1e-3}),
     ),
     features=(
-        Example("radam-clipnorm", {"clipnorm": 0.01}, "torch"),
-        Example("radam-accumulation", {"gradient_accumulation_steps": 4, "weight_decay": 0.1}, "torch"),
+        Example("radam-clipnorm", {"clipnorm": 0.01}),
+        Example("radam-accumulation", {"gradient_accumulation_steps": 4, "weight_decay": 0.1}),
     ),
     elsewhere=(
         Example("torch-radam", {"maximize": True, **DECAY}, "torch"),

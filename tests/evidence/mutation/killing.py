@@ -7,7 +7,7 @@ from typing import Any
 
 from helpers.vector_runs import distances, optimizer_of, run
 from parity_table import STEPS, allowed, kept
-from rules import all_facts
+from rules import STEPS_OF_EACH, all_facts
 
 from gradwise.vectors import Case, Step, distance, load
 
@@ -80,13 +80,13 @@ def hidden_distance(case: Case, step: Step, optimizer: Any) -> float:
 
 
 def counts_of(optimizer: Any) -> list[int]:
-    """How many steps the optimizer counts: its own, and in convention "torch" each parameter's."""
+    """How many steps the optimizer counts: its own, and each parameter's where these are counted."""
     return [optimizer.iterations, *(cell.value for cell in optimizer.cells.steps)]
 
 
 def expected_counts(case: Case) -> Iterator[list[int]]:
     """The same after each step, from what the case says of the start and of gradients."""
-    counted = [None, *(case.parameters if case.convention == "torch" else ())]
+    counted = [None, *(case.parameters if case.convention in STEPS_OF_EACH else ())]
     counts = dict.fromkeys(counted, case.iterations)
     for step in case.steps:
         for name in counts:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import warnings
 
 import pytest
-from helpers.selection import WHOLE
+from helpers.selection import WHOLE, crossing, taking_turns
 from helpers.torch_frontend_table import (
     MOMENTUM,
+    NAMES,
     PEERS,
     distance,
     each_case,
@@ -202,8 +203,7 @@ def test_an_optimizer_for_each_parameter_in_the_backward_pass():
 
 # Dynamo itself looks at the loss's gradient where the graph breaks for the backward pass.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf Tensor")
-@pytest.mark.parametrize("scheduled", [False, True])
-@each_class
+@crossing(("name", "scheduled"), NAMES, [False, True], of=taking_turns)
 def test_a_compiled_training_step(name, scheduled):
     """The model is compiled; the optimizer's own pass over memory, compiled already, is called as it is."""
     import torch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.every_convention import existing
 from helpers.selection import crossing
 
 from gradwise import optimizers
@@ -291,7 +292,7 @@ def test_a_rate_in_a_tensor_and_a_complex_table():
 def test_what_is_said_to_stay_stays(kind):
     """Where a program is said to leave still what has no gradient, a dense step does so; with decay none is."""
     found = {}
-    for decay in (None, 0.1):
+    for decay in (None, *existing(kind, {"weight_decay": 0.1}).values()):
         optimizer = kind(0.1) if decay is None else kind(0.1, weight_decay=decay)
         array, gradient = np.linspace(-1.0, 2.0, 6, dtype=np.float32), np.ones(6, dtype=np.float32)
         optimizer.apply([gradient], [array])
