@@ -154,7 +154,7 @@ SAMPLED = [
 """Each algorithm in one of its conventions, by turns."""
 
 
-SAMPLE = 20
+SAMPLE = 24
 
 
 @pytest.mark.parametrize(("algorithm", "convention"), SAMPLED)
