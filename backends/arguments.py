@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import FunctionType
 from typing import Any
 
 from .detect import shown
@@ -11,6 +13,16 @@ from .wording import NO_SYNONYMS, Synonyms, synonyms_of, which_instead
 
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _ANY_NUMBER = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+class _Required:
+    """What stands for an argument that was not given, where a function itself tells of it."""
+
+    def __repr__(self) -> str:
+        return "required"
+
+
+REQUIRED = _Required()
 
 
 def named_in(signature: inspect.Signature) -> list[str]:
@@ -22,6 +34,16 @@ def names_with_stars(signature: inspect.Signature) -> list[str]:
     """The names of all arguments of a signature, those that take any number with their stars."""
     stars: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
     return [stars.get(parameter.kind, "") + name for name, parameter in signature.parameters.items()]
+
+
+def without_types(signature: inspect.Signature) -> list[str]:
+    """The arguments of a signature as they are written, without their types, and without what stands for the object."""
+    empty = inspect.Parameter.empty
+    return [
+        str(each.replace(annotation=empty, default=empty if each.default is REQUIRED else each.default))
+        for each in signature.parameters.values()
+        if each.name not in ("self", "cls")
+    ]
 
 
 def takes_any(signature: inspect.Signature) -> bool:
@@ -131,7 +153,13 @@ def _by_name(values: Sequence[Any], names: Sequence[str], takes: Callable[[str, 
 
 def signature_of_init(cls: type) -> inspect.Signature:
     """The arguments of a class, from its constructor alone."""
-    parameters = inspect.signature(cls.__init__).parameters.values()  # type: ignore[misc]  # of the class itself
+    try:
+        # So that help() shows types rather than text.
+        signature = inspect.signature(cls.__init__, eval_str=True)  # type: ignore[misc]  # of the class itself
+    except Exception:
+        # Names that are known to type checkers alone; whatever a user wrote there is no error here.
+        signature = inspect.signature(cls.__init__)  # type: ignore[misc]  # as above
+    parameters = signature.parameters.values()
     return inspect.Signature(list(parameters)[1:])
 
 
@@ -160,3 +188,39 @@ def merged_signature(cls: type, base: type) -> inspect.Signature:
             p.replace(kind=keyword_only) if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD else p for p in inherited
         ]
     return inspect.Signature(sorted([*named, *inherited], key=lambda parameter: parameter.kind))
+
+
+def call_methods(kind: type, owner: str, ours: Callable[[type], bool]) -> None:
+    """Have Python's errors about the arguments of methods name a class that users know, and not where these stand.
+
+    Args:
+        kind: the class that has the methods, from parents that users do not know.
+        owner: what its module calls it, where pickles find the methods.
+        ours: whether a class among it and its parents is one whose methods may be renamed.
+    """
+    for name in dir(kind):
+        thing = inspect.getattr_static(kind, name)
+        home = next((each for each in kind.__mro__ if vars(each).get(name) is thing), object)
+        function = getattr(thing, "__func__", thing)
+        # Python tells of the innermost, where one is wrapped in others.
+        while name[0] != "_" and ours(home) and inspect.isfunction(function):
+            function.__qualname__, function.__module__ = f"{owner}.{name}", kind.__module__
+            function = getattr(function, "__wrapped__", None)
+
+
+def copied_as(function: Any, owner: str, module: str | None) -> Any:
+    """A method again, as one of another class, which errors name.
+
+    Args:
+        function: the method.
+        owner: the class.
+        module: where that is found.
+    """
+    copy: Any = FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    functools.update_wrapper(copy, function)
+    del copy.__wrapped__
+    copy.__qualname__, copy.__module__ = f"{owner}.{function.__name__}", str(module)
+    return copy

@@ -2,17 +2,58 @@
 
 from __future__ import annotations
 
+import abc
 import inspect
 import re
+import sys
+import textwrap
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from .arguments import without_types
 from .mathematics import readable
 
 _ENTRY = re.compile(r"    (?=\S)(\*{0,2}\w+(?:, \*{0,2}\w+)*): ")
 _SEE = re.compile(r"^    \*{0,2}\w+(?:, \*{0,2}\w+)*: see [^.\n]*\.(?:\n|\Z| )", re.MULTILINE)
 """An argument of which another page tells, whatever follows in its line."""
 _AFTER_ARGUMENTS = re.compile(r"^(?:Raises|Returns|Attributes|Example):", re.MULTILINE)
+_SPHINX = re.compile(r":\w+:`~?([^`]*)`")
+_WIDTH = 116
+"""Of a line that tells of a method; pydoc puts four characters before it."""
+_LIBRARY = f"{__name__.partition('.')[0]}."
+
+if TYPE_CHECKING:
+    _Metaclass = abc.ABCMeta
+else:
+    # So that users' classes may inherit from an abstract class or a protocol besides.
+    _Metaclass = type(Protocol)
+
+
+class Paged(_Metaclass):
+    """The class of classes whose page tells of all that they have, with a line each.
+
+    pydoc would add everything that they inherit, which here is a whole engine: it is told of what a user's own classes
+    define. `dir` is whole for everybody else, such as completion and mocks.
+    """
+
+    def __dir__(cls) -> list[str]:
+        names = list(super().__dir__())
+        if sys._getframe(1).f_code is not inspect.classify_class_attrs.__code__:
+            return names
+        ours = next((each for each in cls.__mro__ if f"{each.__module__}.".startswith(_LIBRARY)), object)
+        own = {name for each in cls.__mro__ if each not in ours.__mro__ for name in vars(each)}
+        return [name for name in names if name in own and name not in _OF_EVERY_CLASS]
+
+    # pydoc would find this class's own text in the place of theirs.
+    __doc__ = type.__dict__["__doc__"]
+    __instancecheck__ = abc.ABCMeta.__instancecheck__
+    __subclasscheck__ = abc.ABCMeta.__subclasscheck__
+
+
+_OF_EVERY_CLASS = frozenset((
+    "__annotations__", "__signature__", "__abstractmethods__", "own_tables", "sometimes_lacked",
+))  # fmt: skip
+"""What classes have beside what their authors write."""
 
 
 class Page:
@@ -96,12 +137,20 @@ def first_sentences(text: str) -> dict[str, str]:
 
 
 def summaries(kind: type, names: Iterable[str], title: str) -> str:
-    """Methods of a class, with a line of each.
+    """Methods and properties of a class, with their arguments and a line of each.
 
     Args:
         kind: the class.
-        names: of the methods.
+        names: of these.
         title: over the lines.
     """
-    lines = [f"    {name}: {(inspect.getdoc(getattr(kind, name)) or '').partition(chr(10))[0]}" for name in names]
-    return "\n".join([f"{title}:", *lines])
+    return "\n".join([f"{title}:", *(_summary(name, getattr(kind, name)) for name in names)])
+
+
+def _summary(name: str, thing: Any) -> str:
+    first, _, rest = (inspect.getdoc(thing) or "").partition("\n\n")[0].partition("\n")
+    # Those of frameworks may go on in the next line, and refer to others in Sphinx's way.
+    told = first if first.endswith(".") else re.split(r"(?<=\.)\s", f"{first} {' '.join(rest.split())}", maxsplit=1)[0]
+    told = readable(_SPHINX.sub(r"`\1`", told)).strip()
+    arguments = f"({', '.join(without_types(inspect.signature(thing)))})" if callable(thing) else ""
+    return "\n".join(textwrap.wrap(f"    {name}{arguments}: {told}", _WIDTH, subsequent_indent=" " * 8))

@@ -6,10 +6,12 @@ and what modules have.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import operator
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 from .detect import describe, shown
@@ -150,6 +152,32 @@ def no_such_name(module: str, name: str, known: Iterable[str], elsewhere: Mappin
     if importing and (remedy or meant(name, known)) and importlib.util.find_spec(f"{module}.{name}") is None:
         return ImportError(said(), name=module)
     return SaidWhenRead(said)
+
+
+class _File(ModuleType):
+    """A module whose name people type for what it has, such as `adamw` for `AdamW`."""
+
+    def __reduce__(self) -> Any:
+        # As cloudpickle does with what is a module and no more.
+        return importlib.import_module, (self.__name__,)
+
+
+def name_files(package: str, names: Iterable[str]) -> None:
+    """Have Python's error where a file of a package is called say which names were meant.
+
+    It names the type of what is called; a method `__call__` would make such a file look like a function to others.
+
+    Args:
+        package: its name.
+        names: what it has from files of its own.
+    """
+    found: dict[str, list[str]] = {}
+    for name in names:
+        file = str(getattr(vars(sys.modules[package])[name], "__module__", ""))
+        if file in sys.modules and file.rpartition(".")[0] == package:
+            found.setdefault(file, []).append(f"{package.rpartition('.')[2]}.{name}")
+    for file, own in found.items():
+        sys.modules[file].__class__ = type(f"module (write {' or '.join(own)})", (_File,), {"__module__": __name__})
 
 
 class SaidWhenRead(AttributeError):

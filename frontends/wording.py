@@ -96,6 +96,6 @@ def classes_of_core(known: Iterable[str], how: str) -> Mapping[str, str]:
     lowered = {name.lower() for name in known}
     return {
         name: f"take {how.replace('OPTIMIZER', f'gradwise.optimizers.{name}(...)')}{_INSIDE.get(name, '')}"
-        for name in (each.__name__ for each in (*optimizers.registry.ALGORITHMS, optimizers.MultiOptimizer))
+        for name in (*(each.__name__ for each in optimizers.registry.ALGORITHMS), optimizers.MultiOptimizer.__name__)
         if name.lower() not in lowered
     }

@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .. import schedules
-from ..backends.wording import no_such_name
+from ..backends.wording import name_files, no_such_name
 from . import registry
 from .core.multi import MultiOptimizer
 from .core.optimizer import Optimizer
@@ -26,10 +26,12 @@ __all__ = ["MultiOptimizer", "Optimizer", "OptimizerState", "schedules"]
 __all__ += registry.__all__
 
 # Where Python leaves docstrings out (-OO) there is none to add to.
-__doc__ = "\n".join([__doc__ or "", "Algorithms:", *map(registry.summary_of, (*registry.ALGORITHMS, MultiOptimizer))])
+_summaries = [*map(registry.summary_of, registry.ALGORITHMS), registry.summary_of(MultiOptimizer)]
+__doc__ = "\n".join([__doc__ or "", "Algorithms:", *_summaries])
 
+# A file's name is one that people type for the class. `from gradwise.optimizers import adamw` finds it all the same.
+name_files(__name__, registry.__all__)
 for _algorithm in registry.ALGORITHMS:
-    # A file's name is one that people type for the class.
     globals().pop(_algorithm.__module__.rpartition(".")[2], None)
 
 

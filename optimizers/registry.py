@@ -29,7 +29,7 @@ __all__ = [
 ALGORITHMS: tuple[type[Optimizer], ...] = (SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Adamax, Nadam, RAdam, Lion)
 """Every algorithm. Adding one is a file, and here its import, its name and its place."""
 
-_OWN = (*ALGORITHMS, MultiOptimizer)
+_OWN: tuple[type[Optimizer], ...] = (*ALGORITHMS, MultiOptimizer)
 _BY_NAME = {kind.__name__.lower(): kind for kind in _OWN}
 
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ..backends.wording import no_such_name
+from ..backends.wording import name_files, no_such_name
 from .base import LearningRateSchedule
 from .composition import Join, Warmup, join, warmup
 from .cosine import CosineDecay, CosineDecayRestarts
@@ -18,6 +18,9 @@ __all__ = [
     "PiecewiseConstantDecay", "PolynomialDecay", "ReduceLROnPlateau", "Warmup", "deserialize", "join", "serialize",
     "warmup",
 ]  # fmt: skip
+
+# A file's name is one that people type for the class.
+name_files(__name__, __all__)
 
 if not TYPE_CHECKING:  # For which no name would be unknown.
 

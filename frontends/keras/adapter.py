@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 
+from ... import optimizers
 from ...backends import HOST, compiler_graph, compute_dtype, describe, leaves_scopes
-from ...backends.arguments import names_with_stars
-from ...backends.pages import first_sentences, show_as_page, with_arguments
+from ...backends.arguments import call_methods, names_with_stars
+from ...backends.pages import Paged, first_sentences, show_as_page, summaries, with_arguments
 from ...backends.wording import SaidWhenRead
-from ...optimizers import Optimizer
 from ...optimizers.core.cells import NamedCell
 from ...optimizers.core.checks import as_list
 from ...optimizers.core.declaring import check_declared, declaring, has_no
 from ...optimizers.core.hyperparameters import LEARNING_RATE
 from ...optimizers.core.memory import MemoryReport
 from ...optimizers.core.naming import check_chosen, check_var_list
+from ...optimizers.core.origin import is_of_library
 from .internals import in_order, in_stateless_scope, model_starting_to_train, outside_of_compiler
 from .linking import Link
 from .schedules import as_keras, plain, rate_of
@@ -69,7 +70,7 @@ class _OfCore:
         delattr(instance.core, self._name)
 
 
-class KerasAdapter(keras.optimizers.Optimizer):
+class KerasAdapter(keras.optimizers.Optimizer, metaclass=Paged):
     """Runs a core optimizer on Keras Variables. The base of all classes here.
 
     All of a step, from loss scale and accumulation to the moving average and constraints, is the core's; all state lies
@@ -100,7 +101,7 @@ class KerasAdapter(keras.optimizers.Optimizer):
     use_ema, ema_momentum, ema_overwrite_frequency = _OfCore(), _OfCore(), _OfCore()
     loss_scale_factor, gradient_accumulation_steps, decay = _OfCore(), _OfCore(), _OfCore()
 
-    core: Optimizer
+    core: optimizers.Optimizer
     built: bool
     _learning_rate: Any
     _chosen: tuple[list[Any], list[str]]
@@ -117,9 +118,9 @@ class KerasAdapter(keras.optimizers.Optimizer):
                 f"{cls.__name__} overrides {', '.join(ignored)}, which a step of gradwise never calls. "
                 f"{'. '.join(dict.fromkeys(_PARTS_OF_A_STEP[name] for name in ignored))}."
             )
+        show_as_page(cls, _with_common if "row" in vars(cls) else _with_methods, formulas=is_of_library(cls))
         if "row" in vars(cls):
             cls.__signature__ = cls.row.signature  # read by inspect.signature
-            show_as_page(cls, _with_common)
             for name in (*cls.row.fields, *cls.row.fixed):
                 attribute = _OfCore()
                 attribute.__set_name__(cls, name)
@@ -154,7 +155,7 @@ class KerasAdapter(keras.optimizers.Optimizer):
         """The attributes that users set."""
         return ["learning_rate", *COMMON, "decay", *self.row.fields, *self.row.fixed]
 
-    def _start(self, core: Optimizer, rate: Any, name: str | None) -> None:
+    def _start(self, core: optimizers.Optimizer, rate: Any, name: str | None) -> None:
         # Before Keras's own constructor, which sets what the core holds.
         object.__setattr__(self, "core", core)
         object.__setattr__(self, "_link", None)
@@ -285,6 +286,11 @@ class KerasAdapter(keras.optimizers.Optimizer):
             self._check_model(model.trainable_variables)
         own: list[keras.Variable] = super().variables
         return own
+
+    @property
+    def iterations(self) -> keras.Variable:
+        """How many calls of `apply` were made, also where several make one update: a Keras Variable."""
+        return super().iterations
 
     # ---------------------------------------------------------------- steps
 
@@ -584,10 +590,35 @@ class KerasAdapter(keras.optimizers.Optimizer):
         return super().from_config(dict(config), custom_objects)
 
 
+# As users know what they inherit.
+Optimizer = KerasAdapter
+call_methods(KerasAdapter, "Optimizer", is_of_library)
+
+_ATTRIBUTES = ("learning_rate", "iterations", "variables")
+_METHODS = (
+    "build", "apply", "apply_gradients", "stateless_apply", "update_step", "exclude_from_weight_decay",
+    "finalize_variable_values", "scale_loss", "set_weights", "get_config", "from_config", "memory",
+    "save_own_variables", "load_own_variables", "add_optimizer_variables", "add_variable_from_reference",
+    "add_variable", "assign", "assign_add", "assign_sub",
+)  # fmt: skip
+"""What users read and call, and what their own rules do; those of Keras's own among them."""
+
+
+def _with_methods(cls: type, text: str) -> str:
+    """The page of a class, with what users of all optimizers read and call."""
+    return "\n\n".join((
+        text,
+        summaries(cls, _ATTRIBUTES, "Attributes, with the arguments, which can be set"),
+        summaries(cls, _METHODS, f"Methods, of which help({cls.__name__}.apply) and so on tell more"),
+    ))
+
+
 def _with_common(cls: type[KerasAdapter], text: str) -> str:
-    """The page of a class, with the arguments that all have."""
-    told = {**first_sentences(str(Optimizer.__doc__)), "kwargs": "`lr`, `decay` and `epsilon=None`, as in Keras 2."}
-    return with_arguments(text, names_with_stars(cls.row.signature), told, "Arguments of all optimizers")
+    """The page of a class, with what all have: arguments, and what users read and call."""
+    of_core = first_sentences(str(optimizers.Optimizer.__doc__))
+    told = {**of_core, "kwargs": "`lr`, `decay` and `epsilon=None`, as in Keras 2."}
+    text = with_arguments(text, names_with_stars(cls.row.signature), told, "Arguments of all optimizers")
+    return _with_methods(cls, text)
 
 
 def _is_overwritten(variable: Any) -> bool:

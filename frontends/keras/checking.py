@@ -12,7 +12,7 @@ import keras
 from ...backends.detect import backend_named
 from ...optimizers import Optimizer
 from ...optimizers.core.own_rules.problem import Problem
-from ...optimizers.core.own_rules.ways import LeftOut
+from ...optimizers.core.own_rules.ways import LeftOut, Recorded
 from .adapter import BACKENDS
 from .wrapping import CoreOptimizer
 
@@ -46,9 +46,9 @@ class KerasLoop:
         """See `Loop`."""
         return [keras.ops.stop_gradient(variable.value) for variable in self._variables]
 
-    def recorded(self) -> tuple[None, str]:
+    def recorded(self) -> Recorded:
         """See `Loop`. Keras's optimizers do not say."""
-        return None, ""
+        return Recorded(None)
 
 
 def _variable(array: Any, name: str, dtype: str) -> keras.Variable:

@@ -25,7 +25,7 @@ class SGD(KerasAdapter):
         *common: see the module.
 
     Raises:
-        TypeError, ValueError: see `KerasAdapter`.
+        TypeError, ValueError: if an argument is unknown or out of its range.
     """
 
     row: ClassVar[KerasRow] = KerasRow(core.SGD, keras.optimizers.SGD)
@@ -44,7 +44,7 @@ class RMSprop(KerasAdapter):
         *common: see the module.
 
     Raises:
-        TypeError, ValueError: see `KerasAdapter`.
+        TypeError, ValueError: if an argument is unknown or out of its range.
     """
 
     row: ClassVar[KerasRow] = KerasRow(core.RMSprop, keras.optimizers.RMSprop)
@@ -61,7 +61,7 @@ class Adagrad(KerasAdapter):
         *common: see the module.
 
     Raises:
-        TypeError, ValueError: see `KerasAdapter`.
+        TypeError, ValueError: if an argument is unknown or out of its range.
     """
 
     row: ClassVar[KerasRow] = KerasRow(core.Adagrad, keras.optimizers.Adagrad)
@@ -78,7 +78,7 @@ class Adadelta(KerasAdapter):
         *common: see the module.
 
     Raises:
-        TypeError, ValueError: see `KerasAdapter`.
+        TypeError, ValueError: if an argument is unknown or out of its range.
     """
 
     row: ClassVar[KerasRow] = KerasRow(core.Adadelta, keras.optimizers.Adadelta)
@@ -97,7 +97,7 @@ class Adam(KerasAdapter):
         *common: see the module.
 
     Raises:
-        TypeError, ValueError: see `KerasAdapter`.
+        TypeError, ValueError: if an argument is unknown or out of its range.
     """
 
     row: ClassVar[KerasRow] = KerasRow(core.Adam, keras.optimizers.Adam)
@@ -114,7 +114,7 @@ class AdamW(KerasAdapter):
         *common: see the module.
 
     Raises:
-        TypeError, ValueError: see `KerasAdapter`.
+        TypeError, ValueError: if an argument is unknown or out of its range.
     """
 
     row: ClassVar[KerasRow] = KerasRow(core.AdamW, keras.optimizers.AdamW)
@@ -132,7 +132,7 @@ class Adamax(KerasAdapter):
         *common: see the module.
 
     Raises:
-        TypeError, ValueError: see `KerasAdapter`.
+        TypeError, ValueError: if an argument is unknown or out of its range.
     """
 
     row: ClassVar[KerasRow] = KerasRow(core.Adamax, keras.optimizers.Adamax)
@@ -151,7 +151,7 @@ class Nadam(KerasAdapter):
         schedule_decay: >= 0, keyword only; 0.004 is Keras 2's. Default 1.0, which is what Keras 3 does.
 
     Raises:
-        TypeError, ValueError: see `KerasAdapter`.
+        TypeError, ValueError: if an argument is unknown or out of its range.
     """
 
     row: ClassVar[KerasRow] = KerasRow(core.Nadam, keras.optimizers.Nadam, schedule_decay=1.0)
@@ -168,7 +168,7 @@ class Lion(KerasAdapter):
         *common: see the module.
 
     Raises:
-        TypeError, ValueError: see `KerasAdapter`.
+        TypeError, ValueError: if an argument is unknown or out of its range.
     """
 
     row: ClassVar[KerasRow] = KerasRow(core.Lion, keras.optimizers.Lion)

@@ -11,6 +11,7 @@ import optax  # type: ignore[import-untyped]  # it shows mypy no types
 from ...backends.detect import backend_named
 from ...optimizers import Optimizer
 from ...optimizers.core.own_rules.problem import Problem
+from ...optimizers.core.own_rules.ways import Recorded
 from .wrapping import from_optimizer
 
 
@@ -46,6 +47,6 @@ class OptaxLoop:
         """See `Loop`."""
         return self._problem.tree.match(self._params, "parameters")
 
-    def recorded(self) -> tuple[bool, str]:
+    def recorded(self) -> Recorded:
         """See `Loop`. What is under `jit` is JAX's to compile."""
-        return False, ""
+        return Recorded(False)

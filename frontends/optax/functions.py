@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ... import optimizers
 from ...backends.arguments import bound
+from ...backends.mathematics import readable
+from ...backends.pages import Page, first_sentences
 from ...optimizers.core.synonyms import SYNONYMS
 from ..wording import ArgumentsOfCore
 from .adapter import RowBehaviour, is_hyperparameter
@@ -145,12 +149,60 @@ def function_of(row: OptaxRow) -> Callable[..., Transformation]:
         return Transformation(behaviour)
 
     make.__name__ = make.__qualname__ = row.name
-    make.__signature__ = row.signature.replace(return_annotation=Transformation)  # type: ignore[attr-defined]  # read by inspect.signature
-    names = ", ".join(f"`{theirs}` is `{ours}`" for theirs, ours in row.arguments.items() if theirs != ours)
-    make.__doc__ = (
-        f'As `optax.{row.name}`: `gradwise.optimizers.{row.algorithm.__name__}` in convention "optax".\n\n'
-        f"The arguments and their defaults are optax's; in the core {names or 'they are called the same'}. Slots of "
-        "16-bit parameters are float32 unless a dtype is given.\n\n"
-        f"Raises:\n    ValueError: as `gradwise.optimizers.{row.algorithm.__name__}`.\n"
-    )
+    # Its types, which are unions of unions, would take ten lines of help().
+    parameters = [each.replace(annotation=each.empty) for each in row.signature.parameters.values()]
+    make.__signature__ = inspect.Signature(parameters, return_annotation=Transformation)  # type: ignore[attr-defined]  # read by inspect.signature
+    make.__doc__ = _page_of(row)
     return make
+
+
+_MOMENTS_IN = "the dtype of the moments. None: the parameter's; for 16 bits float32."
+_DECAYING = "a tree of bools, or a function of the parameters: which of them decay."
+_TOLD = {
+    "learning_rate": "a number >= 0, or a schedule: a function of the number of updates.",
+    "mu_dtype": _MOMENTS_IN,
+    "accumulator_dtype": _MOMENTS_IN,
+    "weight_decay": "how strongly parameters shrink in each update, times the rate; or a schedule.",
+    "mask": _DECAYING,
+    "weight_decay_mask": _DECAYING,
+}
+"""Of arguments that the core has not, or has otherwise, what they are."""
+_AS_IN = re.compile(r"as in `(\w+)`")
+
+
+def _told_in_core(kind: type, name: str) -> str:
+    """What the page of a class, or of one to which it refers, says of an argument."""
+    for each in kind.__mro__:
+        page = vars(each).get("__doc__")
+        told = first_sentences(page.text).get(name) if isinstance(page, Page) else None
+        another = None if told is None else _AS_IN.match(told)
+        if another is not None:
+            return _told_in_core(getattr(optimizers, another[1]), name)
+        if told is not None:
+            return readable(told.removeprefix('of convention "optax": '))
+    return "as in optax."
+
+
+def _page_of(row: OptaxRow) -> str:
+    """The docstring of a function: its arguments with what the core's class says of them."""
+    kind = f"gradwise.optimizers.{row.algorithm.__name__}"
+    lines = []
+    for name, parameter in row.signature.parameters.items():
+        ours = row.arguments.get(name, name)
+        told = _TOLD.get(name) or _told_in_core(row.algorithm, ours)
+        also = f" In the core `{ours}`." if ours != name else ""
+        default = "" if parameter.default is parameter.empty else f" Default {parameter.default!r}."
+        lines.append(f"    {name}: {told}{also}{default}")
+    return f"""As `optax.{row.name}`: `{kind}` in convention "optax".
+
+Args:
+{chr(10).join(lines)}
+
+Returns:
+    A transformation: `init(params)` gives a state, `update(grads, state, params)` updates and the next state.
+
+Raises:
+    TypeError, ValueError: if an argument is unknown or out of its range.
+
+`help({kind})` has the formula.
+"""

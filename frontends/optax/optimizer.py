@@ -11,8 +11,8 @@ import jax
 import optax  # type: ignore[import-untyped]  # it shows mypy no types
 
 from ...backends import Array, Variable, compute_dtype, ops
+from ...backends.arguments import REQUIRED
 from ...backends.wording import called
-from ...optimizers.core.functional import REQUIRED
 from ...optimizers.core.optimizer import Optimizer
 
 

@@ -14,14 +14,15 @@ import torch
 from torch._compile import _disable_dynamo
 
 from ...backends import describe, leaves_scopes
-from ...backends.arguments import bound
+from ...backends.arguments import bound, call_methods, copied_as
 from ...backends.kernels.compiler import numba_is_installed
-from ...backends.pages import show_as_page, with_arguments
+from ...backends.pages import Paged, show_as_page, summaries, with_arguments
 from ...backends.scope import Mode
 from ...optimizers.core.declaring import declaring
 from ...optimizers.core.fused.joint import lanes_of
 from ...optimizers.core.fused.lane import Lane
 from ...optimizers.core.memory import MemoryReport, MemoryRow
+from ...optimizers.core.origin import is_of_library
 from ...optimizers.core.prepared import Beside, Prepared, make
 from ...optimizers.core.synonyms import SYNONYMS
 from ..pairing import same
@@ -63,7 +64,7 @@ def runs_compiled(groups: Sequence[dict[str, Any]]) -> bool:
     return _WITH_NUMBA and all(p.device.type == "cpu" for group in groups for p in group["params"])
 
 
-class TorchAdapter(KeysInGroups, torch.optim.Optimizer):
+class TorchAdapter(KeysInGroups, torch.optim.Optimizer, metaclass=Paged):
     """Runs core optimizers, one for each parameter group, on the tensors in `state`. The base of all classes here.
 
     `p.grad` is never written. Slots of float16 and bfloat16 parameters are float32. Group keys are read in every step,
@@ -87,7 +88,10 @@ class TorchAdapter(KeysInGroups, torch.optim.Optimizer):
         if "row" in vars(cls):
             TorchRow.every_slot.update(cls.row.slots)
             cls.row.called = cls.__name__
-            show_as_page(cls, _with_flags)
+            if "step" not in vars(cls):
+                # As torch's classes have it each, which torch replaces, each, by one with hooks.
+                cls.step = copied_as(TorchAdapter.step, cls.__name__, __package__)  # type: ignore[method-assign]
+        show_as_page(cls, _with_flags if "row" in vars(cls) else _with_methods, formulas=is_of_library(cls))
         # Read by inspect.signature; a user's subclass with arguments of its own has its own.
         if "__init__" in vars(cls):
             own = list(inspect.signature(cls.__init__).parameters.values())[1:]
@@ -553,9 +557,28 @@ class TorchAdapter(KeysInGroups, torch.optim.Optimizer):
         return twin
 
 
+# As users know what they inherit.
+Optimizer = TorchAdapter
+call_methods(TorchAdapter, "Optimizer", is_of_library)
+
+_METHODS = (
+    "step", "zero_grad", "add_param_group", "state_dict", "load_state_dict", "memory", "register_step_pre_hook",
+    "register_step_post_hook", "register_state_dict_pre_hook", "register_state_dict_post_hook",
+    "register_load_state_dict_pre_hook", "register_load_state_dict_post_hook",
+)  # fmt: skip
+"""What users call, those of torch's own among them."""
+
+
+def _with_methods(cls: type, text: str) -> str:
+    """The page of a class, with what users of all optimizers read and call."""
+    title = f"`param_groups`, `state` and `defaults` as in torch.optim; methods (help({cls.__name__}.step) tells more)"
+    own = ("plan",) if hasattr(cls, "plan") else ()
+    return f"{text}\n\n{summaries(cls, [*own, *_METHODS], title)}"
+
+
 def _with_flags(cls: type[TorchAdapter], text: str) -> str:
-    """The page of a class, with torch's flags."""
-    return with_arguments(text, cls.row.signature().parameters, FLAGS, "Torch's flags")
+    """The page of a class, with torch's flags, and with what users call."""
+    return _with_methods(cls, with_arguments(text, cls.row.signature().parameters, FLAGS, "Torch's flags"))
 
 
 def _check_flags(values: dict[str, Any], row: TorchRow) -> None:

@@ -11,6 +11,7 @@ import torch
 from ...backends.detect import backend_named
 from ...optimizers import Optimizer
 from ...optimizers.core.own_rules.problem import Problem
+from ...optimizers.core.own_rules.ways import Recorded
 from .wrapping import wrap
 
 
@@ -38,6 +39,6 @@ class TorchLoop:
         """See `Loop`."""
         return [parameter.detach() for parameter in self._parameters]
 
-    def recorded(self) -> tuple[None, str]:
+    def recorded(self) -> Recorded:
         """See `Loop`. A torch optimizer does not say."""
-        return None, ""
+        return Recorded(None)

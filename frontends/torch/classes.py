@@ -34,7 +34,7 @@ class SGD(TorchAdapter):
         maximize, foreach, differentiable, fused: see the module.
 
     Raises:
-        TypeError, ValueError, RuntimeError: see `TorchAdapter`.
+        TypeError, ValueError, RuntimeError: as torch.optim; also for values out of range.
 
     Sparse gradients do what dense ones do; without momentum and weight decay they touch their own rows only. A
     parameter's step count, which torch does not keep, is not stored either.
@@ -73,7 +73,7 @@ class Adam(TorchAdapter):
         decoupled_weight_decay: let the decay act on the parameter, as in `AdamW`. False.
 
     Raises:
-        TypeError, ValueError, RuntimeError: see `TorchAdapter`.
+        TypeError, ValueError, RuntimeError: as torch.optim; also for values out of range.
     """
 
     row: ClassVar[TorchRow] = TorchRow(
@@ -96,7 +96,7 @@ class AdamW(Adam):
         maximize, foreach, capturable, differentiable, fused: see the module.
 
     Raises:
-        TypeError, ValueError, RuntimeError: see `TorchAdapter`.
+        TypeError, ValueError, RuntimeError: as torch.optim; also for values out of range.
     """
 
     row: ClassVar[TorchRow] = TorchRow(
@@ -125,7 +125,7 @@ class NAdam(TorchAdapter):
         foreach, maximize, capturable, differentiable: see the module.
 
     Raises:
-        TypeError, ValueError, RuntimeError: see `TorchAdapter`.
+        TypeError, ValueError, RuntimeError: as torch.optim; also for values out of range.
 
     `mu_product` is kept in float64, so that training goes on after loading as if it had not been interrupted.
     """
@@ -156,7 +156,7 @@ class RAdam(TorchAdapter):
         foreach, maximize, capturable, differentiable: see the module.
 
     Raises:
-        TypeError, ValueError, RuntimeError: see `TorchAdapter`.
+        TypeError, ValueError, RuntimeError: as torch.optim; also for values out of range.
     """
 
     row: ClassVar[TorchRow] = TorchRow(
@@ -181,7 +181,7 @@ class Adamax(TorchAdapter):
         foreach, maximize, differentiable, capturable: see the module.
 
     Raises:
-        TypeError, ValueError, RuntimeError: see `TorchAdapter`.
+        TypeError, ValueError, RuntimeError: as torch.optim; also for values out of range.
     """
 
     row: ClassVar[TorchRow] = TorchRow(
@@ -208,7 +208,7 @@ class Adagrad(TorchAdapter):
         foreach, maximize, differentiable, fused: see the module.
 
     Raises:
-        TypeError, ValueError, RuntimeError: see `TorchAdapter`.
+        TypeError, ValueError, RuntimeError: as torch.optim; also for values out of range.
 
     State exists from the start, also that of groups added later. Sparse gradients touch their own rows only.
     """
@@ -248,7 +248,7 @@ class Adadelta(TorchAdapter):
         foreach, capturable, maximize, differentiable: see the module.
 
     Raises:
-        TypeError, ValueError, RuntimeError: see `TorchAdapter`.
+        TypeError, ValueError, RuntimeError: as torch.optim; also for values out of range.
     """
 
     row: ClassVar[TorchRow] = TorchRow(
@@ -275,7 +275,7 @@ class RMSprop(TorchAdapter):
         capturable, foreach, maximize, differentiable: see the module.
 
     Raises:
-        TypeError, ValueError, RuntimeError: see `TorchAdapter`.
+        TypeError, ValueError, RuntimeError: as torch.optim; also for values out of range.
 
     A variance that rounding makes negative counts as 0, where torch goes on with NaN.
     """

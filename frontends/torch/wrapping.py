@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ... import optimizers as core
-from ...optimizers.core.functional import REQUIRED
+from ...backends.arguments import REQUIRED
 from ...optimizers.core.mistaken import check_fresh, check_optimizer
 from ...optimizers.core.overview import Plan, PlanRow
 from .adapter import TorchAdapter

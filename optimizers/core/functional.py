@@ -27,6 +27,7 @@ from ...backends import (
     taken_apart,
     value_of,
 )
+from ...backends.arguments import REQUIRED
 from ...backends.losses import owner_unknown
 from .checks import (
     check_one_backend,
@@ -43,16 +44,6 @@ from .rates import checked_number
 from .state import OptimizerState, as_trees, check_state, held_by_state, no_state, state_of
 from .stateless import checked_gradients, checked_value, pure_arithmetic, restored
 from .templates import LOCK, TemplateKeeper
-
-
-class _Required:
-    """What stands for an argument that was not given."""
-
-    def __repr__(self) -> str:
-        return "required"
-
-
-REQUIRED = _Required()
 
 
 class FunctionalOptimizer(TemplateKeeper):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from ...backends import FLOATING, Variable, backend_of, describe, is_number, value_of
 from ...backends.arguments import (
     bound,
+    call_methods,
     merged_signature,
     named_in,
     names_with_stars,
@@ -21,7 +22,7 @@ from ...backends.arguments import (
     takes_any,
 )
 from ...backends.mistakes import RuleMistake, WrongValue, called_by_rule, line_of_rule
-from ...backends.pages import Page, first_sentences, show_as_page, summaries, with_arguments
+from ...backends.pages import Page, Paged, first_sentences, show_as_page, summaries, with_arguments
 from ...backends.written import given_anew, instead_of_list, instead_of_number
 from ...schedules import registry as schedule_registry
 from .conventions import CONVENTIONS, facts_of
@@ -62,7 +63,7 @@ _LATER = ("convention", "slot_dtype", "jit_compile", "maximize", "decay")
 
 class Optimizer(
     ComparedByValue, FollowsConvention, ImperativeOptimizer, StatelessOptimizer, SavedOptimizer, CheckedOptimizer,
-    MeasuredOptimizer,
+    MeasuredOptimizer, metaclass=Paged,
 ):  # fmt: skip
     r"""The base of every optimizer: subclass it, create slots in `build`, write the rule in `update_step`.
 
@@ -455,21 +456,24 @@ def _check_cell(variable: Any) -> None:
         raise RuleMistake(f"{line_of_rule()} assigns to {what}, which is no parameter and no slot. Write {instead}.")
 
 
+_ATTRIBUTES = ("learning_rate", "learning_rate_schedule", "iterations", "calls_made", "variables")
+"""What users read of an optimizer beside its hyperparameters."""
 _STEPS = (
-    "apply", "apply_gradients", "init", "step", "delta", "averages", "with_learning_rate", "learning_rate_at",
-    "scale_loss", "exclude_from_weight_decay", "finalize_variable_values", "set_weights", "get_config", "from_config",
-    "unbuilt_copy", "relink", "check", "memory", "execution_report", "program_of",
+    "apply", "apply_gradients", "init", "step", "delta", "averages", "updates_at", "with_learning_rate",
+    "learning_rate_at", "scale_loss", "exclude_from_weight_decay", "finalize_variable_values", "set_weights",
+    "get_config", "from_config", "unbuilt_copy", "relink", "check", "memory", "execution_report", "program_of",
+    "stateless_apply", "save_own_variables", "load_own_variables",
 )  # fmt: skip
 """What users of an optimizer call, in the order in which a page tells of it."""
 _RULES = (
     "build", "update_step", "begin_step", "add_optimizer_variables", "add_variable_from_reference", "add_variable",
-    "add_scalar", "variable_index", "step_of", "assign", "assign_add", "assign_sub", "as_tree",
+    "add_array", "add_scalar", "variable_index", "step_of", "assign", "assign_add", "assign_sub", "as_tree",
 )  # fmt: skip
 """What rules of a user's own define and call."""
 
 
 def _with_common(cls: type, text: str) -> str:
-    """The page of a class, with what all have: arguments, and what users call."""
+    """The page of a class, with what all have: arguments, and what users read and call."""
     names = names_with_stars(inspect.signature(cls))
     for parent in cls.__mro__[1:]:
         if issubclass(parent, Optimizer) and isinstance(vars(parent).get("__doc__"), Page):
@@ -477,13 +481,23 @@ def _with_common(cls: type, text: str) -> str:
             told = first_sentences(str(parent.__doc__))
             text = with_arguments(text, names, told, title, edited=is_of_library(cls))
             names = [name for name in names if name.strip("*") not in told]
-    return f"{text}\n\n{summaries(cls, _STEPS, 'Methods of all optimizers')}"
+    return f"{text}\n\n{_what_users_call(cls)}"
+
+
+def _what_users_call(cls: type) -> str:
+    ours = [vars(each) for each in cls.__mro__ if is_of_library(each) and issubclass(each, Optimizer)]
+    functions = {name: None for names in ours for name, each in names.items() if inspect.isfunction(each)}
+    own = [name for name in functions if name[0] != "_" and not hasattr(Optimizer, name)]
+    return "\n\n".join((
+        *((summaries(cls, own, f"Methods of {cls.__name__}"),) if own else ()),
+        summaries(cls, _ATTRIBUTES, "Attributes, with the arguments, which can be set"),
+        summaries(cls, _STEPS, f"Methods of all optimizers, of which help({cls.__name__}.apply) and so on tell more"),
+    ))
 
 
 def _with_methods(cls: type, text: str) -> str:
     """The page of the base."""
-    lists = summaries(cls, _STEPS, "Methods of all optimizers"), summaries(cls, _RULES, "Methods for rules of your own")
-    return "\n\n".join([text, *lists])
+    return "\n\n".join([text, _what_users_call(cls), summaries(cls, _RULES, "Methods for rules of your own")])
 
 
 def _with_first_convention(cls: type[Optimizer], signature: inspect.Signature) -> inspect.Signature:
@@ -494,10 +508,11 @@ def _with_first_convention(cls: type[Optimizer], signature: inspect.Signature) -
         return signature
     shown_there = {**signature.parameters}
     first = next(iter(cls.conventions))
-    shown_there["convention"] = shown_there["convention"].replace(default=first, annotation="str")
+    shown_there["convention"] = shown_there["convention"].replace(default=first, annotation=str)
     return signature.replace(parameters=list(shown_there.values()))
 
 
+call_methods(Optimizer, "Optimizer", is_of_library)
 show_as_page(Optimizer, _with_methods)
 Optimizer.own_tables = tables_of(Optimizer)
 Optimizer.sometimes_lacked = lacked_in(Optimizer.own_tables)

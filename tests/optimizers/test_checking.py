@@ -60,6 +60,25 @@ def test_what_is_recorded_has_the_same_bits(numpy_alone):
     assert not any("whole" in way for way in recorded)
 
 
+class CentredRows(Optimizer):
+    """Of matrices the rows are centred, which no program does."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        if variable.ndim > 1:
+            gradient = gradient - ops.mean(gradient, axis=-1, keepdims=True)
+        self.assign_sub(variable, gradient * learning_rate)
+
+
+def test_what_is_recorded_in_part_says_so(numpy_alone):
+    pytest.importorskip("numba")
+    report = CentredRows().check(params(), steps=1)
+    row = next(row for row in report if row.way == "numpy, in place" and row.dtype == "float32")
+    assert row.partly and not row.recorded and "layer/kernel" in row.note
+    line = next(line for line in str(report).split("\n") if line.startswith("numpy, in place ") and "float32" in line)
+    assert line.split()[4] == "partly"
+    assert not any(row.partly for row in SGD(0.1).check(params(), steps=1))
+
+
 class ByCells(Optimizer):
     """A right rule with cells on the right of arrays."""
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import abc
 import inspect
 import pydoc
 import random
 import re
+from typing import Protocol, runtime_checkable
+from unittest import mock
 
 import pytest
 
@@ -89,9 +92,65 @@ def printed(thing):
 
 
 def told_in(text):
-    """The names with which lines of arguments begin."""
-    lines = [line.strip() for line in text.splitlines() if line.startswith("    ") and ": " in line]
+    """The names with which lines of arguments, and of methods with theirs in brackets, begin."""
+    lines = [re.sub(r"\(.*\):", ":", line.strip()) for line in text.splitlines() if re.match(r"    \S.*: ", line)]
     return [name.strip("* ") for line in lines for name in line.partition(": ")[0].split(",")]
+
+
+def lines_of(thing):
+    return len(printed(thing).splitlines())
+
+
+# Of a terminal's 50 lines: a page or two. Beyond that is the base itself, which rules of one's own are written from.
+CORE, BASE, SCHEDULE, TORCH, FUNCTION = 130, 170, 100, 70, 35
+
+
+@pytest.mark.parametrize("kind", [optimizers.MultiOptimizer, *ALGORITHMS, *SCHEDULES])
+@pytest.mark.every_algorithm
+def test_a_page_is_a_page_or_two(kind):
+    assert lines_of(kind) <= (CORE if issubclass(kind, optimizers.Optimizer) else SCHEDULE)
+    assert lines_of(optimizers.Optimizer) <= BASE
+
+
+@pytest.mark.parametrize("kind", [optimizers.Optimizer, optimizers.MultiOptimizer, *ALGORITHMS])
+@pytest.mark.every_algorithm
+def test_a_page_tells_users_alone(kind):
+    page = printed(kind)
+    assert "front ends" not in page and "own_tables" not in page and "update_parameter" not in page
+    for name in ("apply", "step", "learning_rate", "iterations", "averages", "exclude_from_weight_decay"):
+        assert re.search(rf"^ \|      {name}\b", page, re.MULTILINE), name
+
+
+def test_what_a_page_leaves_out_is_there():
+    names = set(dir(optimizers.Adam))
+    assert names >= {"apply", "step", "init", "beta_1", "update_step", "named_cells", "__init__"}
+    stand_in = mock.create_autospec(optimizers.Adam, instance=True)
+    stand_in.apply([1], [2])
+    stand_in.apply.assert_called_once_with([1], [2])
+
+
+@runtime_checkable
+class Sized(Protocol):
+    def size(self): ...
+
+
+class Abstract(abc.ABC):
+    @abc.abstractmethod
+    def kind(self):
+        """What it is."""
+
+
+@pytest.mark.parametrize("bases", [(Abstract,), (Sized,), (Abstract, Sized)])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_users_class_tells_what_it_defines(bases, first):
+    def mine(self):
+        """What is mine."""
+
+    own = (optimizers.Adam, *bases) if first else (*bases, optimizers.Adam)
+    made = type(optimizers.Adam)("Mine", own, {"__module__": "mine", "kind": mine, "mine": mine, "size": mine})
+    page = printed(made)
+    assert "What is mine." in page and "descend" not in page and lines_of(made) <= CORE + 40
+    assert isinstance(made(0.1), bases) and isinstance(made(0.1), optimizers.Optimizer) and not isinstance(1, made)
 
 
 @pytest.mark.parametrize("kind", [optimizers.Optimizer, optimizers.MultiOptimizer, *ALGORITHMS, *SCHEDULES])
@@ -101,12 +160,12 @@ def test_every_argument_has_its_line_and_every_formula_is_readable(kind):
     assert text.splitlines()[0] in page
     assert not re.search(r"\\|\b\w_[t0]\b|\^\{", text.partition("Example:")[0])
     assert "Not for users" not in page
-    own, _, common = text.partition("Methods of all")[0].partition(COMMON)
+    own, _, common = text.partition("Attributes, with")[0].partition(COMMON)
     known = [name for name in inspect.signature(kind).parameters if name != "rate_range"]
     told = told_in(own), told_in(common.partition("\n\n")[0])
     assert all(name in told[0] or name in told[1] for name in known), set(known) - set(told[0] + told[1])
     if issubclass(kind, optimizers.Optimizer):
-        methods = told_in(text.partition("Methods of all optimizers:")[2])
+        methods = told_in(text.partition("Methods of all optimizers, ")[2].partition("\n\n")[0].partition("\n")[2])
         assert methods[:2] == ["apply", "apply_gradients"] and all(callable(getattr(kind, name)) for name in methods)
     if kind in ALGORITHMS:
         given = [name for name in inspect.signature(kind).parameters if name in told[0]]
@@ -140,7 +199,8 @@ def test_a_users_own_class():
     text = inspect.getdoc(Signs)
     assert r"$\theta \leftarrow \theta - \eta \operatorname{sign} g$" in text and "keywords: see `Optimizer`." in text
     assert text.index("beta: of the mean") < text.index(COMMON) < text.index("clipnorm: ") < text.index("Raises:")
-    assert "Raises:\n    ValueError: see `Optimizer`.\n\nMethods of all optimizers:\n    apply: One step" in text
+    assert "Raises:\n    ValueError: see `Optimizer`.\n\nAttributes, with the arguments, which can be set:\n" in text
+    assert "help(Signs.apply) and so on tell more:\n    apply(grads, trainable_variables=None): One step" in text
     assert inspect.getdoc(Quiet) == text and list(inspect.signature(Quiet).parameters)[:2] == ["learning_rate", "beta"]
     assert "clipnorm" in inspect.signature(Signs).parameters
 
@@ -163,8 +223,9 @@ def test_front_ends(page):
         text = inspect.getdoc(each)
         known = list(inspect.signature(each).parameters)
         assert "\\" not in text and "see the module" not in text
-        if page == "torch":
-            assert set(known) <= set(told_in(text)), each
+        assert set(known) <= set(told_in(text)), each
+        assert lines_of(each) <= (TORCH if page == "torch" else FUNCTION)
+        assert max(map(len, text.splitlines())) <= 120
 
 
 def test_what_there_is():

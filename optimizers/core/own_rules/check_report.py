@@ -19,6 +19,7 @@ class Row(NamedTuple):
         same_bits: whether all parameters have the same bits.
         note: why it was not recorded, or what went wrong, or why the way was left out.
         ran: whether the way was there. If not, the distance is zero.
+        partly: whether some updates ran as recorded programs, and others did not.
     """
 
     way: str
@@ -29,6 +30,7 @@ class Row(NamedTuple):
     same_bits: bool
     note: str = ""
     ran: bool = True
+    partly: bool = False
 
 
 class CheckReport(tuple[Row, ...]):
@@ -48,7 +50,7 @@ def _texts(row: Row) -> tuple[str, ...]:
         return row.way, row.dtype, "", "", "", "", row.note
     yes = {True: "yes", False: "no", None: ""}
     return (
-        row.way, row.dtype, yes[row.recorded], f"{row.distance:.3g}", yes[row.same_bits],
+        row.way, row.dtype, "partly" if row.partly else yes[row.recorded], f"{row.distance:.3g}", yes[row.same_bits],
         "" if row.same_bits else row.parameter, row.note,
     )  # fmt: skip
 

@@ -17,7 +17,7 @@ from ..hyperparameters import Count
 from .check_report import CheckReport, Row, differing
 from .problem import Problem, problem_of
 from .remedies import zero_at_first
-from .ways import LeftOut, Way, know_ways, ways_for
+from .ways import LeftOut, Recorded, Way, know_ways, ways_for
 from .ways_of_libraries import ways_of_libraries
 
 _BOUND, _BOUND_OF_SMALL = 64.0, 2.0
@@ -77,7 +77,7 @@ class CheckedOptimizer(FunctionalOptimizer):
         if not expected and problem.is_drawn:
             self._run_way(way, problem.with_zeros(), watched=True)
         try:
-            found, recorded, note = self._run_way(way, problem, watched=first)
+            found, recorded = self._run_way(way, problem, watched=first)
         except LeftOut as reason:
             return _left_out(way, str(reason))
         except Exception as error:
@@ -95,10 +95,13 @@ class CheckedOptimizer(FunctionalOptimizer):
         far = [trials.distance(*each, way.dtype) for each in zip(found, goal, start, strict=True)]
         largest = max(range(len(far)), key=far.__getitem__)
         bits = all(one.tobytes() == other.tobytes() for one, other in zip(found, goal, strict=True))
-        return Row(str(way), way.dtype, recorded, far[largest], problem.names[largest], bits, note)
+        name = problem.names[largest]
+        return Row(
+            str(way), way.dtype, recorded.all_of_them, far[largest], name, bits, recorded.why, partly=recorded.some
+        )
 
-    def _run_way(self, way: Way[Any], problem: Problem, watched: bool) -> tuple[list[Any], bool | None, str]:
-        """The parameters after all steps, whether they were recorded, and why not.
+    def _run_way(self, way: Way[Any], problem: Problem, watched: bool) -> tuple[list[Any], Recorded]:
+        """The parameters after all steps, and whether they were recorded.
 
         Args:
             way: how to run.
@@ -110,7 +113,7 @@ class CheckedOptimizer(FunctionalOptimizer):
             loop.step(gradients)
             if watched:
                 self._check_numbers(way, problem, number, _read(loop.parameters()))
-        return _read(loop.parameters()), *loop.recorded()
+        return _read(loop.parameters()), loop.recorded()
 
     def _like_this(self, tree: Tree) -> CheckedOptimizer:
         """An unbuilt copy; what it excludes from weight decay by identity it excludes by name."""

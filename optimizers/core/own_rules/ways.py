@@ -7,9 +7,23 @@ value that answers what `Way` names, so that whoever lists them needs to know no
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from .problem import Problem
+
+
+class Recorded(NamedTuple):
+    """Whether updates ran as recorded programs.
+
+    Attributes:
+        all_of_them: whether all did; None where that is not known.
+        why: why not, if it is to be told.
+        some: whether some did, and others did not.
+    """
+
+    all_of_them: bool | None
+    why: str = ""
+    some: bool = False
 
 
 class Loop(Protocol):
@@ -25,8 +39,8 @@ class Loop(Protocol):
     def parameters(self) -> list[Any]:
         """The parameters as they are now, as arrays of the way's library."""
 
-    def recorded(self) -> tuple[bool | None, str]:
-        """Whether all updates ran as recorded programs, None where that is not known; and, if it is to be told, why."""
+    def recorded(self) -> Recorded:
+        """Whether updates ran as recorded programs."""
 
 
 Kind = TypeVar("Kind", contravariant=True)

@@ -10,7 +10,7 @@ from ..functional import FunctionalOptimizer
 from ..fused.report import NotRecorded
 from ..imperative import ImperativeOptimizer
 from .problem import Problem
-from .ways import Loop, Way
+from .ways import Loop, Recorded, Way
 
 _FEW = 3
 """So many names are listed in a row of the report."""
@@ -62,13 +62,12 @@ class _InPlaceLoop:
         """See `Loop`."""
         return list(map(value_of, self._parameters))
 
-    def recorded(self) -> tuple[bool, str]:
+    def recorded(self) -> Recorded:
         """See `Loop`."""
-        report = self._optimizer.execution_report()
-        recorded = all(group.reason is None and group.way != "eager" for group in report)
-        if recorded or self._way.whole:
-            return recorded, ""
-        return False, _why_not_recorded(self._optimizer, self._parameters, self._problem.names)
+        groups = [group.reason is None and group.way != "eager" for group in self._optimizer.execution_report()]
+        if all(groups) or self._way.whole:
+            return Recorded(all(groups))
+        return Recorded(False, _why_not_recorded(self._optimizer, self._parameters, self._problem.names), any(groups))
 
 
 class Functional(NamedTuple):
@@ -114,9 +113,9 @@ class _FunctionalLoop:
         """See `Loop`."""
         return self._problem.tree.match(self._params, "parameters")
 
-    def recorded(self) -> tuple[bool, str]:
+    def recorded(self) -> Recorded:
         """See `Loop`."""
-        return self._optimizer.steps_are_remembered, ""
+        return Recorded(self._optimizer.steps_are_remembered)
 
 
 def _how(whole: bool) -> str:
