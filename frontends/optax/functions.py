@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -149,9 +148,7 @@ def function_of(row: OptaxRow) -> Callable[..., Transformation]:
         return Transformation(behaviour)
 
     make.__name__ = make.__qualname__ = row.name
-    # Its types, which are unions of unions, would take ten lines of help().
-    parameters = [each.replace(annotation=each.empty) for each in row.signature.parameters.values()]
-    make.__signature__ = inspect.Signature(parameters, return_annotation=Transformation)  # type: ignore[attr-defined]  # read by inspect.signature
+    make.__signature__ = row.signature.replace(return_annotation=Transformation)  # type: ignore[attr-defined]  # read by inspect.signature
     make.__doc__ = _page_of(row)
     return make
 

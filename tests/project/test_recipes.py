@@ -33,6 +33,10 @@ def test_each_framework_has_each_recipe():
         assert all(any(title.startswith(each) for title in titles) for each in OF_EACH), framework
 
 
+def test_the_page_on_counts_prints_what_it_says(tmp_path):
+    check_prints((ROOT / "docs" / "counts.md").read_text(encoding="utf-8"), tmp_path)
+
+
 @pytest.mark.parametrize("framework", [pytest.param(name, marks=marks) for name, marks in FRAMEWORKS.items()])
 def test_recipes_print_what_they_say(framework, tmp_path):
     check_prints(section(framework), tmp_path)

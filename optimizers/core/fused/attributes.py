@@ -284,7 +284,9 @@ def _of_classes(rule: Configured) -> list[Any]:
     return [frozen({name: held for name, held in vars(kind).items() if name not in _PUT_THERE}) for kind in own]
 
 
-_PUT_THERE = frozenset(("own_tables", "sometimes_lacked", "__signature__", "__doc__", "__module__"))
+_PUT_THERE = frozenset((
+    "own_tables", "sometimes_lacked", "__signature__", "__doc__", "__module__", "__abstractmethods__", "_abc_impl",
+))  # fmt: skip
 """What classes hold that says nothing of what they do, or is put together from what they and their parents hold."""
 
 
