@@ -45,6 +45,8 @@ CONVENTIONS = {
         weight_decay="coupled", has_maximize=True, counts_steps_of_each=True, margin_of_norms=1e-6
     ),
     "optax": ConventionFacts(subtracts_decay=True, gathers_shares=True),
+    # Of the code that came with a paper, nearly all of it classes for torch.
+    "authors": ConventionFacts(weight_decay="decoupled", counts_steps_of_each=True),
 }
 
 _OF_USERS = ConventionFacts()

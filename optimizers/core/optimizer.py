@@ -83,9 +83,10 @@ class Optimizer(
         gradient_accumulation_steps: >= 2; make one update of the mean gradient for so many `apply` calls. Schedules
             count calls, the rest counts updates. None is off.
         name: what errors call the optimizer. Default: the class's name in snake case.
-        convention: whose formula to follow: "keras", "keras2", "torch" or "optax". As in Keras 3, Keras 2.2,
-            torch.optim 2.13 and optax 0.2.8. In "torch" each parameter has a step count of its own, of the
-            steps in which it had a gradient. None is the first in the class's table.
+        convention: whose formula to follow: "keras", "keras2", "torch", "optax" or "authors". As in Keras 3, Keras 2.2,
+            torch.optim 2.13, optax 0.2.8, and the code of who wrote the paper. In "torch" and "authors" each parameter
+            has a step count of its own, of the steps in which it had a gradient. None is the first in the class's
+            table.
         slot_dtype: the dtype in which slots are stored, or a dict of dtypes by slot name, such as
             {"momentum": "bfloat16"}. Default: float32 for 16-bit parameters, else the parameter's.
         jit_compile: how imperative steps run: "auto", True or False. "auto": NumPy arrays and torch CPU tensors in one

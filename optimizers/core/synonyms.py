@@ -52,6 +52,7 @@ CONVENTION_SYNONYMS: Final = same(
     ("keras2", "keras 2", "tf.keras"),
     ("torch", "pytorch", "torch.optim"),
     ("optax", "jax", "flax"),
+    ("authors", "author", "paper", "original"),
 )
 """The same of conventions."""
 

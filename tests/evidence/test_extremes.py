@@ -257,12 +257,12 @@ def as_the_original(algorithm: str, convention: str, values: dict[str, Any]) -> 
 
 def original_of(convention: str, request: Any, monkeypatch: Any) -> Any:
     """What runs a convention's live original, or where there is none any more its formula."""
-    return {
+    live = {
         "keras": lambda *given: of_keras(request.getfixturevalue("ask_keras"), *given),
-        "keras2": lambda name, *given: by_formula(name, "keras2", *given, monkeypatch),
         "torch": of_torch,
         "optax": of_optax,
-    }[convention]
+    }
+    return live.get(convention, lambda name, *given: by_formula(name, convention, *given, monkeypatch))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 KERAS = ("keras", "keras2")
-STEPS_OF_EACH = ("torch",)
+STEPS_OF_EACH = ("torch", "authors")
 """Conventions in which each parameter counts the steps in which it had a gradient."""
 
 Given = Mapping[str, Any]
