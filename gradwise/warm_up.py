@@ -58,16 +58,31 @@ class Outcome(NamedTuple):
 
 def variants(algorithm: type[Optimizer]) -> Iterator[dict[str, Any]]:
     """The arguments that make the different formulas of an algorithm, with what users add to them."""
-    switches = [{name: True} for name, each in vars(algorithm).items() if isinstance(each, Flag)]
     momentum: list[dict[str, Any]] = [{}, {"momentum": 0.9}] if "momentum" in hyperparameters(algorithm) else [{}]
-    added = [*_OFTEN, *_MORE, *(switch | often for switch in switches for often in _OFTEN)]
-    for convention, inert, more in itertools.product(algorithm.conventions, momentum, added):
-        arguments = {"convention": convention, **inert, **more}
-        try:
-            algorithm(**arguments)
-        except ValueError:
-            continue
-        yield arguments
+    for convention in algorithm.conventions:
+        switches = _turned(algorithm, convention)
+        added = [*_OFTEN, *_MORE, *(switch | often for switch in switches for often in _OFTEN)]
+        for inert, more in itertools.product(momentum, added):
+            arguments = {"convention": convention, **inert, **more}
+            if _exist(algorithm, arguments):
+                yield arguments
+
+
+def _turned(algorithm: type[Optimizer], convention: str) -> list[dict[str, Any]]:
+    """Each of an algorithm's own switches, turned; where that needs another one turned, with it."""
+    usual, own = algorithm(convention=convention), [n for n, each in vars(algorithm).items() if isinstance(each, Flag)]
+    turned = [{name: not getattr(usual, name)} for name in own]
+    alone = [switch for switch in turned if _exist(algorithm, {"convention": convention, **switch})]
+    return [*alone, *(switch | other for switch in turned if switch not in alone for other in alone)]
+
+
+def _exist(algorithm: type[Optimizer], arguments: dict[str, Any]) -> bool:
+    """Whether there is such an optimizer."""
+    try:
+        algorithm(**arguments)
+    except ValueError:
+        return False
+    return True
 
 
 def algorithms_named(names: Sequence[str]) -> list[type[Optimizer]]:

@@ -8,6 +8,7 @@ from typing import Any
 from ..backends import describe, shown
 from ..backends.pages import Page
 from ..backends.wording import did_you_mean
+from .adabelief import AdaBelief
 from .adadelta import Adadelta
 from .adagrad import Adagrad
 from .adam import Adam
@@ -22,11 +23,13 @@ from .rmsprop import RMSprop
 from .sgd import SGD
 
 __all__ = [
-    "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "Nadam", "RAdam", "RMSprop", "deserialize",
-    "get", "serialize",
+    "SGD", "AdaBelief", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "Nadam", "RAdam", "RMSprop",
+    "deserialize", "get", "serialize",
 ]  # fmt: skip
 
-ALGORITHMS: tuple[type[Optimizer], ...] = (SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Adamax, Nadam, RAdam, Lion)
+ALGORITHMS: tuple[type[Optimizer], ...] = (
+    SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Adamax, Nadam, RAdam, AdaBelief, Lion,
+)  # fmt: skip
 """Every algorithm. Adding one is a file, and here its import, its name and its place."""
 
 _OWN: tuple[type[Optimizer], ...] = (*ALGORITHMS, MultiOptimizer)

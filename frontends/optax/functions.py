@@ -14,6 +14,7 @@ from ...optimizers.core.synonyms import SYNONYMS
 from ..wording import ArgumentsOfCore
 from .adapter import RowBehaviour, is_hyperparameter
 from .linking import (
+    BELIEF,
     DECAY,
     DECAY_SCHEDULE,
     INFINITY_MOMENTS,
@@ -87,6 +88,12 @@ ROWS = {
             {"amsgrad": True},
         ),
         OptaxRow("radam", optimizers.RAdam, {**_ADAM, "threshold": "threshold"}, lambda given: (MOMENTS, _rate(given))),
+        OptaxRow(
+            "adabelief",
+            optimizers.AdaBelief,
+            {**_BETAS, "eps_root": "variance_epsilon", "nesterov": "nesterov"},
+            lambda given: (BELIEF, _rate(given)),
+        ),
         OptaxRow("adamax", optimizers.Adamax, _BETAS, lambda given: (INFINITY_MOMENTS, _rate(given))),
         OptaxRow(
             "adamaxw",

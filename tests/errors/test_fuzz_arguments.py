@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from gradwise import optimizers, schedules
 from gradwise.optimizers import Optimizer
+from gradwise.optimizers.core.conventions import CONVENTIONS
 from gradwise.optimizers.core.hyperparameters import Choice, Convention, Count, Flag, Number, hyperparameters
 from gradwise.optimizers.registry import ALGORITHMS
 
@@ -35,7 +36,7 @@ ALIKE = [
 ODD = [None, True, False, object(), object, int, len, Optimizer, ..., NotImplementedError(), range(3), memoryview(b"a")]
 
 NUMBERS = st.floats() | st.integers(-3, 5) | st.sampled_from([0, 1, -1, 10**400, -(10**400), 2**63]) | st.booleans()
-TEXT = st.sampled_from(["", "auto", "keras", "keras2", "torch", "optax", "authors", "float32", "0.5", "a\nb", "x" * 999])
+TEXT = st.sampled_from(["", "auto", *CONVENTIONS, "float32", "0.5", "a\nb", "x" * 999])
 LEAVES = NUMBERS | TEXT | st.text(max_size=5) | st.binary(max_size=3) | st.complex_numbers() | st.sampled_from(ODD)
 JUNK = st.recursive(
     LEAVES | st.integers(0, len(ALIKE) - 1).map(ALIKE.__getitem__),

@@ -50,18 +50,10 @@ CAPS = {
     ("jax", "jit"): 16.0,
 }
 
-# (problem, row, library, mode): a cap with the measured distances in float32 and float64, and the cause.
 EXCEPTIONS = {
-    ("steady", "rmsprop-centered", "jax", "jit"): (
-        37_000.0,
-        "Measured 22225 and 14095. v - a**2 cancels when the gradient hardly changes: its condition number "
-        "v / (v - a**2 + epsilon) reaches 37462. XLA rounds a square and a difference at once, others one by one.",
-    ),
-    ("steady", "rmsprop-centered-momentum", "jax", "jit"): (
-        168.0,
-        "Measured 68 and 95: the same cancellation, where the condition number reaches 169.",
-    ),
+    ("steady", name, "jax", "jit"): cap for facts in all_facts().values() for name, cap in facts.caps_under_xla.items()
 }
+"""(problem, row, library, mode): another cap."""
 
 
 @functools.cache
@@ -100,8 +92,7 @@ def measured(kind, row, library, mode, dtype):
 
 
 def cap_of(kind, row, library, mode):
-    usual = CAPS[library, mode]
-    return EXCEPTIONS.get((kind, row.name, library, mode), (usual, ""))[0]
+    return EXCEPTIONS.get((kind, row.name, library, mode), CAPS[library, mode])
 
 
 @crossing(("row", "library", "mode", "dtype"), ROWS, MODES, ["float32", "float64"], of=algorithm_of)

@@ -37,7 +37,8 @@ def in_floats(
         if facts.coupled(convention, values):
             g = g + decay * p
         else:
-            p = p - rate * decay * p
+            # Of an infinite parameter, a product is infinite and a difference is none.
+            p = p - rate * decay * p if convention == "optax" else p * (1 - rate * decay)
         p = p - facts.rule(Now(named, dict(values), rate, t, product), slots, g)
         found.append({"parameter": p, **slots})
     return found

@@ -196,6 +196,8 @@ class AlgorithmFacts:
         descends: a rate at which it comes down a bowl to within 1e-3 in some hundred steps.
         settles: whether it comes to rest there, at a rate that stays.
         cancels: whether there is a difference that nearly cancels where gradients hardly change.
+        caps_under_xla: where it cancels, by the row's name, how many units XLA's steps may then be away, which rounds
+            two operations at once where others round each; with the cause and what was measured beside it.
         bounded: whether a step is bounded however large the gradient is.
         signs: whether a step takes the sign of a number, however small it is: subnormal ones, which some libraries take
             for 0, are then cases in float64 only.
@@ -238,6 +240,7 @@ class AlgorithmFacts:
     descends: float
     settles: bool = True
     cancels: bool = False
+    caps_under_xla: Mapping[str, float] = field(default_factory=dict)
     bounded: bool = True
     signs: bool = False
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
