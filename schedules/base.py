@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from inspect import BoundArguments, Signature
+from typing import Any, ClassVar
 
 from ..backends import HOST, NUMPY, Array, backend_of, describe, ops, value_of
-from ..backends.arguments import bound, signature_of_init
+from ..backends.arguments import bound, named_in, signature_of_init
 from ..backends.pages import show_as_page
-from ..backends.wording import Synonyms, same
+from ..backends.wording import Synonyms, same, which_instead
 
 _LARGEST_INDEX = 2**31 - 1
-_SYNONYMS: Synonyms = same(
+SYNONYMS: Synonyms = same(
     ("initial_learning_rate", "learning_rate", "lr", "base_lr", "init_value"),
     ("decay_steps", "T_max", "transition_steps", "step_size", "max_decay_steps"),
     ("decay_rate", "gamma"),
@@ -24,7 +25,23 @@ _SYNONYMS: Synonyms = same(
 """What arguments of schedules are called in Keras, torch and optax."""
 
 
-class LearningRateSchedule:
+class KnowsItsAttributes:
+    """What refuses attributes that are none of it: they would do nothing. A user's own class may have others."""
+
+    _settable: ClassVar[tuple[str, ...]]
+    """What users set, where a class of this library says it."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        kind = type(self)
+        known = vars(kind).get("_settable")
+        if known is not None and name[0] != "_" and name not in known and not hasattr(kind, name):
+            remedy = vars(kind).get("_elsewhere", {}).get(name)
+            instead = f": {remedy}." if remedy else f".{which_instead([name], known, 'Its attributes', SYNONYMS)}"
+            raise AttributeError(f"{kind.__name__} has no attribute `{name}` to set{instead}")
+        super().__setattr__(name, value)
+
+
+class LearningRateSchedule(KnowsItsAttributes):
     r"""A learning rate $\eta(s)$ as a function of the step $s = 0, 1, 2, \dots$
 
     A subclass implements `rate(step)` with `gradwise.backends.ops` and operators (or overrides `__call__`, as in
@@ -110,13 +127,32 @@ class LearningRateSchedule:
 show_as_page(LearningRateSchedule)
 
 
-def tell_arguments(kind: type[LearningRateSchedule]) -> None:
-    """Let a class say of arguments which its constructor does not take which were meant, once that has refused them.
+def bound_arguments(
+    kind: type[KnowsItsAttributes], signature: Signature, arguments: Sequence[Any], keywords: Mapping[str, Any]
+) -> BoundArguments:
+    """The arguments of a class by name.
 
     Args:
-        kind: a class with a constructor of its own.
+        kind: the class.
+        signature: of its constructor, or of another host's.
+        arguments, keywords: of a call.
+
+    Raises:
+        TypeError: if one does not exist, is missing or given twice, with those that were meant.
     """
-    init: Callable[..., None] = kind.__init__
+    return bound(kind.__name__, signature, arguments, keywords, SYNONYMS, vars(kind).get("_elsewhere"))
+
+
+def tell_arguments(kind: type[KnowsItsAttributes], *others: str) -> None:
+    """Let a class name itself in errors about its arguments, and say which were meant by such as it does not take, and
+    by attributes that it has not.
+
+    Args:
+        kind: a class with a constructor of its own, whose arguments are its attributes.
+        others: further attributes that it has.
+    """
+    init: Callable[..., None] = kind.__init__  # type: ignore[misc]  # of the class itself
+    kind._settable = (*named_in(signature_of_init(kind)), *others)
 
     @functools.wraps(init)
     def made(self: Any, *arguments: Any, **keywords: Any) -> None:
@@ -125,9 +161,10 @@ def tell_arguments(kind: type[LearningRateSchedule]) -> None:
         except TypeError as error:
             if error.__traceback__ is not None and error.__traceback__.tb_next is None:
                 # It was not even entered.
-                elsewhere = vars(kind).get("_elsewhere")
-                bound(kind.__name__, signature_of_init(kind), arguments, keywords, _SYNONYMS, elsewhere)
+                bound_arguments(kind, signature_of_init(kind), arguments, keywords)
             raise
+        except ValueError as error:
+            raise ValueError(f"{type(self).__name__}: {error}") from None
 
     kind.__init__ = made  # type: ignore[method-assign]  # of the class itself
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from ..backends import backend_of
 from ..backends.pages import show_as_page
 from . import arguments
+from .base import KnowsItsAttributes, tell_arguments
 
 _HIGHER_IS_BETTER = {
     "acc", "accuracy", "auc", "auroc", "bleu", "dice", "f1", "f1score", "fbeta", "iou", "map", "ndcg", "precision",
@@ -30,7 +31,7 @@ class HasRate(Protocol):
     """Reads as a number, and can be set to one."""
 
 
-class ReduceLROnPlateau:
+class ReduceLROnPlateau(KnowsItsAttributes):
     r"""Multiplies an optimizer's learning rate by a factor when a metric has stopped improving.
 
     A value $x$ improves on the best so far, $x^*$, if $x + \delta < x^*$ (mode "min") or $x - \delta > x^*$ (mode
@@ -240,3 +241,4 @@ def _direction(monitor: str, mode: str) -> str:
 
 
 show_as_page(ReduceLROnPlateau)
+tell_arguments(ReduceLROnPlateau, "direction", *_STATE)

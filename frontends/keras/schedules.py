@@ -14,6 +14,7 @@ from keras.optimizers.schedules import LearningRateSchedule, deserialize, serial
 
 from ... import schedules as core
 from ...backends import HOST, backend_of
+from ...schedules.base import bound_arguments
 from .registration import custom_classes, registered
 
 __all__ = [
@@ -46,7 +47,7 @@ class ScheduleAdapter(LearningRateSchedule):
             cls.__signature__ = inspect.Signature(parameters)  # read by inspect.signature
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        given = inspect.signature(type(self)).bind(*arguments, **keywords)
+        given = bound_arguments(self.row[0], inspect.signature(type(self)), arguments, keywords)
         given.apply_defaults()
         self.core = self.row[0](**{name: plain(value) for name, value in given.arguments.items()})
 
@@ -55,6 +56,16 @@ class ScheduleAdapter(LearningRateSchedule):
         if name != "core" and name in inspect.signature(type(self)).parameters:
             return getattr(self.core, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """What the core's schedule computes with is set there; a user's own class may have attributes besides."""
+        kind, held = type(self), vars(self).get("core")
+        if held is None or name[0] == "_" or name == "core" or hasattr(kind, name):
+            super().__setattr__(name, value)
+        elif kind.__module__ == __name__ or name in vars(held):
+            setattr(held, name, plain(value))
+        else:
+            super().__setattr__(name, value)
 
     def __call__(self, step: Any) -> Any:
         """The learning rate at a step, as a tensor.

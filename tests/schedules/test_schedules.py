@@ -766,3 +766,22 @@ def test_a_constructors_own_error_stays():
         Refusing(1.0)
     with pytest.raises(TypeError, match=r"^CosineDecay\(\) missing a required argument: 'decay_steps'"):
         schedules.CosineDecay(0.1)
+
+
+def test_a_class_of_the_users_own_may_have_other_attributes():
+    class Mine(schedules.CosineDecay):
+        def __init__(self, rate):
+            super().__init__(rate, 100)
+            self.warmpu_steps = 3
+
+        def rate(self, step):
+            self.seen = step
+            return super().rate(step)
+
+    mine = Mine(0.1)
+    mine(2)
+    mine.note = "mine"
+    assert (mine.seen, mine.note, mine.warmpu_steps) == (2, "mine", 3)
+    plain = schedules.CosineDecay(0.1, 100)
+    plain.decay_steps, plain._note = 50, "private"
+    assert plain(50) == pytest.approx(0.0) and copy.deepcopy(plain)._note == "private"

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 import gradwise
+from gradwise import optimizers as core_optimizers
 from gradwise import schedules as core_schedules
 from gradwise.frontends import keras as optimizers
 
@@ -50,6 +51,47 @@ def class_of_schedules():
 def class_of_keras_schedules():
     """A class of Keras's schedules as rate."""
     optimizers.Adam(keras.optimizers.schedules.CosineDecay)
+
+
+def schedule_argument():
+    """An argument of a schedule that is misspelt."""
+    optimizers.schedules.CosineDecay(0.1, decay_step=100)
+
+
+def schedule_argument_of_optax():
+    """An argument of a schedule as optax calls it."""
+    optimizers.schedules.ExponentialDecay(init_value=0.1, decay_steps=100, decay_rate=0.9)
+
+
+def schedule_argument_missing():
+    """An argument of a schedule that is missing."""
+    optimizers.schedules.CosineDecay(0.1)
+
+
+def schedule_out_of_range():
+    """An argument of a schedule that is out of its range."""
+    optimizers.schedules.CosineDecay(0.1, decay_steps=-100)
+
+
+def schedule_attribute():
+    """An attribute of a schedule that is misspelt."""
+    schedule = optimizers.schedules.CosineDecay(0.1, 100)
+    schedule.warmpu_steps = 10
+
+
+def variables_of_the_core():
+    """Variables that are given to an optimizer of the core."""
+    core_optimizers.Adam(1e-3).build(_model().trainable_variables)
+
+
+def variable_as_rate_of_the_core():
+    """A variable as the rate of an optimizer of the core."""
+    core_optimizers.Adam(keras.Variable(1e-3, name="rate"))
+
+
+def model_of_the_core():
+    """A model as the rate of an optimizer of the core."""
+    core_optimizers.Adam(_model())
 
 
 def rates_by_name():

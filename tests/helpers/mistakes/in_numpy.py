@@ -290,6 +290,34 @@ def schedule_misspelt():
     schedules.CosineDecy(0.1, 100)
 
 
+def schedule_attribute():
+    """An attribute of a schedule that is misspelt."""
+    schedule = schedules.CosineDecay(0.1, 100)
+    schedule.warmpu_steps = 10
+
+
+def schedule_attribute_of_another_name():
+    """An attribute of a schedule as optax calls it."""
+    schedule = schedules.CosineDecay(0.1, 100)
+    schedule.end_value = 0.01
+
+
+def schedule_out_of_range():
+    """An argument of a schedule that is out of its range."""
+    schedules.CosineDecay(0.1, decay_steps=-100)
+
+
+def plateau_attribute():
+    """An attribute of a plateau that is misspelt."""
+    plateau = schedules.ReduceLROnPlateau(Adam(0.1))
+    plateau.patienc = 3
+
+
+def plateau_argument():
+    """An argument of a plateau that is misspelt."""
+    schedules.ReduceLROnPlateau(Adam(0.1), patienc=3)
+
+
 def used_up():
     """Parameters from a generator that was used before."""
     layers = [{"kernel": np.ones(2)}, {"kernel": np.ones(2)}]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers.python_calls import counted_calls
 
-from gradwise import optimizers
+from gradwise import optimizers, schedules
 from gradwise.frontends import keras as gkeras
 
 
@@ -62,3 +62,40 @@ def test_who_asks_or_sets_does_not_wait_for_words():
         assert calls(set_rate, "settable") == calls(set_rate, "_elsewhere") == 0
         with pytest.raises(AttributeError, match=r"has no attribute `xyzzy`\. Its attributes are learning_rate, "):
             optimizer.xyzzy  # noqa: B018
+
+
+def test_questions_of_the_core_take_variables():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, name="dense")], name="model")
+    variables, paths = model.trainable_variables, ["model/dense/kernel", "model/dense/bias"]
+    memory = optimizers.Adam().memory(variables)
+    assert memory.by_parameter == dict(zip(paths, (48, 24), strict=True))
+    plan = optimizers.MultiOptimizer({"bias$": optimizers.SGD(0.5)}, default=optimizers.Adam(0.1)).plan(variables)
+    assert [(row.parameter, row.learning_rate) for row in plan] == list(zip(paths, (0.1, 0.5), strict=True))
+    with pytest.raises(TypeError, match=r"received the model itself.*Give `model\.trainable_variables`\.$"):
+        optimizers.Adam().memory(model)
+    with pytest.raises(TypeError, match=r"to an optimizer of gradwise\.frontends\.keras"):
+        optimizers.Adam().init(model)
+
+
+def test_attributes_of_schedules_are_those_that_it_computes_with():
+    schedule = gkeras.schedules.PolynomialDecay(1.0, 4, 0.0)
+    schedule.decay_steps = 2
+    assert schedule.decay_steps == 2 and float(schedule(1)) == 0.5
+    wrapped = gkeras.schedules.wrap(schedules.PolynomialDecay(1.0, 4, 0.0))
+    wrapped.decay_steps = 2
+    assert float(wrapped(1)) == 0.5
+
+    class Mine(gkeras.schedules.PolynomialDecay):
+        def __init__(self, rate):
+            super().__init__(rate, 4, 0.0)
+            self.mine = rate
+
+    mine = Mine(1.0)
+    mine.mine, mine.other, mine.decay_steps = 2.0, 3.0, 2
+    assert (mine.mine, mine.other) == (2.0, 3.0) and float(mine(1)) == 0.5
+
+
+def test_memory_of_what_is_no_variable():
+    for given in ({"kernel": (2, 3)}, [np.ones(3)], "kernel"):
+        with pytest.raises(TypeError, match="Adam takes a list of Keras Variables"):
+            gkeras.Adam().memory(given)
