@@ -20,6 +20,8 @@ _ALIKE = 0.7
 """From which likeness on, of at most 1, a name was probably meant."""
 _PART, _FEW_LETTERS = 0.75, 3
 """How alike a name and a part of it are, and of how many letters that part says nothing."""
+_ALL_LETTERS = 0.9
+"""How alike names are at least that differ in the order of two letters, or in one that is there twice."""
 _MOST = 10
 """Of so many names all are listed."""
 
@@ -258,6 +260,12 @@ def _two_exchanged(name: str, other: str) -> bool:
     return name[first] == other[second] and name[second] == other[first]
 
 
+def _one_twice(short: str, long: str) -> bool:
+    """Whether a name is another with one of its letters doubled."""
+    doubled = (place for place in range(1, len(long)) if long[place] == long[place - 1])
+    return len(long) == len(short) + 1 and any(long[:place] + long[place + 1 :] == short for place in doubled)
+
+
 def _likeness(name: str, other: str) -> float:
     """How alike two names are, at most 1; letters and digits count, in whichever case."""
     # Only for words about mistakes: who makes none does not wait for the import.
@@ -265,8 +273,8 @@ def _likeness(name: str, other: str) -> float:
 
     short, long = sorted(("".join(filter(str.isalnum, text.lower())) for text in (name, other)), key=len)
     ratio = SequenceMatcher(a=long, b=short, autojunk=False).ratio()
-    if _two_exchanged(short, long):
+    if _two_exchanged(short, long) or _one_twice(short, long):
         # All letters are there.
-        ratio = max(ratio, 1 - 0.5 / len(long))
+        ratio = max(ratio, _ALL_LETTERS)
     # Of names that are paths people search for a part.
     return max(ratio, _PART) if len(short) > _FEW_LETTERS and short in long else ratio

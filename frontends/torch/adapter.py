@@ -354,6 +354,7 @@ class TorchAdapter(KeysInGroups, torch.optim.Optimizer, metaclass=Paged):
         repeat: Repeat | None = self.__dict__.get("_repeat")
         if repeat is not None:
             repeat.sure = False
+        self._tell_of_keys(lambda group: self._row_of(group).defaults)
         if not self.state and asks_for_state(self.param_groups):
             for groups, _, present in self._gradients():
                 # The rate of 0 is not the user's: it ends no schedule.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import warnings
 
 import pytest
 
@@ -179,3 +180,92 @@ def test_messages(mistake):
     message = str(caught.value)
     assert all(piece.lower() in message.lower() for piece in pieces), message
     assert not [word for word in OTHERS_WORDS if word in message], message
+
+
+OTHERS = [
+    "initial_lr", "base_lr", "max_lr", "min_lr", "swa_lr", "max_momentum", "base_momentum", "lr_scale", "lr_mult",
+    "name", "rho", "steps", "_lrr", "weight_decay_scale", "initial_momentum", "d", "k", "scheduler", "grad_scale",
+    "found_inf", "lr_scheduler", "layer_decay", "warmup_steps",
+]  # fmt: skip
+"""What schedulers, frameworks and users keep in groups, and on optimizers, for themselves."""
+
+
+@pytest.mark.parametrize("own", OTHERS)
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
+def test_what_others_keep_is_theirs(name, own):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        optimizer = made(name)
+        optimizer.param_groups[0][own] = 0.5
+        stepped(optimizer)
+        optimizer.param_groups[0][f"{own}_of_mine"] = 0.5
+        setattr(optimizer, own, 0.5)
+        stepped(optimizer, 3)
+        assert getattr(optimizer, own) == 0.5
+        stepped(copy.deepcopy(optimizer))
+
+
+@pytest.mark.parametrize("before", [0, 1, 5])
+@pytest.mark.parametrize(("key", "meant"), [
+    ("learning_rate", "`lr`"), ("lrr", "`lr`"), ("beta_1", "`betas`"), ("weight_deacy", "`weight_decay`"),
+    ("epsilon", "`eps`"), ("wd", "`weight_decay`"),
+])  # fmt: skip
+def test_keys_of_groups_that_are_set_later_are_told_once(key, meant, before):
+    optimizer = stepped(made("Adam"), before)
+    optimizer.param_groups[0][key] = 0.5
+    sentence = f"Adam: a parameter group has the key {key!r}, which does nothing. Did you mean {meant}?"
+    with pytest.warns(UserWarning) as warned:
+        stepped(optimizer, 3)
+        optimizer.param_groups[0]["mine"] = 0.5
+        stepped(optimizer, 3)
+    assert [str(each.message) for each in warned] == [sentence]
+    assert warned[0].filename == __file__
+
+
+def test_keys_of_groups_that_are_set_later_are_told_of_before_anything_changes():
+    optimizer = stepped(made("Adam"), 5)
+    parameter = optimizer.param_groups[0]["params"][0]
+    before = parameter.detach().clone()
+    optimizer.param_groups[0]["learning_rate"] = 0.5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="learning_rate"):
+            stepped(optimizer)
+        assert bool((parameter == before).all())
+        stepped(optimizer)
+    assert not bool((parameter == before).all())
+
+
+def test_attributes_that_are_nearly_keys_of_groups_are_told_and_set():
+    optimizer = made("Adam")
+    for name, value in (("learning_rte", 0.5), ("weight_decays", [1.0, 2.0])):
+        with pytest.warns(UserWarning, match=f"Adam has no attribute `{name}` to set, and what is set so") as warned:
+            setattr(optimizer, name, value)
+        assert len(warned) == 1 and warned[0].filename == __file__
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            setattr(optimizer, name, value)
+        assert getattr(optimizer, name) == value
+
+
+@pytest.mark.parametrize("wrap", [False, True])
+def test_schedulers_of_torch_say_nothing(wrap):
+    import torch
+
+    from gradwise.frontends import torch as optim
+
+    of_torch = torch.optim.lr_scheduler
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for make in (
+            lambda optimizer: of_torch.OneCycleLR(optimizer, 0.1, 20, cycle_momentum=not wrap),
+            lambda optimizer: of_torch.CyclicLR(optimizer, 0.1, 0.2, cycle_momentum=False),
+            lambda optimizer: torch.optim.swa_utils.SWALR(optimizer, 0.1),
+            lambda optimizer: of_torch.ReduceLROnPlateau(optimizer),
+        ):
+            parameters = [torch.nn.Parameter(torch.ones(3))]
+            optimizer = optim.wrap(optimizers.Adam(0.1), parameters) if wrap else optim.Adam(parameters)
+            scheduler = make(optimizer)
+            for _ in range(4):
+                stepped(optimizer)
+                scheduler.step(*([1.0] if isinstance(scheduler, of_torch.ReduceLROnPlateau) else []))

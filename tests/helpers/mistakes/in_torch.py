@@ -234,6 +234,26 @@ def group_value_later():
     optimizer.step()
 
 
+def group_key_later():
+    """A group's key as the core calls it, set later."""
+    model = torch.nn.Linear(2, 1)
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(2):
+        model(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+        optimizer.param_groups[0]["learning_rate"] = 0.01
+
+
+def group_key_misspelt_later():
+    """A group's key that is misspelt, set later."""
+    model = torch.nn.Linear(2, 1)
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(2):
+        model(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+        optimizer.param_groups[0]["lrr"] = 0.01
+
+
 def rate_as_attribute():
     """The rate as an attribute."""
     optimizer = optim.SGD(torch.nn.Linear(2, 1).parameters(), lr=0.1)
@@ -244,6 +264,17 @@ def rate_as_attribute_of_core():
     """The rate as an attribute of the core's optimizers."""
     optimizer = optim.SGD(torch.nn.Linear(2, 1).parameters(), lr=0.1)
     optimizer.learning_rate = 0.01
+
+
+def attribute_misspelt():
+    """An attribute that is misspelt."""
+    optimizer = optim.SGD(torch.nn.Linear(2, 1).parameters(), lr=0.1)
+    optimizer.learning_rte = 0.01
+
+
+def method_misspelt():
+    """A method that is misspelt."""
+    optim.SGD(torch.nn.Linear(2, 1).parameters(), lr=0.1).zero_grads()
 
 
 def rate_read():
