@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from .mistakes import MODULES
 from .source import Place, filled, statement_at, text
 from .wording import same, synonyms_of
 
-SAME = frozenset((
-    "abs", "ceil", "clip", "cos", "exp", "expm1", "floor", "isfinite", "log", "log1p", "max", "mean", "min", "norm",
-    "power", "sign", "sqrt", "square", "sum", "where", "maximum", "minimum", "matmul", "add", "subtract",
-    "multiply", "divide", "negative", "less", "less_equal", "greater", "greater_equal", "equal", "expand_dims",
-))  # fmt: skip
-"""What is called so here, too."""
+SAME: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys((
+        "abs", "ceil", "cos", "exp", "expm1", "floor", "isfinite", "log", "log1p", "norm", "sign", "sqrt", "square",
+        "negative",
+    ), ("x",)),
+    **dict.fromkeys((
+        "power", "maximum", "minimum", "matmul", "add", "subtract", "multiply", "divide", "less", "less_equal",
+        "greater", "greater_equal", "equal",
+    ), ("a", "b")),
+    **dict.fromkeys(("max", "mean", "min", "sum"), ("x", "axis", "keepdims")),
+    "clip": ("x", "lower", "upper"), "expand_dims": ("x", "axis"), "where": ("condition", "a", "b"),
+}  # fmt: skip
+"""What is called so here, too, with its arguments."""
 _OTHERWISE = {
     "rsqrt": "1 / ops.sqrt({x})", "reciprocal": "1 / {x}", "pow": "`{x}**{y}` or `ops.power({x}, {y})`",
     "mul": "{x} * {y}",
@@ -56,7 +63,8 @@ ARGUMENTS = same(
     ("shape", "size", "newshape"), ("a", "x1", "x"), ("b", "x2", "y"),
 )  # fmt: skip
 """What arguments of functions are called in different libraries."""
-_OF_REDUCTIONS = ("axis", "keepdims")
+_OF_RESULT = frozenset(("dtype", "casting", "order", "subok"))
+"""Arguments that say how a result is stored, which nobody does here."""
 MAKING = re.compile(
     rf"\b(?:{'|'.join(MODULES)})(?:\.numpy)?\.(zeros|ones|full|empty|array|asarray|tensor|eye|arange|linspace"
     r"|zeros_like|ones_like|full_like|random\.\w+|rand|randn)\("
@@ -86,23 +94,35 @@ def written_as(name: str, given: Given = NOT_KNOWN) -> str | None:
         name: of the function.
         given: what it is given.
     """
+    values, named = list(given.values), dict(given.named)
+    out = named.pop("out", None)
     if name in SAME:
-        values = list(given.values) or [ast.Name("x")]
-        named = [ast.keyword(_called_here(key), value) for key, value in given.named.items()]
-        call = ast.Call(ast.Name(f"ops.{name}"), values, named)
-        return f"Write `{text(call, f'ops.{name}(x)')}`."
+        parameters = SAME[name]
+        if out is None and len(values) == len(parameters) + 1:
+            out = values.pop()
+        return f"Write `{_into(out, _call(name, parameters, values, named))}`."
     found = _OTHERWISE.get(name)
     if found is None:
         return None
     is_code = "`" not in found and not found.startswith("the ")
     codes = re.split(r"`", f"`{found}`" if is_code else found)
-    codes[1::2] = [_with_given(code, given) for code in codes[1::2]]
+    codes[1::2] = [_into(out if is_code else None, _with_given(code, given)) for code in codes[1::2]]
     return f"Write {'`'.join(codes)}."
 
 
-def _called_here(argument: str) -> str:
-    """What an argument that functions have in several libraries is called here."""
-    return next(iter(synonyms_of(argument, _OF_REDUCTIONS, ARGUMENTS)), argument)
+def _call(name: str, parameters: Sequence[str], values: Sequence[ast.expr], named: Mapping[str, ast.expr]) -> str:
+    """A call of a function of ops that is called the same elsewhere, with what it is given there."""
+    kept = {key: value for key, value in named.items() if key not in _OF_RESULT}
+    called = {key: key if key in parameters else "".join(synonyms_of(key, parameters, ARGUMENTS)) for key in kept}
+    if len(values) > len(parameters) or not all(called.values()) or not (values or kept):
+        return f"ops.{name}({', '.join(parameters[:2] if parameters[0] != 'x' else parameters[:1])})"
+    call = ast.Call(ast.Name(f"ops.{name}"), [*values], [ast.keyword(called[key], kept[key]) for key in kept])
+    return text(call, f"ops.{name}({parameters[0]})")
+
+
+def _into(out: ast.expr | None, code: str) -> str:
+    """Code with the name that its result is given, where a library puts it into an array."""
+    return f"{out.id} = {code}" if isinstance(out, ast.Name) else code
 
 
 def _with_given(template: str, given: Given) -> str:

@@ -52,8 +52,12 @@ def changed_in_place() -> tuple[ast.expr, ast.expr] | None:
 
 
 def cell_read_by(target: ast.expr) -> str | None:
-    """The cell whose value a name of the running function was given, `x = cell.value`; None if it was given another.
+    """The cell whose value a target is: `cell.value`, or a name that the running function gave it, `x = cell.value`.
+
+    None if it is another.
     """
+    if isinstance(target, ast.Attribute) and target.attr == "value":
+        return text(target.value, "cell")
     source, line = running_source()
     if source is None or not isinstance(target, ast.Name):
         return None
@@ -190,6 +194,8 @@ def instead_of_setting() -> str:
     statement = running_statement()
     if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Attribute):
         return assigned(text(statement.targets[0].value, "variable"), text(statement.value, "value"))
+    if isinstance(statement, ast.AugAssign) and isinstance(statement.target, ast.Attribute):
+        return in_place_of_change(text(statement.target.value, "variable")) or assigned("variable")
     return assigned("variable")
 
 

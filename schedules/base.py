@@ -151,7 +151,7 @@ def tell_arguments(kind: type[KnowsItsAttributes], *others: str) -> None:
         kind: a class with a constructor of its own, whose arguments are its attributes.
         others: further attributes that it has.
     """
-    init: Callable[..., None] = kind.__init__  # type: ignore[misc]  # of the class itself
+    init: Callable[..., None] = kind.__init__
     kind._settable = (*named_in(signature_of_init(kind)), *others)
 
     @functools.wraps(init)

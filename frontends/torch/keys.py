@@ -40,6 +40,8 @@ class KeysInGroups:
     nothing. A subclass that has such an attribute of its own sets it in its constructor.
     """
 
+    param_groups: list[dict[str, Any]]
+
     if not TYPE_CHECKING:  # For which all attributes would exist.
 
         def __getattr__(self, name: str) -> Any:

@@ -6,8 +6,10 @@ ways too.
 
 from __future__ import annotations
 
+import ast
 import copy
 import inspect
+import linecache
 import pickle
 import re
 from pathlib import Path
@@ -216,6 +218,14 @@ MISTAKES = {
         "Write `self.assign_sub(variable, gradient * learning_rate)`",
     ),
     in_rules.assigning_to_what_was_computed: ("assigns to an array that was computed", "`direction = direction * 0.5`"),
+    in_rules.changing_the_value_in_place: ("`self.assign_sub(variable, gradient * learning_rate)`",),
+    in_rules.putting_a_result_into_the_gradient: ("has no argument `out`", "`gradient = ops.multiply(gradient, 2.0)`"),
+    in_rules.putting_a_result_of_numpy_into_the_gradient: (
+        "calls `np.multiply`", "`gradient = ops.multiply(gradient, 2.0)`",
+    ),
+    in_rules.clipping_with_the_arguments_of_numpy: (
+        "calls `np.clip`", "`ops.clip(gradient, lower=-1.0, upper=1.0)`",
+    ),
     in_rules.setting_the_value: ("sets the `value` of", "`self.assign(variable, variable - gradient * learning_rate)`"),
     in_rules.setting_all_elements: ("sets elements of", "`self.assign(variable, variable - gradient * learning_rate)`"),
     in_rules.asking_whether_there_is_a_slot: ("momentum' of shape (3,) is true", "Write `if slot is not None`"),
@@ -920,3 +930,81 @@ def test_names_of_ops():
 def test_lines_are_those_of_rules_wherever_these_and_libraries_are_installed(path, library):
     for environment in (Path(mistakes.__file__).parents[1] / ".venv" / "lib", Path("/usr/lib/python3")):
         assert mistakes.is_library(str(environment / path)) is library
+
+
+@pytest.mark.parametrize("jit_compile", ["auto", False])
+@pytest.mark.parametrize(("written", "remedy"), [
+    ("gradient * slot", "gradient * slot.value"),
+    ("2.0 * (gradient - self.momentums[0])", "gradient - self.momentums[0].value"),
+    ("(gradient + 1.0) - variable", "gradient + 1.0 - variable.value"),
+])  # fmt: skip
+def test_a_library_whose_arrays_refuse_cells(written, remedy, jit_compile, tmp_path):
+    library = pytest.importorskip("array_api_strict")
+
+    def made(line):
+        path = tmp_path / "rule.py"
+        path.write_text(
+            "def update_step(self, gradient, variable, learning_rate):\n"
+            "    slot = self.momentums[self.variable_index(variable)]\n"
+            f"    self.assign_sub(variable, {line})\n"
+            "    self.assign(slot, gradient)\n", encoding="utf-8",
+        )  # fmt: skip
+        linecache.checkcache()
+        space = {}
+        exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), space)
+        return with_rule(space["update_step"])(jit_compile=jit_compile)
+
+    def step(optimizer):
+        weights = Variable(library.asarray([2.0, -1.0]), name="w")
+        optimizer.apply([library.asarray([3.0, 1.0])], [weights])
+
+    with pytest.raises(RuleMistake, match=r"rule\.py:3 \(update_step\): in `.*refuses") as caught:
+        step(made(written))
+    assert str(caught.value).endswith(f" Write `{remedy}`.")
+    step(made(remedy))
+
+
+def remedy_of(function):
+    """The statement that the error for a rule tells to write instead of a line; None if it tells no such thing."""
+    said = pages.section("rules", str(function.__doc__).strip().rstrip("."))
+    found = re.findall(r"Write `([^`]+)`", said)
+    is_statement = len(found) == 1 and (found[0].startswith("self.assign") or re.match(r"[\w.]+ = ", found[0]))
+    # What is made in build, and stands for something else in general words.
+    in_general = ("add_optimizer_variables", "add_scalar", "...", "mask")
+    return found[0] if is_statement and not any(part in found[0] for part in in_general) else None
+
+
+def remedied(function, code):
+    """A rule with that in the place of the statement that is marked; behind its last one if it is the whole rule."""
+    lines, _ = inspect.getsourcelines(function)
+    tree = ast.parse("".join(lines)).body[0]
+    marked = next(number for number, line in enumerate(lines, 1) if line.rstrip().endswith("# here"))
+    instead = re.search(r"instead of `([^`]+)`", pages.section("rules", str(function.__doc__).strip().rstrip(".")))
+    replaced = [node for node in tree.body if instead is not None and ast.unparse(node) == instead.group(1)]
+    if replaced:
+        marked = replaced[0].lineno
+    if tree.lineno == marked:
+        last = tree.body[-1]
+        kept = lines[: last.lineno - 1] if isinstance(last, ast.Return) else lines
+        return "".join([*kept, f"    {code}\n"])
+    statement = next(node for node in ast.walk(tree) if isinstance(node, ast.stmt) and node.lineno == marked)
+    indent = " " * statement.col_offset
+    return "".join([*lines[: marked - 1], f"{indent}{code}\n", *lines[statement.end_lineno :]])
+
+
+REMEDIES = {each: code for each in MISTAKES if (code := remedy_of(each)) is not None}
+
+
+@pytest.mark.parametrize("function", REMEDIES, ids=lambda function: function.__name__)
+@pytest.mark.filterwarnings("ignore")
+def test_a_remedy_is_not_refused_itself(function, tmp_path):
+    """What else is wrong with a rule that is wrong, such as a slot that it never writes, is another matter."""
+    source, path, space = remedied(function, REMEDIES[function]), tmp_path / "remedied.py", dict(vars(in_rules))
+    path.write_text(source, encoding="utf-8")
+    linecache.checkcache()
+    exec(compile(source, str(path), "exec"), space)
+    in_rules._make(space[function.__name__])
+
+
+def test_many_remedies_are_run():
+    assert len(REMEDIES) > 30

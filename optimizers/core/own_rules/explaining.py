@@ -86,7 +86,30 @@ def explained(rule: Rule, error: Exception, parameter: Variable | None = None) -
         return None if reason is None or read(rule.cells.iterations.value) != 0 else RuleMistake(reason)
     if isinstance(error, MixesArrays) or _asked(error) is not None:
         return _of_others(where, error, backend.name)
-    return _wrong_arguments(where, source, error) or _without_value(where, source, error, backend)
+    return (
+        _cell_on_the_right(where, source, error, backend)
+        or _wrong_arguments(where, source, error)
+        or _without_value(where, source, error, backend)
+    )
+
+
+def _cell_on_the_right(where: str, source: str, error: Exception, backend: Backend) -> RuleMistake | None:
+    """What a library says whose arrays refuse everything that is no array of its own; None if it says something else.
+
+    Others leave it to the cell, which reads itself.
+    """
+    if not isinstance(error, TypeError) or Variable.__name__ not in str(error).split("gradwise")[-1]:
+        return None
+    instead = "Put it on the left, or write `slot.value`"
+    with contextlib.suppress(SyntaxError):
+        node = ast.parse(source, mode="eval").body
+        if isinstance(node, ast.BinOp) and isinstance(node.right, (ast.Name, ast.Subscript, ast.Attribute)):
+            written = ast.BinOp(node.left, node.op, ast.Attribute(node.right, "value"))
+            instead = f"Write `{text(written, 'array * slot.value')}`"
+    return RuleMistake(
+        f"{where}: in `{source}` an array of {backend.name} has a variable or a slot on its right, which this library "
+        f"refuses. {instead}."
+    )
 
 
 def _without_slots(rule: Rule, source: str, error: Exception) -> str:
@@ -231,7 +254,15 @@ def _wrong_arguments(where: str, source: str, error: Exception) -> RuleMistake |
     wrong = f"ops.{name} {str(error).partition('() ')[2]}."
     if unknown is not None:
         wrong = f"ops.{name} has no argument `{unknown}`.{did_you_mean([unknown], parameters, ARGUMENTS)}"
-    return RuleMistake(f"{where}: {wrong} It is `ops.{name}({shown})`.")
+    found = _call_with_out(source, name) if unknown == "out" else None
+    return RuleMistake(f"{where}: {wrong} {found or f'It is `ops.{name}({shown})`.'}")
+
+
+def _call_with_out(source: str, name: str) -> str | None:
+    """How a call that puts its result into an array gives it a name; None if it is written otherwise."""
+    with contextlib.suppress(SyntaxError):
+        return written_as(name, given_in(ast.parse(source).body[0], name))
+    return None
 
 
 def check_signature(function: Callable[..., Any]) -> None:

@@ -218,5 +218,7 @@ def slot_to_write(function: Any, attribute: str) -> str:
     for node in nodes:
         if node is not local and name in names_in(node.value) and isinstance(node.targets[0], ast.Name):
             target = node.targets[0].id
-            return assigned_by_rule(name, text(node.value, "value") if target == name else target)
+            written = assigned_by_rule(name, text(node.value, "value") if target == name else target)
+            # Behind it the name is no slot any more.
+            return f"{written} instead of `{text(node, f'{name} = ...')}`" if target == name else written
     return assigned_by_rule(name)

@@ -539,6 +539,29 @@ def setting_the_value(self, gradient, variable, learning_rate):
     variable.value = variable - gradient * learning_rate  # here
 
 
+def changing_the_value_in_place(self, gradient, variable, learning_rate):
+    """Changing the value in place."""
+    variable.value -= gradient * learning_rate  # here
+
+
+def putting_a_result_into_the_gradient(self, gradient, variable, learning_rate):
+    """Putting a result into the gradient."""
+    ops.multiply(gradient, 2.0, out=gradient)  # here
+    self.assign_sub(variable, gradient * learning_rate)
+
+
+def putting_a_result_of_numpy_into_the_gradient(self, gradient, variable, learning_rate):
+    """Putting a result of NumPy into the gradient."""
+    np.multiply(gradient, 2.0, out=gradient)  # here
+    self.assign_sub(variable, gradient * learning_rate)
+
+
+def clipping_with_the_arguments_of_numpy(self, gradient, variable, learning_rate):
+    """Clipping with the arguments of NumPy."""
+    gradient = np.clip(gradient, a_min=-1.0, a_max=1.0)  # here
+    self.assign_sub(variable, gradient * learning_rate)
+
+
 def setting_all_elements(self, gradient, variable, learning_rate):
     """Setting all elements."""
     variable[:] = variable - gradient * learning_rate  # here
