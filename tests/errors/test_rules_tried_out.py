@@ -462,3 +462,56 @@ def test_of_a_models_own_arrays_nothing_is_copied(monkeypatch):
     vars(optimizer)["data"].pop()
     kept_arrays.KeptArrays([optimizer])
     assert len(copied) == 1
+
+
+def recorded(optimizer, value):
+    optimizer.history.append(value)
+
+
+class Logged(WithSlots):
+    """A rule during whose trial another thread fills a list of the optimizer."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        BEGUN.set()
+        assert DONE.wait(30)
+        self.assign_sub(variable, gradient * learning_rate)
+
+
+class Recording(WithSlots):
+    """A rule that fills it itself, by a function."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        recorded(self, 1.0)
+        self.assign_sub(variable, gradient * learning_rate)
+
+
+class Asking(WithSlots):
+    """The same by a name that stands nowhere."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        getattr(self, "his" + "tory").append(1.0)
+        self.assign_sub(variable, gradient * learning_rate)
+
+
+BEGUN, DONE = threading.Event(), threading.Event()
+
+
+def test_what_another_thread_puts_into_a_list_meanwhile_stays_and_is_no_mistake():
+    optimizer = Logged(0.1)
+
+    def others():
+        assert BEGUN.wait(30)
+        optimizer.history.append("mine")
+        DONE.set()
+
+    thread = threading.Thread(target=others)
+    thread.start()
+    optimizer.apply([np.ones(3)], [np.ones(3)])
+    thread.join()
+    assert optimizer.history == ["mine"]
+
+
+@pytest.mark.parametrize("kind", [Recording, Asking])
+def test_what_a_rule_puts_into_a_list_by_others_is_one(kind):
+    with pytest.raises(RuleMistake, match=r"changes what is in `self\.history`"):
+        kind(0.1).apply([np.ones(3)], [np.ones(3)])

@@ -24,6 +24,7 @@ from ..configuration import STRUCTURE, Kept, frozen, holds_same, shallow
 from ..rule import Rule
 from .kept_arrays import KeptArrays
 from .remedies import STEP_NUMBER, array_kept_in, change_of, counts, kept_in_build
+from .source import names_in_rule
 
 
 class _Trials(threading.local):
@@ -56,6 +57,11 @@ def undone(rule: Rule) -> Iterator[Attributes]:
     roles, arrays = _TRIALS.roles, KeptArrays(keepers)
     with contextlib.ExitStack() as stack:
         before = [stack.enter_context(Kept(keeper)) for keeper in keepers]
+        for keeper, kept in zip(keepers, before, strict=True):
+            # What no rule names, another thread may fill: it is its user's.
+            named = names_in_rule(type(keeper))
+            others = [] if named is None else kept.attributes.keys() - named - STRUCTURE
+            kept.attributes |= {name: (kept.attributes[name][0],) * 2 for name in others}
         try:
             for cell, kind in kinds:
                 cell.__class__ = _telling(kind)

@@ -13,8 +13,9 @@ from collections.abc import Container, Iterable, Iterator
 from typing import Any, TypeAlias
 
 from ....backends import ops
-from ....backends.mistakes import is_of_a_rule
+from ....backends.mistakes import as_written, is_of_a_rule
 from ....backends.source import Source, source_of
+from ..origin import outside_library
 
 _READ_ONLY = frozenset(("variable_index", "_get_variable_index", "step_of", "len", "isinstance", "print", "repr"))
 """What may be called with a parameter or a slot and does not change it."""
@@ -214,3 +215,53 @@ def _in_code(code: types.CodeType) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from _in_code(constant)
+
+
+_ANY_NAME = frozenset(("getattr", "setattr", "vars", "__dict__", "__getattribute__", "eval", "exec", "attrgetter"))
+"""By what attributes are asked for whose names stand nowhere."""
+
+
+def names_in_rule(kind: type[Any]) -> set[str] | None:
+    """The names in the methods of a user's class that run in steps, and in functions that these name; None if they may
+    ask for any, or there are none.
+
+    Args:
+        kind: the class; its parents count.
+    """
+    waiting = [
+        value
+        for each in outside_library(kind)
+        for name, value in vars(each).items()
+        if name not in ("__init__", "build")
+    ]
+    names: set[str] = set()
+    seen: set[types.CodeType] = set()
+    while waiting:
+        given = waiting.pop()
+        function = as_written(getattr(given, "fget", None) or getattr(given, "__func__", None) or given)
+        code = getattr(function, "__code__", None)
+        if isinstance(code, types.CodeType) and code not in seen:
+            seen.add(code)
+            own = set(_names_of(code))
+            names |= own
+            waiting += _functions_named(function, own)
+    return names if seen and names.isdisjoint(_ANY_NAME) else None
+
+
+def _functions_named(function: Any, names: Iterable[str]) -> Iterator[Any]:
+    """What a function can call: functions that it names or holds, and the methods of such classes."""
+    space = function.__globals__
+    held = [cell.cell_contents for cell in function.__closure__ or () if cell != types.CellType()]
+    for each in (*(space[name] for name in names if name in space), *held):
+        if isinstance(each, type):
+            yield from vars(each).values()
+        elif isinstance(each, types.FunctionType):
+            yield each
+
+
+def _names_of(code: types.CodeType) -> Iterator[str]:
+    """The names of globals and attributes in code, and in functions that stand in it."""
+    yield from code.co_names
+    for each in code.co_consts:
+        if isinstance(each, types.CodeType):
+            yield from _names_of(each)
