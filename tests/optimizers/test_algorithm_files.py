@@ -209,7 +209,7 @@ class Foreign(Optimizer):
 @pytest.mark.parametrize("kind", [*ALGORITHMS, Optimizer, WithTable, Foreign], ids=lambda kind: kind.__name__)
 def test_the_first_convention_of_the_table_is_that_of_who_names_none(kind):
     first, shown = next(iter(kind.conventions)), inspect.signature(kind).parameters["convention"]
-    assert (shown.default, shown.annotation, shown.kind) == (first, "str", shown.KEYWORD_ONLY)
+    assert (shown.default, shown.annotation, shown.kind) == (first, str, shown.KEYWORD_ONLY)
     for made in (kind(), kind(convention=None), kind(convention=first)):
         assert made.convention == made.get_config()["convention"] == first and f"convention={first!r}" in repr(made)
         assert made == kind.from_config(made.get_config()) == pickle.loads(pickle.dumps(made))
