@@ -34,6 +34,8 @@ from ..rule import Rule
 from .remedies import zero_at_first
 from .values import read
 
+_CLASS_OF_CELLS = re.compile(rf"<class '{re.escape(Variable.__module__.rpartition('.')[0])}\.\w+\.\w*Variable'>")
+"""How a library shows the class of a cell that it refuses."""
 _PLACE = re.compile(r"\bself\.(\w+)\[")
 _ATTRIBUTE = re.compile(r"\bself\.(\w+)\b(?!\s*[\[(.])")
 _SAID_OF = {
@@ -98,14 +100,17 @@ def _cell_on_the_right(where: str, source: str, error: Exception, backend: Backe
 
     Others leave it to the cell, which reads itself.
     """
-    if not isinstance(error, TypeError) or Variable.__name__ not in str(error).split("gradwise")[-1]:
+    if not isinstance(error, TypeError) or _CLASS_OF_CELLS.search(str(error)) is None:
         return None
-    instead = "Put it on the left, or write `slot.value`"
+    node: ast.expr | None = None
     with contextlib.suppress(SyntaxError):
         node = ast.parse(source, mode="eval").body
-        if isinstance(node, ast.BinOp) and isinstance(node.right, (ast.Name, ast.Subscript, ast.Attribute)):
-            written = ast.BinOp(node.left, node.op, ast.Attribute(node.right, "value"))
-            instead = f"Write `{text(written, 'array * slot.value')}`"
+    if not isinstance(node, (ast.BinOp, ast.Compare)):
+        return None
+    instead = "Put it on the left, or write `slot.value`"
+    if isinstance(node, ast.BinOp) and isinstance(node.right, (ast.Name, ast.Subscript, ast.Attribute)):
+        written = ast.BinOp(node.left, node.op, ast.Attribute(node.right, "value"))
+        instead = f"Write `{text(written, 'array * slot.value')}`"
     return RuleMistake(
         f"{where}: in `{source}` an array of {backend.name} has a variable or a slot on its right, which this library "
         f"refuses. {instead}."
