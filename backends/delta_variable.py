@@ -43,6 +43,31 @@ class DeltaVariable(Variable):
         cell.delta = Variable.placeholder(array, f"{name}_delta")
         return cell
 
+    @classmethod
+    def standing_for(cls, cell: Variable) -> DeltaVariable:
+        """A cell that holds nothing of its own, of the same name, library, shape and dtype as another one."""
+        # Not by the cell's properties: a rule may be watched for asking how long arrays are.
+        kind = [cell._backend], [cell._shape], [cell._dtype_name], [None]
+        (own,) = cls._all([cell.name], *kind)
+        assert isinstance(own, DeltaVariable)
+        (own.delta,) = Variable._all([f"{cell.name}_delta"], *kind)
+        return own
+
+    def collecting_for(self, cell: Variable, zeros: Array) -> Scope:
+        """A scope in which this holds what another cell holds now, and collects what is added to it.
+
+        Args:
+            cell: the other one.
+            zeros: with which the sum begins.
+        """
+        start = cell._value_if_known() if isinstance(cell, DeltaVariable) else cell.value
+        return Scope([(self, start), (self.delta, zeros)])
+
+    def _value_if_known(self) -> Array:
+        """As `value`; what stands in its place where it is unknown."""
+        start = super().value
+        return self.value if self._known(start) else start
+
     @property
     def collects(self) -> bool:
         """Whether changes are collected now."""

@@ -13,10 +13,12 @@ class _Lengths(threading.local):
     Attributes:
         watched: whether anybody wants to know.
         asked: whether they were asked for since somebody does.
+        asked_axes: whether it was asked how many axes there are.
     """
 
     watched = False
     asked = False
+    asked_axes = False
 
 
 ASKED_LENGTHS = _Lengths()
@@ -25,9 +27,9 @@ ASKED_LENGTHS = _Lengths()
 @contextlib.contextmanager
 def lengths_watched() -> Iterator[_Lengths]:
     """A context that tells whether this thread asks for lengths in it."""
-    before = ASKED_LENGTHS.watched, ASKED_LENGTHS.asked
-    ASKED_LENGTHS.watched, ASKED_LENGTHS.asked = True, False
+    before = ASKED_LENGTHS.watched, ASKED_LENGTHS.asked, ASKED_LENGTHS.asked_axes
+    ASKED_LENGTHS.watched, ASKED_LENGTHS.asked, ASKED_LENGTHS.asked_axes = True, False, False
     try:
         yield ASKED_LENGTHS
     finally:
-        ASKED_LENGTHS.watched, ASKED_LENGTHS.asked = before
+        ASKED_LENGTHS.watched, ASKED_LENGTHS.asked, ASKED_LENGTHS.asked_axes = before

@@ -343,6 +343,8 @@ class Variable:
     @property
     def ndim(self) -> int:
         """The number of axes."""
+        if ASKED_LENGTHS.watched:
+            ASKED_LENGTHS.asked_axes = True
         return len(self._shape)
 
     @property

@@ -17,17 +17,21 @@ from . import registry
 from .core.multi import MultiOptimizer
 from .core.optimizer import Optimizer
 from .core.state import OptimizerState
+from .core.wrapper import Wrapper
 from .registry import *  # noqa: F403  # every algorithm
 
 # As in Keras, the schedules are also found here: `from gradwise.optimizers.schedules import ExponentialDecay`.
 sys.modules[f"{__name__}.schedules"] = schedules
 
-__all__ = ["MultiOptimizer", "Optimizer", "OptimizerState", "schedules"]
+__all__ = ["MultiOptimizer", "Optimizer", "OptimizerState", "Wrapper", "schedules"]
 __all__ += registry.__all__
 
 # Where Python leaves docstrings out (-OO) there is none to add to.
 _summaries = [*map(registry.summary_of, registry.ALGORITHMS), registry.summary_of(MultiOptimizer)]
-__doc__ = "\n".join([__doc__ or "", "Algorithms:", *_summaries])
+_around = map(registry.summary_of, registry.WRAPPERS)
+__doc__ = "\n".join([
+    __doc__ or "", "Algorithms:", *_summaries, "", "Wrappers, which are put around any of them:", *_around,
+])  # fmt: skip
 
 # A file's name is one that people type for the class. `from gradwise.optimizers import adamw` finds it all the same.
 name_files(__name__, registry.__all__)

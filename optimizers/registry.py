@@ -16,30 +16,43 @@ from .adamax import Adamax
 from .adamw import AdamW
 from .core.multi import MultiOptimizer
 from .core.optimizer import Optimizer
+from .core.wrapper import Wrapper
 from .lion import Lion
 from .nadam import Nadam
 from .radam import RAdam
 from .rmsprop import RMSprop
 from .sgd import SGD
+from .wrappers.cautious import Cautious
+from .wrappers.cautious_weight_decay import CautiousWeightDecay
+from .wrappers.gradient_centralization import GradientCentralization
+from .wrappers.lookahead import Lookahead
+from .wrappers.mars import MARS
+from .wrappers.schedule_free import ScheduleFree
 
 __all__ = [
     "SGD", "AdaBelief", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "Nadam", "RAdam", "RMSprop",
     "deserialize", "get", "serialize",
 ]  # fmt: skip
+__all__ += ["MARS", "Cautious", "CautiousWeightDecay", "GradientCentralization", "Lookahead", "ScheduleFree"]
 
 ALGORITHMS: tuple[type[Optimizer], ...] = (
     SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, Adamax, Nadam, RAdam, AdaBelief, Lion,
 )  # fmt: skip
 """Every algorithm. Adding one is a file, and here its import, its name and its place."""
 
-_OWN: tuple[type[Optimizer], ...] = (*ALGORITHMS, MultiOptimizer)
+WRAPPERS: tuple[type[Wrapper], ...] = (
+    Lookahead, Cautious, CautiousWeightDecay, GradientCentralization, MARS, ScheduleFree,
+)  # fmt: skip
+"""Every wrapper. Adding one is a file, and here its import, its name and its place."""
+
+_OWN: tuple[type[Optimizer], ...] = (*ALGORITHMS, *WRAPPERS, MultiOptimizer)
 _BY_NAME = {kind.__name__.lower(): kind for kind in _OWN}
 
 
 def summary_of(kind: type[Optimizer]) -> str:
     """A line that tells of a class."""
     page = vars(kind)["__doc__"]
-    return f"    {kind.__name__:15}{page.summary if isinstance(page, Page) else ''}"
+    return f"    {kind.__name__:23}{page.summary if isinstance(page, Page) else ''}"
 
 
 def get(identifier: Any) -> Any:
@@ -75,7 +88,7 @@ def serialize(optimizer: Optimizer) -> dict[str, Any]:
     """
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"Expected an optimizer, received {describe(optimizer)}.")
-    kind = type(optimizer)
+    kind = type(optimizer).wrapper if isinstance(optimizer, Wrapper) else type(optimizer)
     own = kind in _OWN
     return {
         "module": "gradwise.optimizers" if own else kind.__module__,

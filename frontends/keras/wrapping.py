@@ -38,10 +38,10 @@ class CoreOptimizer(KerasAdapter):
 
     def get_config(self) -> dict[str, Any]:
         """The core optimizer as a dictionary of plain values."""
-        serialized = optimizers.serialize(self.core)
+        core = self.core.unbuilt_copy()
         if isinstance(self._learning_rate, keras.Variable):
-            serialized["config"]["learning_rate"] = float(self._learning_rate.numpy())
-        return {"name": self.name, "optimizer": serialized}
+            core.learning_rate = float(self._learning_rate.numpy())
+        return {"name": self.name, "optimizer": optimizers.serialize(core)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:

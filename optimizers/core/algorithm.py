@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from ...backends import Array, Variable, ops
-from .hyperparameters import Fixed, Flag, Number, Switch, in_use
+from .hyperparameters import Choice, Count, Fixed, Flag, Number, Switch, in_use
 from .optimizer import Optimizer
+from .wrapper import Wrapper
 
 __all__ = [
-    "Array", "Fixed", "Flag", "Gradients", "Number", "Optimizer", "Switch", "Variable", "Variables", "in_use", "ops",
+    "Array", "Choice", "Count", "Fixed", "Flag", "Gradients", "Number", "Optimizer", "Switch", "Variable", "Variables",
+    "Wrapper", "in_use", "ops",
 ]  # fmt: skip
 
 Gradients: TypeAlias = Sequence[Array]

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from ...backends import HOST, Variable
+from ...backends import HOST, DeltaVariable, Variable
 from .exclusions import Exclusions
 
 
@@ -42,6 +42,7 @@ class Cells:
         excluded: the same with its own, as it was when it was last looked at.
         places: of an optimizer inside another that has some of its parameters only: where each stands there.
         chosen: what had been excluded from weight decay when it was last seen that all of it exists.
+        stand_ins: of a wrapper: what collects the changes of a parameter, by the identity of its cell.
         loaded: whether the parameters may be copies of those that the caller has, as after loading.
     """
 
@@ -65,12 +66,13 @@ class Cells:
         self.exclusions: list[Sequence[Any]] = []
         self.excluded = Exclusions(())
         self.places: list[int] | None = None
+        self.stand_ins: dict[int, DeltaVariable] = {}
         self.loaded = False
         self.chosen: list[Any] = []
 
     def __getstate__(self) -> dict[str, Any]:
         # Parameters are known by identity, and a copy has copies of them.
-        return {**vars(self), "index": {}, "taken": {}, "slot_names": [], "excluded": Exclusions(())}
+        return {**vars(self), "index": {}, "taken": {}, "slot_names": [], "excluded": Exclusions(()), "stand_ins": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

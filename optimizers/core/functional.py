@@ -64,7 +64,7 @@ class FunctionalOptimizer(TemplateKeeper):
             TypeError, ValueError: if a leaf is not an array of a supported dtype.
         """
         tree = Tree.of(no_state(params))
-        backend = _check_leaves(tree)
+        backend = check_leaves(tree)
         self.check_chosen(tree.names, None)
         template, scope = self._new_template(tree)
         key = self._key_of(tree, backend)
@@ -161,7 +161,7 @@ class FunctionalOptimizer(TemplateKeeper):
             if made is not None:
                 return made
         tree = Tree.of(no_state(params))
-        backend = _check_leaves(tree)
+        backend = check_leaves(tree)
         zeros = backend.zeros_for(tree.leaves, [compute_dtype(backend.dtype_name(leaf)) for leaf in tree.leaves])
         deltas, state = self._stepped(tree, grads, state, learning_rate, zeros)
         missing = [gradient is None for gradient in tree.match(grads, "gradients")]
@@ -206,7 +206,7 @@ class FunctionalOptimizer(TemplateKeeper):
         self, tree: Tree, grads: Any, state: OptimizerState, learning_rate: Any, zeros: list[Array] | None = None
     ) -> tuple[Any, OptimizerState]:
         """A step: for each parameter what its cell holds at the end or, if deltas start as zeros, that of its delta."""
-        backend = _check_leaves(tree)
+        backend = check_leaves(tree)
         gradients = [value_of(gradient) for gradient in tree.match(no_state(grads, "gradients"), "gradients")]
         gradients = checked_gradients(gradients, tree.leaves, backend, tree.names)
         if zeros is None:
@@ -339,7 +339,12 @@ def _held_parameters(
     return deltas, zeros
 
 
-def _check_leaves(tree: Tree) -> Backend:
+def check_leaves(tree: Tree) -> Backend:
+    """The library of a tree's arrays.
+
+    Raises:
+        TypeError, ValueError: if a leaf is no array that can be a parameter, or they are of several libraries.
+    """
     for leaf, name in zip(tree.leaves, tree.names, strict=True):
         if isinstance(leaf, Variable):
             raise TypeError(f"Parameter {name!r} is a Variable; functional parameters are arrays: pass its value.")

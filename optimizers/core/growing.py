@@ -39,6 +39,7 @@ class Growing(CellKeeper):
                 own.cells.index = {key: insertion.known[at] for key, at in own.cells.index.items()}
             own.cells.named += _moved(further.cells.named, insertion.further)
             own.cells.index |= {key: insertion.further[at] for key, at in further.cells.index.items()}
+            own.cells.stand_ins |= further.cells.stand_ins
             own.cells.taken = {}
             for name in _OF_EACH:
                 both = getattr(own.cells, name), getattr(further.cells, name)

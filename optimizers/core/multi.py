@@ -134,6 +134,11 @@ class MultiOptimizer(Optimizer):
         gradient = optimizer.prepared_gradient(optimizer.variable_index(variable), gradient, None, None)
         optimizer.descend(gradient, variable, self._rate_of(optimizer, learning_rate))
 
+    def evaluation_value(self, variable: Variable) -> Array:
+        if self.use_ema:
+            return super().evaluation_value(variable)
+        return self._owner_of(variable).evaluation_value(variable)
+
     @property
     def clips_norms(self) -> bool:
         return super().clips_norms or any(optimizer.clips_norms for optimizer in self.optimizers.values())

@@ -27,6 +27,7 @@ from ...backends.written import given_anew, instead_of_list, instead_of_number
 from ...schedules import registry as schedule_registry
 from .conventions import CONVENTIONS, facts_of
 from .equality import ComparedByValue
+from .evaluation import EvaluatedOptimizer
 from .exclusions import Chosen
 from .following import FollowsConvention
 from .hyperparameters import (
@@ -63,7 +64,7 @@ _LATER = ("convention", "slot_dtype", "jit_compile", "maximize", "decay")
 
 class Optimizer(
     ComparedByValue, FollowsConvention, ImperativeOptimizer, StatelessOptimizer, SavedOptimizer, CheckedOptimizer,
-    MeasuredOptimizer, metaclass=Paged,
+    MeasuredOptimizer, EvaluatedOptimizer, metaclass=Paged,
 ):  # fmt: skip
     r"""The base of every optimizer: subclass it, create slots in `build`, write the rule in `update_step`.
 
@@ -226,7 +227,7 @@ class Optimizer(
         self.convention = next(iter(type(self).conventions)) if convention is None else convention
         if name is not None and not isinstance(name, str):
             raise ValueError(f"{type(self).__name__}: `name` must be a string or None, received {describe(name)}.")
-        self.name = name or _snake_case(type(self).__name__)
+        self.name = name or snake_case(type(self).__name__)
         self.weight_decay = weight_decay
         self.clipnorm = clipnorm
         self.clipvalue = clipvalue
@@ -460,10 +461,10 @@ def _check_cell(variable: Any) -> None:
 _ATTRIBUTES = ("learning_rate", "learning_rate_schedule", "iterations", "calls_made", "variables")
 """What users read of an optimizer beside its hyperparameters."""
 _STEPS = (
-    "apply", "apply_gradients", "init", "step", "delta", "averages", "updates_at", "with_learning_rate",
-    "learning_rate_at", "scale_loss", "exclude_from_weight_decay", "finalize_variable_values", "set_weights",
-    "get_config", "from_config", "unbuilt_copy", "relink", "check", "memory", "execution_report", "program_of",
-    "stateless_apply", "save_own_variables", "load_own_variables",
+    "apply", "apply_gradients", "init", "step", "delta", "averages", "evaluation_parameters", "updates_at",
+    "with_learning_rate", "learning_rate_at", "scale_loss", "exclude_from_weight_decay", "finalize_variable_values",
+    "set_weights", "get_config", "from_config", "unbuilt_copy", "relink", "check", "memory", "execution_report",
+    "program_of", "stateless_apply", "save_own_variables", "load_own_variables",
 )  # fmt: skip
 """What users of an optimizer call, in the order in which a page tells of it."""
 _RULES = (
@@ -521,5 +522,6 @@ _own_signature = _with_first_convention(Optimizer, signature_of_init(Optimizer))
 Optimizer.__signature__ = _own_signature  # type: ignore[attr-defined]  # read by inspect.signature
 
 
-def _snake_case(name: str) -> str:
+def snake_case(name: str) -> str:
+    """The name of a class as that of one of its objects."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

@@ -66,6 +66,7 @@ class Relinked(CellKeeper):
             keeper.cells.grouped = [[places.get(id(cell), cell) for cell in cells] for cells in keeper.cells.grouped]
             keeper.cells.index = {id(cell): position for position, cell in enumerate(keeper.cells.parameters)}
             keeper.cells.index |= {id(given[key]): position for key, position in keeper.cells.index.items()}
+            keeper.cells.stand_ins = {}
             keeper.forget_plan()
         self.cells.loaded = False
 

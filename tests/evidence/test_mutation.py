@@ -307,3 +307,28 @@ def test_the_script_fails_if_a_place_is_never_reached(monkeypatch, capsys):
 def test_the_script_judges_in_processes_of_its_own():
     (score,) = mutation_score.judged([("Adagrad", "keras2")], 1, mutation_score.Console(quiet=True), states=5)
     assert score.total == NUMBERS["Adagrad"] and score.survivors == []
+
+
+def test_what_several_algorithms_have_takes_turns():
+    pairs = list(available())
+    chosen = mutation_score.by_turns(pairs)
+    every = list(mutation_score.owners_of(pairs).values())
+    turns = {(pair, place) for pair, places in chosen.items() for place in places}
+    assert all(len(turns.intersection(having)) == 1 for having in every)
+    assert len(turns) == sum(map(len, chosen.values())) == len(every)
+    assert sum(map(len, every)) == sum(len(mutants_of(name)) for name, _ in pairs)
+    shared = {str(mutants_of(having[0][0][0])[having[0][1]].function) for having in every if len(having) > 1}
+    assert shared >= {"UpdateRule.descend", "StepMaker._update", "Adam.update_step", "formulas.adaptive_step"}
+    assert shared.isdisjoint({"SGD.update_step", "Nadam.update_step", "Lion.update_step"})
+
+
+def test_what_no_state_reaches_is_judged_where_one_does():
+    pairs = [("SGD", "keras"), ("Adam", "keras")]
+    chosen = mutation_score.by_turns(pairs)
+    every = {place_of(mutant) for mutant in mutants_of("Adam")}
+    scores = [Score(*pair, 0, {}, 0, 0, [], every if pair[0] == "Adam" else set()) for pair in pairs]
+    further = mutation_score.elsewhere(chosen, scores)
+    both = [having for having in mutation_score.owners_of(pairs).values() if len(having) == 2]
+    of_sgd = [having for having in both if having[0][1] in chosen[pairs[0]]]
+    assert set(further) == {pairs[1]} and of_sgd
+    assert sorted(further[pairs[1]]) == sorted(having[1][1] for having in of_sgd)

@@ -61,7 +61,7 @@ class Fusion:
         self._treated: _Treatment = False, False
         self._entries: list[Facts] = []
         self._known_ways: dict[Any, Way] = {}
-        self._kinds = Kinds({})
+        self._kinds, self._by_axes = Kinds({}), False
         self._ways: dict[int, str | None] = {}
         self._begins: dict[tuple[int, ...], tuple[Begin | None, str | None]] = {}
         self._begin_reason: str | None = None
@@ -320,7 +320,7 @@ class Fusion:
         self._treated = treated
         self._begins = {}
         self._lanes.clear()
-        self._kinds = Kinds(recordings.updates)
+        self._kinds, self._by_axes = Kinds(recordings.updates), recordings.by_axes
         self._entries = self._kinds.facts(rule.cells.grouped, recordings.kinds, self._way_of)
         self._seen = Seen(rule, recordings.free)
 
@@ -338,7 +338,7 @@ class Fusion:
             insertion: where they stand among those that were known.
         """
         known, new = self._entries, list(insertion.further)
-        kinds, lane = kinds_of(rule, new), self.lane
+        kinds, lane = kinds_of(rule, new, self._by_axes), self.lane
         free = self._seen is not None and self._seen.free
         self.lane, self._seen, self._begins, self._ways = None, None, {}, {}
         self._lanes.clear()

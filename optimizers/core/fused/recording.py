@@ -8,8 +8,9 @@ A rule is recorded four times: twice with its numbers as symbols, once with them
 Unlike programs, and attributes that changed meanwhile, mean that it does what a program cannot: it is then run by whole
 arrays. Where only numbers as they are lead to a program, or to another one, they are its constants.
 
-Parameters that differ in their shapes only have one recording, where the rule is one of this library's. A user's rule
-may do something else for each parameter; it is recorded for all of them, once where that gives a program that is known.
+Parameters that differ in the lengths of their axes only have one recording, where the rule is one of this library's and
+does not ask for these. A user's rule may do something else for each parameter; it is recorded for all of them, once
+where that gives a program that is known.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
 
 from ....backends import HOST, Array, Scope, Variable, compute_dtype
+from ....backends.lengths import lengths_watched
 from ....backends.mistakes import line_of_error, line_of_function
 from ....backends.programs.passes import own_scalars, scalars_alone
 from ....backends.programs.program import Program, Unrecordable
@@ -65,11 +67,13 @@ class Recordings(NamedTuple):
         kinds: for each parameter its kind.
         free: whether the optimizer's numbers are scalars in all programs.
         updates: for each kind of parameters the program of their updates and None, or None and why there is none.
+        by_axes: whether parameters of a kind have equally many axes.
     """
 
     kinds: list[Any]
     free: bool
     updates: dict[Any, tuple[Program | None, str | None]]
+    by_axes: bool = False
 
 
 def record_updates(rule: Rule, scaled: bool, clipped: bool) -> Recordings:
@@ -81,8 +85,10 @@ def record_updates(rule: Rule, scaled: bool, clipped: bool) -> Recordings:
         clipped: whether they are multiplied by one.
     """
     if of_optimizers_alone(rule):
-        return _record_kinds(rule, scaled, clipped)
-    # For a user's rule each parameter may be of a kind of its own.
+        recordings = _record_kinds(rule, scaled, clipped)
+        if recordings is not None:
+            return recordings
+    # For a user's rule, or one that asks how long axes are, each parameter may be of a kind of its own.
     kinds = list(range(len(rule.cells.parameters)))
     printing = why_not_silent(rule)
     if printing is not None:
@@ -90,28 +96,36 @@ def record_updates(rule: Rule, scaled: bool, clipped: bool) -> Recordings:
     return Recordings(kinds, *_record_some(rule, dict(zip(kinds, kinds, strict=True)), scaled, clipped))
 
 
-def _record_kinds(rule: Rule, scaled: bool, clipped: bool) -> Recordings:
-    """The same of a rule of this library's: once for each kind of parameters, and for all optimizers that are alike."""
+def _record_kinds(rule: Rule, scaled: bool, clipped: bool, by_axes: bool = False) -> Recordings | None:
+    """The same of a rule of this library's: once for each kind of parameters, and for all optimizers that are alike.
+    None if it asks for the lengths of axes, of which a kind knows nothing. One that asks how many axes there are, as
+    some do that treat matrices in another way than vectors, is recorded for each number of them."""
     everyone = range(len(rule.cells.parameters))
-    kinds = kinds_of(rule, everyone)
+    kinds = kinds_of(rule, everyone, by_axes)
     # Of each kind the first.
     some: dict[Any, int] = dict(zip(reversed(kinds), reversed(everyone), strict=True))
     # By identities, which are unique as long as what was recorded keeps the objects.
     classes = classes_of(rule)
     identities = tuple(tuple(map(id, values)) for values in classes)
-    key = settings_of(rule), _cells_of(rule), identities, scaled, clipped
+    key = settings_of(rule), _cells_of(rule), identities, scaled, clipped, by_axes
     known = _RECORDED.get(key, ([], {}))[1]
     found = {kind: known[kind] for kind in some if kind in known}
     if len(found) == len(some):
-        return Recordings(kinds, True, found)
-    free, further = _record_some(rule, {kind: some[kind] for kind in some if kind not in found}, scaled, clipped)
+        return Recordings(kinds, True, found, by_axes)
+    with lengths_watched() as lengths:
+        free, further = _record_some(rule, {kind: some[kind] for kind in some if kind not in found}, scaled, clipped)
+        asked, asked_axes = lengths.asked, lengths.asked_axes
+    if asked:
+        return None
+    if asked_axes and not by_axes:
+        return _record_kinds(rule, scaled, clipped, by_axes=True)
     if free:
         while len(_RECORDED) >= _OPTIMIZERS and key not in _RECORDED:
             _RECORDED.pop(next(iter(_RECORDED), None), None)
         # What a constraint does is its own affair, and what failed may not fail again.
         lasting = {kind: each for kind, each in further.items() if kind[-1] is None and each[0] is not None}
         _RECORDED[key] = classes, {**known, **lasting}
-    return Recordings(kinds, free, {**found, **further})
+    return Recordings(kinds, free, {**found, **further}, by_axes)
 
 
 _Update: TypeAlias = tuple[Program | None, str | None]
@@ -170,8 +184,14 @@ def record_begin(
     return *session.judged(*found), session.free
 
 
-def kinds_of(rule: Rule, positions: Sequence[int]) -> list[Any]:
-    """For some parameters what all have in common for which a rule of this library does the same."""
+def kinds_of(rule: Rule, positions: Sequence[int], by_axes: bool) -> list[Any]:
+    """For some parameters what all have in common for which a rule of this library does the same.
+
+    Args:
+        rule: the optimizer.
+        positions: of the parameters.
+        by_axes: whether it may do something else where there are more axes, or fewer.
+    """
     grouped, numbers = rule.cells.grouped, rule.cells.numbers
     parameters = [rule.cells.parameters[index] for index in positions]
     # What is in one piece is compared as one: most are the same object.
@@ -181,6 +201,7 @@ def kinds_of(rule: Rule, positions: Sequence[int]) -> list[Any]:
         kind = (
             tuple(map(_dtype_name_of, grouped[index])),
             set(map(_shape_of, grouped[index])) == {parameter.shape},
+            parameter.ndim if by_axes else None,
             len(numbers[index]),
             own,
             type(parameter),
@@ -360,7 +381,9 @@ def record(
 ) -> Program:
     """Run one parameter's whole update on symbols."""
     scope, rate = scope_of_symbols(rule, scalars)
-    recorder, gradient = _add_parameter(rule, index, scope, scalars)
+    with lengths_watched():
+        # What is asked in here is not asked by the rule.
+        recorder, gradient = _add_parameter(rule, index, scope, scalars)
     with others, scope:
         divisor = scalars.named(DIVISOR) if scaled else None
         factor = scalars.named(FACTOR) if clipped else None

@@ -33,7 +33,7 @@ NOT_IN_VECTORS = frozenset({
     "_accumulators", "_average", "_averages", "base_rate_at", "calls_each_update", "_excluded", "_excluded_names",
     "_exclusions", "_explain", "rate_at", "_schedule", "_tell_inside", "clip", "clipnorm", "clipvalue", "constraint",
     "decay", "divisor", "every", "excluded", "factor", "global_clipnorm", "gradient_accumulation_steps",
-    "is_to_be_tried", "loss_scale_factor", "option", "rehearse", "rehearsed", "use_ema",
+    "is_to_be_tried", "loss_scale_factor", "option", "rehearse", "rehearsed", "_try_out", "use_ema",
 })  # fmt: skip
 """Features with tests of their own: a statement that names one of these is no part of a formula."""
 

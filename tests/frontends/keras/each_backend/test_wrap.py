@@ -167,3 +167,35 @@ def test_serialized_optimizers_come_back(name: str) -> None:
         assert type(revive(serialized)) is kind
         assert revive(serialized).get_config() == optimizer.get_config()
     assert pickle.loads(pickle.dumps(optimizer)).get_config() == optimizer.get_config()
+
+
+@pytest.mark.parametrize("kind", optimizers.registry.WRAPPERS)
+def test_wrappers_around_an_optimizer_are_trained_with_saved_and_gone_on_with(kind: Any, tmp_path: Path) -> None:
+    start, slopes = np.linspace(-1, 1, 6).reshape(3, 2).astype("float32"), np.linspace(2, -1, 6).reshape(3, 2)
+
+    def made() -> Any:
+        return kind(optimizers.AdamW(0.125, weight_decay=0.1))
+
+    core, params = made(), start.copy()
+    state = core.init(params)
+    variable = keras.Variable(start, name="kernel")
+    optimizer = gkeras.wrap(made())
+    for number in range(7):
+        gradient = (slopes * (1 - number / 4)).astype("float32")
+        params, state = core.step(params, gradient, state)
+        optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), params, rtol=1e-5, atol=1e-6)
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert again.core == optimizer.core and type(again.core) is type(core)
+
+    if not TRAINS or kind not in (optimizers.Lookahead, optimizers.ScheduleFree):
+        return
+    once = model(gkeras.wrap(made()))
+    losses(once, 4)
+    twice = model(gkeras.wrap(made()))
+    losses(twice, 2)
+    twice.save(tmp_path / "it.keras")
+    loaded = keras.models.load_model(tmp_path / "it.keras")
+    losses(loaded, 2)
+    for one, other in zip(once.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)

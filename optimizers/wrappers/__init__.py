@@ -1,0 +1,1 @@
+"""Wrappers: one file for each, which change what any other optimizer's rule does."""
