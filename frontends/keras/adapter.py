@@ -21,7 +21,7 @@ from ...optimizers.core.checks import as_list
 from ...optimizers.core.declaring import check_declared, declaring, has_no
 from ...optimizers.core.hyperparameters import LEARNING_RATE
 from ...optimizers.core.memory import MemoryReport
-from ...optimizers.core.naming import check_chosen, check_var_list
+from ...optimizers.core.naming import check_chosen, check_var_list, listed_choices
 from ...optimizers.core.origin import is_of_library
 from .internals import in_order, in_stateless_scope, model_starting_to_train, outside_of_compiler
 from .linking import Link
@@ -49,7 +49,7 @@ _PARTS_OF_A_STEP = {
 _CALLED_HERE = {"iterations": "to go on from another number call optimizer.iterations.assign(number)"}
 _OF_TORCH = {
     name: "model.fit makes the steps; in a loop of your own call apply(grads, trainable_variables)"
-    for name in ("step", "zero_grad", "minimize")
+    for name in ("step", "zero_grad", "minimize", "init", "update")
 }
 _AS_IT_IS = contextlib.nullcontext()
 
@@ -517,13 +517,10 @@ class KerasAdapter(keras.optimizers.Optimizer, metaclass=Paged):
             TypeError: if one is no list, of variables or of text.
             ValueError: when the optimizer is built, if an expression is found in no name, or a variable is unknown.
         """
-        variables = as_list(var_list or (), "variables in var_list")
-        if isinstance(var_names, str):
-            given = f"the string {var_names!r}: give [{var_names!r}]"
-            raise TypeError(f"var_names must be a list of regular expressions, received {given}.")
+        variables, names = listed_choices(var_list, var_names)
         check_var_list([None if isinstance(each, keras.Variable) else each for each in variables])
-        super().exclude_from_weight_decay(variables, var_names)
-        object.__setattr__(self, "_chosen", (variables, list(var_names or ())))
+        super().exclude_from_weight_decay(variables, names)
+        object.__setattr__(self, "_chosen", (variables, names))
         self._exclude()
 
     def _check_chosen(self, variables: Sequence[keras.Variable]) -> None:
@@ -587,6 +584,8 @@ class KerasAdapter(keras.optimizers.Optimizer, metaclass=Paged):
             config: the arguments.
             custom_objects: classes by name, for schedules that Keras does not know.
         """
+        if not isinstance(config, Mapping):
+            raise TypeError(f"{cls.__name__}: expected a dictionary of arguments by name, received {describe(config)}.")
         return super().from_config(dict(config), custom_objects)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
 from ... import optimizers as core
+from ...backends import describe
 from ...backends.wording import which_instead
 from .classes import OWN
 from .registration import PACKAGE
@@ -35,8 +37,10 @@ def get(identifier: Any) -> Any:
     try:
         return keras.optimizers.get(identifier)
     except ValueError as error:
+        if isinstance(identifier, type):
+            raise ValueError(f"{error}. Call it, `{identifier.__name__}(...)`.") from None
         if not isinstance(identifier, str):
-            raise
+            raise ValueError(f"{error}. Give an optimizer, such as Adam(1e-3), or a name, such as 'adam'.") from None
         known = [*OWN, *(name.lower() for name, kind in vars(keras.optimizers).items() if isinstance(kind, type))]
         raise ValueError(f"{error}.{which_instead([identifier], known, 'Its names')}") from None
 
@@ -51,6 +55,9 @@ def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = 
     Raises:
         TypeError, ValueError: if the class is unknown, or the configuration does not fit it.
     """
+    if not isinstance(config, Mapping) or "class_name" not in config:
+        given = describe(config)
+        raise TypeError(f"deserialize takes the dictionary that serialize(optimizer) gave, received {given}.")
     name = str(config.get("class_name")).removeprefix(f"{PACKAGE}>").lower()
     own = config.get("registered_name") in (None, config["class_name"], f"{PACKAGE}>{config['class_name']}")
     if own and name in OWN and name not in (custom_objects or {}):

@@ -7,13 +7,14 @@ name in `gradwise.schedules`. They can be given to Keras's own optimizers too.
 from __future__ import annotations
 
 import inspect
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 from keras.optimizers.schedules import LearningRateSchedule, deserialize, serialize
 
 from ... import schedules as core
 from ...backends import HOST, backend_of
+from ...backends.wording import no_such_name
 from ...schedules.base import bound_arguments
 from .registration import custom_classes, registered
 
@@ -21,6 +22,12 @@ __all__ = [
     "CosineDecay", "CosineDecayRestarts", "ExponentialDecay", "InverseTimeDecay", "LearningRateSchedule",
     "PiecewiseConstantDecay", "PolynomialDecay", "deserialize", "serialize", "wrap",
 ]  # fmt: skip
+
+if not TYPE_CHECKING:  # For which no name would be unknown.
+
+    def __getattr__(name: str) -> Any:
+        """No more names, but which was meant."""
+        raise no_such_name(__name__, name, __all__)
 
 
 class ScheduleAdapter(LearningRateSchedule):

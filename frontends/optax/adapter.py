@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from ... import optimizers
-from ...backends import backend_of, is_number, number_of_python, ops, shown
+from ...backends import backend_of, describe, is_number, number_of_python, ops, shown
 from ...optimizers.core.configuration import frozen
 from .linking import DECAY_SCHEDULE, SCHEDULE, Pairs, core_state, count_of, new_states, next_states, pairs_of
 from .table import OptaxRow
@@ -69,7 +69,7 @@ class RowBehaviour(Behaviour):
             **self.row.fixed,
             convention="optax",
             # Without a momentum optax does not ask for its dtype.
-            slot_dtype={"momentum": _dtype_name(dtypes[0])} if dtypes and "momentum" in slots else None,
+            slot_dtype={"momentum": _dtype_name(dtypes[0], self.row.name)} if dtypes and "momentum" in slots else None,
         )
 
     def _core_at(self, pairs: Pairs, leaves: Leaves, updates: Any) -> optimizers.Optimizer:
@@ -140,6 +140,11 @@ def _is_function(mask: Any) -> bool:
     return bool(leaves) and all(map(callable, leaves))
 
 
-def _dtype_name(dtype: Any) -> str:
+def _dtype_name(dtype: Any, owner: str) -> str:
     """A dtype by its name, as JAX would store it."""
-    return str(jax.dtypes.canonicalize_dtype(dtype).name)
+    try:
+        return str(jax.dtypes.canonicalize_dtype(dtype).name)
+    except TypeError:
+        raise TypeError(
+            f"{owner}: the dtype of moments must be one of JAX's, such as jnp.bfloat16, received {describe(dtype)}."
+        ) from None

@@ -74,6 +74,12 @@ class TransformationOptimizer(Optimizer):
 
     def build(self, variables: Sequence[Any]) -> None:
         """Create the transformation's state."""
+        other = next((each for each in variables if each.backend.name != "jax"), None)
+        if other is not None:
+            raise TypeError(
+                f"{type(self).__name__} updates arrays of JAX, and parameter {other.name!r} is one of "
+                f"{other.backend.name}: give `gradwise.backends.Variable(jnp.asarray(array))`."
+            )
         super().build(variables)
         params = self.as_tree([_wide(cell) for cell in variables])
         state = jax.tree.map(_as_array, self.transformation.init(params))

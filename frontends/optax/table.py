@@ -9,16 +9,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import jax
 import optax  # type: ignore[import-untyped]  # it shows mypy no types
 
 from ... import optimizers
-from ...optimizers.core.hyperparameters import hyperparameters
-from ...optimizers.core.rates import check_rate
+from ...optimizers.core.hyperparameters import LEARNING_RATE, hyperparameters
+from ...optimizers.core.rates import called_with_step, check_rate
 from ..wording import InCore
 from .linking import Piece
 
 HOW = "from_optimizer(OPTIMIZER)"
 """How an optimizer of the core is taken."""
+_PARAMETERS = "Parameters go to `state = transformation.init(params)`"
+_SEVERAL = "optax.partition({'bias': adam(0.01), 'rest': adam(0.001)}, labels)"
+
+
+def _are_parameters(value: Any) -> bool:
+    """Whether something is a dictionary of arrays, or of such."""
+    return isinstance(value, Mapping) and any(getattr(leaf, "shape", ()) for leaf in jax.tree.leaves(dict(value)))
 
 
 @dataclass(frozen=True)
@@ -50,12 +58,21 @@ class OptaxRow:
 
     def check(self, given: Mapping[str, Any]) -> None:
         """Raise ValueError, with optax's names, for an argument that is not allowed."""
-        if given["learning_rate"] is not None:
-            check_rate(given["learning_rate"], self.name)
+        rate, known = given["learning_rate"], self.signature.parameters
+        if _are_parameters(rate):
+            raise ValueError(f"{self.name}: `learning_rate` comes first, received a tree of arrays. {_PARAMETERS}.")
+        if rate is not None or known["learning_rate"].default is not None:
+            check_rate(rate, self.name, _PARAMETERS, _SEVERAL)
+            if callable(rate):
+                called_with_step(rate, self.name)
+            else:
+                LEARNING_RATE.checked(rate, self.name)
         rules = hyperparameters(self.algorithm)
         for theirs, ours in self.arguments.items():
+            # What older releases of optax do not ask for has no default.
+            off = theirs not in known or known[theirs].default is None
             value = given.get(theirs)
-            if ours in rules and value is not None and not callable(value):
+            if ours in rules and not callable(value) and not (value is None and off):
                 rule = copy.copy(rules[ours])
                 rule.name = theirs
                 rule.checked(value, self.name)

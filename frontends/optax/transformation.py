@@ -14,8 +14,10 @@ import jax
 import optax  # type: ignore[import-untyped]  # it shows mypy no types
 
 from ...backends import HOST, SIXTEEN_BIT, UnknownValueError, backend_of, is_number, number_of_python, ops, shown
+from ...backends.arguments import call_methods
 from ...optimizers.core.configuration import frozen
 from ...optimizers.core.optimizer import Optimizer
+from ...optimizers.core.origin import is_of_library
 from ...optimizers.core.state import OptimizerState
 from .trees import Leaves
 
@@ -39,6 +41,11 @@ class Behaviour:
         numbers: the hyperparameters that JAX may trace, by name.
         rest: a hashable value for all others.
     """
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        # What users call stands in a transformation.
+        call_methods(cls, "Transformation", is_of_library)
 
     def __init__(self, numbers: Mapping[str, Any], rest: Any) -> None:
         self.numbers = dict(numbers)
@@ -111,6 +118,8 @@ class Transformation(optax.GradientTransformationExtraArgs):  # type: ignore[mis
         def __getattr__(self, name: str) -> Any:
             """Say of what optimizers have elsewhere what to do here."""
             remedy = f". {_CALLED_HERE[name]}." if name in _CALLED_HERE else ""
+            if name in self.behaviour.numbers:
+                remedy = f". `transformation = {self.behaviour.with_state_of(name)}` has it in `state.hyperparams`."
             raise AttributeError(f"A transformation has no attribute {name!r}{remedy}")
 
     def __eq__(self, other: object) -> bool:

@@ -75,6 +75,9 @@ class Leaves(Tree):
     def flags(self, prefix: Any) -> dict[str, bool]:
         """The bools of a prefix of this tree, for each parameter."""
         tree = self.build(self.leaves)
+        for flag in jax.tree.leaves(prefix):
+            if isinstance(flag, str):
+                raise TypeError(f"A mask has True or False in the place of each parameter, received the text {flag!r}.")
         try:
             spread = jax.tree.map(lambda flag, part: jax.tree.map(lambda _: bool(flag), part), prefix, tree)
         except ValueError as error:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch._compile import _disable_dynamo
 
-from ...backends import describe, leaves_scopes
+from ...backends import leaves_scopes
 from ...backends.arguments import bound, call_methods, copied_as
 from ...backends.kernels.compiler import numba_is_installed
 from ...backends.pages import Paged, show_as_page, summaries, with_arguments
@@ -32,7 +32,7 @@ from .groups import Groups
 from .keys import KeysInGroups, check_keys
 from .linking import all_trainable, real_view, trainable
 from .loading import fit_numbers, loaded_state
-from .mistaken import check_group, checked_parameters, elsewhere
+from .mistaken import check_closure, check_group, check_state_dict, checked_parameters, elsewhere
 from .on_tensors import Inputs
 from .repeat import Ready, Repeat
 from .table import FLAGS, TorchRow
@@ -216,6 +216,7 @@ class TorchAdapter(KeysInGroups, torch.optim.Optimizer, metaclass=Paged):
         """
         loss = None
         if closure is not None:
+            check_closure(closure, type(self).__name__)
             with torch.enable_grad():
                 loss = closure()
         if not torch.compiler.is_compiling():
@@ -507,8 +508,7 @@ class TorchAdapter(KeysInGroups, torch.optim.Optimizer, metaclass=Paged):
             ValueError: if groups or shapes do not fit, or it is of another class; nothing has changed then.
         """
         given: Any = state_dict
-        if not isinstance(given, Mapping):
-            raise TypeError(f"load_state_dict takes what state_dict() gave, received {describe(given)}.")
+        check_state_dict(given)
         loaded: list[dict[Any, Any]] = []
 
         def before(optimizer: torch.optim.Optimizer, given: dict[str, Any]) -> dict[str, Any]:

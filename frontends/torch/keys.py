@@ -27,6 +27,9 @@ _OF_SCHEDULERS = frozenset((
 _OF_THE_CORE = {
     "apply": "call backward(), then step(), which takes the gradients from the parameters",
     "apply_gradients": "call backward(), then step(), which takes the gradients from the parameters",
+    "minimize": "call loss.backward(), then step(), which takes the gradients from the parameters",
+    "init": "it has its state itself: call backward(), then step()",
+    "update": "call backward(), then step(), which takes the gradients from the parameters",
     "build": "it has its parameters from the constructor, and add_param_group takes more",
     "exclude_from_weight_decay": (
         "give groups to the constructor, `[{'params': [bias], 'weight_decay': 0.0}, {'params': others}]`"

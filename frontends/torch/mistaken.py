@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -95,25 +96,50 @@ def _refuse_what_has_no_order(params: Any, taken: str, call: str) -> None:
             f"{taken}, received {describe(params[0])}. Take gradwise.frontends.keras, or give the tensors, "
             "`[variable.value for variable in variables]`."
         )
+    if isinstance(params, str):
+        raise TypeError(f"{taken}, received {describe(params)}. Write `{call}`.")
     try:
         iter(params)
     except TypeError:
         raise TypeError(f"{taken}, received {describe(params)}. Write `{call}`.") from None
 
 
+def check_closure(closure: Any, owner: str) -> None:
+    """Raise TypeError for parameters, gradients or anything else that cannot be called in the place of a closure."""
+    if not callable(closure):
+        given = describe(closure) if isinstance(closure, (int, float, str)) else of_class(type(closure))
+        raise TypeError(
+            f"{owner}.step takes a closure, which computes the loss, or nothing, received {given}. Write "
+            "`loss.backward()`, then `optimizer.step()`: it has its parameters, and their gradients."
+        )
+
+
+def check_state_dict(given: Any) -> None:
+    """Raise TypeError for something in the place of an optimizer's state."""
+    if isinstance(given, Mapping):
+        return
+    remedy = "Write `load_state_dict(other.state_dict())`" if hasattr(given, "state_dict") else ""
+    if isinstance(given, (str, os.PathLike)):
+        remedy = "Load the file first, `load_state_dict(torch.load(path, weights_only=True))`"
+    received = of_class(type(given)) if hasattr(given, "state_dict") else describe(given)
+    raise TypeError(f"load_state_dict takes what state_dict() gave, received {received}.{remedy and f' {remedy}.'}")
+
+
 def check_group(group: Any, owner: str) -> None:
-    """Refuse a group without parameters, or with something else in their place. What is no dictionary torch refuses.
+    """Refuse a group without parameters, or with something else in their place.
 
     Args:
         group: what a user gave.
         owner: what errors call the class.
 
     Raises:
-        TypeError: if there is something else.
+        TypeError: if there is something else, or it is no dictionary.
         ValueError: if there is nothing.
     """
     if not isinstance(group, dict):
-        return
+        raise TypeError(
+            f"param_group must be a dict, but got {type(group)}. Write `add_param_group({{'params': parameters}})`."
+        )
     if "params" not in group:
         keys = ", ".join(map(repr, group)) or "none"
         raise ValueError(f"{owner}: a parameter group is a dictionary with 'params', received one with {keys}.")

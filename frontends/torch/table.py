@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -14,7 +14,7 @@ from ...backends.wording import of_class
 from ...optimizers import Optimizer
 from ...optimizers.core.hyperparameters import LEARNING_RATE, Flag, Number
 from ...optimizers.core.hyperparameters import hyperparameters as hyperparameters_of
-from ...optimizers.core.mistaken import instead_of_text
+from ...optimizers.core.mistaken import instead_of_text, is_model
 
 Names = Mapping[str, "str | tuple[str, ...]"]
 
@@ -171,7 +171,8 @@ class TorchRow:
                 fits = type(value) is float and not isinstance(self.ranges.get(names), Flag)
                 found[names] = value if fits else self._fitting(names, value, f"Tensor {key}")
                 continue
-            for place, (name, value) in enumerate(zip(names, _as_many(key, names, values[key]), strict=True)):
+            items = _as_many(key, names, values[key], self.called)
+            for place, (name, value) in enumerate(zip(names, items, strict=True)):
                 found[name] = self._fitting(name, value, f"Tensor {key}[{place}]")
         return found
 
@@ -192,7 +193,7 @@ class TorchRow:
             if not isinstance(names, tuple):
                 self._check_one(names, value, _NAMED_IN_ERRORS.get(key, f"{key} value"), f"Tensor {key}")
                 continue
-            items = _as_many(key, names, value)
+            items = _as_many(key, names, value, self.called)
             for index, (name, item) in enumerate(zip(names, items, strict=True)):
                 called = f"{_NAMED_IN_ERRORS.get(key, key)} at index {index}"
                 self._check_one(name, item, called, f"Tensor {key}[{index}]")
@@ -228,6 +229,8 @@ def _instead_of_rate(name: str, value: Any) -> str:
     """What to do with a schedule, or with rates of several groups, that were given as a rate."""
     if name != "learning_rate":
         return ""
+    if isinstance(value, Iterator) or is_model(value):
+        return ". Parameters come first, `Adam(model.parameters(), lr=0.001)`"
     if isinstance(value, (Mapping, list, tuple)):
         return ". Groups may have rates of their own, `[{'params': ..., 'lr': ...}, ...]`"
     if isinstance(value, str):
@@ -239,12 +242,12 @@ def _instead_of_rate(name: str, value: Any) -> str:
     return schedule if callable(value) else ""
 
 
-def _as_many(key: str, names: Sequence[str], value: Any) -> Sequence[Any]:
+def _as_many(key: str, names: Sequence[str], value: Any, owner: str) -> Sequence[Any]:
     """The items of a group's value, as many as there are names."""
     items: Sequence[Any] = value if type(value) is tuple else _items(value)
     if len(items) != len(names):
         example = f"{key}=({', '.join(['0.9', '0.999'][: len(names)])})"
-        raise ValueError(f"Invalid {key}: {shown(value)} (expected {len(names)} numbers, such as {example}).")
+        raise ValueError(f"Invalid {key}: {shown(value)} ({owner}: expected {len(names)} numbers, such as {example}).")
     return items
 
 

@@ -172,6 +172,27 @@ def check_chosen(
             )
 
 
+def listed_choices(var_list: Any, var_names: Any) -> tuple[list[Any], list[str]]:
+    """The arguments of `exclude_from_weight_decay` as lists; the parameters themselves are not looked at.
+
+    Raises:
+        TypeError: if one is no list, or there is anything but text among the patterns.
+        ValueError: if a pattern is no regular expression.
+    """
+    if isinstance(var_names, str):
+        given = f"the string {shown(var_names)}: give [{shown(var_names)}]"
+        raise TypeError(f"var_names must be a list of regular expressions, received {given}.")
+    if isinstance(var_list, str):
+        check_var_list([var_list])
+    excluded = [] if var_list is None else as_list(var_list, "variables in var_list")
+    names = [] if var_names is None else as_list(var_names, "regular expressions in var_names")
+    for expression in names:
+        if not isinstance(expression, str):
+            raise TypeError(f"var_names must be a list of strings, received {describe(expression)} in it.")
+        check_pattern(expression, f"{shown(expression)} in var_names")
+    return excluded, names
+
+
 def check_var_list(excluded: Sequence[Any]) -> None:
     """Raise TypeError for what cannot be a parameter in `var_list`: text belongs into `var_names`."""
     for parameter in excluded:

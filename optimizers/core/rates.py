@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from ...backends.arguments import without_types
 from ...backends.detect import path_in_keras
 from .hyperparameters import LEARNING_RATE
 from .mistaken import instead_of_parameters, instead_of_rate, shown_in_place_of_rate
@@ -77,9 +78,10 @@ def called_with_step(function: Callable[..., Any], owner: str) -> Callable[[Any]
         try:
             signature.bind()
         except TypeError:
+            arguments = ", ".join(without_types(signature))
             raise ValueError(
                 f"{owner}: `learning_rate` must be a callable of the step, or of nothing, received a function "
-                f"with the arguments {signature}. Write `{_of_step(signature)}`, with values for the others."
+                f"with the arguments ({arguments}). Write `{_of_step(signature)}`, with values for the others."
             ) from None
 
         def without_step(step: Any) -> Any:

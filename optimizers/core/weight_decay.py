@@ -7,13 +7,12 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-from ...backends import Variable, describe, ops, shown
+from ...backends import Variable, ops
 from .building import CellKeeper
-from .checks import as_list
 from .conventions import facts_of
 from .exclusions import Chosen, Exclusions
 from .hyperparameters import in_use
-from .naming import check_chosen, check_pattern, check_var_list
+from .naming import check_chosen, check_var_list, listed_choices
 
 
 class DecaysWeights(CellKeeper):
@@ -40,17 +39,7 @@ class DecaysWeights(CellKeeper):
             ValueError: if an expression is not a regular one; once the parameters are known, in the first step at the
                 latest, also if one is found in no name, or a parameter is unknown.
         """
-        if isinstance(var_names, str):
-            given = f"the string {shown(var_names)}: give [{shown(var_names)}]"
-            raise TypeError(f"var_names must be a list of regular expressions, received {given}.")
-        if isinstance(var_list, str):
-            check_var_list([var_list])
-        excluded = [] if var_list is None else as_list(var_list, "variables in var_list")
-        names = [] if var_names is None else as_list(var_names, "regular expressions in var_names")
-        for expression in names:
-            if not isinstance(expression, str):
-                raise TypeError(f"var_names must be a list of strings, received {describe(expression)} in it.")
-            check_pattern(expression, f"{shown(expression)} in var_names")
+        excluded, names = listed_choices(var_list, var_names)
         check_var_list(excluded)
         self._refuse_change("exclusions from weight decay")
         cells = self.cells.parameters

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pydoc
 from functools import partial
 
 import keras
@@ -41,7 +42,29 @@ MISTAKES = {
     "no pairs": (lambda: gkeras.AdamW().apply_gradients(ones()), "AdamW.apply_gradients takes pairs", "zip(grads,"),
     "others": (lambda: built().apply(ones(), variables()), "Unknown variable", "serves one model: make a new one"),
     "too many": (lambda: built().apply(ones(3)), "3 gradients for 2 variables", "None for a variable without"),
+    "pairs to apply": (lambda: built().apply(zip(ones(), variables(), strict=True)), "is a pair", "apply_gradients"),
+    "a step of optax": (lambda: built().update(ones()), "AdamW has no attribute `update`: model.fit makes the steps"),
+    "text for a list": (lambda: gkeras.AdamW().exclude_from_weight_decay("bias"), "write `var_names=['bias']`"),
+    "numbers for names": (lambda: gkeras.AdamW().exclude_from_weight_decay(var_names=[3]), "must be a list of"),
+    "no configuration": (lambda: gkeras.AdamW.from_config(3), "AdamW: expected a dictionary of arguments by name"),
+    "nothing saved": (lambda: gkeras.deserialize(3), "deserialize takes the dictionary that serialize(optimizer) gave"),
+    "a class": (lambda: gkeras.get(gkeras.AdamW), "Call it, `AdamW(...)`"),
+    "no name": (lambda: gkeras.get(3), "Give an optimizer, such as Adam(1e-3)"),
+    "a schedule's argument": (lambda: gkeras.schedules.CosineDecay(0.1, steps=10), "CosineDecay", "`decay_steps`?"),
+    "a schedule without any": (lambda: gkeras.schedules.CosineDecay(), "CosineDecay() missing a required argument"),
+    "a schedule's name": (lambda: gkeras.schedules.cosine, "Did you mean `CosineDecay`?"),
+    "no argument": (lambda: built().apply(), "Optimizer.apply() missing 1 required positional argument: 'grads'"),
 }  # fmt: skip
+
+
+def test_a_page_is_a_page_or_two():
+    for name in gkeras.classes.__all__:
+        kind = getattr(gkeras, name)
+        page = pydoc.plain(pydoc.render_doc(kind))
+        assert len(page.splitlines()) <= 90
+        for each in ("learning_rate: ", "iterations: ", "apply(grads, ", "memory("):
+            assert f" |      {each}" in page
+        assert "stateless_apply" in dir(kind) and "__init__(" not in page
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
