@@ -45,7 +45,7 @@ def get(identifier: Any) -> Any:
         raise ValueError(f"{error}.{which_instead([identifier], known, 'Its names')}") from None
 
 
-def deserialize(config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
+def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> Any:
     """An optimizer from what `serialize` gave, for an optimizer of this module or for Keras's of the same name.
 
     Args:
