@@ -510,7 +510,7 @@ def _with_first_convention(cls: type[Optimizer], signature: inspect.Signature) -
         return signature
     shown_there = {**signature.parameters}
     first = next(iter(cls.conventions))
-    shown_there["convention"] = shown_there["convention"].replace(default=first, annotation="str")
+    shown_there["convention"] = shown_there["convention"].replace(default=first, annotation=str)
     return signature.replace(parameters=list(shown_there.values()))
 
 

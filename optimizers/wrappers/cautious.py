@@ -14,9 +14,9 @@ class Cautious(Wrapper):
 
     Args:
         optimizer: see `Wrapper`.
-        mask_form: whose definition of what is kept, and of what makes up for the rest: "authors", the formula above, as
+        mask_form: whose definition of what is kept, and of what makes up for the rest: "paper", the formula above, as
             timm has it too; "pytorch_optimizer", $u_i k_i n / (\sum_j k_j + 1)$; "heavyball", where $k_i$ is 1 unless
-            $u_i g_i < 0$, zeros count as agreeing, and $u_i k_i n / \max(\sum_j k_j, 1)$. "authors".
+            $u_i g_i < 0$, zeros count as agreeing, and $u_i k_i n / \max(\sum_j k_j, 1)$. "paper".
         name: see `Wrapper`.
 
     Raises:
@@ -29,9 +29,9 @@ class Cautious(Wrapper):
         Liang et al., Cautious Optimizers: Improving Training with One Line of Code, arXiv:2411.16085.
     """
 
-    mask_form = Choice(("authors", "pytorch_optimizer", "heavyball"))
+    mask_form = Choice(("paper", "pytorch_optimizer", "heavyball"))
 
-    def __init__(self, optimizer: Optimizer, mask_form: str = "authors", name: str | None = None) -> None:
+    def __init__(self, optimizer: Optimizer, mask_form: str = "paper", name: str | None = None) -> None:
         super().__init__(optimizer, name)
         self.mask_form = mask_form
 
@@ -41,7 +41,7 @@ class Cautious(Wrapper):
         agreement = -(ops.sign(delta) * ops.sign(gradient))
         agrees = agreement >= 0 if self.mask_form == "heavyball" else agreement > 0
         kept = ops.cast(agrees, gradient.dtype)
-        if self.mask_form == "authors":
+        if self.mask_form == "paper":
             further = 1 / ops.maximum(ops.mean(kept), 1e-3)
         else:
             count = ops.sum(kept)

@@ -51,7 +51,7 @@ def lookahead(base: Any, start: Any, gradients: Iterable[Any], period: int = 6, 
     return fast, slow
 
 
-def cautious(base: Any, start: Any, gradients: Iterable[Any], form: str = "authors") -> tuple[Any, Any]:
+def cautious(base: Any, start: Any, gradients: Iterable[Any], form: str = "paper") -> tuple[Any, Any]:
     parameter = start
     for gradient in gradients:
         step = -base.change(gradient)
@@ -59,7 +59,7 @@ def cautious(base: Any, start: Any, gradients: Iterable[Any], form: str = "autho
         mask = (product >= 0 if form == "heavyball" else product > 0).astype(float)
         total = mask.sum()
         scale = {
-            "authors": 1 / max(mask.mean(), 0.001),
+            "paper": 1 / max(mask.mean(), 0.001),
             "pytorch_optimizer": mask.size / (total + 1),
             "heavyball": mask.size / max(total, 1),
         }[form]
