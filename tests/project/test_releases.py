@@ -39,8 +39,8 @@ def test_nothing_experimental_is_imported(room: str) -> None:
 
 
 NEEDED = {
-    "array_api_strict", "cloudpickle", "expecttest", "hypothesis", "jax", "jsonschema", "keras", "ml_dtypes", "mpmath", "numba",
-    "numpy", "optax", "optree", "pytest", "rich", "scipy", "torch", "typer",
+    "array_api_strict", "cloudpickle", "expecttest", "hypothesis", "jax", "jsonschema", "keras", "ml_dtypes", "mpmath",
+    "numba", "numpy", "optax", "optree", "pytest", "rich", "scipy", "torch", "typer",
 }  # fmt: skip
 """What the extras of `make test` install: a test that imports anything else fails where nobody put that by hand."""
 
