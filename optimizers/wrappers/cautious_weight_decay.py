@@ -41,7 +41,8 @@ class CautiousWeightDecay(Wrapper):
 
     def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
         delta = self.delta_of(super().update_step, gradient, variable, learning_rate)
-        if self._decays(variable):
+        # What was chosen not to decay is the parameter itself, also where a cell stands for it.
+        if self._decays(self.cells.parameters[self.variable_index(variable)]):
             # The step is subtracted, so that it shrinks the parameter where the delta has the other sign.
             agreement = -(ops.sign(delta) * ops.sign(variable))
             decays = agreement > 0 if self.strict else agreement >= 0

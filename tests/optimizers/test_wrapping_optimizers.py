@@ -180,6 +180,14 @@ def test_exclusions_before_and_after():
     np.testing.assert_allclose(bias, 0.95)
 
 
+def test_exclusions_inside_of_another_wrapper():
+    bias = np.ones(2)
+    wrapper = Lookahead(CautiousWeightDecay(SGD(0.1, weight_decay=0.5)), 1, 1.0)
+    wrapper.exclude_from_weight_decay(var_list=[bias])
+    wrapper.apply([np.zeros(2)], [bias])
+    assert bias.tolist() == [1, 1]
+
+
 def test_inside_of_several_each_rule_has_its_own():
     rules = MultiOptimizer({"kernel": Lookahead(SGD(0.5), 1)}, default=GradientCentralization(SGD(1.0)))
     kernel, other = np.ones((2, 2)), np.ones((2, 2))
