@@ -53,6 +53,9 @@ def why_not_there(error: BaseException) -> str | None:
     """
     if isinstance(error, MissingDtype):
         return str(error).rstrip(".")
+    if error.__cause__ is not None:
+        # Which was said in other words.
+        return why_not_there(error.__cause__)
     for frame, _ in traceback.walk_tb(error.__traceback__):
         code = frame.f_code
         if code.co_name not in _OPERATORS or not is_library(code.co_filename):

@@ -63,7 +63,7 @@ def elsewhere(chosen: Mapping[Pair, Sequence[int]], scores: Sequence[Score]) -> 
     further: dict[Pair, list[int]] = {}
     for having in owners_of(list(chosen)).values():
         mutant = mutants_of(having[0][0][0])[having[0][1]]
-        reached = [each for each in having if place_of(mutant) in places[each[0]]]
+        reached = [each for each in having if place_of(mutant) in places.get(each[0], ())]
         if reached and not any(position in chosen[pair] for pair, position in reached):
             further.setdefault(reached[0][0], []).append(reached[0][1])
     return further

@@ -17,7 +17,7 @@ from ...backends.arguments import call_methods, names_with_stars
 from ...backends.pages import Paged, first_sentences, show_as_page, summaries, with_arguments
 from ...backends.wording import SaidWhenRead
 from ...optimizers.core.cells import NamedCell
-from ...optimizers.core.checks import as_list
+from ...optimizers.core.checks import as_list, check_no_pair
 from ...optimizers.core.declaring import check_declared, declaring, has_no
 from ...optimizers.core.hyperparameters import LEARNING_RATE
 from ...optimizers.core.memory import MemoryReport
@@ -377,6 +377,10 @@ class KerasAdapter(keras.optimizers.Optimizer, metaclass=Paged):
                 f"Received {len(grads)} gradients for {len(variables)} variables: they must match one to one (None for "
                 "a variable without a gradient)."
             )
+        if tuple in set(map(type, grads)):
+            # Backends make arrays of these.
+            for gradient, variable in zip(grads, variables, strict=True):
+                check_no_pair(gradient, f"The gradient of {variable.name!r}")
         return variables
 
     def stateless_apply(

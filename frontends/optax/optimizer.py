@@ -12,6 +12,7 @@ import optax  # type: ignore[import-untyped]  # it shows mypy no types
 
 from ...backends import Array, Variable, compute_dtype, ops
 from ...backends.arguments import REQUIRED
+from ...backends.scope import build_scope
 from ...backends.wording import called
 from ...optimizers.core.optimizer import Optimizer
 
@@ -75,7 +76,8 @@ class TransformationOptimizer(Optimizer):
     def build(self, variables: Sequence[Any]) -> None:
         """Create the transformation's state."""
         other = next((each for each in variables if each.backend.name != "jax"), None)
-        if other is not None:
+        # For pure functions optax turns NumPy's arrays into its own.
+        if other is not None and build_scope() is None:
             raise TypeError(
                 f"{type(self).__name__} updates arrays of JAX, and parameter {other.name!r} is one of "
                 f"{other.backend.name}: give `gradwise.backends.Variable(jnp.asarray(array))`."

@@ -125,11 +125,16 @@ def check_array(array: Any, backend: Backend, shape: tuple[int, ...], what: str)
         raise TypeError(f"{what} cannot be computed with: {reason}.")
 
 
+def check_no_pair(gradient: Any, what: str) -> None:
+    """Raise TypeError if a pair of a gradient and its parameter stands in the place of the gradient."""
+    if isinstance(gradient, tuple) and len(gradient) == 2:
+        raise TypeError(f"{what} is a pair: pairs of a gradient and its variable go to `apply_gradients(pairs)`.")
+
+
 def check_gradient(gradient: Any, parameter: Any, backend: Backend, shape: tuple[int, ...], name: str) -> None:
     """Raise as `check_array` if a gradient does not fit its parameter, and ValueError if they lie on two devices."""
     what = f"The gradient of {name!r}"
-    if isinstance(gradient, tuple) and len(gradient) == 2:
-        raise TypeError(f"{what} is a pair: pairs of a gradient and its variable go to `apply_gradients(pairs)`.")
+    check_no_pair(gradient, what)
     check_array(gradient, backend, shape, what)
     apart = backend.why_apart(gradient, parameter)
     if apart is not None:

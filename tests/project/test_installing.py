@@ -75,7 +75,7 @@ def test_classes_are_found_at_the_top_too():
     (optimizers, "adamw", "There is no gradwise.optimizers.adamw. Did you mean `AdamW`?"),
     (optimizers, "sgd", "Did you mean `SGD`?"),
     (optimizers, "RMSProp", "Did you mean `RMSprop`?"),
-    (optimizers, "Banana", "There is no gradwise.optimizers.Banana. Its names are SGD, Adadelta"),
+    (optimizers, "Banana", "There is no gradwise.optimizers.Banana. Its names are SGD, AdaBelief, Adadelta"),
 ])  # fmt: skip
 def test_other_names_point_to_those_there_are(module, name, words, monkeypatch):
     monkeypatch.delitem(vars(module), name, raising=False)
