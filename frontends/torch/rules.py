@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 
 from ...backends import Variable
-from ...optimizers import MultiOptimizer, Optimizer
+from ...optimizers import MultiOptimizer, Optimizer, Wrapper
 from ...optimizers.core.grouped import GroupedOptimizer, of_all
 from ...optimizers.core.naming import unnamed
 from .groups import Group
@@ -190,6 +190,16 @@ class ManyRules:
 
 def rules_of(optimizer: Optimizer) -> Rules:
     """The rules of an optimizer that is wrapped."""
-    return ManyRules(optimizer) if isinstance(optimizer, MultiOptimizer) else OneRule(optimizer)
+    if not isinstance(optimizer, MultiOptimizer):
+        return OneRule(optimizer)
+    if type(optimizer).update_step is not MultiOptimizer.update_step:
+        # Groups have the rules, and what stands around all of these would be lost.
+        kind = type(optimizer)
+        name = kind.wrapper.__name__ if issubclass(kind, Wrapper) else kind.__name__
+        raise TypeError(
+            f"{kind.__name__} does something around the rules of a MultiOptimizer, which torch's groups have no place "
+            f"for. Put {name} around each rule, such as MultiOptimizer({{'bias$': {name}(SGD(0.1))}}, default=...)."
+        )
+    return ManyRules(optimizer)
 
 

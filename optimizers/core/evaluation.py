@@ -15,13 +15,18 @@ class EvaluatedOptimizer(FunctionalOptimizer):
     """Gives parameters for evaluation. A base of `Optimizer`."""
 
     def evaluation_value(self, variable: Variable) -> Array:
-        """What a parameter is in evaluation: its average with `use_ema`, else itself. A wrapper may say otherwise.
+        """What a parameter is in evaluation where no averages are kept: itself, unless a wrapper says otherwise.
 
         Args:
             variable: the parameter. It and its slots may be read.
         """
-        index = self.variable_index(variable)
-        return self.cells.averages[index].value if self.use_ema else variable.value
+        return variable.value
+
+    def _evaluated(self, index: int) -> Array:
+        """What a parameter is in evaluation; with `use_ema` its average, whatever rule it has."""
+        if self.use_ema:
+            return self.cells.averages[index].value
+        return self.evaluation_value(self.cells.parameters[index])
 
     @leaves_scopes
     def evaluation_parameters(self, state: OptimizerState | None = None, params: Any = None) -> Any:
@@ -54,7 +59,7 @@ class EvaluatedOptimizer(FunctionalOptimizer):
         found = []
         for index, cell in enumerate(self.cells.parameters):
             with self.parameter_scope(index):
-                value = self.evaluation_value(cell)
+                value = self._evaluated(index)
             found.append(cell.backend.copy(cell.backend.cast(value, cell.dtype_name)))
         return found
 
@@ -70,9 +75,9 @@ class EvaluatedOptimizer(FunctionalOptimizer):
             scope.hold(cell, value)
         found = []
         with scope, pure_arithmetic(backend):
-            for index, (cell, leaf) in enumerate(zip(template.cells.parameters, tree.leaves, strict=True)):
+            for index, leaf in enumerate(tree.leaves):
                 with template.parameter_scope(index):
-                    value = template.evaluation_value(cell)
+                    value = template._evaluated(index)
                 # Of its own, also where it is what the state or the caller has.
                 found.append(backend.copy(restored(value, leaf)))
         return tree.build(found)

@@ -115,7 +115,8 @@ class MultiOptimizer(Optimizer):
         return owners_of(self.claims, self._default, variables, type(self).__name__, partly)
 
     def has_begin_step(self) -> bool:
-        return any(optimizer.has_begin_step() for optimizer in self.optimizers.values())
+        own = type(self).begin_step is not MultiOptimizer.begin_step
+        return own or any(optimizer.has_begin_step() for optimizer in self.optimizers.values())
 
     def begin_step(self, gradients: Sequence[Array], variables: Sequence[Variable], learning_rate: Any) -> None:
         positions: dict[str, list[int]] = {}
@@ -135,8 +136,6 @@ class MultiOptimizer(Optimizer):
         optimizer.descend(gradient, variable, self._rate_of(optimizer, learning_rate))
 
     def evaluation_value(self, variable: Variable) -> Array:
-        if self.use_ema:
-            return super().evaluation_value(variable)
         return self._owner_of(variable).evaluation_value(variable)
 
     @property

@@ -11,6 +11,7 @@ What concerns a whole step, such as whether it is made at all, is no rule, and s
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import inspect
 import types
@@ -19,7 +20,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 from ...backends import Array, DeltaVariable, Variable, ops
-from ...backends.arguments import bound, named_in, signature_of_init
+from ...backends.arguments import bound, named_in
 from ...backends.wording import called
 from .configuration import STRUCTURE
 from .equality import ComparedByValue
@@ -53,10 +54,11 @@ class Wrapper(Optimizer):
 
     Raises:
         TypeError: if it is no optimizer.
-        ValueError: if it was built already, or has the same wrapper around it.
+        ValueError: if it was built already, has the same wrapper around it, or both have something of one name.
 
     All hyperparameters of the optimizer are the wrapper's: its rate is `wrapper.learning_rate`, and what was excluded
-    from its weight decay stays so. Weight decay that is decoupled comes before the rule and is no part of its step.
+    from its weight decay stays so. Weight decay that is decoupled comes before the rule and is no part of its step;
+    that of a `MultiOptimizer`'s rules is.
 
     Example:
         >>> import numpy as np
@@ -77,6 +79,7 @@ class Wrapper(Optimizer):
     wrapped: ClassVar[type[Optimizer]]
     """Of such a class: that of the optimizer inside."""
     _inside: _Inside | None = None
+    _copied: set[str]
 
     def __new__(cls, *arguments: Any, **keywords: Any) -> Any:
         """An object of the class that is made of this one and of the optimizer's."""
@@ -85,22 +88,30 @@ class Wrapper(Optimizer):
             return ComparedByValue.__new__(cls)
         own = _own(cls)
         given = bound(own.__name__, inspect.signature(own), arguments, keywords).arguments
-        return ComparedByValue.__new__(_joined(own, type(_checked(own, given.get("optimizer")))))
+        made = ComparedByValue.__new__(_joined(own, type(_checked(own, given.get("optimizer")))))
+        if not isinstance(made, cls):
+            # Of a class that was made for another optimizer; Python leaves this out then.
+            made.__init__(*arguments, **keywords)
+        return made
 
     def __init__(self, optimizer: Optimizer, name: str | None = None) -> None:
         inside = vars(optimizer.unbuilt_copy())
         vars(self).update(inside)
+        known = {name for name in inside if name[0] != "_" and not hasattr(Optimizer, name)}
+        self._copied = known - {*STRUCTURE, "name"}
         self._inside = _Inside(tuple(sorted(inside.keys() - STRUCTURE)), optimizer.name, inside.get("_inside"))
         self.name = name or f"{snake_case(type(self).wrapper.__name__)}_{optimizer.name}"
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """By the classes that its own is made of, because that has no place where it could be found."""
-        parts: list[type] = []
-        kind: type[Any] = type(self)
-        while issubclass(kind, Wrapper):
-            parts.append(kind.wrapper)
-            kind = kind.wrapped
-        return _unpickled, (kind, *reversed(parts)), self.__getstate__()
+        return _unpickled, (type(self),), self.__getstate__()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # While it is made: what it sets then are its own attributes.
+        if name in vars(self).get("_copied", ()):
+            kind = type(self)
+            raise ValueError(f"{kind.wrapper.__name__} and {kind.wrapped.__name__} both have `{name}`: {_RENAME}.")
+        super().__setattr__(name, value)
 
     # ---------------------------------------------------------------- the rule inside
 
@@ -165,7 +176,8 @@ class Wrapper(Optimizer):
                 f"{type(self).__name__} has no configuration that it could be made from again: keep what was given in "
                 f"{kept}."
             )
-        return {"optimizer": self.unwrapped(), "name": self.name, **own}
+        named = {"name": self.name} if "name" in named_in(inspect.signature(type(self).wrapper)) else {}
+        return {"optimizer": self.unwrapped(), **named, **own}
 
     @classmethod
     def from_config(cls, config: Any, custom_objects: dict[str, Any] | None = None) -> Any:
@@ -188,7 +200,7 @@ def _own(kind: type[Wrapper]) -> type[Wrapper]:
 
 def _arguments_of(wrapper: type[Wrapper]) -> list[str]:
     """Those of the wrapper itself."""
-    return [name for name in named_in(signature_of_init(wrapper)) if name not in ("optimizer", "name")]
+    return [name for name in named_in(inspect.signature(wrapper)) if name not in ("optimizer", "name")]
 
 
 def _joined(wrapper: type[Wrapper], kind: type[Optimizer]) -> type[Any]:
@@ -210,16 +222,25 @@ def _constructor_of(wrapper: type[Wrapper]) -> Callable[..., None]:
 
     @functools.wraps(wrapper.__init__)
     def constructor(self: Wrapper, *arguments: Any, **keywords: Any) -> None:
-        if type(self).wrapper is wrapper:
-            wrapper.__init__(self, *arguments, **keywords)
-        else:
+        if type(self).wrapper is not wrapper:
             Wrapper.__init__(self, *arguments, **keywords)
+            return
+        wrapper.__init__(self, *arguments, **keywords)
+        vars(self).pop("_copied", None)
 
     return constructor
 
 
-def _unpickled(kind: type[Optimizer], *wrappers: type[Wrapper]) -> Any:
-    return ComparedByValue.__new__(functools.reduce(lambda inside, wrapper: _joined(wrapper, inside), wrappers, kind))
+def _unpickled(kind: type[Wrapper]) -> Any:
+    return ComparedByValue.__new__(kind)
+
+
+def _pickled_class(kind: type) -> Any:
+    """What pickle writes of a class: where it is found, or what it was made of."""
+    return (_joined, (kind.wrapper, kind.wrapped)) if "wrapper" in vars(kind) else kind.__qualname__  # type: ignore[attr-defined]  # of such a class
+
+
+copyreg.pickle(type(Wrapper), _pickled_class)
 
 
 def _checked(wrapper: type[Wrapper], given: Any) -> Optimizer:
@@ -239,4 +260,25 @@ def _checked(wrapper: type[Wrapper], given: Any) -> Optimizer:
         )
     if isinstance(given, wrapper):
         raise ValueError(f"{owner}: {given.name!r} has one around it already: leave one out.")
+    _check_apart(wrapper, type(given))
     return given
+
+
+def _check_apart(wrapper: type[Wrapper], kind: type[Optimizer]) -> None:
+    """Raise if a wrapper and what it is put around would take something for their own that is the other's."""
+    own = [each for each in wrapper.__mro__ if each not in Wrapper.__mro__]
+    inside = [each for each in kind.__mro__ if each not in Wrapper.__mro__]
+    for each in own:
+        if each in inside and _RULES.intersection(vars(each)):
+            raise ValueError(
+                f"{wrapper.__name__} and {kind.__name__} both inherit {each.__name__}, whose rule can stand around "
+                "another one only once: let one of them inherit Wrapper, and share functions."
+            )
+    names = {name for each in inside for name in vars(each)}
+    both = [name for each in own for name in vars(each) if name in names and not hasattr(Wrapper, name)]
+    if both:
+        raise ValueError(f"{wrapper.__name__} and {kind.__name__} both have `{both[0]}`: {_RENAME}.")
+
+
+_RULES = frozenset(("begin_step", "build", "descend", "evaluation_value", "update_step"))
+_RENAME = "call the wrapper's otherwise, or begin its name with two underscores, with which Python keeps it apart"

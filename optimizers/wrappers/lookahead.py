@@ -40,10 +40,10 @@ class Lookahead(Wrapper):
 
     def build(self, variables: Variables) -> None:
         super().build(variables)
-        self.slow_weights = [self.add_variable_from_reference(each, "slow_weight", each.value) for each in variables]
+        self.__slow_weights = [self.add_variable_from_reference(each, "slow_weight", each.value) for each in variables]
 
     def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
-        slow = self.slow_weights[self.variable_index(variable)]
+        slow = self.__slow_weights[self.variable_index(variable)]
         delta = self.delta_of(super().update_step, gradient, variable, learning_rate)
 
         def go_back() -> None:
@@ -53,4 +53,4 @@ class Lookahead(Wrapper):
         ops.cond(self.step_of(variable) % self.sync_period == 0, go_back, lambda: self.assign_add(variable, delta))
 
     def evaluation_value(self, variable: Variable) -> Array:
-        return self.slow_weights[self.variable_index(variable)].value
+        return self.__slow_weights[self.variable_index(variable)].value

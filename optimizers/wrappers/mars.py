@@ -16,13 +16,13 @@ class MARS(Wrapper):
     Args:
         optimizer: see `Wrapper`; one with momentum, such as `AdamW` or `Lion`.
         gamma: $\gamma \ge 0$. 0.025.
-        beta: $\beta$ in [0, 1). None is the `beta_1` of the optimizer inside, and follows it.
+        momentum_decay: $\beta$ in [0, 1). None is the `beta_1` of the optimizer inside, and follows it.
         optimize_1d: whether gradients of one axis or none are corrected too. False.
         name: see `Wrapper`.
 
     Raises:
         TypeError: see `Wrapper`.
-        ValueError: see `Wrapper`; also if neither `beta` is given nor the optimizer has a `beta_1`.
+        ValueError: see `Wrapper`; also if neither that is given nor the optimizer has a `beta_1`.
 
     $g$ is the gradient with what clipping and coupled weight decay did to it. The authors' code is the same with
     `AdamW(3e-3, beta_1=0.95, beta_2=0.99)` inside; timm leaves the first gradient as it is. The norm is that of a whole
@@ -33,25 +33,25 @@ class MARS(Wrapper):
     """
 
     beta_1: Any  # Of the optimizer inside, if it has one.
-    gamma, beta, optimize_1d = Number("[0, inf)"), Number("[0, 1)", optional=True), Flag()
+    gamma, momentum_decay, optimize_1d = Number("[0, inf)"), Number("[0, 1)", optional=True), Flag()
 
     def __init__(
-        self, optimizer: Optimizer, gamma: float = 0.025, beta: float | None = None, optimize_1d: bool = False,
-        name: str | None = None,
+        self, optimizer: Optimizer, gamma: float = 0.025, momentum_decay: float | None = None,
+        optimize_1d: bool = False, name: str | None = None,
     ) -> None:  # fmt: skip
         super().__init__(optimizer, name)
-        self.gamma, self.beta, self.optimize_1d = gamma, beta, optimize_1d
-        unknown = beta is None and not hasattr(self, "beta_1")
-        self._refuse_if(unknown, "give `beta`: the optimizer inside has no `beta_1` to take it from")
+        self.gamma, self.momentum_decay, self.optimize_1d = gamma, momentum_decay, optimize_1d
+        unknown = momentum_decay is None and not hasattr(self, "beta_1")
+        self._refuse_if(unknown, "give `momentum_decay`: the optimizer inside has no `beta_1` to take it from")
 
     def build(self, variables: Variables) -> None:
         super().build(variables)
-        self.last_gradients = self.add_optimizer_variables(variables, "last_gradient")
+        self.__last_gradients = self.add_optimizer_variables(variables, "last_gradient")
 
     def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
         if variable.ndim > 1 or self.optimize_1d:
-            beta = self.beta_1 if self.beta is None else self.beta
-            last = self.last_gradients[self.variable_index(variable)]
+            beta = self.beta_1 if self.momentum_decay is None else self.momentum_decay
+            last = self.__last_gradients[self.variable_index(variable)]
             corrected = gradient + (gradient - last.value) * (self.gamma * beta / (1 - beta))
             self.assign(last, gradient)
             gradient = corrected / ops.maximum(ops.norm(corrected), 1.0)

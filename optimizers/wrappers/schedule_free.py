@@ -17,7 +17,7 @@ class ScheduleFree(Wrapper):
     Args:
         optimizer: see `Wrapper`; without momentum of its own, such as `SGD(1.0)` or `RMSprop`, whose place $\beta$
             takes, or `Adam(beta_1=0.0)`.
-        beta: $\beta$ in (0, 1). 0.9.
+        interpolation: $\beta$ in (0, 1). 0.9.
         weight_power: $p \ge 0$. 2.
         name: see `Wrapper`.
 
@@ -32,38 +32,38 @@ class ScheduleFree(Wrapper):
         Defazio et al., The Road Less Scheduled, arXiv:2405.15682.
     """
 
-    beta, weight_power = Number("(0, 1)"), Number("[0, inf)")
+    interpolation, weight_power = Number("(0, 1)"), Number("[0, inf)")
 
     def __init__(
-        self, optimizer: Optimizer, beta: float = 0.9, weight_power: float = 2.0, name: str | None = None
+        self, optimizer: Optimizer, interpolation: float = 0.9, weight_power: float = 2.0, name: str | None = None
     ) -> None:
         super().__init__(optimizer, name)
-        self.beta, self.weight_power = beta, weight_power
+        self.interpolation, self.weight_power = interpolation, weight_power
 
     def build(self, variables: Variables) -> None:
         super().build(variables)
-        self.ahead = [self.add_variable_from_reference(each, "z", each.value) for each in variables]
-        self.largest_rate = self.add_scalar("largest_rate", 0.0)
-        self.weight_sum, self.share = self.add_scalar("weight_sum", 0.0), self.add_scalar("average_share", 0.0)
+        self.__ahead = [self.add_variable_from_reference(each, "z", each.value) for each in variables]
+        self.__largest_rate = self.add_scalar("largest_rate", 0.0)
+        self.__weight_sum, self.__share = self.add_scalar("weight_sum", 0.0), self.add_scalar("average_share", 0.0)
 
     def begin_step(self, gradients: Gradients, variables: Variables, learning_rate: Any) -> None:
         super().begin_step(gradients, variables, learning_rate)
-        self.assign(self.largest_rate, ops.maximum(self.largest_rate, learning_rate))
-        weight = self.largest_rate.value ** self.weight_power
-        self.assign_add(self.weight_sum, weight)
-        none = self.weight_sum.value == 0
-        self.assign(self.share, ops.where(none, 0.0, weight / ops.where(none, 1.0, self.weight_sum)))
+        self.assign(self.__largest_rate, ops.maximum(self.__largest_rate, learning_rate))
+        weight = self.__largest_rate.value ** self.weight_power
+        self.assign_add(self.__weight_sum, weight)
+        none = self.__weight_sum.value == 0
+        self.assign(self.__share, ops.where(none, 0.0, weight / ops.where(none, 1.0, self.__weight_sum)))
 
     def update_step(self, gradient: Array, variable: Variable, learning_rate: Any) -> None:
-        z = self.ahead[self.variable_index(variable)]
+        z = self.__ahead[self.variable_index(variable)]
         delta = self.delta_of(super().update_step, gradient, variable, learning_rate)
-        share = ops.cast(self.share, gradient.dtype)
+        share = ops.cast(self.__share, gradient.dtype)
         # y' = (1-β) z' + β x' with β x = y - (1-β) z, where x is not kept.
-        x_part = variable - z * (1 - self.beta)
+        x_part = variable - z * (1 - self.interpolation)
         self.assign_add(z, delta)
-        after = z * (1 - self.beta + self.beta * share) + x_part * (1 - share)
+        after = z * (1 - self.interpolation + self.interpolation * share) + x_part * (1 - share)
         self.assign(variable, after)
 
     def evaluation_value(self, variable: Variable) -> Array:
-        z = self.ahead[self.variable_index(variable)]
-        return (variable - z * (1 - self.beta)) / self.beta
+        z = self.__ahead[self.variable_index(variable)]
+        return (variable - z * (1 - self.interpolation)) / self.interpolation

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import exact
 from helpers.backend_table import precision
 from helpers.drawn_runs import (
     CAP,
@@ -136,13 +137,49 @@ def corrections(name: str, values: Mapping[str, Any], t: int) -> float:
     return sum(weight * wrong(beta, t + later) for beta, later, weight in PEERS[name].corrections(values))
 
 
+def lost(name: str, values: Mapping[str, Any], steps: int) -> float:
+    """What optax's RAdam may be off by after so many steps in float64, in eps: the exception from `PRECISION`.
+
+    Its rho is the difference of two numbers of the size of 2 / (1 - beta_2), of which one has 1 - beta_2**t below it: a
+    rounding of the power is many of the step that follows. gradwise computes it without cancelling.
+    """
+    if name != "radam":
+        return 0.0
+    beta, total = values["beta_2"], 0.0
+    longest = 2 / (1 - beta) - 1
+    for t in range(1, steps + 1):
+        power = beta**t
+        rho = longest - 2 * t * power / (1 - power)
+        if rho > 4.5:
+            slope = 2 * t * power / (1 - power) ** 2
+            total += slope * (1 / (rho - 4) + 1 / (rho - 2) - 1 / rho) / 2
+    return total
+
+
+def test_what_radam_loses_is_not_made_up() -> None:
+    """The formula of optax in float64 beside itself in 50 digits: it is off by thousands of eps, and by no more."""
+    off = []
+    for beta in (0.99, 0.999):
+        for t in range(6, 12):
+            found = []
+            for number in (float, exact.number):
+                b = number(beta)
+                power, longest = b**t, 2 / (1 - b) - 1
+                rho = longest - 2 * t * power / (1 - power)
+                found.append((rho - 4) * (rho - 2) * longest / ((longest - 4) * (longest - 2) * rho))
+            apart = abs(float(exact.number(found[0]) / found[1] - 1)) / 2 / EPS
+            assert apart <= lost("radam", {"beta_2": beta}, t)
+            off.append(apart)
+    assert max(off) > 1000
+
+
 @pytest.mark.parametrize("name", PEERS)
 @drawing(25)
 @given(data=st.data())
 def test_in_float64(name: str, data: Any) -> None:
     values, run = data.draw(examples(name))
     with precision("jax", "float64"):
-        assert max(accumulated(name, values, run)) * EPS <= PRECISION
+        assert max(accumulated(name, values, run)) * EPS <= PRECISION + lost(name, values, len(run.rates)) * EPS
 
 
 @pytest.mark.parametrize("name", PEERS)
@@ -190,5 +227,6 @@ def test_compiled_in_float64(compiled: tuple[str, Callable[..., Any], list[None]
     values = {**numbers, **COMPILED[name]}
     with precision("jax", "float64"):
         ours = lambda parameters, gradient, state, rate: step(numbers, parameters, gradient, state, rate)  # noqa: E731
-        assert max(accumulated(name, values, run, ours)) * EPS <= PRECISION
+        bound = PRECISION + lost(name, values, len(run.rates)) * EPS
+        assert max(accumulated(name, values, run, ours)) * EPS <= bound
     assert len(traces) == 1

@@ -45,10 +45,10 @@ CASES = [
     Case("GradientCentralization", {}, slow.gradient_centralization),
     Case("GradientCentralization", {"outputs_last": True}, functools.partial(slow.gradient_centralization, last=True)),
     Case("MARS", {}, slow.mars, ("Adam",)),
-    Case("MARS", {"gamma": 0.1, "beta": 0.5, "optimize_1d": True},
+    Case("MARS", {"gamma": 0.1, "momentum_decay": 0.5, "optimize_1d": True},
          functools.partial(slow.mars, gamma=0.1, beta=0.5, every=True)),
     Case("ScheduleFree", {}, slow.schedule_free),
-    Case("ScheduleFree", {"beta": 0.5, "weight_power": 0.0},
+    Case("ScheduleFree", {"interpolation": 0.5, "weight_power": 0.0},
          functools.partial(slow.schedule_free, beta=0.5, power=0.0)),
 ]  # fmt: skip
 BASES = {

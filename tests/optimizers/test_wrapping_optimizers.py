@@ -288,7 +288,7 @@ MISTAKES = [
     (lambda: Wrapper(Adam()), TypeError, "write a subclass with an update_step"),
     (lambda: CautiousWeightDecay(Adam()), ValueError, "there is no weight decay: give the optimizer one"),
     (lambda: CautiousWeightDecay(SGD(weight_decay=0.1, convention="torch")), ValueError, "decay is coupled"),
-    (lambda: optimizers.MARS(SGD()), ValueError, "give `beta`: the optimizer inside has no `beta_1`"),
+    (lambda: optimizers.MARS(SGD()), ValueError, "give `momentum_decay`: the optimizer inside has no `beta_1`"),
     (lambda: setattr(Lookahead(Adam()), "beta1", 0.9), AttributeError, "Did you mean `beta_1`?"),
     (lambda: Lookahead(Adam()).evaluation_parameters(), ValueError, "it was not built"),
     (lambda: Adam().evaluation_parameters(params=[START]), TypeError, "needs both, from the same step"),
@@ -307,6 +307,129 @@ def test_one_that_has_state_is_refused():
     inside.build([np.ones(2)])
     with pytest.raises(ValueError, match="was built already, and has state that would be lost"):
         Lookahead(inside)
+
+
+class Base(Wrapper):
+    def update_step(self, gradient, variable, learning_rate):
+        self.assign_add(variable, self.changed(self.delta_of(super().update_step, gradient, variable, learning_rate)))
+
+    def changed(self, delta):
+        return delta
+
+
+class Tripled(Base):
+    def changed(self, delta):
+        return delta * 3
+
+
+class OfLookahead(Lookahead):
+    def __init__(self, optimizer, extra=1.0, **keywords):
+        super().__init__(optimizer, **keywords)
+        self.extra = extra
+
+
+class Nameless(Wrapper):
+    def __init__(self, optimizer, part=0.5):
+        super().__init__(optimizer)
+        self.part = part
+
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(gradient, variable, learning_rate * self.part)
+
+
+class WithPart(SGD):
+    def __init__(self, learning_rate=0.1, part=3.0, **keywords):
+        super().__init__(learning_rate, **keywords)
+        self.part = part
+
+
+class WithHelper(SGD):
+    def changed(self, delta):
+        return delta
+
+
+class WithList(SGD):
+    """Keeps slots where a wrapper of the library keeps its own."""
+
+    def build(self, variables):
+        super().build(variables)
+        self.slow_weights = self.add_optimizer_variables(variables, "mine")
+
+    def update_step(self, gradient, variable, learning_rate):
+        slot = self.slow_weights[self.variable_index(variable)]
+        self.assign_add(slot, gradient)
+        self.assign_sub(variable, slot * learning_rate)
+
+
+@pytest.mark.parametrize(("make", "said"), [
+    (lambda: Halved(WithPart()), "Halved and WithPart both have `part`"),
+    (lambda: Nameless(Halved(SGD())), "Nameless and Halved(SGD) both have `part`"),
+    (lambda: Tripled(WithHelper()), "Tripled and WithHelper both have `changed`"),
+    (lambda: Base(Tripled(SGD())), "has one around it already"),
+    (lambda: Tripled(Base(SGD())), "both inherit Base, whose rule can stand around another one only once"),
+    (lambda: OfLookahead(Lookahead(SGD())), "both inherit Lookahead, whose rule can stand"),
+])  # fmt: skip
+def test_what_would_take_the_others_for_its_own_is_refused(make, said):
+    with pytest.raises(ValueError) as caught:
+        make()
+    assert said in str(caught.value)
+
+
+def test_slots_of_both_are_kept_apart():
+    optimizer, parameter = Lookahead(WithList(0.5), 2, 1.0), np.array([1.0])
+    for _ in range(2):
+        optimizer.apply([np.array([1.0])], [parameter])
+    assert parameter.tolist() == [1 - 0.5 - 1.0]
+
+
+@pytest.mark.parametrize("make", [
+    lambda: OfLookahead(SGD(0.1), 2.0, sync_period=2, slow_step_size=0.1), lambda: Nameless(SGD(0.1), 0.25),
+    lambda: Nameless(OfLookahead(SGD(0.1), slow_step_size=0.1)),
+])  # fmt: skip
+def test_configurations_have_all_arguments(make):
+    optimizer = make()
+    assert type(optimizer).from_config(optimizer.get_config()) == optimizer
+    own = {"OfLookahead": OfLookahead, "Nameless": Nameless}
+    assert optimizers.deserialize(optimizers.serialize(optimizer), own) == optimizer
+
+
+def test_classes_are_pickled_as_what_they_are_made_of():
+    kind = type(Lookahead(Cautious(Adam())))
+    assert pickle.loads(pickle.dumps([kind, Adam])) == [kind, Adam]
+    assert kind(Cautious(SGD()), 3).sync_period == type(Lookahead(SGD()))(Adam(), 3).sync_period == 3
+
+
+@pytest.mark.torch
+def test_torch_pickles_and_refuses():
+    import torch
+
+    from gradwise.frontends.torch import wrap
+
+    parameter = torch.nn.Parameter(torch.ones(2))
+    optimizer = wrap(Lookahead(AdamW(0.1)), [parameter])
+    parameter.grad = torch.ones(2)
+    optimizer.step()
+    assert pickle.loads(pickle.dumps(optimizer)).param_groups[0]["sync_period"] == 6
+    with pytest.raises(TypeError, match="Put Lookahead around each rule"):
+        wrap(Lookahead(MultiOptimizer({"_0": SGD(0.1)}, default=SGD(0.1))), [parameter])
+
+
+@pytest.mark.parametrize("jit_compile", ["auto", False])
+def test_several_inside_begin_steps(jit_compile):
+    rules = MultiOptimizer({"_0$": SGD(0.1)}, default=SGD(0.1), jit_compile=jit_compile)
+    found, alone = ScheduleFree(rules), ScheduleFree(SGD(0.1))
+    pairs = [np.array([3.0]), np.array([3.0])], [np.array([3.0])]
+    for _ in range(3):
+        found.apply([np.ones(1), np.ones(1)], pairs[0])
+        alone.apply([np.ones(1)], pairs[1])
+    np.testing.assert_allclose(pairs[0], [pairs[1][0]] * 2, rtol=1e-14)
+    np.testing.assert_allclose(found.evaluation_parameters(), [*alone.evaluation_parameters()] * 2, rtol=1e-14)
+
+
+def test_averages_are_what_is_evaluated_where_they_are_kept():
+    optimizer = Lookahead(SGD(0.1, use_ema=True), 2)
+    walked(optimizer, 3)
+    same(optimizer.evaluation_parameters(), optimizer.averages())
 
 
 def test_cells_are_wrapped_too():
