@@ -78,12 +78,14 @@ class Wrapper(Optimizer):
     """Of a class that was made: the wrapper's own class."""
     wrapped: ClassVar[type[Optimizer]]
     """Of such a class: that of the optimizer inside."""
+    _made_of: ClassVar[tuple[type[Wrapper], type[Optimizer]]]
+    """Both, in classes that were made alone, whatever names users' classes have."""
     _inside: _Inside | None = None
     _copied: set[str]
 
     def __new__(cls, *arguments: Any, **keywords: Any) -> Any:
         """An object of the class that is made of this one and of the optimizer's."""
-        if "wrapper" in vars(cls) and not (arguments or keywords):
+        if _MADE in vars(cls) and not (arguments or keywords):
             # As copies begin.
             return ComparedByValue.__new__(cls)
         own = _own(cls)
@@ -195,7 +197,7 @@ class Wrapper(Optimizer):
 
 def _own(kind: type[Wrapper]) -> type[Wrapper]:
     """The wrapper's own class."""
-    return vars(kind).get("wrapper", kind)  # type: ignore[no-any-return]  # of such a class
+    return kind._made_of[0] if _MADE in vars(kind) else kind
 
 
 def _arguments_of(wrapper: type[Wrapper]) -> list[str]:
@@ -208,7 +210,7 @@ def _joined(wrapper: type[Wrapper], kind: type[Optimizer]) -> type[Any]:
     made = _KINDS.get((wrapper, kind))
     if made is None:
         held = {
-            "wrapper": wrapper, "wrapped": kind, "__init__": _constructor_of(wrapper),
+            _MADE: (wrapper, kind), "wrapper": wrapper, "wrapped": kind, "__init__": _constructor_of(wrapper),
             "__module__": wrapper.__module__, "__doc__": vars(wrapper)["__doc__"],
         }  # fmt: skip
         name = f"{wrapper.__name__}({kind.__name__})"
@@ -237,7 +239,8 @@ def _unpickled(kind: type[Wrapper]) -> Any:
 
 def _pickled_class(kind: type) -> Any:
     """What pickle writes of a class: where it is found, or what it was made of."""
-    return (_joined, (kind.wrapper, kind.wrapped)) if "wrapper" in vars(kind) else kind.__qualname__  # type: ignore[attr-defined]  # of such a class
+    made_of = vars(kind).get(_MADE)
+    return kind.__qualname__ if made_of is None else (_joined, made_of)
 
 
 copyreg.pickle(type(Wrapper), _pickled_class)
@@ -280,5 +283,6 @@ def _check_apart(wrapper: type[Wrapper], kind: type[Optimizer]) -> None:
         raise ValueError(f"{wrapper.__name__} and {kind.__name__} both have `{both[0]}`: {_RENAME}.")
 
 
+_MADE = "_made_of"
 _RULES = frozenset(("begin_step", "build", "descend", "evaluation_value", "update_step"))
 _RENAME = "call the wrapper's otherwise, or begin its name with two underscores, with which Python keeps it apart"

@@ -22,6 +22,9 @@ class Lookahead(Wrapper):
     Raises:
         TypeError, ValueError: see `Wrapper`.
 
+    Steps are counted as the optimizer inside counts them (`step_of`): where that is for all parameters together, one
+    that has no gradient in a step which is a multiple of $k$ goes back in the next such step in which it has one.
+
     For evaluation take the slow weights, `evaluation_parameters`. The state of the optimizer inside goes on after each
     return, as optax has it by default; the paper's own default is to keep it, too. Optax has the slow weights in a pair
     with the parameters, here they are a slot.

@@ -393,6 +393,21 @@ def test_configurations_have_all_arguments(make):
     assert optimizers.deserialize(optimizers.serialize(optimizer), own) == optimizer
 
 
+class CalledAlike(Wrapper):
+    """Has names that classes which are made have, too."""
+
+    wrapper, wrapped = "mine", "mine too"
+
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(gradient, variable, learning_rate)
+
+
+def test_names_of_a_users_class_say_nothing_of_how_it_was_made():
+    optimizer = CalledAlike(SGD(0.1))
+    assert pickle.loads(pickle.dumps(CalledAlike)) is CalledAlike
+    assert pickle.loads(pickle.dumps(optimizer)) == optimizer == type(optimizer).from_config(optimizer.get_config())
+
+
 def test_classes_are_pickled_as_what_they_are_made_of():
     kind = type(Lookahead(Cautious(Adam())))
     assert pickle.loads(pickle.dumps([kind, Adam])) == [kind, Adam]
